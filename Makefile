@@ -1,0 +1,44 @@
+# `make help` lists the targets. Everything runs in .venv, which the targets make and fill by themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.runtime  ## Install, then run the built-in tasks on real sentences
+	$(BIN)/nlptasks demo
+
+test: $(VENV)/.dev  ## Install what tests need, then run the whole default suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## Lint, formatting and types; with `make test` this is what CI runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev  ## Compare throughput with transformers' own pipeline
+	$(BIN)/python benchmarks/classification.py
+
+clean:  ## Remove the environment and all caches
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -o -name '*.egg-info' | xargs rm -rf
+
+# A new entry point or dependency needs a new installation, so both follow pyproject.toml.
+$(VENV)/.runtime: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[train]' --group dev
+	@touch $@

@@ -1,0 +1,113 @@
+"""The command line. A command's module is imported when the command is called, so that help is fast."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from nlptasks import __version__
+from nlptasks.errors import CancelledError, NlptasksError
+
+_COMMANDS = {
+    "run": ("run", "run_command", "Run a task on texts, files or standard input."),
+    "chat": ("chat", "chat_command", "Talk to the resident language model."),
+    "demo": ("demo", "demo_command", "Run every task on its own example sentences."),
+    "train": ("train", "train_command", "Train an adapter for a task."),
+    "eval": ("eval", "eval_command", "Measure a task on labelled data."),
+    "data": ("data", "data_group", "Check training data."),
+    "tasks": ("plugins", "tasks_command", "List the tasks."),
+    "models": ("models", "models_group", "List, fetch and remove base models."),
+    "adapters": ("adapters", "adapters_group", "List, show and remove your adapters."),
+    "plugins": ("plugins", "plugins_command", "List plugins and why one is off."),
+    "doctor": ("doctor", "doctor_command", "Show versions, device, cache, plugins and sources."),
+}
+
+
+class Commands(click.Group):
+    """Our own commands by name and short help, then those that plugins bring."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        self._load_plugins()
+        return [*_COMMANDS, *sorted(name for name in self.commands if name not in _COMMANDS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _COMMANDS:
+            module, attribute, _ = _COMMANDS[cmd_name]
+            command: click.Command = getattr(import_module(f"nlptasks.cli.{module}"), attribute)
+            return command
+        self._load_plugins()
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if near:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list without importing the modules of our own commands."""
+        rows = []
+        for name in self.list_commands(ctx):
+            if name in _COMMANDS:
+                rows.append((name, _COMMANDS[name][2]))
+            else:
+                command = self.commands[name]
+                rows.append((name, command.get_short_help_str(limit=80)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _load_plugins(self) -> None:
+        from nlptasks.plugins import default_plugins
+
+        default_plugins().add_commands(self, reserved=_COMMANDS)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nlptasks")
+def cli() -> None:
+    """NLP tasks on one resident Transformer: typed results, LoRA adapters, plugins."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: exit code 0 for success, 1 for an error that the text explains, 2 for wrong usage."""
+    # The tokenizers library warns on every fork otherwise; the model's one thread needs no pool of its own.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        code = cli.main(args=arguments, prog_name="nlptasks", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt, CancelledError):
+        click.echo("Cancelled.", err=True)
+        return 1
+    except NlptasksError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output left (`| head`); pointing stdout elsewhere keeps Python quiet at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    finally:
+        _tell_failed_plugins()
+    return code if isinstance(code, int) else 0
+
+
+def _tell_failed_plugins() -> None:
+    """One line on stderr when plugins are off, whatever the command was."""
+    from nlptasks.plugins import default_plugins
+
+    notice = default_plugins().failure_notice()
+    if notice:
+        click.echo(notice, err=True)

@@ -1,0 +1,71 @@
+"""`nlptasks doctor`: everything a bug report needs, and what may be wrong here."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from nlptasks.settings import Settings
+
+_PACKAGES = ("nlptasks", "torch", "transformers", "peft", "tokenizers", "safetensors", "huggingface_hub", "pluggy",
+             "pydantic", "click", "gradio", "datasets", "accelerate")  # fmt: skip
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--no-network", is_flag=True, help="Do not ask whether the sources can be reached.")
+def doctor_command(as_json: bool, no_network: bool) -> None:
+    """Show versions, device, number format, cache, plugins and sources."""
+    report = examine(Settings.from_env(), network=not no_network)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    for section, rows in report.items():
+        click.echo(click.style(section, bold=True))
+        for name, value in rows.items():
+            click.echo(f"  {name:24} {value}")
+
+
+def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
+    """The doctor's findings by section; takes a few seconds at most."""
+    from nlptasks.plugins import default_plugins
+    from nlptasks.runtime.devices import choose_placement
+    from nlptasks.runtime.download import cached_bases, reachable_sources
+
+    placement = choose_placement()
+    plugins = default_plugins()
+    report: dict[str, dict[str, Any]] = {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "computing": {
+            "device": f"{placement.device} ({placement.device_reason})",
+            "dtype": f"{placement.dtype} ({placement.dtype_reason})",
+            "threads": _threads(),
+        },
+        "folders": {"cache": str(settings.cache), "data": str(settings.data)},
+        "cached bases": {base.name: f"{base.bytes / 1e6:.0f} MB from {base.source}" for base in cached_bases(settings)},
+        "plugins": {record.name: ", ".join(record.tasks) or "no task" for record in plugins.records},
+        "plugins that are off": {failure.plugin: failure.reason for failure in plugins.failures},
+    }
+    if network:
+        report["sources"] = {
+            f"{status.base}: {status.source}": "reachable" if status.reachable else status.reason
+            for status in reachable_sources(settings)
+        }
+    return report
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()

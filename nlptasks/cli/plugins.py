@@ -1,0 +1,88 @@
+"""`nlptasks plugins` and `nlptasks tasks`: what is installed, what it brought, what is off and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
+
+from nlptasks.plugins import PluginFailure, PluginRecord, Plugins, default_plugins
+from nlptasks.task import Task
+
+
+@click.command("plugins")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def plugins_command(as_json: bool) -> None:
+    """Show the installed plugins; for one that is off, the reason and the traceback."""
+    plugins = default_plugins()
+    if as_json:
+        _print_json(
+            {
+                "plugins": [asdict(record) for record in plugins.records],
+                "failures": [asdict(failure) for failure in plugins.failures],
+            }
+        )
+        return
+    for record in plugins.records:
+        click.echo(f"{record.name}  ({_origin(record)})")
+        if record.tasks:
+            click.echo(f"  tasks     {', '.join(record.tasks)}")
+        if record.commands:
+            click.echo(f"  commands  {', '.join(record.commands)}")
+    for failure in plugins.failures:
+        click.echo(f"{failure.plugin}  ({_origin(failure)})  OFF")
+        click.echo(f"  {failure.reason}")
+        click.echo("".join(f"    {line}\n" for line in failure.traceback.splitlines()), nl=False)
+    if not plugins.records and not plugins.failures:
+        click.echo("No plugin is loaded.")
+
+
+@click.command("tasks")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, with the schemas of each task.")
+def tasks_command(as_json: bool) -> None:
+    """List the tasks that can be run."""
+    plugins = default_plugins()
+    if as_json:
+        _print_json([_describe(task, plugins) for task in plugins.tasks.values()])
+        return
+    width = max(map(len, plugins.tasks), default=0)
+    for name, task in plugins.tasks.items():
+        click.echo(f"{name:<{width}}  {task.summary}".rstrip())
+    if not plugins.tasks:
+        click.echo("No task is loaded; `nlptasks plugins` shows why.")
+
+
+def _describe(task: Task[Any, Any, Any], plugins: Plugins) -> dict[str, Any]:
+    owner = plugins.owner(task.name)
+    return {
+        "name": task.name,
+        "aliases": task.aliases,
+        "family": task.family,
+        "summary": task.summary,
+        "plugin": owner and owner.name,
+        "distribution": owner and owner.distribution,
+        "version": owner and owner.version,
+        "input": _schema(task.input_type),
+        "options": _schema(task.options_type),
+        "result": _schema(task.result_type),
+    }
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any] | None:
+    """None for a type that has no JSON schema: one odd task must not hide the others."""
+    try:
+        return model.model_json_schema()
+    except PydanticUserError:
+        return None
+
+
+def _origin(plugin: PluginRecord | PluginFailure) -> str:
+    return f"{plugin.distribution} {plugin.version or ''}".rstrip() if plugin.distribution else "no distribution"
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))

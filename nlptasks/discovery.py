@@ -1,0 +1,120 @@
+"""Where plugins come from: entry points read with care, and what went wrong in one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import PurePath
+
+GROUP = "nlptasks"
+
+
+class Refused(Exception):
+    """A breach of the contract; its text is the reason, one sentence."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Who a plugin is; `distribution` is None for one that was registered by hand."""
+
+    name: str
+    distribution: str | None = None
+    version: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Unique among all installed plugins: two distributions may use one entry-point name."""
+        return f"{self.distribution}:{self.name}" if self.distribution else self.name
+
+    @property
+    def order(self) -> tuple[str, str]:
+        return (self.distribution or "", self.name)
+
+
+def load(entry: EntryPoint) -> object:
+    """Import what the entry point names; a dead entry point is told from a missing dependency."""
+    match = EntryPoint.pattern.match(entry.value)
+    if match is None:
+        raise Refused(f"Its entry point is {entry.value!r}, expected MODULE or MODULE:OBJECT.")
+    module_name = match.group("module")
+    plugin: object
+    try:
+        plugin = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+            raise Refused(f"Its entry point names the module {module_name!r}, which does not exist.") from error
+        raise
+    for attribute in filter(None, (match.group("attr") or "").split(".")):
+        if not hasattr(plugin, attribute):
+            raise Refused(f"Its entry point names {entry.value!r}, but there is no {attribute!r} in {module_name!r}.")
+        plugin = getattr(plugin, attribute)
+    if plugin is None:
+        raise Refused(f"Its entry point {entry.value!r} names None.")
+    return plugin
+
+
+def installed_entry_points(fail: Callable[[Source, Exception, str], None]) -> Iterator[EntryPoint]:
+    """Every entry point of our group, distribution by distribution.
+
+    Not `importlib.metadata.entry_points`: one unreadable file of one distribution stops all of it. The first
+    distribution of a name wins, as it does for imports; an editable install in its own folder is found twice.
+    """
+    winners: dict[tuple[str, str], Distribution] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
+        except Exception as error:
+            if _mentions_group(distribution, error):
+                fail(_describe(distribution, "entry_points.txt"), error, "while its entry_points.txt was read")
+            continue
+        for entry in entries:
+            key = (_describe(distribution, entry.name).distribution or str(id(distribution)), entry.name)
+            if winners.setdefault(key, distribution) is distribution:
+                yield entry
+
+
+def _mentions_group(distribution: Distribution, error: Exception) -> bool:
+    """Whether unreadable entry points are ours to report."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"[{GROUP}]".encode() in error.object
+    try:
+        return f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or "")
+    except Exception:
+        return False
+
+
+def source_of(entry: EntryPoint) -> Source:
+    """The distribution that the entry point came from, if it tells."""
+    return _describe(getattr(entry, "dist", None), entry.name)
+
+
+def _describe(distribution: Distribution | None, name: str) -> Source:
+    """Name and version, as far as the metadata can be read."""
+    if distribution is None:
+        return Source(name)
+    try:
+        metadata = distribution.metadata
+        title, version = metadata["Name"], metadata["Version"]
+    except Exception:
+        return Source(name)
+    if not title:
+        return Source(name)
+    return Source(name, re.sub(r"[-_.]+", "-", title).lower(), version)
+
+
+def reason_of(error: BaseException, doing: str) -> str:
+    """One sentence for `nlptasks plugins`."""
+    if isinstance(error, Refused):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"It called sys.exit({'' if error.code is None else repr(error.code)}) {doing}."
+    if isinstance(error, SyntaxError):
+        return f"It has a syntax error: {PurePath(error.filename or '?').name}, line {error.lineno}: {error.msg}."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"It needs the module {error.name!r}, which is not installed."
+    told = next(iter(str(error).strip().splitlines()), "").rstrip(".")
+    return f"{type(error).__name__} {doing}{': ' if told else ''}{told[:300]}."

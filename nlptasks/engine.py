@@ -1,0 +1,356 @@
+"""Engine: find the task, validate, choose base and adapter, run, typed results; cancel and stream."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import InvalidInputError, NlptasksError
+from nlptasks.plugins import Plugins, default_plugins
+from nlptasks.results import Result
+from nlptasks.settings import Settings
+from nlptasks.task import Task, TaskInput
+from nlptasks.verbs import CancelToken, Model, TextStream
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.adapters import AdapterFolder
+    from nlptasks.runtime.download import BaseFolder, Progress
+    from nlptasks.runtime.resident import ResidentModel
+
+AnyTask = Task[Any, Any, Any]
+NO_ADAPTER = "none"
+"""The adapter name that asks for the bare base."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A call after validation."""
+
+    task: AnyTask
+    inputs: list[Any]
+    options: Any
+    single: bool
+
+
+class Engine:
+    """Runs tasks on resident models. Safe to use from many threads; a context manager.
+
+    `model` is the base for every task that is not told another: a catalog name, `ORG/NAME[@revision]` or a
+    folder. `device` is auto, cpu, cuda, cuda:N or mps; `dtype` is auto, float32, bfloat16 or float16.
+    `max_resident_bytes` bounds the bases kept in memory, `idle_seconds` unloads those that nobody uses.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        plugins: Plugins | None = None,
+        settings: Settings | None = None,
+        max_resident_bytes: int | None = None,
+        idle_seconds: float | None = None,
+        trust_remote_code: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.settings = settings or Settings.from_env()
+        self.plugins = plugins or default_plugins()
+        self._model = model
+        self._on_progress = on_progress
+        self._placement = (device, dtype)
+        self._pool_arguments: dict[str, Any] = {
+            "max_bytes": max_resident_bytes or self.settings.max_resident_bytes,
+            "idle_seconds": idle_seconds,
+            "trust_remote_code": trust_remote_code,
+        }
+        self._pool: Any = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unload every model and refuse further calls; safe to call twice."""
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool:
+            pool.close()
+
+    def run(
+        self,
+        task: str,
+        inputs: Any = None,
+        /,
+        *,
+        adapter: str | None = None,
+        model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False,
+        cancel: CancelToken | None = None,
+        **fields: Any,
+    ) -> Any:
+        """Answer one input with one result, or a list of inputs with a list in the same order.
+
+        An input is a text, a mapping of the input's fields, or an instance of the task's input type; its fields
+        may also be given by name. All other names are the task's options. `adapter` is a name in the user's
+        store, a folder, a Hub id, or "none" for the bare base. `progress` is True for a bar on stderr, or a
+        callback `(done, total)`.
+
+        Raises:
+            UnknownNameError: no such task, adapter or base; names the near miss.
+            InvalidInputError: every fault of every input and option, before any model is loaded.
+            CancelledError: `cancel` was set before the end.
+        """
+        from nlptasks.progress import reporting
+
+        request = self._validate(task, inputs, fields)
+        if not request.inputs:
+            return []
+        with reporting(progress, len(request.inputs)) as on_done, self._bound(
+            request.task, adapter, model, cancel or CancelToken(), on_done
+        ) as bound:
+            results = request.task.run(request.inputs, request.options, bound)
+            results = [_signed(result, bound) for result in results]
+        return results[0] if request.single else results
+
+    def stream(
+        self,
+        task: str,
+        inputs: Any = None,
+        /,
+        *,
+        adapter: str | None = None,
+        model: str | None = None,
+        cancel: CancelToken | None = None,
+        **fields: Any,
+    ) -> ResultStream:
+        """One answer, piece by piece. Leaving the loop, `close()` or the with-block's end stops the model."""
+        from nlptasks.families.text_to_text import can_stream
+
+        request = self._validate(task, inputs, fields)
+        if not can_stream(request.task):
+            raise InvalidInputError(f"{task} does not stream", ["its answer is not a text in pieces: use run."])
+        if not request.single:
+            raise InvalidInputError(f"{task} streams one input", [f"expected 1, found {len(request.inputs)}: use run."])
+        return ResultStream(self, request, adapter, model, cancel or CancelToken())
+
+    async def arun(self, task: str, inputs: Any = None, /, **arguments: Any) -> Any:
+        """`run` for async code; cancelling the awaiting task stops the model."""
+        cancel = arguments.pop("cancel", None) or CancelToken()
+        work = asyncio.ensure_future(asyncio.to_thread(self.run, task, inputs, cancel=cancel, **arguments))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            cancel.cancel()
+            # The thread's own "cancelled" error has no reader any more.
+            work.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise
+
+    async def astream(self, task: str, inputs: Any = None, /, **arguments: Any) -> AsyncIterator[str]:
+        """`stream` for async code."""
+        stream = await asyncio.to_thread(self.stream, task, inputs, **arguments)
+        pieces = iter(stream)
+        try:
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            stream.close()
+
+    def resident(self) -> list[ResidentModel]:
+        """The models in memory, least recently used first."""
+        return self._pool.models() if self._pool else []
+
+    def _validate(self, name: str, inputs: Any, fields: dict[str, Any]) -> _Request:
+        task = self.plugins.task(name)
+        known = task.input_type.model_fields
+        own = {key: fields.pop(key) for key in list(fields) if key in known and key not in task.options_type.model_fields}
+        if inputs is None and not own:
+            raise InvalidInputError(f"{task.name} needs an input", [f"expected {', '.join(known)}, found nothing."])
+        if own and inputs is not None:
+            first = next(iter(known))
+            if first in own or not isinstance(inputs, str):
+                raise InvalidInputError(f"{task.name} got its input twice", [f"once in place and once as {', '.join(own)}."])
+            own[first] = inputs
+        value = own or inputs
+        single = task.is_one(value)
+        if not single and not isinstance(value, Iterable):
+            raise InvalidInputError(
+                f"{task.name} cannot read this input",
+                [f"expected a text, a mapping, {task.input_type.__name__} or a list of them, found {value!r}."],
+            )
+        problems: list[str] = []
+        options = _collect(problems, lambda: task.validate_options(fields))
+        valid = _collect(problems, lambda: task.validate([value] if single else list(value)))
+        if problems:
+            raise InvalidInputError(f"{task.name} cannot run this", problems)
+        return _Request(task, valid or [], options, single)
+
+    @contextmanager
+    def _bound(
+        self,
+        task: AnyTask,
+        adapter: str | None,
+        model: str | None,
+        cancel: CancelToken,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Iterator[Model]:
+        """The model that answers a request, held until the block ends."""
+        chosen, base_name = self.choose(task, adapter, model)
+        folder = self._find_base(base_name)
+        pool = self._open_pool()
+        resident = pool.acquire(folder)
+        try:
+            yield resident.bind(chosen, cancel, on_done)
+        finally:
+            pool.release(resident)
+
+    def choose(self, task: AnyTask, adapter: str | None, model: str | None) -> tuple[AdapterFolder | None, str]:
+        """The adapter and the name of the base that a request gets; nothing is loaded.
+
+        An adapter that is named decides the base unless `model` does. Without one, the adapter that ships
+        with the task serves as long as no other base is asked for.
+        """
+        from nlptasks.runtime.adapters import open_adapter
+        from nlptasks.runtime.store import AdapterStore
+
+        model = model or self._model
+        if adapter and adapter != NO_ADAPTER:
+            found = AdapterStore(self.settings).find(task.name, adapter)
+            if found.manifest and found.manifest.task != task.name and found.manifest.family != task.family:
+                raise NlptasksError(
+                    f"Adapter {adapter!r} was trained for {found.manifest.task}, expected one for {task.name}."
+                )
+            return found, model or found.base_id
+        if adapter != NO_ADAPTER and task.adapter and task.adapter.is_dir():
+            shipped = open_adapter(task.adapter)
+            if model is None or model == shipped.base_id:
+                return shipped, shipped.base_id
+        return None, model or task.untrained_base or task.recipe.base
+
+    def _find_base(self, name: str) -> BaseFolder:
+        from nlptasks.runtime.download import find_base
+
+        return find_base(name, self.settings, on_progress=self._on_progress)
+
+    def _open_pool(self) -> Any:
+        from nlptasks.runtime.pool import ModelPool
+
+        with self._lock:
+            if self._closed:
+                raise NlptasksError("This engine is closed: make a new Engine.")
+            if self._pool is None:
+                self._pool = ModelPool(*self._placement, **self._pool_arguments)
+            return self._pool
+
+
+class ResultStream:
+    """Pieces of one answer, then its result. Iterate once; nothing runs before the first piece is asked for."""
+
+    def __init__(
+        self, engine: Engine, request: _Request, adapter: str | None, model: str | None, cancel: CancelToken
+    ) -> None:
+        self._engine = engine
+        self._request = request
+        self._where = (adapter, model)
+        self._cancel = cancel
+        self._result: Any = None
+        self._pieces: Iterator[str] | None = None
+
+    def __enter__(self) -> ResultStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[str]:
+        if self._pieces is None:
+            self._pieces = self._run()
+        return self._pieces
+
+    def close(self) -> None:
+        """Stop the computation within one step; safe to call twice."""
+        self._cancel.cancel()
+        if self._pieces is not None:
+            self._pieces.close()  # type: ignore[attr-defined]
+
+    def result(self) -> Any:
+        """The typed result; reads the rest of the pieces first."""
+        for _ in iter(self):
+            pass
+        if self._result is None:
+            raise NlptasksError("The stream was closed before its end: there is no result.")
+        return self._result
+
+    def _run(self) -> Iterator[str]:
+        task: Any = self._request.task
+        inputs = self._request.inputs[0]
+        with self._engine._bound(task, *self._where, self._cancel) as bound:
+            pieces: TextStream = task.stream(inputs, self._request.options, bound)
+            try:
+                yield from pieces
+                self._result = _signed(task.finish(inputs, pieces.completion()), bound)
+            finally:
+                pieces.close()
+
+
+def _signed(result: Result, model: Model) -> Result:
+    """The result with the names of the model and the adapter that gave it."""
+    return result.model_copy(update={"model": model.info.name, "adapter": model.info.adapter})
+
+
+def _collect(problems: list[str], check: Callable[[], Any]) -> Any:
+    """Run a check and gather what it finds, so that all faults are reported at once."""
+    try:
+        return check()
+    except InvalidInputError as error:
+        problems += error.problems
+        return None
+
+
+_default: Engine | None = None
+_default_lock = threading.Lock()
+
+
+def default_engine() -> Engine:
+    """The engine behind `nlptasks.run`; made on first use."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Engine()
+        return _default
+
+
+def run(task: str, inputs: Any = None, /, **arguments: Any) -> Any:
+    """`Engine.run` on the process's default engine."""
+    return default_engine().run(task, inputs, **arguments)
+
+
+def stream(task: str, inputs: Any = None, /, **arguments: Any) -> ResultStream:
+    """`Engine.stream` on the process's default engine."""
+    return default_engine().stream(task, inputs, **arguments)
+
+
+async def arun(task: str, inputs: Any = None, /, **arguments: Any) -> Any:
+    """`Engine.arun` on the process's default engine."""
+    return await default_engine().arun(task, inputs, **arguments)
+
+
+def astream(task: str, inputs: Any = None, /, **arguments: Any) -> AsyncIterator[str]:
+    """`Engine.astream` on the process's default engine."""
+    return default_engine().astream(task, inputs, **arguments)
+
+
+def tasks() -> Mapping[str, AnyTask]:
+    """The registered tasks by name; imports no torch."""
+    return default_plugins().tasks
+
+
+__all__ = ["Engine", "ResultStream", "TaskInput", "arun", "astream", "default_engine", "run", "stream", "tasks"]

@@ -1,0 +1,1 @@
+"""What tasks of one kind share: text classification and text to text."""

@@ -1,0 +1,187 @@
+"""Text classification: one label (or several) for a text of any length.
+
+    class Urgency(TextClassification):
+        '''How urgent a support ticket is.'''
+        name = "urgency"
+        labels = ("low", "normal", "high")
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from nlptasks.errors import OverflowRefusedError
+from nlptasks.families import windows
+from nlptasks.results import Classification, LabelScore, Message
+from nlptasks.task import Overflow, Task, TaskOptions, TextInput
+from nlptasks.verbs import Logits, Model, ModelInfo
+
+ZERO_SHOT_WINDOW = 768
+"""Tokens of a text that are put into one prompt; small language models lose the question after longer ones."""
+
+
+class ClassificationOptions(TaskOptions):
+    """What a caller may tune in any text classification."""
+
+    threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Least calibrated score for a label to count. Unset: the adapter's own; else the best label always "
+        "counts, and with several labels every one from 0.5.",
+    )
+    multi_label: bool | None = Field(
+        default=None, description="Score each label on its own, so that several may hold. Unset: as it was trained."
+    )
+    on_overflow: Overflow = Field(
+        default="window",
+        description="A text longer than the model's window: read all of it in windows, cut it, or refuse it.",
+    )
+    pool: Literal["mean", "max", "first"] = Field(
+        default="mean", description="How the windows of a long text become one answer."
+    )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of an input that goes to the model in one window."""
+
+    source: int
+    text: str
+
+
+class TextClassification(Task[TextInput, ClassificationOptions, Classification]):
+    """A label for a text."""
+
+    family = "text_classification"
+    needs = "classify"
+    input_type = TextInput
+    options_type = ClassificationOptions
+    result_type = Classification
+    untrained_base = "smollm2"
+
+    labels: ClassVar[tuple[str, ...]] = ()
+    multi_label: ClassVar[bool] = False
+    instruction: ClassVar[str] = ""
+    """What to ask a language model when no head was trained; by default the class docstring's first line."""
+
+    def run(self, inputs: Sequence[TextInput], options: ClassificationOptions, model: Model) -> list[Classification]:
+        texts = [item.text for item in inputs]
+        trained = "classify" in model.info.trained_for or model.info.kind != "causal"
+        size = model.info.max_tokens if trained else min(ZERO_SHOT_WINDOW, model.info.max_tokens - 256)
+        pieces, counts = self._pieces(texts, size, options, model, count_all=not trained)
+        logits = model.classify([p.text for p in pieces]) if trained else self._ask(pieces, model)
+        labels = self._labels(model.info) if trained else self.labels
+        grouped: list[list[Logits]] = [[] for _ in texts]
+        for piece, values in zip(pieces, logits, strict=True):
+            grouped[piece.source].append(values)
+        temperature = model.info.temperature if trained else 1.0
+        return [
+            self._result(group, labels, temperature, model.info, options, counts.get(i))
+            for i, group in enumerate(grouped)
+        ]
+
+    def _pieces(
+        self, texts: list[str], size: int, options: ClassificationOptions, model: Model, *, count_all: bool
+    ) -> tuple[list[_Piece], dict[int, int]]:
+        """Windows of every text in order, and the token counts of the texts that had to be counted."""
+        asked = [i for i, text in enumerate(texts) if count_all or windows.may_overflow(text, size)]
+        spans = dict(zip(asked, (o.spans for o in model.offsets([texts[i] for i in asked])), strict=True))
+        room = size - windows.MARGIN
+        long = [i for i in asked if len(spans[i]) > room]
+        if long and options.on_overflow == "error":
+            listed = ", ".join(f"input {i} has {len(spans[i])} tokens" for i in long[:5])
+            raise OverflowRefusedError(
+                f"{self.name}: the model reads {room} tokens at a time, {listed}: "
+                "shorten the text or use on_overflow='window'."
+            )
+        pieces = []
+        for i, text in enumerate(texts):
+            if i in spans and len(spans[i]) > room:
+                cuts = windows.cut(spans[i], len(text), room)
+                # A cut text still goes in whole where a head reads it: the model cuts it itself and says so.
+                cuts = cuts[:1] if options.on_overflow == "truncate" else cuts
+                pieces += [_Piece(i, text[start:end]) for start, end in cuts]
+            else:
+                pieces.append(_Piece(i, text))
+        return pieces, {i: len(s) for i, s in spans.items()}
+
+    def _labels(self, info: ModelInfo) -> tuple[str, ...]:
+        """The model's labels, in the task's spelling where only letter case differs (POSITIVE, positive)."""
+        own = {label.lower(): label for label in self.labels}
+        return tuple(own.get(label.lower(), label) for label in info.labels or self.labels)
+
+    def prompt(self, text: str) -> list[Message]:
+        """What a language model is asked when no head was trained for this task."""
+        names = ", ".join(self.labels[:-1]) + f" or {self.labels[-1]}"
+        question = self.instruction or self.summary.rstrip(".")
+        return [Message(role="user", content=f"{question}: {names}?\n\nText: {text}\n\nAnswer with one word: {names}.")]
+
+    def _ask(self, pieces: Sequence[_Piece], model: Model) -> list[Logits]:
+        """Zero-shot scores: how much a text raises each label's likelihood over a text without content.
+
+        Subtracting the content-free answer removes the language model's taste for some words
+        (Zhao et al. 2021, arXiv:2102.09690).
+        """
+        prompts = [self.prompt(piece.text) for piece in pieces] + [self.prompt("N/A")]
+        *answers, neutral = model.choose(prompts, self.labels)
+        return [Logits(tuple(a - n for a, n in zip(answer, neutral, strict=True)), 0) for answer in answers]
+
+    def _result(
+        self,
+        group: Sequence[Logits],
+        labels: tuple[str, ...],
+        temperature: float,
+        info: ModelInfo,
+        options: ClassificationOptions,
+        count: int | None,
+    ) -> Classification:
+        multi = options.multi_label if options.multi_label is not None else (info.multi_label or self.multi_label)
+        values = [v / temperature for v in _pool(group, options.pool)]
+        chances = [_sigmoid(v) for v in values] if multi else _softmax(values)
+        order = sorted(range(len(labels)), key=lambda i: (-chances[i], i))
+        scores = tuple(LabelScore(label=labels[i], score=chances[i]) for i in order)
+        threshold = options.threshold if options.threshold is not None else info.threshold
+        least = threshold if threshold is not None else (0.5 if multi else 0.0)
+        chosen = tuple(s.label for s in scores if s.score >= least)
+        cut = any(g.truncated for g in group) or (options.on_overflow == "truncate" and _was_cut(count, group))
+        return Classification(
+            label=chosen[0] if chosen else None,
+            score=scores[0].score,
+            scores=scores,
+            labels=chosen if multi else chosen[:1],
+            truncated=cut,
+            num_tokens=count if count is not None else sum(g.num_tokens for g in group),
+            windows=len(group),
+        )
+
+
+def _was_cut(count: int | None, group: Sequence[Logits]) -> bool:
+    return count is not None and 0 < sum(g.num_tokens for g in group) < count
+
+
+def _pool(group: Sequence[Logits], how: str) -> list[float]:
+    """One score a label from the windows; `mean` weighs a window by its tokens."""
+    if how == "first" or len(group) == 1:
+        return list(group[0].values)
+    columns: list[Any] = list(zip(*(g.values for g in group), strict=True))
+    if how == "max":
+        return [max(column) for column in columns]
+    weights = [max(1, g.num_tokens) for g in group]
+    return [sum(v * w for v, w in zip(column, weights, strict=True)) / sum(weights) for column in columns]
+
+
+def _softmax(values: Sequence[float]) -> list[float]:
+    top = max(values)
+    powers = [math.exp(v - top) for v in values]
+    total = sum(powers)
+    return [p / total for p in powers]
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))

@@ -1,0 +1,107 @@
+"""Text to text: a prompt goes to a language model, a parser reads its answer.
+
+`prompt`, `parse` and `target` are pure. Training and serving use the same `prompt`; `target` is the text that
+the model should write for a result, so that `parse(inputs, target(result)) == result`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import Field
+
+from nlptasks.results import Result
+from nlptasks.task import Recipe, Task, TaskInput, TaskOptions
+from nlptasks.verbs import Completion, Decoding, Model, Prompt, TextStream
+
+
+class WritingOptions(TaskOptions):
+    """How a language model writes, in transformers' terms."""
+
+    max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write.")
+    do_sample: bool | None = Field(
+        default=None, description="Draw tokens at random. Unset: yes if temperature, top_p or top_k is given."
+    )
+    temperature: float | None = Field(
+        default=None, ge=0, le=5, description="Below 1 safer, above 1 wilder; 0 always takes the likeliest token."
+    )
+    top_p: float | None = Field(default=None, gt=0, le=1, description="Draw from the likeliest tokens of this mass.")
+    top_k: int | None = Field(default=None, ge=0, description="Draw from this many likeliest tokens; 0 for all.")
+    repetition_penalty: float = Field(default=1.0, gt=0, le=5, description="Above 1 discourages repetition.")
+    num_beams: int = Field(default=1, ge=1, le=16, description="Beams of beam search; 1 for none.")
+    stop: tuple[str, ...] = Field(default=(), description="Strings that end the text; they are not part of it.")
+    seed: int | None = Field(default=None, ge=0, description="Makes sampling repeatable.")
+    on_overflow: str = Field(
+        default="truncate",
+        pattern="^(truncate|error)$",
+        description="A prompt longer than the context: keep its end and say so (truncate), or refuse it (error).",
+    )
+
+    def decoding(self) -> Decoding:
+        """These options as the model's verbs take them."""
+        given = any(value is not None for value in (self.temperature, self.top_p, self.top_k))
+        sample = given if self.do_sample is None else self.do_sample
+        return Decoding(
+            max_new_tokens=self.max_new_tokens,
+            do_sample=sample and self.temperature != 0,
+            temperature=self.temperature if self.temperature is not None else 1.0,
+            top_p=self.top_p if self.top_p is not None else 1.0,
+            top_k=self.top_k if self.top_k is not None else 0,
+            repetition_penalty=self.repetition_penalty,
+            num_beams=self.num_beams,
+            stop=self.stop,
+            seed=self.seed,
+            truncate_prompt=self.on_overflow != "error",
+        )
+
+
+I = TypeVar("I", bound=TaskInput)  # noqa: E741 - Input, Options, Result
+O = TypeVar("O", bound=WritingOptions)  # noqa: E741
+R = TypeVar("R", bound=Result)
+
+
+class TextToText(Task[I, O, R], Generic[I, O, R]):
+    """A text written by a language model."""
+
+    family = "text_to_text"
+    options_type = WritingOptions
+    recipe: ClassVar[Recipe] = Recipe(base="smollm2")
+
+    @abstractmethod
+    def prompt(self, inputs: I, options: O) -> Prompt:
+        """What the model is given; plain text is continued, messages are answered."""
+
+    @abstractmethod
+    def parse(self, inputs: I, completion: str) -> R:
+        """The result in the model's text.
+
+        Raises:
+            UnparsableOutputError: the text holds no result; never answer with a made-up one.
+        """
+
+    @abstractmethod
+    def target(self, result: R) -> str:
+        """What the model should write for this result: the inverse of `parse`, used in training."""
+
+    def finish(self, inputs: I, completion: Completion) -> R:  # noqa: ARG002 - for overriding
+        """The result with what only the completion knows; override to add fields of your own."""
+        result = self.parse(inputs, completion.text)
+        return result.model_copy(
+            update={"num_tokens": completion.num_prompt_tokens, "truncated": completion.truncated}
+        )
+
+    def run(self, inputs: Sequence[I], options: O, model: Model) -> list[R]:
+        prompts = [self.prompt(item, options) for item in inputs]
+        completions = model.generate(prompts, options.decoding())
+        return [self.finish(item, done) for item, done in zip(inputs, completions, strict=True)]
+
+    def stream(self, inputs: I, options: O, model: Model) -> TextStream:
+        """The raw text of one answer, piece by piece; `finish` makes the result of its completion."""
+        return model.stream(self.prompt(inputs, options), options.decoding())
+
+
+def can_stream(task: Task[Any, Any, Any]) -> bool:
+    """Whether a task's answer comes in pieces."""
+    return isinstance(task, TextToText)

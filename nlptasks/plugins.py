@@ -1,0 +1,331 @@
+"""The host: loads plugins one by one, keeps what works and names what does not.
+
+A plugin is taken whole or not at all. Whatever goes wrong in one is recorded with its traceback and
+stops at its own border; only `Settings.strict` raises.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import re
+import threading
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from nlptasks import hookspecs
+from nlptasks.discovery import GROUP, Refused, Source, installed_entry_points, load, reason_of, source_of
+from nlptasks.errors import PluginError, UnknownNameError
+from nlptasks.settings import Settings
+from nlptasks.task import Task, check_task_class
+
+if TYPE_CHECKING:
+    import click
+
+_SPECS = {name: inspect.signature(getattr(hookspecs, name)) for name in ("register_tasks", "register_commands")}
+
+
+@dataclass(frozen=True)
+class PluginFailure:
+    """A plugin that is off, and why. `reason` is one sentence."""
+
+    plugin: str
+    distribution: str | None
+    version: str | None
+    reason: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """A plugin that is on, and what it brought."""
+
+    name: str
+    distribution: str | None
+    version: str | None
+    tasks: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+class Plugins:
+    """All plugins of one process: their tasks, their commands, their failures."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.failures: list[PluginFailure] = []
+        self.records: list[PluginRecord] = []
+        self._settings = Settings.from_env() if settings is None else settings
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self._tasks: dict[str, Task[Any, Any, Any]] = {}
+        self._aliases: dict[str, str] = {}
+        self._owners: dict[str, Source] = {}
+        self._seen: set[tuple[str, str, str]] = set()
+        self._left_out: set[str] = set()
+        self._with_commands: list[Source] = []
+
+    @property
+    def tasks(self) -> Mapping[str, Task[Any, Any, Any]]:
+        """Canonical names to tasks, in the order they were loaded."""
+        return MappingProxyType(self._tasks)
+
+    def task(self, name: str) -> Task[Any, Any, Any]:
+        """The task of this name or alias.
+
+        Raises:
+            UnknownNameError: with the near miss, and the failed plugin that might have held the task.
+        """
+        found = self._tasks.get(self._aliases.get(name, name))
+        if found is None:
+            raise UnknownNameError("task", name, self._tasks, hint=self._hint(name))
+        return found
+
+    def owner(self, task: str) -> PluginRecord | None:
+        """The plugin that brought the task of this canonical name."""
+        return next((record for record in self.records if task in record.tasks), None)
+
+    def load_entry_points(self, entry_points: Iterable[EntryPoint] | None = None) -> None:
+        """Load plugins, by default every installed one; those already loaded are passed over.
+
+        Raises:
+            PluginError: with `Settings.strict`, at the first failure.
+        """
+        if entry_points is None:
+            entry_points = installed_entry_points(self._fail)
+        found = sorted(((source_of(entry), entry) for entry in entry_points), key=lambda pair: pair[0].order)
+        wanted = self._settings.load_plugins
+        for source, entry in found:
+            identity = (source.distribution or "", source.name, entry.value)
+            if identity in self._seen:
+                continue
+            if wanted is not None and source.name not in wanted:
+                self._left_out.add(source.name)
+                continue
+            self._seen.add(identity)
+            plugin = None
+            with self._isolated(source, "while it was imported"):
+                plugin = load(entry)
+            if plugin is not None:
+                with self._isolated(source, "in register_tasks"):
+                    self._admit(plugin, source)
+        self._report_unmet(wanted or (), [source.name for source, _ in found])
+
+    def register(
+        self, plugin: object, name: str, *, distribution: str | None = None, version: str | None = None
+    ) -> None:
+        """Take a plugin that lives in this process: a module or an object with hook methods.
+
+        Raises:
+            PluginError: the plugin breaks the contract. Nothing of it is kept.
+        """
+        source = Source(name, distribution, version)
+        with self._isolated(source, "in register_tasks", strict=True):
+            self._admit(plugin, source)
+
+    def add_commands(self, cli: click.Group, reserved: Collection[str] = ()) -> None:
+        """Let each plugin add its commands to `cli`; a plugin that fails here is off with its tasks.
+
+        `reserved` names commands that `cli` will have although it does not hold them yet.
+        """
+        import click
+
+        for source in tuple(self._with_commands):
+            self._with_commands.remove(source)
+            # A group of the plugin's own: a failure half-way leaves nothing behind in `cli`.
+            own = click.Group(cli.name)
+            with self._isolated(source, "in register_commands"):
+                self._call("register_commands", source, cli=own)
+                for name in own.commands:
+                    if name in cli.commands or name in reserved:
+                        raise Refused(f"Its command {name!r} already exists; give it another name.")
+                for name, command in own.commands.items():
+                    cli.add_command(command, name)
+                self._note_commands(source, tuple(own.commands))
+
+    def failure_notice(self) -> str | None:
+        """One line for the command line, or None when every plugin is on."""
+        if not self.failures:
+            return None
+        names = [self._label(failure) for failure in self.failures]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        count = "1 plugin is" if len(names) == 1 else f"{len(names)} plugins are"
+        return f"{count} off ({shown}): see `nlptasks plugins`."
+
+    def _admit(self, plugin: object, source: Source) -> None:
+        """Take the plugin's hooks and tasks, all of them or none."""
+        wants = getattr(plugin, "nlptasks_api", hookspecs.API_VERSION)
+        if wants != hookspecs.API_VERSION:
+            has = hookspecs.API_VERSION
+            raise Refused(f"It is written for plugin API {wants!r}, this nlptasks has API {has}.")
+        known = self._manager.get_name(plugin)
+        if known is not None:
+            raise Refused(f"The plugin {known!r} already stands for the same module or object.")
+        if self._manager.has_plugin(source.key):
+            raise Refused(f"Another plugin is already registered as {source.key!r}.")
+        hooks = self._check_hooks(plugin)
+        self._manager.register(plugin, source.key)
+        staged: dict[str, Task[Any, Any, Any]] = {}
+        if "register_tasks" in hooks:
+            self._call("register_tasks", source, register=functools.partial(self._stage, staged))
+        self._commit(source, staged)
+        if "register_commands" in hooks:
+            self._with_commands.append(source)
+        self.records.append(PluginRecord(source.name, source.distribution, source.version, tuple(staged), hooks))
+
+    def _check_hooks(self, plugin: object) -> tuple[str, ...]:
+        """Names of the hooks that the plugin implements.
+
+        Checked before pluggy sees the plugin: it keeps a caller for every misspelled hook, even after
+        `unregister`, and its `check_pending` then blames whichever plugin comes next.
+        """
+        hooks = []
+        for attribute in dir(plugin):
+            options = self._manager.parse_hookimpl_opts(plugin, attribute)
+            if options is None:
+                if attribute in _SPECS and callable(getattr(plugin, attribute)):
+                    raise Refused(f"Its {attribute} is not marked as a hook; put @nlptasks.hookimpl above it.")
+                continue
+            hook = options.get("specname") or attribute
+            if hook in _SPECS:
+                _check_arguments(hook, getattr(plugin, attribute))
+                hooks.append(hook)
+            elif not options.get("optionalhook"):
+                near = difflib.get_close_matches(hook, _SPECS, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {' and '.join(_SPECS)}."
+                raise Refused(f"It implements {hook}, which is no hook of nlptasks: {hint}")
+        if not hooks:
+            raise Refused("It implements no hook: mark a function register_tasks with @nlptasks.hookimpl.")
+        return tuple(hooks)
+
+    def _stage(self, staged: dict[str, Task[Any, Any, Any]], task: Task[Any, Any, Any]) -> None:
+        """What a plugin gets as `register`."""
+        problems = check_task_class(task)
+        if problems:
+            raise Refused(f"Its task {type(task).__name__} is not usable: {'; '.join(problems)}.")
+        aliases = task.aliases
+        if not isinstance(aliases, tuple) or not all(isinstance(alias, str) and alias for alias in aliases):
+            raise Refused(f"Its task {task.name!r} needs a tuple of names as aliases, found {aliases!r}.")
+        for name in (task.name, *aliases):
+            owner = self._owners.get(name)
+            if owner is not None:
+                raise Refused(f"Its task {task.name!r} claims the name {name!r}, which belongs to {owner.key!r}.")
+            if any(name in (other.name, *other.aliases) for other in staged.values()):
+                raise Refused(f"It registers two tasks of the name {name!r}.")
+        staged[task.name] = task
+
+    def _commit(self, source: Source, staged: Mapping[str, Task[Any, Any, Any]]) -> None:
+        for task in staged.values():
+            self._tasks[task.name] = task
+            for alias in task.aliases:
+                self._aliases[alias] = task.name
+            for name in (task.name, *task.aliases):
+                self._owners[name] = source
+
+    def _undo(self, source: Source) -> None:
+        """Take back whatever this source brought."""
+        if self._manager.has_plugin(source.key):
+            self._manager.unregister(name=source.key)
+        for name in [name for name, owner in self._owners.items() if owner == source]:
+            del self._owners[name]
+            self._aliases.pop(name, None)
+            self._tasks.pop(name, None)
+        self._with_commands = [other for other in self._with_commands if other != source]
+        self.records = [record for record in self.records if not _is_from(record, source)]
+
+    def _call(self, hook: str, source: Source, **arguments: Any) -> None:
+        """Call one hook of one plugin, so that a failure has one name."""
+        others = [plugin for name, plugin in self._manager.list_name_plugin() if name != source.key]
+        self._manager.subset_hook_caller(hook, others)(**arguments)
+
+    @contextmanager
+    def _isolated(self, source: Source, doing: str, *, strict: bool = False) -> Iterator[None]:
+        # A refused newcomer must not pull down the plugin whose key it wanted.
+        taken = self._manager.has_plugin(source.key) and doing != "in register_commands"
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            if not taken:
+                self._undo(source)
+            self._fail(source, error, doing, strict=strict)
+
+    def _fail(self, source: Source, error: BaseException, doing: str, *, strict: bool = False) -> None:
+        reason = reason_of(error, doing)
+        trace = "".join(traceback.format_exception(error))
+        if (source.key, reason) not in [(_key(failure), failure.reason) for failure in self.failures]:
+            self.failures.append(PluginFailure(source.name, source.distribution, source.version, reason, trace))
+        if strict or self._settings.strict:
+            raise PluginError(f"Plugin {source.key}: {reason}") from error
+
+    def _note_commands(self, source: Source, commands: tuple[str, ...]) -> None:
+        self.records = [
+            replace(record, commands=commands) if _is_from(record, source) else record for record in self.records
+        ]
+
+    def _report_unmet(self, wanted: Iterable[str], installed: list[str]) -> None:
+        """A name in NLPTASKS_LOAD_PLUGINS that no installed plugin has is a typing error, not a wish."""
+        for name in sorted(set(wanted) - set(installed) - {seen for _, seen, _ in self._seen}):
+            near = difflib.get_close_matches(name, installed, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "check its spelling, or install it."
+            error = Refused(f"NLPTASKS_LOAD_PLUGINS names it, but no installed plugin has this name: {hint}")
+            self._fail(Source(name), error, "")
+
+    def _label(self, failure: PluginFailure) -> str:
+        if failure.distribution is None:
+            return failure.plugin
+        everyone: tuple[PluginRecord | PluginFailure, ...] = (*self.records, *self.failures)
+        alone = sum(other.distribution == failure.distribution for other in everyone) == 1
+        return failure.distribution if alone else f"{failure.distribution}:{failure.plugin}"
+
+    def _hint(self, name: str) -> str:
+        """What else to tell someone who asks for a task that is not there."""
+        words = set(re.split(r"[-_:]", name))
+        for failure in self.failures:
+            if words & set(re.split(r"[-_:.]", f"{failure.plugin}-{failure.distribution or ''}")) - {GROUP}:
+                return f"The plugin {self._label(failure)} might hold it, but is off: {failure.reason}"
+        if self._left_out:
+            return f"NLPTASKS_LOAD_PLUGINS leaves out: {', '.join(sorted(self._left_out))}."
+        return self.failure_notice() or ""
+
+
+_default: Plugins | None = None
+_default_lock = threading.RLock()
+
+
+def default_plugins() -> Plugins:
+    """The process's own plugins, made and loaded on first use."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            plugins = Plugins()
+            # Set before loading: a plugin that asks for the tasks while it is imported must not start over.
+            _default = plugins
+            try:
+                plugins.load_entry_points()
+            except BaseException:
+                _default = None
+                raise
+        return _default
+
+
+def _key(failure: PluginFailure) -> str:
+    return Source(failure.plugin, failure.distribution).key
+
+
+def _is_from(record: PluginRecord, source: Source) -> bool:
+    return (record.name, record.distribution) == (source.name, source.distribution)
+
+
+def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
+    """A hook may leave arguments out, but every one it takes must exist."""
+    known = _SPECS[hook].parameters
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in known and parameter.default is inspect.Parameter.empty:
+            raise Refused(f"Its {hook} takes an argument {name!r}; the hook has only {', '.join(known)!r}.")

@@ -1,0 +1,232 @@
+"""An adapter on disk: a standard PEFT folder with one file of ours, `nlptasks.json`.
+
+    adapter_config.json          PEFT's settings
+    adapter_model.safetensors    LoRA factors, head, every other layer that was trained
+    nlptasks.json                task, labels, base and its fingerprint, metrics, data hash, versions
+
+Nothing here imports torch: a mismatch is refused before any weight is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nlptasks.errors import AdapterError, AdapterMismatchError, UnsafeWeightsError
+
+MANIFEST = "nlptasks.json"
+PEFT_CONFIG = "adapter_config.json"
+PEFT_WEIGHTS = "adapter_model.safetensors"
+
+Verb = Literal["classify", "tag", "extract", "generate"]
+
+_VERB_OF_TASK_TYPE: dict[str, Verb] = {
+    "SEQ_CLS": "classify",
+    "TOKEN_CLS": "tag",
+    "QUESTION_ANS": "extract",
+    "CAUSAL_LM": "generate",
+    "SEQ_2_SEQ_LM": "generate",
+}
+TASK_TYPE_OF_VERB = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "extract": "QUESTION_ANS"}
+
+
+class BaseReference(BaseModel):
+    """The base that an adapter was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    revision: str | None = None
+    fingerprint: str
+    model_type: str
+    hidden_size: int | None = None
+
+
+class Manifest(BaseModel):
+    """The content of `nlptasks.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    name: str
+    task: str
+    family: str
+    verb: Verb
+    base: BaseReference
+    method: Literal["lora", "full"] = "lora"
+    labels: tuple[str, ...] | None = None
+    multi_label: bool = False
+    temperature: float = Field(default=1.0, gt=0, description="Logits are divided by it; fitted on held-out rows.")
+    threshold: float | None = Field(default=None, description="Default decision threshold on calibrated scores.")
+    max_length: int | None = None
+    settings: dict[str, Any] = Field(default_factory=dict, description="The family's own values.")
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, float] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict, description="File names, rows, SHA-256, licence if given.")
+    versions: dict[str, str] = Field(default_factory=dict)
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class AdapterFolder:
+    """A readable adapter. `manifest` is None for a PEFT folder that another tool wrote."""
+
+    path: Path
+    peft: dict[str, Any]
+    manifest: Manifest | None
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name if self.manifest else self.path.name
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Changes when the folder's weights are replaced."""
+        return str(self.path.resolve()), (self.path / PEFT_WEIGHTS).stat().st_mtime_ns
+
+    @property
+    def verb(self) -> Verb:
+        if self.manifest:
+            return self.manifest.verb
+        task_type = str(self.peft.get("task_type"))
+        if task_type not in _VERB_OF_TASK_TYPE:
+            known = ", ".join(_VERB_OF_TASK_TYPE)
+            raise AdapterError(f"{self.path}: expected a task_type of {known}, found {task_type}.")
+        return _VERB_OF_TASK_TYPE[task_type]
+
+    @property
+    def base_id(self) -> str:
+        """The base to load for this adapter."""
+        return self.manifest.base.id if self.manifest else str(self.peft.get("base_model_name_or_path") or "")
+
+
+def open_adapter(path: Path) -> AdapterFolder:
+    """Read an adapter's two JSON files and check that its weights are there.
+
+    Raises:
+        AdapterError: a missing or unreadable file, or a PEFT method other than LoRA.
+        UnsafeWeightsError: pickled weights only.
+    """
+    if not path.is_dir():
+        raise AdapterError(f"{path}: expected an adapter folder, found none.")
+    if not (path / PEFT_WEIGHTS).is_file():
+        if (path / "adapter_model.bin").is_file():
+            raise UnsafeWeightsError(
+                f"{path}: expected {PEFT_WEIGHTS}, found a pickled adapter_model.bin, which can run code. "
+                "Load it once where you trust it and save it again with PEFT's save_pretrained."
+            )
+        raise AdapterError(f"{path}: expected {PEFT_WEIGHTS}, found none; the folder is no adapter or is incomplete.")
+    peft = _read_json(path / PEFT_CONFIG)
+    if peft.get("peft_type", "LORA") != "LORA":
+        raise AdapterError(f"{path}: expected a LoRA adapter, found {peft['peft_type']}.")
+    manifest = None
+    if (path / MANIFEST).is_file():
+        try:
+            manifest = Manifest.model_validate(_read_json(path / MANIFEST))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise AdapterError(
+                f"{path / MANIFEST}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}; train or export it again."
+            ) from None
+    return AdapterFolder(path, peft, manifest)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AdapterError(f"{path.parent}: expected {path.name}, found none.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AdapterError(f"{path}: expected JSON, found something else ({error}).") from None
+    if not isinstance(content, dict):
+        raise AdapterError(f"{path}: expected a JSON object, found {type(content).__name__}.")
+    return content
+
+
+def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
+    """Refuse an adapter that was trained on another base (law: an adapter only meets its own base).
+
+    With a manifest the fingerprints must be equal. Without one the shapes must fit, which is all that a
+    plain PEFT folder lets anyone know.
+
+    Raises:
+        AdapterMismatchError: naming both bases.
+    """
+    if adapter.manifest:
+        trained = adapter.manifest.base
+        found = fingerprint(base_path)
+        if trained.fingerprint != found:
+            raise AdapterMismatchError(
+                f"Adapter {adapter.name!r} was trained on {trained.id} ({trained.fingerprint}), "
+                f"the loaded base is {base_id} ({found}). Use --model {trained.id}, or train an adapter on {base_id}."
+            )
+        return
+    unfit = _unfit_shapes(tensor_headers(adapter.path / PEFT_WEIGHTS), _base_headers(base_path))
+    if unfit:
+        raise AdapterMismatchError(
+            f"Adapter {adapter.name!r} was trained on {adapter.base_id or 'an unnamed base'}, "
+            f"the loaded base is {base_id}: {unfit}. Use --model {adapter.base_id or 'with its own base'}."
+        )
+
+
+def fingerprint(base: Path) -> str:
+    """Identity of a base: tensor names, types, shapes and a sample of every tensor's bytes.
+
+    The sample (64 bytes at each end) tells fine-tuned weights from their parents at the cost of a few
+    milliseconds, where a full hash would read every byte.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(base.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            size = struct.unpack("<Q", stream.read(8))[0]
+            header = json.loads(stream.read(size))
+            header.pop("__metadata__", None)
+            for name in sorted(header):
+                start, end = header[name]["data_offsets"]
+                digest.update(f"{name}|{header[name]['dtype']}|{header[name]['shape']}|".encode())
+                for place in (start, max(start, end - 64)):
+                    stream.seek(8 + size + place)
+                    digest.update(stream.read(min(64, end - start)))
+    return digest.hexdigest()[:16]
+
+
+def tensor_headers(file: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a safetensors file, without its data."""
+    try:
+        with file.open("rb") as stream:
+            size = struct.unpack("<Q", stream.read(8))[0]
+            header = json.loads(stream.read(size))
+    except (struct.error, ValueError) as error:
+        raise AdapterError(f"{file}: expected a safetensors file, found something else ({error}).") from None
+    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+
+
+def _base_headers(base: Path) -> dict[str, tuple[int, ...]]:
+    headers: dict[str, tuple[int, ...]] = {}
+    for file in base.glob("*.safetensors"):
+        headers |= tensor_headers(file)
+    return headers
+
+
+def _unfit_shapes(adapter: dict[str, tuple[int, ...]], base: dict[str, tuple[int, ...]]) -> str:
+    """Why the LoRA factors cannot stand on these weights, or "" if they can."""
+    for name, shape in adapter.items():
+        match = re.fullmatch(r"base_model\.model\.(.+)\.lora_A\.weight", name)
+        if not match:
+            continue
+        layer = match[1]
+        candidates = [layer, layer.split(".", 1)[-1]]
+        weight = next((base[f"{c}.weight"] for c in candidates if f"{c}.weight" in base), None)
+        weight = weight or next((s for n, s in base.items() if n.endswith(f".{layer}.weight")), None)
+        if weight is None:
+            return f"it has no layer {layer}"
+        if shape[1] not in weight:
+            return f"{layer} is {shape[1]} wide in the adapter and {max(weight)} in the base"
+    return ""

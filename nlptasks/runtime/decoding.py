@@ -1,0 +1,141 @@
+"""What watches a text while it is written: stop strings, cancellation, log-probabilities, pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transformers import LogitsProcessor, StoppingCriteria
+from transformers.generation.streamers import BaseStreamer
+
+
+def cut_at_stop(text: str, stops: Sequence[str]) -> str | None:
+    """The text before the first stop string, or None when there is none in it."""
+    places = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(places)] if places else None
+
+
+class Watch(StoppingCriteria):
+    """Ends a row at a stop string, or within one step once its caller cancelled."""
+
+    def __init__(
+        self, tokenizer: Any, start: int, stops: Sequence[str], alive: Callable[[int], bool], num_beams: int
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._start = start
+        self._stops = stops
+        self._alive = alive
+        self._beams = num_beams
+        self._cancelled: set[int] = set()
+        # A token may hold part of a character only, so a few more tokens than characters are looked at.
+        self._tail = max((len(stop) for stop in stops), default=0) + 8
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        import torch
+
+        done = []
+        for row, ids in enumerate(input_ids):
+            source = row // self._beams
+            if not self._alive(source):
+                self._cancelled.add(source)
+                done.append(True)
+                continue
+            done.append(bool(self._stops) and self._has_stop(ids))
+        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
+
+    def cancelled(self, row: int) -> bool:
+        return row in self._cancelled
+
+    def _has_stop(self, ids: Any) -> bool:
+        written = ids[self._start :][-self._tail :]
+        text = self._tokenizer.decode(written, skip_special_tokens=True)
+        return any(stop in text for stop in self._stops)
+
+
+class LogProbabilities(LogitsProcessor):
+    """Remembers the log-probability of every chosen token while keeping one step's scores at a time."""
+
+    def __init__(self) -> None:
+        self._last: Any = None
+        self._chosen: list[Any] = []
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        self._take(input_ids)
+        self._last = torch.log_softmax(scores.float(), dim=-1)
+        return scores
+
+    def finish(self, sequences: Any) -> None:
+        """Take the last chosen token, which no later step shows."""
+        self._take(sequences)
+
+    def of(self, row: int) -> list[float]:
+        """Log-probabilities of a row's generated tokens, in nats."""
+        return [float(step[row]) for step in self._chosen]
+
+    def _take(self, ids: Any) -> None:
+        if self._last is not None:
+            self._chosen.append(self._last.gather(-1, ids[:, -1:]).squeeze(-1))
+            self._last = None
+
+
+class PieceWriter(BaseStreamer):
+    """Turns tokens into pieces of text that never have to be taken back.
+
+    A piece waits while its last character is incomplete or while it may be the beginning of a stop string.
+    """
+
+    def __init__(self, tokenizer: Any, stops: Sequence[str], emit: Callable[[str], None], skip: int) -> None:
+        self._tokenizer = tokenizer
+        self._stops = stops
+        self._emit = emit
+        self._skip = skip
+        self._ids: list[int] = []
+        self._prefix = 0
+        self._read = 0
+        self._held = ""
+        self._ended = False
+
+    def put(self, value: Any) -> None:
+        """Called by transformers: once with the prompt, then with each new token."""
+        tokens = value.reshape(-1).tolist()
+        if self._skip:
+            self._skip = 0
+            return
+        self._ids += tokens
+        # The tokens before the new ones are decoded along with them: some tokenizers drop a leading space.
+        before = self._decode(self._ids[self._prefix : self._read])
+        now = self._decode(self._ids[self._prefix :])
+        if len(now) > len(before) and not now.endswith("\ufffd"):
+            self._prefix, self._read = self._read, len(self._ids)
+            self._write(now[len(before) :])
+
+    def end(self) -> None:
+        """Called by transformers when the text is finished."""
+        before = self._decode(self._ids[self._prefix : self._read])
+        now = self._decode(self._ids[self._prefix :])
+        self._write(now[len(before) :], last=True)
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+
+    def _write(self, text: str, *, last: bool = False) -> None:
+        if self._ended:
+            return
+        self._held += text
+        kept = cut_at_stop(self._held, self._stops)
+        if kept is not None:
+            self._ended = True
+            ready, self._held = kept, ""
+        else:
+            keep = 0 if last else _possible_stop(self._held, self._stops)
+            ready, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        if ready:
+            self._emit(ready)
+
+
+def _possible_stop(text: str, stops: Sequence[str]) -> int:
+    """Length of the longest end of `text` that may be the beginning of a stop string."""
+    lengths = (n for stop in stops for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n]))
+    return max(lengths, default=0)

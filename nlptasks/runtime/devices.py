@@ -1,0 +1,97 @@
+"""Which device and which number format, each with its reason as text."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nlptasks.errors import NlptasksError
+
+if TYPE_CHECKING:
+    import torch
+
+NO_FP16 = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers", "byt5"})
+"""Model types whose activations overflow float16 (transformers#4938, #23918)."""
+
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model runs and in which numbers, and why."""
+
+    device: str
+    device_reason: str
+    dtype: str
+    dtype_reason: str
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        import torch
+
+        return getattr(torch, self.dtype)  # type: ignore[no-any-return]
+
+
+def choose_placement(device: str = "auto", dtype: str = "auto", model_type: str = "") -> Placement:
+    """Decide device and dtype.
+
+    Raises:
+        NlptasksError: a device that is not there, a dtype that is unknown or unsafe for `model_type`.
+    """
+    name, why = _choose_device(device)
+    if dtype not in DTYPES:
+        raise NlptasksError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}.")
+    if dtype == "float16" and model_type in NO_FP16:
+        raise NlptasksError(f"{model_type} overflows in float16 and answers NaN: use dtype='bfloat16' or 'float32'.")
+    if dtype != "auto":
+        return Placement(name, why, dtype, "asked for")
+    chosen, reason = _choose_dtype(name)
+    return Placement(name, why, chosen, reason)
+
+
+def _choose_device(device: str) -> tuple[str, str]:
+    import torch
+
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if device == "auto":
+        if cuda:
+            return "cuda", f"CUDA sees {torch.cuda.get_device_name(0)}"
+        return ("mps", "Apple's GPU is available") if mps else ("cpu", "no GPU was found")
+    kind = device.split(":", maxsplit=1)[0]
+    there = {"cpu": True, "cuda": cuda, "mps": mps}
+    if kind not in there:
+        raise NlptasksError(f"device: expected auto, cpu, cuda, cuda:N or mps, found {device!r}.")
+    if not there[kind]:
+        raise NlptasksError(f"device {device!r} was asked for, but torch sees none here: use device='auto' or 'cpu'.")
+    return device, "asked for"
+
+
+def _choose_dtype(device: str) -> tuple[str, str]:
+    import torch
+
+    if device.startswith("cuda"):
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "the GPU computes bfloat16 natively"
+        return "float32", "the GPU has no native bfloat16"
+    if device.startswith("mps"):
+        return "float32", "bfloat16 is uneven across Apple GPUs"
+    flag = native_bf16_flag()
+    if flag:
+        return "bfloat16", f"the CPU computes bfloat16 natively ({flag})"
+    return "float32", "the CPU has no native bfloat16"
+
+
+def native_bf16_flag() -> str | None:
+    """The CPU feature that gives fast bfloat16 (AVX512-BF16, AMX, Arm BF16), or None."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        # macOS has no /proc; every M2 and later has it, the M1 has not, and neither says so here.
+        return None
+    found = sorted(flags & _BF16_FLAGS)
+    if found and platform.machine() in {"aarch64", "arm64"}:
+        return found[0]
+    return next((flag for flag in found if flag.startswith(("avx", "amx"))), None)

@@ -1,0 +1,121 @@
+"""The verbs that read: classify, embed, offsets. One turn answers the items of many callers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nlptasks.runtime.batching import Batcher
+from nlptasks.runtime.roots import Root
+from nlptasks.runtime.worker import Turn
+from nlptasks.verbs import Logits, Offsets, Text, Vector
+
+
+class Encoded:
+    """Token ids of texts, cut to the model's limit, with their full lengths."""
+
+    def __init__(self, root: Root, texts: Sequence[Text], limit: int) -> None:
+        tokenizer = root.tokenizer
+        pairs = any(isinstance(text, tuple) for text in texts)
+        given = [text if isinstance(text, tuple) else (text, "") for text in texts] if pairs else list(texts)
+        # `verbose=False` keeps the tokenizer's own "longer than the maximum" line away: results say it.
+        whole = tokenizer(given, truncation=False, verbose=False)
+        self.rows: list[dict[str, list[int]]] = [
+            {name: whole[name][i] for name in whole} for i in range(len(whole["input_ids"]))
+        ]
+        self.full_lengths = [len(row["input_ids"]) for row in self.rows]
+        for i, length in enumerate(self.full_lengths):
+            if length > limit:
+                cut = tokenizer(given[i : i + 1], truncation=True, max_length=limit, verbose=False)
+                self.rows[i] = {name: cut[name][0] for name in cut}
+        self.lengths = [len(row["input_ids"]) for row in self.rows]
+        self._pad_id = tokenizer.pad_token_id or 0
+        self._device = root.placement.device
+
+    def truncated(self, index: int) -> bool:
+        return self.full_lengths[index] > self.lengths[index]
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Any]:
+        """Right-padded tensors of shape (rows, longest) for the model."""
+        return pad([self.rows[i] for i in indices], self._pad_id, self._device)
+
+
+def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left: bool = False) -> dict[str, Any]:
+    """Stack token rows into tensors of shape (rows, longest)."""
+    import torch
+
+    width = max(1, max(len(row["input_ids"]) for row in rows))
+    batch = {}
+    for name in rows[0]:
+        fill = pad_id if name == "input_ids" else 0
+        padded = [[fill] * (width - len(r[name])) + r[name] if left else r[name] + [fill] * (width - len(r[name])) for r in rows]
+        batch[name] = torch.tensor(padded, dtype=torch.long).to(device)
+    return batch
+
+
+def classify_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
+    """Answer each item with the raw scores that `head` gives its text."""
+
+    def forward(batch: dict[str, Any]) -> list[list[float]]:
+        return head(**batch).logits.float().tolist()  # type: ignore[no-any-return]
+
+    def answer(encoded: Encoded, index: int, values: list[float]) -> Logits:
+        return Logits(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
+
+    _read_turn(root, batcher, turn, limit, forward, answer)
+
+
+def embed_turn(root: Root, batcher: Batcher, turn: Turn, limit: int) -> None:
+    """Answer each item with the mean of its last hidden states, scaled to length one.
+
+    Mean pooling and scaling are what sentence-transformers' all-MiniLM-L6-v2 was trained with.
+    """
+    import torch
+
+    def forward(batch: dict[str, Any]) -> list[list[float]]:
+        hidden = root.backbone(**batch).last_hidden_state.float()
+        mask = batch["attention_mask"].unsqueeze(-1).float()
+        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return torch.nn.functional.normalize(mean, dim=-1).tolist()  # type: ignore[no-any-return]
+
+    def answer(encoded: Encoded, index: int, values: list[float]) -> Vector:
+        return Vector(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
+
+    _read_turn(root, batcher, turn, limit, forward, answer)
+
+
+def offsets_turn(root: Root, turn: Turn) -> None:
+    """Answer each item with the character spans of its tokens."""
+    if not turn.items:
+        return
+    encoded = root.tokenizer(
+        list(turn.items), add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+    )
+    for i, spans in enumerate(encoded["offset_mapping"]):
+        turn.answer(i, Offsets(tuple((int(start), int(end)) for start, end in spans)))
+
+
+def _read_turn(
+    root: Root,
+    batcher: Batcher,
+    turn: Turn,
+    limit: int,
+    forward: Callable[[dict[str, Any]], list[list[float]]],
+    answer: Callable[[Encoded, int, list[float]], Any],
+) -> None:
+    import torch
+
+    if not turn.items:
+        return
+    encoded = Encoded(root, turn.items, limit)
+
+    def step(indices: list[int]) -> list[None]:
+        alive = [i for i in indices if turn.alive(i)]
+        if alive:
+            with torch.inference_mode():
+                rows = forward(encoded.batch(alive))
+            for i, values in zip(alive, rows, strict=True):
+                turn.answer(i, answer(encoded, i, values))
+        return [None] * len(indices)
+
+    batcher.run(range(len(turn.items)), encoded.lengths, step, before=turn.check)

@@ -1,0 +1,237 @@
+"""The verbs that write: generate, stream, choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
+from nlptasks.results import Message
+from nlptasks.runtime.batching import Batcher
+from nlptasks.runtime.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop
+from nlptasks.runtime.encoding import pad
+from nlptasks.runtime.roots import Root
+from nlptasks.runtime.worker import Turn
+from nlptasks.verbs import Completion, Decoding, Prompt
+
+
+def generate_turn(
+    root: Root, batcher: Batcher, turn: Turn, decoding: Decoding, on_piece: Callable[[str], None] | None = None
+) -> None:
+    """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written."""
+    _require_writer(root)
+    prompts = [encode_prompt(root, prompt, decoding) for prompt in turn.items]
+    lengths = [len(ids) + decoding.max_new_tokens for ids, _ in prompts]
+
+    def step(indices: list[int]) -> list[None]:
+        alive = [i for i in indices if turn.alive(i)]
+        if alive:
+            batch = [prompts[i] for i in alive]
+            for i, done in zip(alive, _write(root, turn, alive, batch, decoding, on_piece), strict=True):
+                turn.answer(i, done)
+        return [None] * len(indices)
+
+    # A seed promises the same text again, which a shared batch's stream of random numbers cannot keep.
+    alone = decoding.seed is not None and decoding.do_sample
+    plan = Batcher(budget=1) if alone else batcher
+    plan.run(range(len(prompts)), lengths, step, before=turn.check)
+
+
+def encode_prompt(root: Root, prompt: Prompt, decoding: Decoding) -> tuple[list[int], bool]:
+    """Token ids of a prompt and whether its beginning had to be cut.
+
+    Raises:
+        OverflowRefusedError: it does not fit and `decoding.truncate_prompt` is off.
+    """
+    ids = prompt_ids(root.tokenizer, prompt)
+    # A decoder's prompt and answer share one context; a seq2seq model's prompt has the encoder's to itself.
+    reserved = 0 if root.kind == "seq2seq" else min(decoding.max_new_tokens, root.max_tokens // 2)
+    room = root.max_tokens - reserved
+    if len(ids) <= room:
+        return ids, False
+    if not decoding.truncate_prompt:
+        raise OverflowRefusedError(
+            f"The prompt has {len(ids)} tokens; with {reserved} reserved for the answer the model reads {room}: "
+            "shorten it, lower max_new_tokens, or use on_overflow='truncate' to keep its end."
+        )
+    return (ids[:room] if root.kind == "seq2seq" else ids[-room:]), True
+
+
+def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """Tokens of plain text, or of a chat through the model's own template."""
+    if isinstance(prompt, str):
+        ids = list(tokenizer(prompt, truncation=False, verbose=False)["input_ids"])
+        # An empty prompt still needs one token to continue from.
+        start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        return ids or [start or 0]
+    turns = [message.model_dump() for message in prompt]
+    if tokenizer.chat_template is None:
+        return list(tokenizer(plain_chat(prompt), truncation=False, verbose=False)["input_ids"])
+    encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=True)
+    return list(encoded["input_ids"])
+
+
+def plain_chat(messages: Sequence[Message]) -> str:
+    """A chat as plain text, for a language model without a template."""
+    names = {"system": "System", "user": "User", "assistant": "Assistant"}
+    return "\n".join(f"{names[m.role]}: {m.content}" for m in messages) + "\nAssistant:"
+
+
+def _require_writer(root: Root) -> None:
+    if root.kind == "encoder" or root.native_head is not None:
+        raise UnsupportedModelError(
+            f"{root.config.model_type} is loaded without a language-model output and cannot write: "
+            "use a causal or seq2seq model, for example --model smollm2."
+        )
+
+
+def _write(
+    root: Root,
+    turn: Turn,
+    alive: list[int],
+    batch: list[tuple[list[int], bool]],
+    decoding: Decoding,
+    on_piece: Callable[[str], None] | None,
+) -> list[Completion]:
+    import torch
+    from transformers import LogitsProcessorList, StoppingCriteriaList
+
+    rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids, _ in batch]
+    inputs = pad(rows, root.tokenizer.pad_token_id or 0, root.placement.device, left=root.kind == "causal")
+    start = 1 if root.kind == "seq2seq" else inputs["input_ids"].shape[1]
+    watch = Watch(root.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), decoding.num_beams)
+    record = LogProbabilities() if decoding.num_beams == 1 else None
+    writer = PieceWriter(root.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
+    room = root.max_tokens if root.kind == "seq2seq" else root.max_tokens - inputs["input_ids"].shape[1]
+    with torch.inference_mode(), _seeded(decoding.seed, root.placement.device):
+        output = root.model.generate(
+            **inputs,
+            **_generation_arguments(decoding, min(decoding.max_new_tokens, max(1, room))),
+            pad_token_id=root.tokenizer.pad_token_id,
+            stopping_criteria=StoppingCriteriaList([watch]),
+            logits_processor=LogitsProcessorList([record] if record else []),
+            streamer=writer,
+        )
+    turn.check()
+    if record:
+        record.finish(output)
+    completions = []
+    for row, (ids, cut) in enumerate(batch):
+        tokens = output[row, start:].tolist()
+        scores = record.of(row) if record else []
+        completions.append(_completion(root, tokens, scores, decoding, len(ids), cut, watch.cancelled(row)))
+    return completions
+
+
+def _completion(
+    root: Root,
+    tokens: list[int],
+    scores: list[float],
+    decoding: Decoding,
+    num_prompt: int,
+    cut: bool,
+    cancelled: bool,
+) -> Completion:
+    ends = _end_tokens(root)
+    length = next((i for i, token in enumerate(tokens) if token in ends), None)
+    own = tokens if length is None else tokens[: length + 1]
+    text = root.tokenizer.decode(own, skip_special_tokens=True)
+    kept = cut_at_stop(text, decoding.stop)
+    stopped = length is not None or kept is not None
+    return Completion(
+        text=text if kept is None else kept,
+        finish_reason="cancelled" if cancelled else "stop" if stopped else "length",
+        num_prompt_tokens=num_prompt,
+        num_generated_tokens=len(own),
+        logprobs=tuple(scores[: len(own)]),
+        truncated=cut,
+    )
+
+
+def _end_tokens(root: Root) -> set[int]:
+    ends = root.model.generation_config.eos_token_id
+    ends = ends if ends is not None else root.tokenizer.eos_token_id
+    return set(ends) if isinstance(ends, list) else {ends}
+
+
+def _generation_arguments(decoding: Decoding, max_new_tokens: int) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "min_new_tokens": decoding.min_new_tokens or None,
+        "do_sample": decoding.do_sample,
+        "num_beams": decoding.num_beams,
+        "repetition_penalty": decoding.repetition_penalty,
+        "no_repeat_ngram_size": decoding.no_repeat_ngram_size,
+    }
+    if decoding.do_sample:
+        arguments |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k}
+    if decoding.num_beams > 1:
+        arguments["length_penalty"] = decoding.length_penalty
+    return arguments
+
+
+class _seeded:  # noqa: N801 - used as a with-statement's verb
+    """Fix torch's random numbers for one call and put the old state back."""
+
+    def __init__(self, seed: int | None, device: str) -> None:
+        self._seed = seed
+        self._devices = [device] if device.startswith("cuda") else []
+
+    def __enter__(self) -> None:
+        import torch
+
+        self._fork = None
+        if self._seed is not None:
+            self._fork = torch.random.fork_rng(devices=self._devices)
+            self._fork.__enter__()
+            torch.manual_seed(self._seed)
+
+    def __exit__(self, *error: object) -> None:
+        if self._fork is not None:
+            self._fork.__exit__(*error)  # type: ignore[arg-type]
+
+
+def choose_turn(root: Root, batcher: Batcher, turn: Turn, choices: Sequence[str]) -> None:
+    """Answer each prompt with the log-likelihood of each choice (summed over its tokens, in nats)."""
+    import torch
+
+    if root.kind != "causal" or root.native_head is not None:
+        raise UnsupportedModelError(
+            f"Choosing between answers needs a causal language model, found {root.config.model_type}: use --model smollm2."
+        )
+    tails = [list(root.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
+    room = root.max_tokens - max(map(len, tails))
+    heads = [prompt_ids(root.tokenizer, prompt)[-room:] for prompt in turn.items]
+    pairs = [(p, c) for p in range(len(heads)) for c in range(len(tails))]
+    found: dict[tuple[int, int], float] = {}
+
+    def step(indices: list[int]) -> list[None]:
+        alive = [i for i in indices if turn.alive(pairs[i][0])]
+        if alive:
+            rows = [(heads[pairs[i][0]], tails[pairs[i][1]]) for i in alive]
+            with torch.inference_mode():
+                values = _tail_likelihoods(root, rows)
+            found.update((pairs[i], value) for i, value in zip(alive, values, strict=True))
+        return [None] * len(indices)
+
+    lengths = [len(heads[p]) + len(tails[c]) for p, c in pairs]
+    batcher.run(range(len(pairs)), lengths, step, before=turn.check)
+    for p in range(len(heads)):
+        if turn.alive(p):
+            turn.answer(p, tuple(found[p, c] for c in range(len(tails))))
+
+
+def _tail_likelihoods(root: Root, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+    """Log-likelihood of each row's tail after its head; logits are computed for the tails only."""
+    import torch
+
+    encoded = [{"input_ids": head + tail, "attention_mask": [1] * (len(head) + len(tail))} for head, tail in rows]
+    # Padded on the left, all tails end in the last column, so that few positions need the large output layer.
+    batch = pad(encoded, root.tokenizer.pad_token_id or 0, root.placement.device, left=True)
+    longest = max(len(tail) for _, tail in rows)
+    positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    logits = root.model(**batch, position_ids=positions, logits_to_keep=longest + 1).logits
+    logprobs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
+    targets = batch["input_ids"][:, -longest:]
+    scores = logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return [float(scores[row, longest - len(tail) :].sum()) for row, (_, tail) in enumerate(rows)]

@@ -1,0 +1,309 @@
+"""A base model that stays in memory, and the view of it that a task gets."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import AdapterError, UnsupportedModelError
+from nlptasks.runtime.adapters import AdapterFolder, check_base
+from nlptasks.runtime.batching import Batcher
+from nlptasks.runtime.worker import Job, Turn, Worker
+from nlptasks.verbs import (
+    CancelToken,
+    Completion,
+    Decoding,
+    Logits,
+    ModelInfo,
+    Offsets,
+    Prompt,
+    Text,
+    Vector,
+)
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.download import BaseFolder
+    from nlptasks.runtime.folding import Adapters
+    from nlptasks.runtime.roots import Root
+
+WRITING_BUDGET = 16 * 1024
+WRITING_ROWS = 32
+"""A writing batch holds its keys and values for every token, so it has fewer rows than a reading one."""
+
+
+class ResidentModel:
+    """One base with its adapters and heads. A thread of its own loads it on first use and runs every verb."""
+
+    def __init__(
+        self, folder: BaseFolder, device: str = "auto", dtype: str = "auto", *, trust_remote_code: bool = False
+    ) -> None:
+        self.folder = folder
+        self.worker = Worker(folder.id)
+        self._device = device
+        self._dtype = dtype
+        self._trust_remote_code = trust_remote_code
+        self._root: Root | None = None
+        self._adapters: Adapters | None = None
+        self.reading = Batcher()
+        self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
+
+    def bind(
+        self,
+        adapter: AdapterFolder | None = None,
+        cancel: CancelToken | None = None,
+        on_done: Callable[[int], None] | None = None,
+    ) -> BoundModel:
+        """A view of the model with one adapter active.
+
+        Raises:
+            AdapterMismatchError: the adapter was trained on another base; no weight was read.
+        """
+        if adapter:
+            check_base(adapter, self.folder.id, self.folder.path)
+        return BoundModel(self, adapter, cancel or CancelToken(), on_done)
+
+    def load(self) -> Root:
+        """Load now instead of on first use; waits for the end and returns the loaded base."""
+        if self._root is None:
+            self.worker.call(self.root)
+        assert self._root is not None
+        return self._root
+
+    @property
+    def loaded(self) -> Root | None:
+        """The base if it is in memory."""
+        return self._root
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of base, heads and adapters; 0 until loaded."""
+        if self._root is None:
+            return 0
+        return self._root.num_bytes + (self._adapters.num_bytes if self._adapters else 0)
+
+    def close(self) -> None:
+        """End the thread and let go of the weights; calls that wait are cancelled."""
+        self.worker.close()
+        self._root = self._adapters = None
+        from nlptasks.runtime.batching import free_memory
+
+        free_memory()
+
+    # Below: only the worker's thread.
+
+    def root(self) -> Root:
+        """The base, loaded now if need be."""
+        if self._root is None:
+            from nlptasks.runtime.folding import Adapters
+            from nlptasks.runtime.roots import load_root
+
+            self._root = load_root(
+                self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code
+            )
+            self._adapters = Adapters(self._root)
+        return self._root
+
+    def activate(self, adapter: AdapterFolder | None) -> tuple[Root, Any]:
+        """The base with an adapter's weights in force, and the adapter's head or the checkpoint's own."""
+        root = self.root()
+        assert self._adapters is not None
+        head = self._adapters.activate(adapter)
+        return root, head if adapter else root.native_head
+
+
+class BoundModel:
+    """`nlptasks.verbs.Model` on a resident model: one adapter, one cancel token, one progress callback."""
+
+    def __init__(
+        self,
+        resident: ResidentModel,
+        adapter: AdapterFolder | None,
+        cancel: CancelToken,
+        on_done: Callable[[int], None] | None,
+    ) -> None:
+        self._resident = resident
+        self._adapter = adapter
+        self._cancel = cancel
+        self._on_done = on_done
+        self._info: ModelInfo | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        if self._info is None:
+            self._info = describe(self._resident.load(), self._resident.folder.id, self._adapter)
+        return self._info
+
+    def classify(self, texts: Sequence[Text]) -> list[Logits]:
+        self._require("classify")
+        limit = self.info.max_tokens
+
+        def handle(turn: Turn) -> None:
+            from nlptasks.runtime.encoding import classify_turn
+
+            root, head = self._resident.activate(self._adapter)
+            classify_turn(root, head, self._resident.reading, turn, limit)
+
+        return self._ask("classify", texts, handle)
+
+    def offsets(self, texts: Sequence[str]) -> list[Offsets]:
+        def handle(turn: Turn) -> None:
+            from nlptasks.runtime.encoding import offsets_turn
+
+            offsets_turn(self._resident.root(), turn)
+
+        return self._ask("offsets", texts, handle, count=False)
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        limit = self.info.max_tokens
+
+        def handle(turn: Turn) -> None:
+            from nlptasks.runtime.encoding import embed_turn
+
+            root, _ = self._resident.activate(self._adapter)
+            embed_turn(root, self._resident.reading, turn, limit)
+
+        return self._ask("embed", texts, handle)
+
+    def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
+        def handle(turn: Turn) -> None:
+            from nlptasks.runtime.generation import generate_turn
+
+            root, _ = self._resident.activate(self._adapter)
+            generate_turn(root, self._resident.writing, turn, decoding)
+
+        return self._ask(("generate", decoding), prompts, handle)
+
+    def stream(self, prompt: Prompt, decoding: Decoding) -> Stream:
+        stream = Stream(self._cancel)
+
+        def handle(turn: Turn) -> None:
+            from nlptasks.runtime.generation import generate_turn
+
+            root, _ = self._resident.activate(self._adapter)
+            generate_turn(root, self._resident.writing, turn, decoding, on_piece=stream.put)
+
+        job = Job(key=None, items=[prompt], handle=handle, cancel=self._cancel)
+        stream.follow(self._resident.worker.submit(job))
+        return stream
+
+    def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
+        def handle(turn: Turn) -> None:
+            from nlptasks.runtime.generation import choose_turn
+
+            root, _ = self._resident.activate(self._adapter)
+            choose_turn(root, self._resident.writing, turn, choices)
+
+        return self._ask(("choose", tuple(choices)), prompts, handle)
+
+    def submit(self, work: Callable[[Any, Any], Any]) -> Any:
+        def handle(turn: Turn) -> None:
+            import torch
+
+            root, _ = self._resident.activate(self._adapter)
+            with torch.inference_mode():
+                turn.answer(0, turn.items[0](root.model, root.tokenizer))
+
+        return self._wait(Job(key=None, items=[work], handle=handle, cancel=self._cancel))[0]
+
+    def _require(self, verb: str) -> None:
+        if verb in self.info.trained_for:
+            return
+        if self._adapter:
+            found = f"is for {self._adapter.verb}"
+            raise AdapterError(f"Adapter {self._adapter.name!r} {found}, expected one for {verb}.")
+        raise UnsupportedModelError(
+            f"{self.info.name} has no trained head for {verb}: name an adapter that was trained on it, "
+            "or train one with `nlptasks train`."
+        )
+
+    def _ask(self, verb: Hashable, items: Sequence[Any], handle: Callable[[Turn], None], *, count: bool = True) -> list[Any]:
+        if not items:
+            return []
+        key = (verb, self._adapter.key if self._adapter else None)
+        on_done = self._on_done if count else None
+        return self._wait(Job(key=key, items=items, handle=handle, cancel=self._cancel, on_done=on_done))
+
+    def _wait(self, job: Job) -> list[Any]:
+        self._cancel.raise_if_cancelled()
+        future = self._resident.worker.submit(job)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            # Ctrl-C arrives in the waiting thread; the working one learns of it by the token.
+            self._cancel.cancel()
+            raise
+
+
+class Stream:
+    """Pieces of one text as they are written. Leaving the loop early, or `close`, ends the computation."""
+
+    _END = object()
+
+    def __init__(self, cancel: CancelToken) -> None:
+        self._cancel = cancel
+        self._pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._future: Future[list[Any]] | None = None
+
+    def put(self, piece: str) -> None:
+        """Called by the worker."""
+        self._pieces.put(piece)
+
+    def follow(self, future: Future[list[Any]]) -> None:
+        """End the stream when the job ends, whether well or not."""
+        self._future = future
+        future.add_done_callback(lambda _: self._pieces.put(self._END))
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            while (piece := self._pieces.get()) is not self._END:
+                yield piece
+            self._pieces.put(self._END)
+            self.completion()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop the computation within one step; safe to call twice."""
+        if self._future is not None and not self._future.done():
+            self._cancel.cancel()
+
+    def completion(self) -> Completion:
+        """The finished text; waits for the end, raises what the work raised."""
+        assert self._future is not None
+        return self._future.result()[0]  # type: ignore[no-any-return]
+
+
+def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
+    """What a task may know of a base with an adapter."""
+    manifest = adapter.manifest if adapter else None
+    labels: tuple[str, ...] | None = None
+    trained: set[str] = {"embed"} | ({"generate"} if root.kind != "encoder" and root.native_head is None else set())
+    limit = root.max_tokens
+    if adapter:
+        trained.add(adapter.verb)
+        labels = manifest.labels if manifest else _config_labels(adapter.peft.get("id2label"))
+        if manifest and manifest.max_length and adapter.verb == "classify":
+            limit = min(limit, manifest.max_length)
+    elif root.native_head is not None:
+        trained.add(root.native_verb)
+        labels = _config_labels(root.config.id2label)
+    return ModelInfo(
+        name=name,
+        kind=root.kind,
+        adapter=adapter.name if adapter else None,
+        labels=labels,
+        multi_label=manifest.multi_label if manifest else root.config.problem_type == "multi_label_classification",
+        temperature=manifest.temperature if manifest else 1.0,
+        threshold=manifest.threshold if manifest else None,
+        max_tokens=limit,
+        has_chat_template=root.tokenizer.chat_template is not None,
+        trained_for=frozenset(trained),
+    )
+
+
+def _config_labels(id2label: dict[Any, str] | None) -> tuple[str, ...] | None:
+    if not id2label:
+        return None
+    return tuple(id2label[key] for key in sorted(id2label, key=int))

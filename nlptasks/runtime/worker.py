@@ -1,0 +1,177 @@
+"""One thread that owns a model. Calls from many threads meet in its queue and share batches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from nlptasks.errors import CancelledError, NlptasksError
+from nlptasks.verbs import CancelToken
+
+TURN_ITEMS = 1024
+"""Items that one call may bring to a turn; a huge call cannot make the others wait for its end."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One call: its items, and the answers as they come in."""
+
+    key: Hashable
+    items: Sequence[Any]
+    handle: Callable[[Turn], None]
+    cancel: CancelToken
+    on_done: Callable[[int], None] | None = None
+    future: Future[list[Any]] = field(default_factory=Future)
+    answers: list[Any] = field(default_factory=list)
+    taken: int = 0
+
+
+class Turn:
+    """The items of several equal calls that are answered together."""
+
+    def __init__(self, slices: Sequence[tuple[Job, int, int]]) -> None:
+        self._owners = [(job, i) for job, start, end in slices for i in range(start, end)]
+        self.items: list[Any] = [job.items[i] for job, i in self._owners]
+
+    def alive(self, index: int) -> bool:
+        """Whether the caller of this item still wants it."""
+        return not self._owners[index][0].cancel.cancelled
+
+    def check(self) -> None:
+        """Raise CancelledError when nobody wants an answer any more."""
+        if self._owners and all(job.cancel.cancelled for job, _ in self._owners):
+            raise CancelledError("The request was cancelled before it was finished.")
+
+    def answer(self, index: int, value: Any) -> None:
+        """Give one item its answer."""
+        job, place = self._owners[index]
+        job.answers[place] = value
+        if job.on_done:
+            job.on_done(1)
+
+
+class Worker:
+    """Runs jobs one after the other on a thread of its own; equal keys share a turn.
+
+    The thread starts with the first job and is a daemon: an interpreter that exits does not wait for it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: deque[Job] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._busy = False
+        self.last_used = time.monotonic()
+
+    @property
+    def idle(self) -> bool:
+        with self._wake:
+            return not self._busy and not self._jobs
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the queue, the running one left out."""
+        with self._wake:
+            return len(self._jobs)
+
+    def submit(self, job: Job) -> Future[list[Any]]:
+        """Queue a call; raises NlptasksError once the worker is closed."""
+        job.answers = [None] * len(job.items)
+        with self._wake:
+            if self._closed:
+                raise NlptasksError(f"{self._name} is closed: make a new Engine.")
+            self._jobs.append(job)
+            self.last_used = time.monotonic()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name=f"nlptasks:{self._name}", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+        return job.future
+
+    def call(self, work: Callable[[], Any]) -> Any:
+        """Run one function on the thread and return what it returns."""
+        return self.submit(_single(work, CancelToken())).result()[0]
+
+    def close(self, *, wait: bool = True) -> None:
+        """Refuse new calls, cancel the queued ones and end the thread; safe to call twice."""
+        with self._wake:
+            self._closed = True
+            for job in self._jobs:
+                job.cancel.cancel()
+            self._wake.notify()
+            thread = self._thread
+        if wait and thread and thread is not threading.current_thread():
+            thread.join()
+
+    def _loop(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                while not self._jobs and not self._closed:
+                    self._wake.wait()
+                if not self._jobs:
+                    return
+                group = self._take_group()
+                self._busy = True
+            self._run(group)
+            self.last_used = time.monotonic()
+
+    def _take_group(self) -> list[Job]:
+        head = self._jobs.popleft()
+        if head.key is None:
+            return [head]
+        equal = [job for job in self._jobs if job.key == head.key]
+        for job in equal:
+            self._jobs.remove(job)
+        return [head, *equal]
+
+    def _run(self, group: list[Job]) -> None:
+        wanted = [job for job in group if not job.cancel.cancelled]
+        for job in group:
+            if job.cancel.cancelled:
+                _fail(job, CancelledError("The request was cancelled before it was finished."))
+        if not wanted:
+            return
+        slices = [(job, job.taken, min(len(job.items), job.taken + TURN_ITEMS)) for job in wanted]
+        try:
+            wanted[0].handle(Turn(slices))
+        except BaseException as error:
+            # One caller's bad item must not fail the callers who only shared its batch.
+            if len(wanted) > 1 and not isinstance(error, CancelledError):
+                for job in wanted:
+                    self._run([job])
+                return
+            for job in wanted:
+                _fail(job, error)
+            return
+        for job, _, end in slices:
+            job.taken = end
+            self._finish_or_requeue(job)
+
+    def _finish_or_requeue(self, job: Job) -> None:
+        if job.cancel.cancelled:
+            _fail(job, CancelledError("The request was cancelled before it was finished."))
+        elif job.taken >= len(job.items):
+            job.future.set_result(job.answers)
+        else:
+            with self._wake:
+                self._jobs.append(job)
+
+
+def _single(work: Callable[[], Any], cancel: CancelToken) -> Job:
+    def handle(turn: Turn) -> None:
+        turn.answer(0, turn.items[0]())
+
+    return Job(key=None, items=[work], handle=handle, cancel=cancel)
+
+
+def _fail(job: Job, error: BaseException) -> None:
+    if not job.future.done():
+        job.future.set_exception(error)

@@ -1,0 +1,361 @@
+"""The contract test: what every task keeps, built-in or not, checked without weights."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import math
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from nlptasks.errors import CancelledError, InvalidInputError, UnparsableOutputError
+from nlptasks.results import Result
+from nlptasks.task import Task, check_task_class
+from nlptasks.testing.fake import FakeModel
+from nlptasks.verbs import CancelToken, Model, ModelKind
+
+AnyTask = Task[Any, Any, Any]
+Row = tuple[Any, Any]
+
+_HEAVY = frozenset({"torch", "transformers", "peft", "datasets", "gradio"})
+_BATCH = 8
+_BLANK = ("", " ", "\n\t\u00a0")
+_UNICODE = (
+    "Emoji of several code points: 👩‍👩‍👧 👋🏽 🇩🇪",
+    "שלום עולם, مرحبا بالعالم",
+    "Cafe\u0301 and café, Z̵a̶l̷g̸o",
+    "first line\r\nsecond line\r\n",
+    "日本語と中文，没有空格",
+    "\u200bzero width\u2028line separator\ufeff",
+)
+
+
+class _Broken(Exception):
+    """A law that does not hold; its text is the sentence."""
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A task with valid inputs and a model that answers it."""
+
+    task: AnyTask
+    inputs: list[Any]
+    rows: list[tuple[Any, Result]]
+    given: Model | None
+
+    @property
+    def options(self) -> Any:
+        return self.task.options_type()
+
+    @property
+    def first(self) -> str:
+        """The field that a bare string stands for."""
+        return next(iter(self.task.input_type.model_fields))
+
+    @property
+    def textual(self) -> Any:
+        """An input whose first field is a text, or None."""
+        return next((item for item in self.inputs if isinstance(getattr(item, self.first), str)), None)
+
+    @property
+    def writes(self) -> bool:
+        return all(callable(getattr(self.task, name, None)) for name in ("prompt", "parse", "target"))
+
+    def model(self, cancel: CancelToken | None = None) -> Model:
+        """The model that the author gave, else a new fake one that fits the task."""
+        if self.given is not None and cancel is None:
+            return self.given
+        labels = getattr(self.task, "labels", None) or (("first", "second") if self.task.needs else None)
+        kind: ModelKind = "encoder" if self.task.needs else "causal"
+        return FakeModel(
+            labels=labels,
+            kind=kind,
+            multi_label=bool(getattr(self.task, "multi_label", False)),
+            completions=self._completions(),
+            cancel=cancel,
+        )
+
+    def run(self, inputs: Sequence[Any], model: Model | None = None) -> list[Any]:
+        """Answers with default options; an error becomes a sentence."""
+        try:
+            return self.task.run(inputs, self.options, self.model() if model is None else model)
+        except CancelledError:
+            raise
+        except UnparsableOutputError as error:
+            raise _Broken(
+                f"its parser cannot read what FakeModel wrote; give rows=[(input, result), ...] to say what a "
+                f"readable answer is ({error})"
+            ) from error
+        except Exception as error:
+            raise _Broken(f"run raised {type(error).__name__} for {_short(list(inputs))}: {error}") from error
+
+    def _completions(self) -> Callable[[str], str] | None:
+        """A written answer that the parser reads: the rows' own targets, another one for another prompt."""
+        if not self.writes or not self.rows:
+            return None
+        task: Any = self.task
+        targets = [task.target(result) for _, result in self.rows]
+        known = {FakeModel.render(task.prompt(item, self.options)): task.target(result) for item, result in self.rows}
+        return lambda prompt: known.get(prompt) or random.Random(prompt).choice(targets)
+
+
+def check_task(task: AnyTask, *, rows: Sequence[Row] = (), model: Model | None = None) -> None:
+    """Check a task against the contract, on a FakeModel that fits it or on `model`.
+
+    `rows` are (input, result) pairs as training data has them; a text-to-text task needs one or more, so
+    that there is an answer its parser can read.
+
+    Raises:
+        AssertionError: with one sentence for each law that does not hold.
+    """
+    cause: Exception | None = None
+    problems = check_task_class(task)
+    if not problems:
+        bench, problems = _prepare(task, rows, model)
+        for law in (*_DEFINITION, *(_BEHAVIOUR if bench.inputs else ())):
+            try:
+                problems += law(bench)
+            except _Broken as error:
+                problems.append(str(error))
+                cause = cause or error
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in dict.fromkeys(problems))
+        raise AssertionError(f"{getattr(task, 'name', task)!s} breaks the contract:{listed}") from cause
+
+
+def _prepare(task: AnyTask, rows: Sequence[Row], model: Model | None) -> tuple[_Bench, list[str]]:
+    """Validate examples and rows; what is not valid is told and left out."""
+    inputs, pairs, problems = [], [], []
+    for example in task.examples:
+        try:
+            inputs += task.validate([example])
+        except InvalidInputError as error:
+            problems.append(f"its example {_short(example)} is not valid: {'; '.join(error.problems)}")
+    for number, (value, result) in enumerate(rows):
+        try:
+            pairs.append((task.validate([value])[0], task.result_type.model_validate(result)))
+        except (InvalidInputError, ValidationError) as error:
+            problems.append(f"row {number} is not valid: {error}")
+    return _Bench(task, [*inputs, *(item for item, _ in pairs)], pairs, model), problems
+
+
+def _has_summary_and_examples(bench: _Bench) -> Iterator[str]:
+    if not bench.task.summary:
+        yield "it has no summary: give the class a docstring"
+    if not bench.task.examples:
+        yield "it has no example: list one or more inputs in `examples`"
+    adapter = bench.task.adapter
+    # A folder that is not there yet is how an author starts; a file or a wrong type is a mistake.
+    if adapter is not None and (not isinstance(adapter, Path) or adapter.is_file()):
+        yield f"adapter: expected the path of a folder, found {adapter!r}"
+
+
+def _has_schemas(bench: _Bench) -> Iterator[str]:
+    for attribute in ("input_type", "options_type", "result_type"):
+        model: type[BaseModel] = getattr(bench.task, attribute)
+        try:
+            model.model_json_schema()
+        except Exception as error:
+            yield f"{attribute} {model.__name__} has no JSON schema: {str(error).splitlines()[0]}"
+        bare = [name for name, field in model.model_fields.items() if not field.description]
+        if not bare:
+            continue
+        sentence = f"{attribute} {model.__name__} has no description for {', '.join(bare)}: Field(description=...)"
+        if attribute == "result_type":
+            warnings.warn(f"{bench.task.name}: {sentence}", stacklevel=4)
+        else:
+            yield sentence
+
+
+def _imports_lightly(bench: _Bench) -> Iterator[str]:
+    try:
+        source = inspect.getsource(inspect.getmodule(type(bench.task)) or type(bench.task))
+    except (OSError, TypeError):
+        return
+    for name in _imports(ast.parse(source).body):
+        if name.split(".")[0] in _HEAVY:
+            yield f"its module imports {name} when it is imported: import it inside the function that needs it"
+
+
+def _refuses_blank(bench: _Bench) -> Iterator[str]:
+    fields = bench.task.input_type.model_fields
+    item = bench.textual or bench.inputs[0]
+    for name, field in fields.items():
+        if not isinstance(getattr(item, name), str) or not (field.is_required() or name == bench.first):
+            continue
+        for blank in _BLANK:
+            try:
+                bench.task.validate([{**dict(item), name: blank}])
+            except InvalidInputError:
+                continue
+            except Exception as error:
+                yield f"{name}={blank!r} raised {type(error).__name__}, expected InvalidInputError: {error}"
+            else:
+                yield f'{name}={blank!r} was accepted: refuse texts without a visible character, Field(pattern=r"\\S")'
+            break
+
+
+def _reads_unicode(bench: _Bench) -> Iterator[str]:
+    item, name = bench.textual, bench.first
+    if item is None:
+        return
+    for text in _UNICODE:
+        try:
+            valid = bench.task.validate([{**dict(item), name: text}])
+        except InvalidInputError as error:
+            yield f"{name}={text!r} was refused: {'; '.join(error.problems)}"
+            continue
+        if bench.given is None or isinstance(bench.given, FakeModel):
+            bench.run(valid, None)
+
+
+def _keeps_shape(bench: _Bench) -> Iterator[str]:
+    for inputs in ([], bench.inputs[:1], bench.inputs * 2):
+        results = bench.run(inputs)
+        if not isinstance(results, list) or len(results) != len(inputs):
+            found = f"{len(results)} results" if isinstance(results, list) else _short(results)
+            yield f"{len(inputs)} inputs gave {found}: expected a list with one result an input"
+            return
+        for result in results:
+            if not isinstance(result, bench.task.result_type):
+                yield f"run gave {_short(result)}: expected a {bench.task.result_type.__name__}"
+                return
+
+
+def _ignores_neighbours(bench: _Bench) -> Iterator[str]:
+    inputs = [*bench.inputs, *_variants(bench)]
+    together = bench.run(inputs)
+    alone = [result for item in inputs for result in bench.run([item])]
+    backwards = bench.run(inputs[::-1])[::-1]
+    if not _same(together, alone) or not _same(together, backwards):
+        yield "an input's result depends on its neighbours or is out of order: run([a, b]) must be run([a]) + run([b])"
+
+
+def _calls_in_batches(bench: _Bench) -> Iterator[str]:
+    counts = []
+    for size in (1, _BATCH):
+        model = bench.model()
+        if not isinstance(model, FakeModel):
+            return
+        before = len(model.calls)
+        bench.run(bench.inputs[:1] * size, model)
+        verbs = [verb for verb, _ in model.calls[before:]]
+        counts.append(verbs)
+    one, many = counts
+    if len(many) > len(one):
+        yield (
+            f"{_BATCH} inputs made {len(many)} calls to the model ({', '.join(sorted(set(many)))}), one input makes "
+            f"{len(one)}: build the requests of all inputs first, then make one call"
+        )
+
+
+def _survives_json(bench: _Bench) -> Iterator[str]:
+    for result in bench.run(bench.inputs):
+        if not isinstance(result, Result):
+            return
+        try:
+            again = type(result).model_validate_json(result.model_dump_json())
+            json.dumps(result.to_hf(), allow_nan=False)
+        except Exception as error:
+            yield f"a result does not go to JSON and back, or its to_hf() does not: {type(error).__name__}: {error}"
+            return
+        if again != result:
+            yield f"a result changes on its way to JSON and back: {_short(result)} became {_short(again)}"
+            return
+
+
+def _can_be_cancelled(bench: _Bench) -> Iterator[str]:
+    token = CancelToken()
+    token.cancel()
+    try:
+        bench.run(bench.inputs[:1], bench.model(cancel=token))
+    except CancelledError:
+        return
+    except _Broken as error:
+        yield f"a cancelled request must end with the CancelledError that the model raises: {error}"
+    else:
+        yield "a cancelled request gave a result: let the model's CancelledError pass"
+
+
+def _parses_its_targets(bench: _Bench) -> Iterator[str]:
+    if not bench.writes:
+        return
+    task: Any = bench.task
+    for item, result in bench.rows:
+        target = task.target(result)
+        try:
+            again = task.parse(item, target)
+        except Exception as error:
+            yield f"parse cannot read target(result), {target!r}: {type(error).__name__}: {error}"
+            continue
+        kept = set(type(result).model_fields) - set(Result.model_fields)
+        if not _same(again.model_dump(include=kept), result.model_dump(include=kept)):
+            yield f"parse(target(result)) is {_short(again)}, expected {_short(result)}"
+
+
+_DEFINITION = (_has_summary_and_examples, _has_schemas, _imports_lightly)
+_BEHAVIOUR = (
+    _refuses_blank,
+    _parses_its_targets,
+    _reads_unicode,
+    _keeps_shape,
+    _ignores_neighbours,
+    _calls_in_batches,
+    _survives_json,
+    _can_be_cancelled,
+)
+
+
+def _variants(bench: _Bench) -> list[Any]:
+    """The first input with other texts, so that neighbours differ."""
+    item, name = bench.textual, bench.first
+    if item is None:
+        return []
+    variants: list[Any] = []
+    for text in ("A short text.", "A somewhat longer text, with a comma and 42 as a number."):
+        try:
+            variants += bench.task.validate([{**dict(item), name: text}])
+        except InvalidInputError:
+            continue
+    return variants
+
+
+def _imports(body: Sequence[ast.stmt]) -> Iterator[str]:
+    """Modules that are imported as soon as the code runs; function bodies and TYPE_CHECKING blocks do not."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from _imports(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for part in ("body", "orelse", "finalbody"):
+                yield from _imports(getattr(node, part, []))
+            for handler in getattr(node, "handlers", []):
+                yield from _imports(handler.body)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, with room for what another batch size changes in a real model's floats."""
+    if isinstance(one, BaseModel) and isinstance(other, BaseModel):
+        return type(one) is type(other) and _same(one.model_dump(), other.model_dump())
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-4)
+    return bool(one == other)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."

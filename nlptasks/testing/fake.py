@@ -1,0 +1,248 @@
+"""A model without weights: every verb answers at once, and the same input always gets the same answer."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
+from nlptasks.verbs import (
+    CancelToken,
+    Completion,
+    Decoding,
+    Logits,
+    Model,
+    ModelInfo,
+    ModelKind,
+    Offsets,
+    Prompt,
+    Text,
+    Vector,
+)
+
+Completions = Callable[[str], str] | Mapping[str, str] | Sequence[str]
+
+_SPECIAL_TOKENS = 2
+_HIDDEN_SIZE = 8
+
+
+class FakeModel(Model):
+    """Stands in for a model in a task's tests. Tokens are the words between white space.
+
+    `scores` maps a text to its logits, one a label. `completions` says what is written: a function of
+    the prompt, a mapping from prompts, or a queue that each written text takes one from. A chat arrives
+    there as `render` shows it; a mapping may name its last message alone. `likelihoods` maps a prompt
+    and a choice to a natural-log likelihood. What is not given is made from a hash of the input.
+    `calls` lists (verb, inputs) of every call.
+    """
+
+    def __init__(
+        self,
+        *,
+        labels: Sequence[str] | None = None,
+        kind: ModelKind = "encoder",
+        scores: Callable[[Text], Sequence[float]] | None = None,
+        completions: Completions | None = None,
+        likelihoods: Callable[[str, str], float] | None = None,
+        max_tokens: int = 512,
+        has_chat_template: bool | None = None,
+        multi_label: bool = False,
+        threshold: float | None = None,
+        temperature: float = 1.0,
+        name: str = "fake",
+        adapter: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        trained = {"embed"} | ({"classify"} if labels else set()) | ({"generate"} if kind != "encoder" else set())
+        self.calls: list[tuple[str, list[Any]]] = []
+        self._scores = scores
+        self._completions = completions if completions is None or callable(completions) else _lookup(completions)
+        self._likelihoods = likelihoods
+        self._cancel = cancel or CancelToken()
+        self._info = ModelInfo(
+            name=name,
+            kind=kind,
+            adapter=adapter,
+            labels=tuple(labels) if labels else None,
+            multi_label=multi_label,
+            temperature=temperature,
+            threshold=threshold,
+            max_tokens=max_tokens,
+            has_chat_template=kind == "causal" if has_chat_template is None else has_chat_template,
+            trained_for=frozenset(trained),
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    def classify(self, texts: Sequence[Text]) -> list[Logits]:
+        self._record("classify", texts)
+        if self._info.labels is None:
+            raise UnsupportedModelError("This FakeModel has no labels to classify with: FakeModel(labels=[...]).")
+        return [self._logits(text, self._info.labels) for text in texts]
+
+    def offsets(self, texts: Sequence[str]) -> list[Offsets]:
+        self._record("offsets", texts)
+        return [Offsets(tuple(word.span() for word in _words(text))) for text in texts]
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        self._record("embed", texts)
+        return [Vector(_unit_vector(text), *self._count(text)) for text in texts]
+
+    def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
+        self._record("generate", prompts)
+        return [self._write(prompt, decoding) for prompt in prompts]
+
+    def stream(self, prompt: Prompt, decoding: Decoding) -> FakeStream:
+        self._record("stream", [prompt])
+        return FakeStream(self._write(prompt, decoding), self._cancel)
+
+    def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
+        self._record("choose", prompts)
+        self._require_writer()
+        likelihood = self._likelihoods or (lambda prompt, choice: math.log(_unit(prompt, choice)))
+        return [tuple(likelihood(self.render(prompt), choice) for choice in choices) for prompt in prompts]
+
+    def submit(self, work: Callable[[Any, Any], Any]) -> Any:  # noqa: ARG002 - the protocol's name
+        raise UnsupportedModelError(
+            "FakeModel has no transformers model to run this on; test it on tiny_model(folder) instead."
+        )
+
+    @staticmethod
+    def render(prompt: Prompt) -> str:
+        """A prompt as one string: a chat becomes one `role: content` a line."""
+        if isinstance(prompt, str):
+            return prompt
+        return "\n".join(f"{message.role}: {message.content}" for message in prompt)
+
+    def _record(self, verb: str, inputs: Sequence[Any]) -> None:
+        self._cancel.raise_if_cancelled()
+        self.calls.append((verb, list(inputs)))
+
+    def _require_writer(self) -> None:
+        if self._info.kind == "encoder":
+            raise UnsupportedModelError('This FakeModel is an encoder and cannot write: FakeModel(kind="causal").')
+
+    def _logits(self, text: Text, labels: Sequence[str]) -> Logits:
+        values = [8 * _unit(repr(text), label) - 4 for label in labels] if self._scores is None else self._scores(text)
+        if len(values) != len(labels):
+            raise ValueError(f"scores: expected {len(labels)} logits, one a label, found {len(values)} for {text!r}.")
+        return Logits(tuple(float(value) for value in values), *self._count(text))
+
+    def _count(self, text: Text) -> tuple[int, bool]:
+        """Tokens that are read, and whether some are not."""
+        parts = (text,) if isinstance(text, str) else text
+        count = sum(len(_words(part)) for part in parts) + _SPECIAL_TOKENS + len(parts) - 1
+        return min(count, self._info.max_tokens), count > self._info.max_tokens
+
+    def _write(self, prompt: Prompt, decoding: Decoding) -> Completion:
+        self._require_writer()
+        text = self.render(prompt)
+        room = max(1, self._info.max_tokens - decoding.max_new_tokens)
+        length = len(_words(text))
+        if length > room and not decoding.truncate_prompt:
+            raise OverflowRefusedError(f"The prompt has {length} tokens, the model has room for {room}.")
+        written = self._completions(text) if self._completions else f"answer {_digest(text).hex()[:8]}"
+        cut = min((at for stop in decoding.stop if (at := written.find(stop)) >= 0), default=len(written))
+        pieces = _pieces(written[:cut])
+        kept = pieces[: decoding.max_new_tokens]
+        return Completion(
+            text="".join(kept),
+            finish_reason="length" if len(kept) < len(pieces) else "stop",
+            num_prompt_tokens=min(length, room),
+            num_generated_tokens=len(kept),
+            logprobs=tuple(math.log(_unit(text, f"{index}{piece}")) for index, piece in enumerate(kept)),
+            truncated=length > room,
+        )
+
+
+class FakeStream:
+    """Pieces of a text that is already known; `close` or a cancelled token ends it between two pieces."""
+
+    def __init__(self, whole: Completion, cancel: CancelToken) -> None:
+        self._whole = whole
+        self._cancel = cancel
+        self._pieces = _pieces(whole.text)
+        self._given = 0
+        self.closed = False
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            while self._given < len(self._pieces) and not self._stopped:
+                self._given += 1
+                yield self._pieces[self._given - 1]
+        finally:
+            self.close()
+
+    @property
+    def _stopped(self) -> bool:
+        return self.closed or self._cancel.cancelled
+
+    def close(self) -> None:
+        """Stop; safe to call twice."""
+        self.closed = True
+
+    def completion(self) -> Completion:
+        """The text so far, or the whole of it when nobody stopped the stream."""
+        if not self._stopped:
+            self._given = len(self._pieces)
+        if self._given == len(self._pieces):
+            return self._whole
+        return Completion(
+            text="".join(self._pieces[: self._given]),
+            finish_reason="cancelled",
+            num_prompt_tokens=self._whole.num_prompt_tokens,
+            num_generated_tokens=self._given,
+            logprobs=self._whole.logprobs[: self._given],
+            truncated=self._whole.truncated,
+        )
+
+
+def _lookup(completions: Mapping[str, str] | Sequence[str]) -> Callable[[str], str]:
+    if isinstance(completions, Mapping):
+        by_prompt = completions
+
+        def named(prompt: str) -> str:
+            last = prompt.rsplit("\nuser: ", 1)[-1].removeprefix("user: ")
+            for key in (prompt, last):
+                if key in by_prompt:
+                    return by_prompt[key]
+            raise KeyError(f"FakeModel has no completion for the prompt {prompt!r}.")
+
+        return named
+    queue = list(completions)
+
+    def queued(prompt: str) -> str:
+        if not queue:
+            raise IndexError(f"FakeModel has no completion left for the prompt {prompt!r}.")
+        return queue.pop(0)
+
+    return queued
+
+
+def _words(text: str) -> list[re.Match[str]]:
+    return list(re.finditer(r"\S+", text))
+
+
+def _pieces(text: str) -> list[str]:
+    """Words with the white space before them; together they are the text."""
+    return re.findall(r"\s*\S+(?:\s+\Z)?|\s+\Z", text)
+
+
+def _digest(*parts: str) -> bytes:
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).digest()
+
+
+def _unit(*parts: str) -> float:
+    """A number between 0 and 1, never either."""
+    return (int.from_bytes(_digest(*parts)[:6], "big") + 1) / (2**48 + 2)
+
+
+def _unit_vector(text: str) -> tuple[float, ...]:
+    values = [2 * _unit(text, str(index)) - 1 for index in range(_HIDDEN_SIZE)]
+    length = math.sqrt(sum(value * value for value in values))
+    return tuple(value / length for value in values)

@@ -1,0 +1,1 @@
+"""Recipes to adapters: data, transformers.Trainer with PEFT, metrics and the gate."""

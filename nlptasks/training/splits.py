@@ -1,0 +1,89 @@
+"""Laws of the split: nothing is lost, and no text stands on both sides."""
+
+from __future__ import annotations
+
+import random
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import TypeVar
+
+Row = TypeVar("Row")
+
+MAX_HELD_OUT = 5000
+"""Rows beyond which a larger held-out set costs more time than it tells."""
+
+_WORD = re.compile(r"\w+")
+
+
+def normalised(text: str) -> str:
+    """What makes two texts the same: their words, whatever case, spaces and punctuation stand around them."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(_WORD.findall(folded)) or " ".join(folded.split())
+
+
+def split(
+    rows: Sequence[Row],
+    share: float,
+    seed: int,
+    *,
+    text: Callable[[Row], str],
+    label: Callable[[Row], Hashable],
+) -> tuple[list[Row], list[Row]]:
+    """Training rows and held-out rows, both in the order of `rows`.
+
+    Every label keeps its share. Rows with the same words stay on one side. A label with one text only
+    is not held out.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        groups[normalised(text(row))].append(index)
+    by_label: dict[Hashable, list[list[int]]] = defaultdict(list)
+    for group in groups.values():
+        by_label[label(rows[group[0]])].append(group)
+    share = min(share, MAX_HELD_OUT / max(1, len(rows)))
+    chance = random.Random(seed)
+    held: set[int] = set()
+    for members in by_label.values():
+        chance.shuffle(members)
+        count = min(len(members) - 1, max(1, round(share * len(members))))
+        held.update(index for group in members[:count] for index in group)
+    training = [row for index, row in enumerate(rows) if index not in held]
+    return training, [row for index, row in enumerate(rows) if index in held]
+
+
+def sample(rows: Sequence[Row], count: int, seed: int, *, label: Callable[[Row], Hashable]) -> list[Row]:
+    """At most `count` rows in their own order, every label with its share."""
+    if count >= len(rows):
+        return list(rows)
+    chance = random.Random(seed)
+    by_label: dict[Hashable, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        by_label[label(row)].append(index)
+    # Each row gets its place within its label's share; the smallest places of all labels together are taken.
+    places = []
+    for members in by_label.values():
+        chance.shuffle(members)
+        places += [((rank + 0.5) / len(members), index) for rank, index in enumerate(members)]
+    chosen = {index for _, index in sorted(places)[:count]}
+    return [row for index, row in enumerate(rows) if index in chosen]
+
+
+def without(rows: Sequence[Row], texts: Collection[str], *, text: Callable[[Row], str]) -> list[Row]:
+    """The rows whose words are not those of any of `texts`."""
+    excluded = {normalised(other) for other in texts}
+    return [row for row in rows if normalised(text(row)) not in excluded]
+
+
+def conflicts(
+    rows: Sequence[Row], *, text: Callable[[Row], str], label: Callable[[Row], Hashable]
+) -> list[tuple[Row, Row]]:
+    """Pairs of rows with the same words and different labels."""
+    first: dict[str, Row] = {}
+    found = []
+    for row in rows:
+        other = first.setdefault(normalised(text(row)), row)
+        if label(other) != label(row):
+            found.append((other, row))
+    return found

@@ -1,0 +1,166 @@
+"""The one protocol in which tasks and models meet: a few batched verbs, list in, list out.
+
+A task never sees a tensor and a model never sees a task. A `Model` is bound to one adapter and to
+one cancel token; calls from many threads meet in its queue and share batches.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from nlptasks.errors import CancelledError
+from nlptasks.results import FinishReason, Message
+
+Text = str | tuple[str, str]
+"""A text, or a pair that the tokenizer joins with its separator."""
+
+Prompt = str | Sequence[Message]
+"""Plain text to continue, or a chat to answer through the model's own template."""
+
+ModelKind = Literal["encoder", "causal", "seq2seq"]
+
+
+class CancelToken:
+    """Set once, seen by everything that works for one request."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the work to end; returns at once."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._event.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        """Raise CancelledError once `cancel` was called."""
+        if self.cancelled:
+            raise CancelledError("The request was cancelled before it was finished.")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a task may know of the model it is bound to."""
+
+    name: str
+    kind: ModelKind
+    adapter: str | None = None
+    labels: tuple[str, ...] | None = None
+    multi_label: bool = False
+    temperature: float = 1.0
+    threshold: float | None = None
+    max_tokens: int = 512
+    has_chat_template: bool = False
+    trained_for: frozenset[str] = frozenset()
+    """Verbs that have a trained head here: `classify`, `generate`, ..."""
+
+
+@dataclass(frozen=True)
+class Logits:
+    """`values[i]` is the raw score of the i-th label of `ModelInfo.labels`."""
+
+    values: tuple[float, ...]
+    num_tokens: int
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """`spans[i]` is the (start, end) code points of the i-th token, special tokens left out."""
+
+    spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A text's embedding, unit length; `values` has the model's hidden size."""
+
+    values: tuple[float, ...]
+    num_tokens: int
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to write: the field's terms and transformers' meanings. Greedy unless `do_sample`."""
+
+    max_new_tokens: int = 256
+    min_new_tokens: int = 0
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    truncate_prompt: bool = True
+    """Keep the end of a prompt that does not fit; False raises OverflowRefusedError."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One finished text; `logprobs[i]` belongs to the i-th generated token, in nats."""
+
+    text: str
+    finish_reason: FinishReason
+    num_prompt_tokens: int
+    num_generated_tokens: int
+    logprobs: tuple[float, ...] = field(default=(), repr=False)
+    truncated: bool = False
+
+
+class TextStream(Protocol):
+    """Pieces of one text as they are written; closing it ends the computation within one step."""
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def close(self) -> None:
+        """Stop the computation; safe to call twice."""
+        ...
+
+    def completion(self) -> Completion:
+        """The finished text; waits for the end of the stream."""
+        ...
+
+
+class Model(Protocol):
+    """Everything that a task may ask of a model."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def classify(self, texts: Sequence[Text]) -> list[Logits]:
+        """Raw label scores of each text."""
+        ...
+
+    def offsets(self, texts: Sequence[str]) -> list[Offsets]:
+        """Character spans of each text's tokens, whatever its length."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """One unit vector for each text: mean of the last hidden states."""
+        ...
+
+    def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
+        """A continuation or an answer for each prompt."""
+        ...
+
+    def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
+        """The same as `generate` for one prompt, piece by piece."""
+        ...
+
+    def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
+        """Natural-log likelihood of each choice after each prompt, in nats, in the order of `choices`."""
+        ...
+
+    def submit(self, work: Callable[[Any, Any], Any]) -> Any:
+        """Run `work(transformers_model, tokenizer)` on the model's own thread and return what it returns."""
+        ...

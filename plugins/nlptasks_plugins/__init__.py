@@ -1,0 +1,1 @@
+"""The built-in tasks. They come through the same entry points as any third party's plugin."""

@@ -1,0 +1,104 @@
+"""Text generation: a prompt is continued, a chat is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from nlptasks import (
+    Completion,
+    GeneratedText,
+    Message,
+    Prompt,
+    TaskInput,
+    TextToText,
+    WritingOptions,
+    hookimpl,
+)
+
+
+class GenerationInput(TaskInput):
+    """Plain text to continue, or a chat to answer."""
+
+    prompt: str | None = Field(default=None, description="Text to continue, word for word as it stands.")
+    messages: tuple[Message, ...] | None = Field(
+        default=None, min_length=1, description="A chat to answer: turns with role (system, user, assistant) and content."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> GenerationInput:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("expected either prompt or messages, not both and not neither")
+        return self
+
+
+class GenerationOptions(WritingOptions):
+    """How to write."""
+
+    chat: bool = Field(default=False, description="Treat a plain prompt as a user's message and answer it.")
+    system: str | None = Field(default=None, description="A system message to put before a chat.")
+    # Greedy decoding of a small model falls into loops without it.
+    repetition_penalty: float = Field(default=1.1, gt=0, le=5, description="Above 1 discourages repetition.")
+
+
+class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
+    """Continue a text or answer a chat."""
+
+    name = "generation"
+    aliases = ("text-generation", "text2text-generation")
+    input_type = GenerationInput
+    options_type = GenerationOptions
+    result_type = GeneratedText
+    examples: tuple[str | Mapping[str, Any], ...] = (
+        {"messages": [{"role": "user", "content": "Name three things to pack for a rainy hike."}]},
+        "Once upon a time, in a lighthouse at the end of the world,",
+    )
+
+    def prompt(self, inputs: GenerationInput, options: GenerationOptions) -> Prompt:
+        if inputs.messages is None and not options.chat:
+            return inputs.prompt or ""
+        turns = list(inputs.messages or (Message(role="user", content=inputs.prompt or ""),))
+        if options.system and turns[0].role != "system":
+            turns.insert(0, Message(role="system", content=options.system))
+        return turns
+
+    def parse(self, inputs: GenerationInput, completion: str) -> GeneratedText:
+        messages = None
+        if inputs.messages is not None:
+            messages = (*inputs.messages, Message(role="assistant", content=completion))
+        return GeneratedText(text=completion, finish_reason="stop", prompt=inputs.prompt, messages=messages)
+
+    def target(self, result: GeneratedText) -> str:
+        return result.text
+
+    def finish(self, inputs: GenerationInput, completion: Completion) -> GeneratedText:
+        return self.parse(inputs, completion.text).model_copy(
+            update={
+                "finish_reason": completion.finish_reason,
+                "num_tokens": completion.num_prompt_tokens,
+                "num_generated_tokens": completion.num_generated_tokens,
+                "truncated": completion.truncated,
+            }
+        )
+
+    def is_one(self, value: Any) -> bool:
+        # A list of turns is one chat, not many inputs; v4's pipeline read it so too.
+        turns = isinstance(value, list | tuple) and value and all(_is_turn(turn) for turn in value)
+        return bool(turns) or super().is_one(value)
+
+    def as_fields(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return {"messages": value}
+        return super().as_fields(value)
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, Message) or (isinstance(value, Mapping) and set(value) == {"role", "content"})
+
+
+@hookimpl
+def register_tasks(register):  # type: ignore[no-untyped-def]
+    """Register the task."""
+    register(Generation())

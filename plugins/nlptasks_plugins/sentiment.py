@@ -1,0 +1,30 @@
+"""Sentiment: "I loved every minute." → positive (0.998)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nlptasks import Recipe, TextClassification, hookimpl
+
+
+class Sentiment(TextClassification):
+    """Whether a text speaks well or badly of its subject."""
+
+    name = "sentiment"
+    aliases = ("sentiment-analysis", "text-classification")
+    labels = ("negative", "positive")
+    instruction = "Is the sentiment of this text"
+    adapter = Path(__file__).parent / "adapters" / "sentiment"
+    recipe = Recipe(base="minilm", r=32, alpha=64, lr=5e-4, epochs=4, batch_size=64, average=0.999, evals_per_epoch=3)
+    examples = (
+        "I loved every minute of it.",
+        "A dull, lifeless film that wastes its cast.",
+        "The battery lasts two days, but the screen scratches if you look at it.",
+        "Not half as bad as I had feared.",
+    )
+
+
+@hookimpl
+def register_tasks(register):  # type: ignore[no-untyped-def]
+    """Register the task."""
+    register(Sentiment())

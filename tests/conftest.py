@@ -1,0 +1,46 @@
+"""Shared fixtures: one thread, no user folders, tiny models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Worker threads with a pool of their own oversubscribe the cores: twenty short generations took 8 s instead of 0.1 s.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+
+from nlptasks.settings import Settings
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Empty folders and no network."""
+    return Settings(cache=tmp_path / "cache", data=tmp_path / "data", offline=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from nlptasks.testing import tiny_model
+
+    return tiny_model(tmp_path_factory.mktemp("models") / "encoder", "encoder")
+
+
+@pytest.fixture(scope="session")
+def tiny_causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from nlptasks.testing import tiny_model
+
+    return tiny_model(tmp_path_factory.mktemp("models") / "causal", "causal")
+
+
+@pytest.fixture(scope="session")
+def embedded_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The user's own cache, so that the embedded weights are fetched once and not for every run."""
+    user = Settings.from_env()
+    yield Settings(cache=user.cache, data=tmp_path_factory.mktemp("data"), offline=user.offline)

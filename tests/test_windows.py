@@ -1,0 +1,52 @@
+"""Windows cover the whole text, keep their size and prefer to end between words."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nlptasks.families.windows import cut, may_overflow
+
+TEXTS = st.text(alphabet=st.sampled_from("abc  \n é🙂语ا́"), max_size=400)
+
+
+def tokens(text: str) -> list[tuple[int, int]]:
+    """Every character that is no space is a token: the hardest case for word borders."""
+    return [match.span() for match in re.finditer(r"\S", text)]
+
+
+@settings(max_examples=500)
+@given(TEXTS, st.integers(2, 40), st.integers(0, 10))
+def test_windows_cover_the_text_without_a_gap(text: str, size: int, overlap: int) -> None:
+    spans = tokens(text)
+    windows = cut(spans, len(text), size, min(overlap, size - 1))
+    assert windows[0][0] == 0
+    assert windows[-1][1] == len(text)
+    for (_, end), (start, _) in zip(windows, windows[1:], strict=False):
+        assert start <= end
+    for before, after in zip(windows, windows[1:], strict=False):
+        assert before[0] < after[0], "every window moves on"
+    for start, end in windows:
+        assert sum(start <= a and b <= end for a, b in spans) <= size
+
+
+def test_without_overlap_the_windows_are_the_text() -> None:
+    text = "one two three four five six seven eight nine ten " * 5
+    spans = [match.span() for match in re.finditer(r"\w+", text)]
+    windows = cut(spans, len(text), 7)
+    assert "".join(text[a:b] for a, b in windows) == text
+    assert all(text[a:b].strip() == text[a:b].strip(" ") for a, b in windows)
+    assert len(windows) == 8
+
+
+def test_a_window_ends_between_words() -> None:
+    text = "alpha beta gamma delta"
+    windows = cut(tokens(text), len(text), 12)
+    assert [text[a:b] for a, b in windows] == ["alpha beta ", "gamma delta"]
+
+
+@given(st.text(max_size=50), st.integers(10, 60))
+def test_a_text_that_cannot_overflow_has_few_bytes(text: str, limit: int) -> None:
+    assert may_overflow(text, limit) == (len(text.encode("utf-8", "replace")) > limit - 8)
