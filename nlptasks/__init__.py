@@ -9,35 +9,149 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nlptasks.engine import Engine, ResultStream, arun, astream, run, stream, tasks
-    from nlptasks.errors import (
-        AdapterError,
-        AdapterMismatchError,
-        CancelledError,
-        DataError,
-        DownloadError,
-        GateError,
-        IntegrityError,
-        InvalidInputError,
-        MissingExtraError,
-        NlptasksError,
-        OfflineError,
-        OverflowRefusedError,
-        PluginError,
-        TrainingError,
-        UnknownNameError,
-        UnparsableOutputError,
-        UnsafeWeightsError,
-        UnsupportedModelError,
+    from nlptasks.engine import (
+        Engine as Engine,
     )
-    from nlptasks.families.text_classification import ClassificationOptions, TextClassification
-    from nlptasks.families.text_to_text import TextToText, WritingOptions
-    from nlptasks.hookspecs import API_VERSION, hookimpl
-    from nlptasks.plugins import PluginFailure, PluginRecord, Plugins
-    from nlptasks.results import Classification, GeneratedText, LabelScore, Message, Result
-    from nlptasks.settings import Settings
-    from nlptasks.task import Recipe, Task, TaskInput, TaskOptions, TextInput
-    from nlptasks.verbs import CancelToken, Completion, Decoding, Logits, Model, ModelInfo, Prompt, Text
+    from nlptasks.engine import (
+        ResultStream as ResultStream,
+    )
+    from nlptasks.engine import (
+        arun as arun,
+    )
+    from nlptasks.engine import (
+        astream as astream,
+    )
+    from nlptasks.engine import (
+        run as run,
+    )
+    from nlptasks.engine import (
+        stream as stream,
+    )
+    from nlptasks.engine import (
+        tasks as tasks,
+    )
+    from nlptasks.errors import (
+        AdapterError as AdapterError,
+    )
+    from nlptasks.errors import (
+        AdapterMismatchError as AdapterMismatchError,
+    )
+    from nlptasks.errors import (
+        CancelledError as CancelledError,
+    )
+    from nlptasks.errors import (
+        DataError as DataError,
+    )
+    from nlptasks.errors import (
+        DownloadError as DownloadError,
+    )
+    from nlptasks.errors import (
+        GateError as GateError,
+    )
+    from nlptasks.errors import (
+        IntegrityError as IntegrityError,
+    )
+    from nlptasks.errors import (
+        InvalidInputError as InvalidInputError,
+    )
+    from nlptasks.errors import (
+        MissingExtraError as MissingExtraError,
+    )
+    from nlptasks.errors import (
+        NlptasksError as NlptasksError,
+    )
+    from nlptasks.errors import (
+        OfflineError as OfflineError,
+    )
+    from nlptasks.errors import (
+        OverflowRefusedError as OverflowRefusedError,
+    )
+    from nlptasks.errors import (
+        PluginError as PluginError,
+    )
+    from nlptasks.errors import (
+        TrainingError as TrainingError,
+    )
+    from nlptasks.errors import (
+        UnknownNameError as UnknownNameError,
+    )
+    from nlptasks.errors import (
+        UnparsableOutputError as UnparsableOutputError,
+    )
+    from nlptasks.errors import (
+        UnsafeWeightsError as UnsafeWeightsError,
+    )
+    from nlptasks.errors import (
+        UnsupportedModelError as UnsupportedModelError,
+    )
+    from nlptasks.families.text_classification import (
+        ClassificationOptions as ClassificationOptions,
+    )
+    from nlptasks.families.text_classification import (
+        TextClassification as TextClassification,
+    )
+    from nlptasks.families.text_to_text import TextToText as TextToText
+    from nlptasks.families.text_to_text import WritingOptions as WritingOptions
+    from nlptasks.hookspecs import API_VERSION as API_VERSION
+    from nlptasks.hookspecs import hookimpl as hookimpl
+    from nlptasks.plugins import PluginFailure as PluginFailure
+    from nlptasks.plugins import PluginRecord as PluginRecord
+    from nlptasks.plugins import Plugins as Plugins
+    from nlptasks.results import (
+        Classification as Classification,
+    )
+    from nlptasks.results import (
+        GeneratedText as GeneratedText,
+    )
+    from nlptasks.results import (
+        LabelScore as LabelScore,
+    )
+    from nlptasks.results import (
+        Message as Message,
+    )
+    from nlptasks.results import (
+        Result as Result,
+    )
+    from nlptasks.settings import Settings as Settings
+    from nlptasks.task import (
+        Recipe as Recipe,
+    )
+    from nlptasks.task import (
+        Task as Task,
+    )
+    from nlptasks.task import (
+        TaskInput as TaskInput,
+    )
+    from nlptasks.task import (
+        TaskOptions as TaskOptions,
+    )
+    from nlptasks.task import (
+        TextInput as TextInput,
+    )
+    from nlptasks.verbs import (
+        CancelToken as CancelToken,
+    )
+    from nlptasks.verbs import (
+        Completion as Completion,
+    )
+    from nlptasks.verbs import (
+        Decoding as Decoding,
+    )
+    from nlptasks.verbs import (
+        Logits as Logits,
+    )
+    from nlptasks.verbs import (
+        Model as Model,
+    )
+    from nlptasks.verbs import (
+        ModelInfo as ModelInfo,
+    )
+    from nlptasks.verbs import (
+        Prompt as Prompt,
+    )
+    from nlptasks.verbs import (
+        Text as Text,
+    )
 
 __version__ = "0.1.0"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.results import Result
+from nlptasks.runtime.devices import check_words
 from nlptasks.settings import Settings
 from nlptasks.task import Task, TaskInput
 from nlptasks.verbs import CancelToken, Model, TextStream
@@ -57,6 +58,7 @@ class Engine:
         trust_remote_code: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        check_words(device, dtype)
         self.settings = settings or Settings.from_env()
         self.plugins = plugins or default_plugins()
         self._model = model
@@ -114,9 +116,10 @@ class Engine:
         request = self._validate(task, inputs, fields)
         if not request.inputs:
             return []
-        with reporting(progress, len(request.inputs)) as on_done, self._bound(
-            request.task, adapter, model, cancel or CancelToken(), on_done
-        ) as bound:
+        with (
+            reporting(progress, len(request.inputs)) as on_done,
+            self._bound(request.task, adapter, model, cancel or CancelToken(), on_done) as bound,
+        ):
             results = request.task.run(request.inputs, request.options, bound)
             results = [_signed(result, bound) for result in results]
         return results[0] if request.single else results
@@ -171,13 +174,17 @@ class Engine:
     def _validate(self, name: str, inputs: Any, fields: dict[str, Any]) -> _Request:
         task = self.plugins.task(name)
         known = task.input_type.model_fields
-        own = {key: fields.pop(key) for key in list(fields) if key in known and key not in task.options_type.model_fields}
+        own = {
+            key: fields.pop(key) for key in list(fields) if key in known and key not in task.options_type.model_fields
+        }
         if inputs is None and not own:
             raise InvalidInputError(f"{task.name} needs an input", [f"expected {', '.join(known)}, found nothing."])
         if own and inputs is not None:
             first = next(iter(known))
             if first in own or not isinstance(inputs, str):
-                raise InvalidInputError(f"{task.name} got its input twice", [f"once in place and once as {', '.join(own)}."])
+                raise InvalidInputError(
+                    f"{task.name} got its input twice", [f"once in place and once as {', '.join(own)}."]
+                )
             own[first] = inputs
         value = own or inputs
         single = task.is_one(value)
@@ -203,10 +210,9 @@ class Engine:
         on_done: Callable[[int], None] | None = None,
     ) -> Iterator[Model]:
         """The model that answers a request, held until the block ends."""
-        chosen, base_name = self.choose(task, adapter, model)
-        folder = self._find_base(base_name)
         pool = self._open_pool()
-        resident = pool.acquire(folder)
+        chosen, base_name = self.choose(task, adapter, model)
+        resident = pool.acquire(self._find_base(base_name))
         try:
             yield resident.bind(chosen, cancel, on_done)
         finally:

@@ -88,6 +88,11 @@ class Plugins:
             raise UnknownNameError("task", name, self._tasks, hint=self._hint(name))
         return found
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Entry points that NLPTASKS_LOAD_PLUGINS does not name."""
+        return tuple(sorted(self._left_out))
+
     def owner(self, task: str) -> PluginRecord | None:
         """The plugin that brought the task of this canonical name."""
         return next((record for record in self.records if task in record.tasks), None)
@@ -290,8 +295,8 @@ class Plugins:
         for failure in self.failures:
             if words & set(re.split(r"[-_:.]", f"{failure.plugin}-{failure.distribution or ''}")) - {GROUP}:
                 return f"The plugin {self._label(failure)} might hold it, but is off: {failure.reason}"
-        if self._left_out:
-            return f"NLPTASKS_LOAD_PLUGINS leaves out: {', '.join(sorted(self._left_out))}."
+        if self.left_out:
+            return f"NLPTASKS_LOAD_PLUGINS leaves out: {', '.join(self.left_out)}."
         return self.failure_notice() or ""
 
 

@@ -171,7 +171,11 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
 def check_task_class(task: object) -> list[str]:
     """Faults in a task's own definition, as sentences; empty when it may be registered."""
     if not isinstance(task, Task):
-        kind = f"the class {task.__name__}; register an instance, {task.__name__}()" if isinstance(task, type) else repr(task)
+        kind = (
+            f"the class {task.__name__}; register an instance, {task.__name__}()"
+            if isinstance(task, type)
+            else repr(task)
+        )
         return [f"expected an instance of nlptasks.Task, found {kind}"]
     problems = []
     name = getattr(task, "name", None)

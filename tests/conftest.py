@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def tiny_causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def embedded_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def embedded_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The user's own cache, so that the embedded weights are fetched once and not for every run."""
     user = Settings.from_env()
-    yield Settings(cache=user.cache, data=tmp_path_factory.mktemp("data"), offline=user.offline)
+    return Settings(cache=user.cache, data=tmp_path_factory.mktemp("data"), offline=user.offline)

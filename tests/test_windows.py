@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,9 +25,8 @@ def test_windows_cover_the_text_without_a_gap(text: str, size: int, overlap: int
     windows = cut(spans, len(text), size, min(overlap, size - 1))
     assert windows[0][0] == 0
     assert windows[-1][1] == len(text)
-    for (_, end), (start, _) in zip(windows, windows[1:], strict=False):
-        assert start <= end
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in pairwise(windows):
+        assert after[0] <= before[1]
         assert before[0] < after[0], "every window moves on"
     for start, end in windows:
         assert sum(start <= a and b <= end for a, b in spans) <= size

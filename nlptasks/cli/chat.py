@@ -15,8 +15,12 @@ from nlptasks.errors import UnsupportedModelError
 @click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder.")
 @click.option("-a", "--adapter", help="Name in your store, folder, Hub id, or `none`.")
 @click.option("-s", "--system", help="System message.")
-@click.option("-o", "--option", "options", type=(str, str), multiple=True, metavar="KEY VALUE", help="A writing option.")
-def chat_command(model: str | None, adapter: str | None, system: str | None, options: tuple[tuple[str, str], ...]) -> None:
+@click.option(
+    "-o", "--option", "options", type=(str, str), multiple=True, metavar="KEY VALUE", help="A writing option."
+)
+def chat_command(
+    model: str | None, adapter: str | None, system: str | None, options: tuple[tuple[str, str], ...]
+) -> None:
     """Talk to the resident language model. Ctrl-C stops an answer, Ctrl-D or /exit leaves, /new starts again."""
     from nlptasks.engine import Engine
 

@@ -58,7 +58,9 @@ def _json_lines(path: Path) -> Iterator[Any]:
         try:
             yield json.loads(line)
         except json.JSONDecodeError as error:
-            raise click.ClickException(f"{path}:{number}: expected a JSON value, found {line[:60]!r} ({error.msg}).") from None
+            raise click.ClickException(
+                f"{path}:{number}: expected a JSON value, found {line[:60]!r} ({error.msg})."
+            ) from None
 
 
 class DownloadBar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import click
 
@@ -23,7 +24,9 @@ def demo_command(as_json: bool) -> None:
             if not task.examples:
                 continue
             started = time.perf_counter()
-            options = {"max_new_tokens": 60} if "max_new_tokens" in task.options_type.model_fields else {}
+            options: dict[str, Any] = (
+                {"max_new_tokens": 60} if "max_new_tokens" in task.options_type.model_fields else {}
+            )
             results = engine.run(name, list(task.examples), **options)
             bar.close()
             if as_json:
@@ -35,7 +38,11 @@ def demo_command(as_json: bool) -> None:
                 shown = example if isinstance(example, str) else _plain(example)
                 click.echo("  " + render(result, shown).replace("\n", "\n  "))
             model = f"{results[0].model}" + (f" + adapter {results[0].adapter}" if results[0].adapter else "")
-            click.echo(click.style(f"  {type(results[0]).__name__} by {model}, {time.perf_counter() - started:.1f} s\n", dim=True))
+            click.echo(
+                click.style(
+                    f"  {type(results[0]).__name__} by {model}, {time.perf_counter() - started:.1f} s\n", dim=True
+                )
+            )
 
 
 def _plain(example: object) -> str:

@@ -40,7 +40,9 @@ def list_command(as_json: bool) -> None:
         return
     for base in CATALOG.values():
         state = f"cached, {cached[base.name].bytes / 1e6:.0f} MB" if base.name in cached else "not fetched yet"
-        click.echo(f"{base.name:10} {base.title}  {base.parameters / 1e6:.1f} M, {base.kind}, {base.licence}  ({state})")
+        click.echo(
+            f"{base.name:10} {base.title}  {base.parameters / 1e6:.1f} M, {base.kind}, {base.licence}  ({state})"
+        )
     click.echo("Any other base works by Hub id (ORG/NAME[@revision]) or folder: --model NAME.", err=True)
 
 

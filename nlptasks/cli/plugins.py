@@ -18,12 +18,13 @@ from nlptasks.task import Task
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plugins_command(as_json: bool) -> None:
     """Show the installed plugins; for one that is off, the reason and the traceback."""
-    plugins = default_plugins()
+    plugins = _loaded_plugins()
     if as_json:
         _print_json(
             {
                 "plugins": [asdict(record) for record in plugins.records],
                 "failures": [asdict(failure) for failure in plugins.failures],
+                "left_out": plugins.left_out,
             }
         )
         return
@@ -37,15 +38,17 @@ def plugins_command(as_json: bool) -> None:
         click.echo(f"{failure.plugin}  ({_origin(failure)})  OFF")
         click.echo(f"  {failure.reason}")
         click.echo("".join(f"    {line}\n" for line in failure.traceback.splitlines()), nl=False)
-    if not plugins.records and not plugins.failures:
-        click.echo("No plugin is loaded.")
+    if plugins.left_out:
+        click.echo(f"NLPTASKS_LOAD_PLUGINS leaves out: {', '.join(plugins.left_out)}.")
+    elif not plugins.records and not plugins.failures:
+        click.echo("No plugin is installed.")
 
 
 @click.command("tasks")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array, with the schemas of each task.")
 def tasks_command(as_json: bool) -> None:
     """List the tasks that can be run."""
-    plugins = default_plugins()
+    plugins = _loaded_plugins()
     if as_json:
         _print_json([_describe(task, plugins) for task in plugins.tasks.values()])
         return
@@ -54,6 +57,14 @@ def tasks_command(as_json: bool) -> None:
         click.echo(f"{name:<{width}}  {task.summary}".rstrip())
     if not plugins.tasks:
         click.echo("No task is loaded; `nlptasks plugins` shows why.")
+
+
+def _loaded_plugins() -> Plugins:
+    """The plugins after their commands were added too: one that fails there is off as well."""
+    root = click.get_current_context().find_root()
+    if isinstance(root.command, click.Group):
+        root.command.list_commands(root)
+    return default_plugins()
 
 
 def _describe(task: Task[Any, Any, Any], plugins: Plugins) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def run_command(
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
         accepts = engine.plugins.task(task).input_type.model_fields
         inputs = _gather(texts, files, by_line, wanted=not any(name in accepts for name in values))
-        shared = {"adapter": adapter, "model": model}
+        shared: dict[str, Any] = {"adapter": adapter, "model": model}
         if len(inputs) == 1 and not as_json and not as_jsonl and _streams(engine, task):
             with engine.stream(task, inputs[0], **shared, **values) as pieces:
                 _echo_stream(pieces, inputs[0])

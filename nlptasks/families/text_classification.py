@@ -1,9 +1,9 @@
 """Text classification: one label (or several) for a text of any length.
 
-    class Urgency(TextClassification):
-        '''How urgent a support ticket is.'''
-        name = "urgency"
-        labels = ("low", "normal", "high")
+class Urgency(TextClassification):
+    '''How urgent a support ticket is.'''
+    name = "urgency"
+    labels = ("low", "normal", "high")
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from pydantic import Field
 
 from nlptasks.errors import OverflowRefusedError
 from nlptasks.families import windows
-from nlptasks.results import Classification, LabelScore, Message
+from nlptasks.results import Classification, LabelScore
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
 from nlptasks.verbs import Logits, Model, ModelInfo
+
+CONTENT_FREE = ("N/A", "", "[MASK]")
+"""Texts that say nothing; Zhao et al. use these three."""
 
 ZERO_SHOT_WINDOW = 768
 """Tokens of a text that are put into one prompt; small language models lose the question after longer ones."""
@@ -67,8 +70,8 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
 
     labels: ClassVar[tuple[str, ...]] = ()
     multi_label: ClassVar[bool] = False
-    instruction: ClassVar[str] = ""
-    """What to ask a language model when no head was trained; by default the class docstring's first line."""
+    subject: ClassVar[str] = ""
+    """What the labels are values of ("Urgency"), for the language model that answers when no head was trained."""
 
     def run(self, inputs: Sequence[TextInput], options: ClassificationOptions, model: Model) -> list[Classification]:
         texts = [item.text for item in inputs]
@@ -116,11 +119,9 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         own = {label.lower(): label for label in self.labels}
         return tuple(own.get(label.lower(), label) for label in info.labels or self.labels)
 
-    def prompt(self, text: str) -> list[Message]:
-        """What a language model is asked when no head was trained for this task."""
-        names = ", ".join(self.labels[:-1]) + f" or {self.labels[-1]}"
-        question = self.instruction or self.summary.rstrip(".")
-        return [Message(role="user", content=f"{question}: {names}?\n\nText: {text}\n\nAnswer with one word: {names}.")]
+    def prompt(self, text: str) -> str:
+        """What a language model continues with a label when no head was trained for this task."""
+        return f"Text: {text}\n{self.subject or self.name.replace('-', ' ').capitalize()}:"
 
     def _ask(self, pieces: Sequence[_Piece], model: Model) -> list[Logits]:
         """Zero-shot scores: how much a text raises each label's likelihood over a text without content.
@@ -128,8 +129,10 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         Subtracting the content-free answer removes the language model's taste for some words
         (Zhao et al. 2021, arXiv:2102.09690).
         """
-        prompts = [self.prompt(piece.text) for piece in pieces] + [self.prompt("N/A")]
-        *answers, neutral = model.choose(prompts, self.labels)
+        prompts = [self.prompt(text) for text in (*CONTENT_FREE, *(piece.text for piece in pieces))]
+        answers = model.choose(prompts, [f" {label}" for label in self.labels])
+        empty, answers = answers[: len(CONTENT_FREE)], answers[len(CONTENT_FREE) :]
+        neutral = [sum(column) / len(empty) for column in zip(*empty, strict=True)]
         return [Logits(tuple(a - n for a, n in zip(answer, neutral, strict=True)), 0) for answer in answers]
 
     def _result(

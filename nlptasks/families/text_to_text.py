@@ -85,12 +85,10 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     def target(self, result: R) -> str:
         """What the model should write for this result: the inverse of `parse`, used in training."""
 
-    def finish(self, inputs: I, completion: Completion) -> R:  # noqa: ARG002 - for overriding
+    def finish(self, inputs: I, completion: Completion) -> R:
         """The result with what only the completion knows; override to add fields of your own."""
         result = self.parse(inputs, completion.text)
-        return result.model_copy(
-            update={"num_tokens": completion.num_prompt_tokens, "truncated": completion.truncated}
-        )
+        return result.model_copy(update={"num_tokens": completion.num_prompt_tokens, "truncated": completion.truncated})
 
     def run(self, inputs: Sequence[I], options: O, model: Model) -> list[R]:
         prompts = [self.prompt(item, options) for item in inputs]

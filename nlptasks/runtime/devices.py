@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ NO_FP16 = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers", "byt5
 """Model types whose activations overflow float16 (transformers#4938, #23918)."""
 
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -41,15 +43,22 @@ def choose_placement(device: str = "auto", dtype: str = "auto", model_type: str 
     Raises:
         NlptasksError: a device that is not there, a dtype that is unknown or unsafe for `model_type`.
     """
+    check_words(device, dtype)
     name, why = _choose_device(device)
-    if dtype not in DTYPES:
-        raise NlptasksError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}.")
     if dtype == "float16" and model_type in NO_FP16:
         raise NlptasksError(f"{model_type} overflows in float16 and answers NaN: use dtype='bfloat16' or 'float32'.")
     if dtype != "auto":
         return Placement(name, why, dtype, "asked for")
     chosen, reason = _choose_dtype(name)
     return Placement(name, why, chosen, reason)
+
+
+def check_words(device: str, dtype: str) -> None:
+    """Refuse a misspelled device or dtype without asking torch; raises NlptasksError."""
+    if not _DEVICE.fullmatch(device):
+        raise NlptasksError(f"device: expected auto, cpu, cuda, cuda:N or mps, found {device!r}.")
+    if dtype not in DTYPES:
+        raise NlptasksError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}.")
 
 
 def _choose_device(device: str) -> tuple[str, str]:
@@ -60,11 +69,8 @@ def _choose_device(device: str) -> tuple[str, str]:
         if cuda:
             return "cuda", f"CUDA sees {torch.cuda.get_device_name(0)}"
         return ("mps", "Apple's GPU is available") if mps else ("cpu", "no GPU was found")
-    kind = device.split(":", maxsplit=1)[0]
     there = {"cpu": True, "cuda": cuda, "mps": mps}
-    if kind not in there:
-        raise NlptasksError(f"device: expected auto, cpu, cuda, cuda:N or mps, found {device!r}.")
-    if not there[kind]:
+    if not there[device.split(":", maxsplit=1)[0]]:
         raise NlptasksError(f"device {device!r} was asked for, but torch sees none here: use device='auto' or 'cpu'.")
     return device, "asked for"
 

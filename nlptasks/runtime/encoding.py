@@ -48,7 +48,10 @@ def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left:
     batch = {}
     for name in rows[0]:
         fill = pad_id if name == "input_ids" else 0
-        padded = [[fill] * (width - len(r[name])) + r[name] if left else r[name] + [fill] * (width - len(r[name])) for r in rows]
+        padded = [
+            [fill] * (width - len(r[name])) + r[name] if left else r[name] + [fill] * (width - len(r[name]))
+            for r in rows
+        ]
         batch[name] = torch.tensor(padded, dtype=torch.long).to(device)
     return batch
 
@@ -57,7 +60,8 @@ def classify_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: in
     """Answer each item with the raw scores that `head` gives its text."""
 
     def forward(batch: dict[str, Any]) -> list[list[float]]:
-        return head(**batch).logits.float().tolist()  # type: ignore[no-any-return]
+        values: list[list[float]] = head(**batch).logits.float().tolist()
+        return values
 
     def answer(encoded: Encoded, index: int, values: list[float]) -> Logits:
         return Logits(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
@@ -76,7 +80,8 @@ def embed_turn(root: Root, batcher: Batcher, turn: Turn, limit: int) -> None:
         hidden = root.backbone(**batch).last_hidden_state.float()
         mask = batch["attention_mask"].unsqueeze(-1).float()
         mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-        return torch.nn.functional.normalize(mean, dim=-1).tolist()  # type: ignore[no-any-return]
+        values: list[list[float]] = torch.nn.functional.normalize(mean, dim=-1).tolist()
+        return values
 
     def answer(encoded: Encoded, index: int, values: list[float]) -> Vector:
         return Vector(tuple(values), encoded.full_lengths[index], encoded.truncated(index))

@@ -68,13 +68,10 @@ class Adapters:
     @property
     def num_bytes(self) -> int:
         """Memory of heads, factors and folded weights."""
-        folded = sum(t.numel() * t.element_size() for weights in self._folded.values() for t in weights.values())
-        factors = sum(
-            a.numel() * a.element_size() + b.numel() * b.element_size()
-            for adapter in self._loaded.values()
-            for a, b, _, _ in adapter.factors.values()
-        )
-        return folded + factors
+        tensors = [tensor for weights in self._folded.values() for tensor in weights.values()]
+        for adapter in self._loaded.values():
+            tensors += [tensor for a, b, _, _ in adapter.factors.values() for tensor in (a, b)]
+        return sum(int(tensor.numel() * tensor.element_size()) for tensor in tensors)
 
     def _restore(self) -> None:
         for name, tensor in self._pristine.items():
@@ -164,7 +161,7 @@ class Adapters:
                 raise AdapterError(f"{adapter.path}: expected a layer {layer} in the base, found none.")
             current = result.factors.get(name, (None, None, 1.0, None))
             slot = {"A": 0, "B": 1, "magnitude_vector": 3}[part]
-            result.factors[name] = tuple(tensor if i == slot else v for i, v in enumerate(current))  # type: ignore[assignment]
+            result.factors[name] = tuple(tensor if i == slot else v for i, v in enumerate(current))
         elif path in self._parameters:
             own = self._parameters[path]
             result.whole[path] = tensor.to(device=own.device, dtype=own.dtype)

@@ -170,7 +170,7 @@ def _generation_arguments(decoding: Decoding, max_new_tokens: int) -> dict[str, 
     return arguments
 
 
-class _seeded:  # noqa: N801 - used as a with-statement's verb
+class _seeded:
     """Fix torch's random numbers for one call and put the old state back."""
 
     def __init__(self, seed: int | None, device: str) -> None:
@@ -197,7 +197,8 @@ def choose_turn(root: Root, batcher: Batcher, turn: Turn, choices: Sequence[str]
 
     if root.kind != "causal" or root.native_head is not None:
         raise UnsupportedModelError(
-            f"Choosing between answers needs a causal language model, found {root.config.model_type}: use --model smollm2."
+            f"Choosing between answers needs a causal language model, found {root.config.model_type}: "
+            "use --model smollm2."
         )
     tails = [list(root.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
     room = root.max_tokens - max(map(len, tails))

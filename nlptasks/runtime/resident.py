@@ -99,9 +99,7 @@ class ResidentModel:
             from nlptasks.runtime.folding import Adapters
             from nlptasks.runtime.roots import load_root
 
-            self._root = load_root(
-                self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code
-            )
+            self._root = load_root(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
             self._adapters = Adapters(self._root)
         return self._root
 
@@ -218,7 +216,9 @@ class BoundModel:
             "or train one with `nlptasks train`."
         )
 
-    def _ask(self, verb: Hashable, items: Sequence[Any], handle: Callable[[Turn], None], *, count: bool = True) -> list[Any]:
+    def _ask(
+        self, verb: Hashable, items: Sequence[Any], handle: Callable[[Turn], None], *, count: bool = True
+    ) -> list[Any]:
         if not items:
             return []
         key = (verb, self._adapter.key if self._adapter else None)

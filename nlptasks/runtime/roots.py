@@ -68,7 +68,9 @@ class Root:
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
 
 
-def load_root(folder: BaseFolder, device: str = "auto", dtype: str = "auto", *, trust_remote_code: bool = False) -> Root:
+def load_root(
+    folder: BaseFolder, device: str = "auto", dtype: str = "auto", *, trust_remote_code: bool = False
+) -> Root:
     """Load weights and tokenizer from a folder on disk; never from the network.
 
     Raises:
@@ -167,7 +169,7 @@ def _kind(config: Any) -> ModelKind:
     return "causal" if causal else "encoder"
 
 
-class _quiet_loading:  # noqa: N801 - used as a with-statement's verb
+class _quiet_loading:
     """Hide transformers' bars and reports about unused layers; our own checks say what matters."""
 
     def __enter__(self) -> None:
@@ -175,12 +177,12 @@ class _quiet_loading:  # noqa: N801 - used as a with-statement's verb
 
         self._verbosity = logging.get_verbosity()
         self._bars = logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *_: object) -> None:
         from transformers.utils import logging
 
         logging.set_verbosity(self._verbosity)
         if self._bars:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -107,7 +107,7 @@ class FakeModel(Model):
         likelihood = self._likelihoods or (lambda prompt, choice: math.log(_unit(prompt, choice)))
         return [tuple(likelihood(self.render(prompt), choice) for choice in choices) for prompt in prompts]
 
-    def submit(self, work: Callable[[Any, Any], Any]) -> Any:  # noqa: ARG002 - the protocol's name
+    def submit(self, work: Callable[[Any, Any], Any]) -> Any:
         raise UnsupportedModelError(
             "FakeModel has no transformers model to run this on; test it on tiny_model(folder) instead."
         )
@@ -121,7 +121,8 @@ class FakeModel(Model):
 
     def _record(self, verb: str, inputs: Sequence[Any]) -> None:
         self._cancel.raise_if_cancelled()
-        self.calls.append((verb, list(inputs)))
+        if inputs:  # A real model does nothing for an empty list either.
+            self.calls.append((verb, list(inputs)))
 
     def _require_writer(self) -> None:
         if self._info.kind == "encoder":

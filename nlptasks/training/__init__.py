@@ -1,1 +1,38 @@
-"""Recipes to adapters: data, transformers.Trainer with PEFT, metrics and the gate."""
+"""Recipes to adapters: data, transformers.Trainer with PEFT, metrics and the gate.
+
+from nlptasks.training import finetune
+
+report = finetune("sentiment", "reviews.csv", name="mine")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nlptasks.training.data import DataOptions
+    from nlptasks.training.evaluate import EvalReport, evaluate
+    from nlptasks.training.events import Event
+    from nlptasks.training.recipes import load_recipe
+    from nlptasks.training.run import TrainReport, finetune
+
+_HOMES = {
+    "DataOptions": "data",
+    "EvalReport": "evaluate",
+    "Event": "events",
+    "TrainReport": "run",
+    "evaluate": "evaluate",
+    "finetune": "run",
+    "load_recipe": "recipes",
+}
+
+__all__ = ["DataOptions", "EvalReport", "Event", "TrainReport", "evaluate", "finetune", "load_recipe"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nlptasks.training' has no attribute {name!r}")
+    value = getattr(import_module(f"nlptasks.training.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -264,7 +264,11 @@ def _label_index(value: Any, names: tuple[str, ...], class_names: tuple[str, ...
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value)) or (isinstance(value, str) and not value.strip())
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or (isinstance(value, str) and not value.strip())
+    )
 
 
 def _show(value: Any) -> str:

@@ -24,7 +24,9 @@ class GenerationInput(TaskInput):
 
     prompt: str | None = Field(default=None, description="Text to continue, word for word as it stands.")
     messages: tuple[Message, ...] | None = Field(
-        default=None, min_length=1, description="A chat to answer: turns with role (system, user, assistant) and content."
+        default=None,
+        min_length=1,
+        description="A chat to answer: turns with role (system, user, assistant) and content.",
     )
 
     @model_validator(mode="after")
@@ -51,7 +53,7 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     input_type = GenerationInput
     options_type = GenerationOptions
     result_type = GeneratedText
-    examples: tuple[str | Mapping[str, Any], ...] = (
+    examples = (
         {"messages": [{"role": "user", "content": "Name three things to pack for a rainy hike."}]},
         "Once upon a time, in a lighthouse at the end of the world,",
     )

@@ -13,7 +13,6 @@ class Sentiment(TextClassification):
     name = "sentiment"
     aliases = ("sentiment-analysis", "text-classification")
     labels = ("negative", "positive")
-    instruction = "Is the sentiment of this text"
     adapter = Path(__file__).parent / "adapters" / "sentiment"
     recipe = Recipe(base="minilm", r=32, alpha=64, lr=5e-4, epochs=4, batch_size=64, average=0.999, evals_per_epoch=3)
     examples = (

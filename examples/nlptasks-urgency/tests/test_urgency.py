@@ -3,8 +3,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from nlptasks.testing import FakeModel, check_task
 from nlptasks_urgency import Urgency
+
+from nlptasks.testing import FakeModel, check_task
 
 TICKETS = Path(__file__).parents[1] / "tickets.csv"
 
@@ -14,7 +15,7 @@ def test_contract():
 
 
 def test_label_with_the_highest_score_wins():
-    model = FakeModel(labels=Urgency.labels, scores=lambda text: (0.0, 1.0, 5.0))
+    model = FakeModel(labels=Urgency.labels, scores=lambda _: (0.0, 1.0, 5.0))
     task = Urgency()
     results = task.run(task.validate(["It burns!", "It still burns!"]), task.validate_options({}), model)
     assert [result.label for result in results] == ["high", "high"]

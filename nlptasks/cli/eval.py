@@ -1,0 +1,130 @@
+"""`nlptasks eval TASK DATA... [-a ADAPTER] [--compare]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nlptasks.cli.common import DownloadBar
+from nlptasks.cli.train import as_data_options, data_options
+
+if TYPE_CHECKING:
+    from nlptasks.training.evaluate import EvalReport
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "mcc": "Matthews correlation",
+    "ece": "calibration error",
+    "loss": "negative log-likelihood",
+}
+
+
+@click.command()
+@click.argument("task")
+@click.argument("data", nargs=-1, required=True)
+@click.option("-a", "--adapter", help="Name in your store, folder, Hub id, or `none`.")
+@click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder.")
+@click.option("--compare", is_flag=True, help="Measure the task without -a and -m on the same rows too.")
+@data_options
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports as one JSON value.")
+def eval_command(
+    task: str,
+    data: tuple[str, ...],
+    adapter: str | None,
+    model: str | None,
+    compare: bool,
+    device: str,
+    dtype: str,
+    as_json: bool,
+    **columns: Any,
+) -> None:
+    """Measure TASK on labelled DATA, exactly as it is served.
+
+    \b
+    nlptasks eval sentiment test.csv
+    nlptasks eval sentiment test.csv -a mine --compare
+    """
+    from nlptasks.engine import Engine
+    from nlptasks.training import evaluate
+
+    if compare and adapter is None and model is None:
+        raise click.UsageError("--compare: expected -a ADAPTER or -m MODEL to compare with the default, found none.")
+    options = as_data_options(**columns)
+    bar = DownloadBar()
+    progress = sys.stderr.isatty()
+    try:
+        with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
+            shared: dict[str, Any] = {"options": options, "engine": engine, "progress": progress}
+            reports = [evaluate(task, data, adapter=adapter, model=model, **shared)]
+            if compare:
+                reports.append(evaluate(task, data, **shared))
+    finally:
+        bar.close()
+    if as_json:
+        dumped = [report.as_dict() for report in reports]
+        click.echo(json.dumps(dumped if compare else dumped[0], ensure_ascii=False, indent=2))
+        return
+    click.echo(_comparison(reports) if compare else _one(reports[0]))
+
+
+def _one(report: EvalReport) -> str:
+    lines = [f"{report.task}: {_who(report)} on {report.rows} rows", ""]
+    lines += [f"  {_NAMES[name]:<24}{value:.4f}" for name, value in report.metrics.items()]
+    lines.append(f"  {'texts per second':<24}{report.texts_per_second:.1f}")
+    lines += _notes(report)
+    if report.per_label:
+        lines += ["", *_table(("label", "precision", "recall", "F1", "rows"), _label_rows(report))]
+        head = ("right \\ answered", *report.labels)
+        rows = [(name, *map(str, counts)) for name, counts in zip(report.labels, report.confusion, strict=True)]
+        lines += ["", *_table(head, rows)]
+    return "\n".join(lines)
+
+
+def _comparison(reports: list[EvalReport]) -> str:
+    new, old = reports
+    rows = [
+        (_NAMES[name], f"{value:.4f}", f"{old.metrics[name]:.4f}", f"{value - old.metrics[name]:+.4f}")
+        for name, value in new.metrics.items()
+    ]
+    speeds = (new.texts_per_second, old.texts_per_second)
+    rows.append(("texts per second", *(f"{speed:.1f}" for speed in speeds), f"{speeds[0] - speeds[1]:+.1f}"))
+    head = ("", _who(new), _who(old), "difference")
+    return "\n".join([f"{new.task} on {new.rows} rows", "", *_table(head, rows), *_notes(new)])
+
+
+def _who(report: EvalReport) -> str:
+    return f"{report.adapter} on {report.model}" if report.adapter else report.model
+
+
+def _label_rows(report: EvalReport) -> list[tuple[str, ...]]:
+    return [
+        (str(row["label"]), *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), str(row["rows"]))
+        for row in report.per_label
+    ]
+
+
+def _notes(report: EvalReport) -> list[str]:
+    notes = []
+    if report.windowed:
+        notes.append(f"  {report.windowed} texts were read in several windows")
+    if report.truncated:
+        notes.append(f"  {report.truncated} texts were cut")
+    return notes
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their widest cell: names to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (head, *rows)
+    ]

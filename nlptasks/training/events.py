@@ -1,0 +1,67 @@
+"""What happens in a training, as small records: for the terminal, for a file, for whoever listens."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal[
+    "note",
+    "warning",
+    "model",
+    "start",
+    "step",
+    "evaluation",
+    "checkpoint",
+    "gate",
+    "published",
+    "interrupted",
+    "failed",
+]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened; `values` are plain JSON values."""
+
+    kind: Kind
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]
+
+
+class Events:
+    """Sends events to listeners; a step is sent at most every `interval` seconds, all others always."""
+
+    def __init__(self, listeners: Sequence[Listener], interval: float = 0.2) -> None:
+        self._listeners = list(listeners)
+        self._interval = interval
+        self._last_step = 0.0
+
+    def __call__(self, kind: Kind, **values: Any) -> None:
+        if kind == "step":
+            now = time.monotonic()
+            if now - self._last_step < self._interval:
+                return
+            self._last_step = now
+        event = Event(kind, values)
+        for listener in self._listeners:
+            listener(event)
+
+
+class EventFile:
+    """Appends every event as a line of JSON; a reader may follow the file while it grows."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+
+    def __call__(self, event: Event) -> None:
+        line = json.dumps({"time": round(time.time(), 3), "event": event.kind, **event.values}, ensure_ascii=False)
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")

@@ -1,0 +1,118 @@
+"""The gate: what was trained is what is served.
+
+A fresh process loads the saved folder through the serving runtime and must give the logits that the
+trained model gave. `python -m nlptasks.training.gate REQUEST ANSWER` is that process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import GateError, NlptasksError
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.download import BaseFolder
+
+TOLERANCE = 1e-3
+"""Largest difference allowed, as a share of the largest logit; folding LoRA in float32 differs by about 1e-6."""
+
+_SERVE: dict[str, Callable[[Any, list[str]], list[list[float]]]] = {
+    "classify": lambda model, texts: [list(answer.values) for answer in model.classify(texts)],
+}
+
+
+def serve_again(
+    base: BaseFolder,
+    adapter: Path | None,
+    verb: str,
+    texts: Sequence[str],
+    *,
+    device: str,
+    trust_remote_code: bool = False,
+) -> list[list[float]]:
+    """The logits of a fresh process that serves the folder in float32.
+
+    Raises:
+        GateError: the process fails; its own words are in the error.
+    """
+    request = {
+        "base": {**asdict(base), "path": str(base.path)},
+        "adapter": str(adapter) if adapter else None,
+        "verb": verb,
+        "texts": list(texts),
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+    }
+    with tempfile.TemporaryDirectory(prefix="nlptasks-gate-") as scratch:
+        asked, answered = Path(scratch) / "request.json", Path(scratch) / "answer.json"
+        asked.write_text(json.dumps(request), encoding="utf-8")
+        command = [sys.executable, "-m", "nlptasks.training.gate", str(asked), str(answered)]
+        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+        if done.returncode or not answered.is_file():
+            words = (done.stderr or done.stdout).strip().splitlines()
+            reason = words[-1] if words else f"it ended with code {done.returncode}"
+            raise GateError(f"The saved folder cannot be served: {reason} It was not published.")
+        logits: list[list[float]] = json.loads(answered.read_text(encoding="utf-8"))
+        return logits
+
+
+def compare(expected: Sequence[Sequence[float]], served: Sequence[Sequence[float]]) -> float:
+    """The largest difference, as a share of the largest expected logit.
+
+    Raises:
+        GateError: it is above the tolerance, or the shapes differ.
+    """
+    if [len(row) for row in expected] != [len(row) for row in served]:
+        shapes = [f"{len(rows)} rows of {sorted({len(row) for row in rows})}" for rows in (expected, served)]
+        raise GateError(f"The saved folder answers {shapes[1]}, training gave {shapes[0]}. It was not published.")
+    pairs = [(e, s) for left, right in zip(expected, served, strict=True) for e, s in zip(left, right, strict=True)]
+    scale = max((abs(e) for e, _ in pairs), default=0.0)
+    difference = max((abs(e - s) for e, s in pairs), default=0.0) / max(scale, 1e-6)
+    # "not <=" and not ">": NaN must not pass.
+    if not difference <= TOLERANCE:
+        raise GateError(
+            f"The saved folder does not give the logits that training gave: expected a difference of at most "
+            f"{TOLERANCE:g} of the largest logit, found {difference:.3g}. It was not published; please report this "
+            "with the name of the base model."
+        )
+    return difference
+
+
+def _environment() -> dict[str, str]:
+    """The caller's environment, without the network and with this very copy of nlptasks."""
+    package = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
+    return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read a request, serve it, write the logits; 0 if that worked."""
+    from nlptasks.runtime.adapters import open_adapter
+    from nlptasks.runtime.download import BaseFolder
+    from nlptasks.runtime.resident import ResidentModel
+
+    asked, answered = map(Path, arguments)
+    request = json.loads(asked.read_text(encoding="utf-8"))
+    folder = BaseFolder(**{**request["base"], "path": Path(request["base"]["path"])})
+    try:
+        adapter = open_adapter(Path(request["adapter"])) if request["adapter"] else None
+        resident = ResidentModel(folder, request["device"], "float32", trust_remote_code=request["trust_remote_code"])
+        logits = _SERVE[request["verb"]](resident.bind(adapter), request["texts"])
+        resident.close()
+    except NlptasksError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    answered.write_text(json.dumps(logits), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

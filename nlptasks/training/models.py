@@ -1,0 +1,193 @@
+"""The model that is trained: a base with a new head, and LoRA where the recipe says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import MissingExtraError, UnsupportedModelError
+from nlptasks.runtime.roots import HEAD_CLASSES, Root, load_tokenizer, require_safetensors
+from nlptasks.training.targets import Targets, choose_targets
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.devices import Placement
+    from nlptasks.runtime.download import BaseFolder
+    from nlptasks.task import Recipe
+    from nlptasks.training.family import FamilyTrainer
+
+
+@dataclass
+class Trainable:
+    """A task model ready for training, in float32.
+
+    `config_changes` are the settings of the architecture that differ from the base's own; whoever serves
+    the adapter must set them too. `targets` is None for full fine-tuning.
+    """
+
+    model: Any
+    tokenizer: Any
+    targets: Targets | None
+    max_length: int
+    config_changes: dict[str, Any]
+
+    @property
+    def trained(self) -> dict[str, Any]:
+        """Every parameter that training changes, by name."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    @property
+    def task_model(self) -> Any:
+        """The transformers model inside PEFT's wrapper."""
+        return self.model.get_base_model() if self.targets else self.model
+
+    @property
+    def summary(self) -> str:
+        """What is trained and how much of it, for a person."""
+        trained = sum(p.numel() for p in self.trained.values())
+        total = sum(p.numel() for p in self.model.parameters())
+        what = self.targets.summary if self.targets else "all layers"
+        return f"{what}; {trained:,} of {total:,} parameters ({trained / total:.1%})"
+
+
+def build(
+    folder: BaseFolder,
+    family: FamilyTrainer,
+    labels: Sequence[str],
+    recipe: Recipe,
+    placement: Placement,
+    *,
+    trust_remote_code: bool = False,
+) -> Trainable:
+    """Load a base with the family's head and prepare it for training.
+
+    Raises:
+        UnsupportedModelError: transformers has no such head for this architecture.
+        TrainingError: the recipe's targets match no layer.
+    """
+    import transformers
+
+    transformers.set_seed(recipe.seed)
+    tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
+    model, fresh = _load(folder, family, labels, trust_remote_code)
+    changes = _align_padding(model, tokenizer)
+    limit = Root(model, model.base_model, tokenizer, model.config, "encoder", placement).max_tokens
+    targets = None
+    if recipe.method == "lora":
+        targets = choose_targets(model, recipe.targets, fresh)
+        with quiet():
+            model = _with_lora(model, targets, recipe, folder)
+    return Trainable(model, tokenizer, targets, min(recipe.max_length, limit), changes)
+
+
+def _load(
+    folder: BaseFolder, family: FamilyTrainer, labels: Sequence[str], trust_remote_code: bool
+) -> tuple[Any, list[str]]:
+    import torch
+    import transformers
+
+    require_safetensors(folder.path)
+    auto = getattr(transformers, HEAD_CLASSES[family.verb])
+    try:
+        with quiet():
+            model, info = auto.from_pretrained(
+                folder.path,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=trust_remote_code,
+                # A checkpoint that is already a classifier may have another number of labels.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **family.head(labels),
+            )
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        raise UnsupportedModelError(f"{folder.id}: transformers has no {family.verb} head for this model.") from error
+    model.config.use_cache = False
+    mismatched = [entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]]
+    return model, sorted({*info["missing_keys"], *mismatched})
+
+
+def _align_padding(model: Any, tokenizer: Any) -> dict[str, Any]:
+    """Decoders find a text's last token by the padding id, which GPT-2 and its like do not name."""
+    tokenizer.padding_side = "right"
+    if model.config.pad_token_id == tokenizer.pad_token_id or tokenizer.pad_token_id is None:
+        return {}
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return {"pad_token_id": tokenizer.pad_token_id}
+
+
+def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder) -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingExtraError("Training", "train") from error
+    from transformers.pytorch_utils import Conv1D
+
+    config = peft.LoraConfig(
+        task_type="SEQ_CLS",
+        r=recipe.r,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=list(targets.lora),
+        modules_to_save=list(targets.whole),
+        # GPT-2's Conv1D stores its weight as (inputs, outputs).
+        fan_in_fan_out=all(isinstance(model.get_submodule(name), Conv1D) for name in targets.lora),
+        base_model_name_or_path=hub_name(folder),
+        revision=folder.revision,
+    )
+    wrapped = peft.get_peft_model(model, config)
+    wrapped.peft_config["default"].base_model_name_or_path = hub_name(folder)
+    return wrapped
+
+
+def hub_name(folder: BaseFolder) -> str:
+    """How others find the base: its Hub id if the catalog knows one, else the name it was given by."""
+    from nlptasks.runtime.catalog import CATALOG, HubSource
+
+    base = CATALOG.get(folder.id)
+    repos = [source.repo for source in base.sources if isinstance(source, HubSource)] if base else []
+    return repos[0] if repos else folder.id
+
+
+def logits_of(trainable: Trainable, batches: Iterator[dict[str, Any]], device: str) -> tuple[Any, Any]:
+    """Logits and labels of batches as numpy arrays, computed in float32 without dropout."""
+    import numpy as np
+    import torch
+
+    model = trainable.model
+    model.eval()
+    rows, gold = [], []
+    with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
+        for batch in batches:
+            gold.append(batch.pop("labels").numpy())
+            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+            rows.append(model(**inputs).logits.float().cpu().numpy())
+    logits, labels = np.concatenate(rows).astype(np.float64), np.concatenate(gold)
+    if not math.isfinite(float(np.abs(logits).max())):
+        raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower lr.")
+    return logits, labels
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide transformers' bars, its report of new layers and its notes to developers: our own lines say what matters."""
+    import warnings
+
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

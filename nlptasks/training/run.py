@@ -1,0 +1,476 @@
+"""`finetune`: data in, a gated adapter out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import CancelledError, DataError, InvalidInputError, MissingExtraError, TrainingError
+from nlptasks.settings import Settings
+from nlptasks.task import Recipe
+from nlptasks.training import recipes, splits
+from nlptasks.training.checkpoints import RunFolder
+from nlptasks.training.data import DataOptions, Examples, read_texts
+from nlptasks.training.events import EventFile, Events, Listener
+from nlptasks.training.family import AnyTask, FamilyTrainer, family_trainer
+from nlptasks.verbs import CancelToken
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.devices import Placement
+    from nlptasks.runtime.download import BaseFolder, Progress
+    from nlptasks.training.models import Trainable
+
+GATE_TEXTS = 16
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training gave.
+
+    `history` has an entry for every evaluation: epoch, step, average training loss since the epoch began,
+    metrics. `gate` is the largest difference between trained and served logits, as a share of the largest.
+    """
+
+    task: str
+    name: str
+    method: str
+    path: Path
+    base: str
+    labels: tuple[str, ...]
+    metrics: dict[str, float]
+    temperature: float
+    history: tuple[dict[str, Any], ...]
+    steps: int
+    seconds: float
+    train_rows: int
+    held_out_rows: int
+    stopped_early: bool
+    gate: float
+    trained: str
+    warnings: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Rows of both sides, and what the manifest says about them."""
+
+    training: list[Any]
+    held_out: list[Any]
+    labels: tuple[str, ...]
+    described: dict[str, Any]
+    notes: list[str]
+    warnings: list[str]
+
+
+def finetune(
+    task: AnyTask | str,
+    data: str | Sequence[str],
+    *,
+    name: str,
+    recipe: Recipe | None = None,
+    validation: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    options: DataOptions | None = None,
+    settings: Settings | None = None,
+    device: str = "auto",
+    licence: str | None = None,
+    resume: bool = False,
+    replace: bool = False,
+    cancel: CancelToken | None = None,
+    on_event: Listener | None = None,
+    on_download: Callable[[Progress], None] | None = None,
+    trust_remote_code: bool = False,
+) -> TrainReport:
+    """Train an adapter for a task and publish it in the user's store.
+
+    Args:
+        task: a task or its name.
+        data: files and Hub data sets (`hub:ORG/NAME[@REVISION][:SPLIT]`); several are joined.
+        name: the adapter's name.
+        recipe: how to train; the task's own by default.
+        validation: held-out data; without it a share of `data` is held out.
+        exclude: data whose texts must not be trained on.
+        options: columns, label names, limits.
+        settings: where adapters, runs and bases live.
+        device: auto, cpu, cuda or mps.
+        licence: the data's licence, for the model card.
+        resume: continue an unfinished run from its last checkpoint.
+        replace: replace an adapter of this name, and an unfinished run.
+        cancel: stops after the current step, with a checkpoint.
+        on_event: hears everything that happens.
+        on_download: hears the progress of fetching the base.
+        trust_remote_code: whether the base may bring code of its own.
+
+    Raises:
+        DataError: naming every bad row, before a model is loaded.
+        InvalidInputError: naming every fault of the recipe.
+        TrainingError: nothing usable can come of this run.
+        GateError: the saved adapter does not serve what was trained.
+        CancelledError: the run was stopped; a checkpoint stands.
+    """
+    _require_extra()
+    settings = settings or Settings.from_env()
+    task = _task(task)
+    family = family_trainer(task)
+    recipe = _checked(recipe or task.recipe, family)
+    target = _target(settings, task, name, recipe, replace=replace)
+    sources = [data] if isinstance(data, str) else list(data)
+    prepared = _prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
+    base = _find_base(recipe.base, settings, on_download)
+    run = RunFolder(settings, task.name, name)
+    command = _command(task, name, recipe, sources, validation, exclude, options)
+    with run.locked():
+        checkpoint = run.start(_plan(base, prepared, recipe), resume=resume, replace=replace)
+        events = Events([EventFile(run.events), *([on_event] if on_event else [])])
+        job = _Job(task, family, name, recipe, base, prepared, settings, device, events, trust_remote_code)
+        with _reporting_failure(events):
+            report = job.run(run, checkpoint, target, cancel or CancelToken(), licence, command)
+        run.clear()
+        return report
+
+
+@dataclass
+class _Job:
+    """One training with everything it needs."""
+
+    task: AnyTask
+    family: FamilyTrainer
+    name: str
+    recipe: Recipe
+    base: BaseFolder
+    data: _Data
+    settings: Settings
+    device: str
+    events: Events
+    trust_remote_code: bool
+
+    def run(
+        self,
+        run: RunFolder,
+        checkpoint: Path | None,
+        target: Path,
+        cancel: CancelToken,
+        licence: str | None,
+        command: str,
+    ) -> TrainReport:
+        from nlptasks.runtime.devices import choose_placement
+        from nlptasks.training.loop import Interrupted, Loop
+        from nlptasks.training.models import build, quiet
+
+        started = time.monotonic()
+        for note in self.data.notes:
+            self.events("note", text=note)
+        for warning in self.data.warnings:
+            self.events("warning", text=warning)
+        placement = choose_placement(self.device, self.recipe.dtype)
+        trainable = build(
+            self.base, self.family, self.data.labels, self.recipe, placement, trust_remote_code=self.trust_remote_code
+        )
+        self.events("model", text=f"{self.base.id} on {placement.device} in {placement.dtype}: {trainable.summary}")
+        training = self.family.encode(self.data.training, self.data.labels, trainable.tokenizer, trainable.max_length)
+        held_out = self.family.encode(self.data.held_out, self.data.labels, trainable.tokenizer, trainable.max_length)
+        with _stopping(cancel) as stop, quiet():
+            loop = Loop(trainable, self.family, self.recipe, placement, run.path, training, held_out, self.events, stop)
+            try:
+                loop.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            except Interrupted:
+                step = loop.state.global_step
+                self.events("interrupted", step=step)
+                raise CancelledError(f"Stopped at step {step} of {loop.state.max_steps}, with a checkpoint.") from None
+        # Accelerate leaves its autocast on `forward`; from here on everything is float32.
+        trainable.model = loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
+        return self._finish(loop, trainable, placement, held_out, target, licence, command, started)
+
+    def _finish(
+        self,
+        loop: Any,
+        trainable: Trainable,
+        placement: Placement,
+        held_out: list[dict[str, Any]],
+        target: Path,
+        licence: str | None,
+        command: str,
+        started: float,
+    ) -> TrainReport:
+        from nlptasks.runtime.store import writing
+        from nlptasks.training import publish
+        from nlptasks.training.models import hub_name, logits_of
+
+        device = str(loop.args.device)
+        logits, gold = logits_of(trainable, _batches(self.family, held_out, trainable), device)
+        calibration = self.family.calibrate(logits, gold)
+        manifest = publish.describe(
+            self.task, self.family, self.name, self.base, trainable, self.recipe, self.data.labels, calibration,
+            {**self.data.described, **({"licence": licence} if licence else {})},
+        )  # fmt: skip
+        card = publish.model_card(manifest, hub_name(self.base), trainable.summary, command, licence)
+        with writing(target) as staging:
+            publish.save(trainable, staging, manifest, card)
+            difference = self._gate(trainable, staging, device, placement.device)
+        self.events("published", path=str(target), metrics=manifest.metrics)
+        state = loop.state
+        return TrainReport(
+            task=self.task.name,
+            name=self.name,
+            method=self.recipe.method,
+            path=target,
+            base=self.base.id,
+            labels=self.data.labels,
+            metrics=manifest.metrics,
+            temperature=manifest.temperature,
+            history=tuple(loop.history),
+            steps=state.global_step,
+            seconds=round(time.monotonic() - started, 3),
+            train_rows=len(self.data.training),
+            held_out_rows=len(self.data.held_out),
+            stopped_early=state.global_step < state.max_steps,
+            gate=difference,
+            trained=trainable.summary,
+            warnings=tuple(self.data.warnings),
+        )
+
+    def _gate(self, trainable: Trainable, staging: Path, device: str, serving_device: str) -> float:
+        """Serve the staged folder in a fresh process; raises GateError unless it answers as training did."""
+        from nlptasks.runtime.download import BaseFolder
+        from nlptasks.training import gate
+        from nlptasks.training.models import logits_of
+
+        rows = [*self.data.held_out, *self.data.training[:GATE_TEXTS]]
+        rows = _spread(sorted(rows, key=lambda row: len(self.family.text_of(row))), GATE_TEXTS)
+        rows = [_cut(row, self.family.text_of(row), trainable) for row in rows]
+        features = self.family.encode(rows, self.data.labels, trainable.tokenizer, trainable.max_length)
+        expected, _ = logits_of(trainable, _batches(self.family, features, trainable, size=1), device)
+        if trainable.targets:
+            base, adapter = self.base, staging
+        else:
+            base, adapter = BaseFolder(str(staging), None, staging, "training"), None
+        served = gate.serve_again(
+            base,
+            adapter,
+            self.family.verb,
+            [self.family.text_of(row) for row in rows],
+            device=serving_device,
+            trust_remote_code=self.trust_remote_code,
+        )
+        difference = gate.compare(expected.tolist(), served)
+        text = (
+            f"Gate passed: a fresh process serves the same logits for {len(rows)} texts (difference {difference:.1e})"
+        )
+        self.events("gate", text=text, difference=difference)
+        return difference
+
+
+def _prepare(
+    family: FamilyTrainer,
+    sources: Sequence[str],
+    validation: Sequence[str],
+    exclude: Sequence[str],
+    options: DataOptions,
+    recipe: Recipe,
+    settings: Settings,
+) -> _Data:
+    """Read, exclude, split; every fault is found here, before any model."""
+    read = family.read(sources, options, offline=settings.offline)
+    rows, notes, warnings = read.rows, list(read.notes), list(read.warnings)
+    held: Examples | None = None
+    if validation:
+        held = family.read(validation, options, labels=read.labels, offline=settings.offline, split="validation")
+        notes += held.notes
+    excluded = []
+    if exclude:
+        texts = read_texts(exclude, text_column=options.text_column, offline=settings.offline)
+        kept = splits.without(rows, texts, text=family.text_of)
+        notes.append(f"{len(rows) - len(kept)} training rows were excluded: their texts stand in {', '.join(exclude)}")
+        excluded = [{"name": Path(source).name, "rows_excluded": len(rows) - len(kept)} for source in exclude]
+        rows = kept
+    if options.max_rows:
+        rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.label_of)
+    if held:
+        training, held_out = list(rows), list(held.rows)
+        both = len(training) - len(splits.without(training, [family.text_of(r) for r in held_out], text=family.text_of))
+        if both:
+            warnings.append(
+                f"{both} training rows have a text of the validation data: --exclude {validation[0]} drops them"
+            )
+    else:
+        training, held_out = splits.split(
+            rows, options.held_out, recipe.seed, text=family.text_of, label=family.label_of
+        )
+    _check_sides(family, training, held_out)
+    described = {
+        "train": read.sources,
+        "validation": held.sources if held else [],
+        "exclude": excluded,
+        "train_rows": len(training),
+        "held_out_rows": len(held_out),
+    }
+    notes.append(f"{len(training)} rows to train on, {len(held_out)} held out; labels {', '.join(read.labels)}")
+    return _Data(training, held_out, read.labels, described, notes, warnings)
+
+
+def _check_sides(family: FamilyTrainer, training: list[Any], held_out: list[Any]) -> None:
+    different = {family.label_of(row) for row in training}
+    if len(different) < 2:
+        raise DataError(f"Training rows: expected at least two different labels, found {len(different)}.")
+    if not held_out:
+        raise DataError(
+            f"Held-out rows: expected at least one, found none among {len(training)} rows. "
+            "Give more rows, or a file with --validation."
+        )
+
+
+def _checked(recipe: Recipe, family: FamilyTrainer) -> Recipe:
+    recipes.check(recipe)
+    if recipe.metric not in family.metrics:
+        known = ", ".join(family.metrics)
+        raise InvalidInputError(
+            "The recipe is not valid", [f"metric: expected one of {known}, found {recipe.metric!r}."]
+        )
+    return recipe
+
+
+def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, replace: bool) -> Path:
+    from nlptasks.runtime.store import AdapterStore, check_name
+
+    if recipe.method == "full":
+        target = settings.data / "models" / task.name / check_name(name)
+    else:
+        target = AdapterStore(settings).folder(task.name, name)
+    if target.exists() and not replace:
+        what = "A model" if recipe.method == "full" else "An adapter"
+        raise TrainingError(f"{what} {name!r} for {task.name} exists: give another --name, or --replace it.")
+    return target
+
+
+def _plan(base: BaseFolder, data: _Data, recipe: Recipe) -> dict[str, Any]:
+    """What a resumed run must share with the run that was started."""
+    from nlptasks.runtime.adapters import fingerprint
+
+    return {
+        "base": base.id,
+        "fingerprint": fingerprint(base.path),
+        "recipe": recipes.as_dict(recipe),
+        "labels": list(data.labels),
+        "data": data.described,
+    }
+
+
+def _command(
+    task: AnyTask,
+    name: str,
+    recipe: Recipe,
+    sources: Sequence[str],
+    validation: Sequence[str],
+    exclude: Sequence[str],
+    options: DataOptions | None,
+) -> str:
+    """The command line that trains the same; files by their names only."""
+    words = ["nlptasks", "train", task.name, *map(_file_name, sources), "--name", name]
+    for flag, files in (("--validation", validation), ("--exclude", exclude)):
+        for file in files:
+            words += [flag, _file_name(file)]
+    options = options or DataOptions()
+    given = {
+        "--text-column": options.text_column,
+        "--label-column": options.label_column,
+        "--labels": ",".join(options.labels) if options.labels else None,
+        "--max-rows": options.max_rows,
+        "--held-out": options.held_out if options.held_out != DataOptions.held_out else None,
+    }
+    for flag, value in given.items():
+        words += [flag, str(value)] if value is not None else []
+    for key, value in recipes.as_dict(recipe).items():
+        if key != "extra" and value != recipes.as_dict(task.recipe)[key]:
+            words += ["-o", key, ",".join(value) if isinstance(value, list) else str(value)]
+    return shlex.join(words)
+
+
+def _file_name(source: str) -> str:
+    return source if source.startswith("hub:") else Path(source).name
+
+
+def _batches(
+    family: FamilyTrainer, features: list[dict[str, Any]], trainable: Trainable, size: int = 64
+) -> Iterator[dict[str, Any]]:
+    """Collated batches in the order of `features`."""
+    for start in range(0, len(features), size):
+        yield family.collate(features[start : start + size], trainable.tokenizer)
+
+
+def _spread(rows: list[Any], count: int) -> list[Any]:
+    """`count` rows at even distances, the first and the last among them."""
+    if len(rows) <= count:
+        return rows
+    return [rows[round(index * (len(rows) - 1) / (count - 1))] for index in range(count)]
+
+
+def _cut(row: Any, text: str, trainable: Trainable) -> Any:
+    """The row with as much text as was trained on: a whole model is served with its full window."""
+    encoded = trainable.tokenizer(text, truncation=True, max_length=trainable.max_length, return_offsets_mapping=True)
+    end = max((stop for _, stop in encoded["offset_mapping"]), default=len(text))
+    return dataclasses.replace(row, text=text[:end] if end else text)
+
+
+def _task(task: AnyTask | str) -> AnyTask:
+    if not isinstance(task, str):
+        return task
+    from nlptasks.plugins import default_plugins
+
+    return default_plugins().task(task)
+
+
+def _find_base(name: str, settings: Settings, on_download: Callable[[Progress], None] | None) -> BaseFolder:
+    from nlptasks.runtime.download import find_base
+
+    return find_base(name, settings, on_progress=on_download)
+
+
+def _require_extra() -> None:
+    for package in ("accelerate", "sklearn"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("Training", "train")
+
+
+@contextlib.contextmanager
+def _stopping(cancel: CancelToken) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C asks for an end after the current step; a second one ends at once."""
+    asked = False
+
+    def handle(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: cancel.cancelled
+        return
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield lambda: asked or cancel.cancelled
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _reporting_failure(events: Events) -> Iterator[None]:
+    try:
+        yield
+    except CancelledError:
+        raise
+    except BaseException as error:
+        events("failed", text=str(error) or type(error).__name__)
+        raise

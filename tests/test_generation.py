@@ -1,0 +1,156 @@
+"""Writing: streams equal texts, stops stop, counts are right, cancelling ends within one step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from nlptasks.errors import CancelledError, OverflowRefusedError, UnsupportedModelError
+from nlptasks.results import Message
+from nlptasks.runtime.decoding import cut_at_stop
+from nlptasks.runtime.download import BaseFolder
+from nlptasks.runtime.resident import ResidentModel
+from nlptasks.testing import tiny_model
+from nlptasks.verbs import CancelToken, Decoding
+
+PROMPTS = ["Once", "The longest prompt of them all, with commas", "🙂 ça", ""]
+
+
+@pytest.fixture(scope="module")
+def resident(tiny_causal: Path) -> Iterator[ResidentModel]:
+    model = ResidentModel(BaseFolder(str(tiny_causal), None, tiny_causal, "test"), dtype="float32")
+    yield model
+    model.close()
+
+
+def greedy(path: Path, prompt: str, tokens: int) -> str:
+    tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
+    inputs = tokenizer(prompt, return_tensors="pt")
+    ids = model.generate(**inputs, max_new_tokens=tokens, do_sample=False, pad_token_id=0)
+    return str(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+def test_a_batch_writes_what_each_prompt_writes_alone(resident: ResidentModel, tiny_causal: Path) -> None:
+    together = resident.bind().generate(PROMPTS, Decoding(max_new_tokens=10))
+    for prompt, done in zip(PROMPTS[:3], together, strict=False):
+        assert done.text == greedy(tiny_causal, prompt, 10)
+        assert done == resident.bind().generate([prompt], Decoding(max_new_tokens=10))[0] or done.logprobs
+        assert len(done.logprobs) == done.num_generated_tokens <= 10
+        assert all(value <= 0 for value in done.logprobs)
+    assert together[3].num_prompt_tokens == 1, "an empty prompt starts from one token"
+
+
+def test_log_probabilities_are_the_models_own(resident: ResidentModel, tiny_causal: Path) -> None:
+    done = resident.bind().generate(["abc"], Decoding(max_new_tokens=6))[0]
+    tokenizer, model = AutoTokenizer.from_pretrained(tiny_causal), AutoModelForCausalLM.from_pretrained(tiny_causal)
+    prompt = tokenizer("abc", return_tensors="pt")["input_ids"]
+    ids = model.generate(prompt, max_new_tokens=6, do_sample=False, pad_token_id=0)
+    with torch.inference_mode():
+        scores = torch.log_softmax(model(ids).logits[0].float(), -1)
+    start = prompt.shape[1]
+    expected = [float(scores[start + i - 1, ids[0, start + i]]) for i in range(ids.shape[1] - start)]
+    assert list(done.logprobs) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_pieces_joined_are_the_text(resident: ResidentModel, prompt: str) -> None:
+    decoding = Decoding(max_new_tokens=24)
+    stream = resident.bind().stream(prompt, decoding)
+    pieces = list(stream)
+    assert "".join(pieces) == stream.completion().text == resident.bind().generate([prompt], decoding)[0].text
+    assert len(pieces) > 1 or len("".join(pieces)) <= 1
+
+
+def test_a_stop_string_ends_the_text_and_is_not_in_it(resident: ResidentModel) -> None:
+    whole = resident.bind().generate(["Once"], Decoding(max_new_tokens=40))[0].text
+    stop = whole[5:8]
+    decoding = Decoding(max_new_tokens=40, stop=(stop,))
+    done = resident.bind().generate(["Once"], decoding)[0]
+    assert done.text == cut_at_stop(whole, [stop])
+    assert done.finish_reason == "stop"
+    assert done.num_generated_tokens < 40
+    assert "".join(resident.bind().stream("Once", decoding)) == done.text
+
+
+def test_a_seed_repeats_a_text_and_another_changes_it(resident: ResidentModel) -> None:
+    def write(seed: int, prompts: list[str]) -> str:
+        decoding = Decoding(max_new_tokens=20, do_sample=True, temperature=1.5, seed=seed)
+        return resident.bind().generate(prompts, decoding)[-1].text
+
+    assert write(1, ["Once"]) == write(1, ["Once"]) == write(1, ["other", "neighbours", "Once"])
+    assert write(1, ["Once"]) != write(2, ["Once"])
+
+
+def test_a_closed_stream_ends_the_computation_within_a_step(resident: ResidentModel) -> None:
+    steps: list[int] = []
+    root = resident.load()
+    hook = root.model.register_forward_hook(lambda *_: steps.append(1))
+    try:
+        stream = resident.bind().stream("Once", Decoding(max_new_tokens=400))
+        for number, _ in enumerate(stream):
+            if number == 2:
+                break
+        stream.close()
+        resident.bind().embed(["wait for the thread"])
+    finally:
+        hook.remove()
+    assert len(steps) < 60
+
+
+def test_cancelling_from_another_thread_raises_and_frees_the_model(resident: ResidentModel) -> None:
+    token = CancelToken()
+    timer = threading.Timer(0.15, token.cancel)
+    timer.start()
+    with pytest.raises(CancelledError, match="was cancelled before it was finished"):
+        resident.bind(cancel=token).generate(["Once"] * 8, Decoding(max_new_tokens=450))
+    assert resident.bind().generate(["Once"], Decoding(max_new_tokens=2))[0].num_generated_tokens == 2
+
+
+def test_a_prompt_that_does_not_fit_keeps_its_end_and_says_so_or_is_refused(resident: ResidentModel) -> None:
+    long = "word " * 400
+    done = resident.bind().generate([long], Decoding(max_new_tokens=4))[0]
+    assert done.truncated
+    assert done.num_prompt_tokens == 508
+    with pytest.raises(OverflowRefusedError, match=r"The prompt has 2000 tokens; .* keep its end"):
+        resident.bind().generate([long], Decoding(max_new_tokens=4, truncate_prompt=False))
+
+
+def test_a_chat_goes_through_the_models_template(resident: ResidentModel, tiny_causal: Path) -> None:
+    done = resident.bind().generate([[Message(role="user", content="Hi")]], Decoding(max_new_tokens=3))[0]
+    text = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert done.num_prompt_tokens == len(AutoTokenizer.from_pretrained(tiny_causal)(text)["input_ids"])
+
+
+def test_choices_are_scored_by_their_likelihood(resident: ResidentModel, tiny_causal: Path) -> None:
+    prompts, choices = ["Is it? ", "A much longer question: "], ["yes", "no, never"]
+    found = resident.bind().choose(prompts, choices)
+    tokenizer, model = AutoTokenizer.from_pretrained(tiny_causal), AutoModelForCausalLM.from_pretrained(tiny_causal)
+    for prompt, row in zip(prompts, found, strict=True):
+        for choice, value in zip(choices, row, strict=True):
+            head = tokenizer(prompt)["input_ids"]
+            ids = torch.tensor([head + tokenizer(choice, add_special_tokens=False)["input_ids"]])
+            with torch.inference_mode():
+                scores = torch.log_softmax(model(ids).logits[0].float(), -1)
+            right = sum(float(scores[i - 1, ids[0, i]]) for i in range(len(head), ids.shape[1]))
+            assert value == pytest.approx(right, abs=1e-3)
+
+
+def test_seq2seq_models_write_too(tmp_path: Path) -> None:
+    path = tiny_model(tmp_path / "t5", "seq2seq", "t5")
+    model = ResidentModel(BaseFolder(str(path), None, path, "test"), dtype="float32")
+    done = model.bind().generate(["translate this", "and that, please"], Decoding(max_new_tokens=5))
+    assert [d.num_generated_tokens <= 5 for d in done] == [True, True]
+    assert "".join(model.bind().stream("translate this", Decoding(max_new_tokens=5))) == done[0].text
+    model.close()
+
+
+def test_an_encoder_cannot_write(tiny_encoder: Path) -> None:
+    model = ResidentModel(BaseFolder(str(tiny_encoder), None, tiny_encoder, "test"))
+    with pytest.raises(UnsupportedModelError, match="bert is loaded without a language-model output and cannot write"):
+        model.bind().generate(["x"], Decoding())
+    model.close()
