@@ -118,7 +118,7 @@ class Engine:
             return []
         with (
             reporting(progress, len(request.inputs)) as on_done,
-            self._bound(request.task, adapter, model, cancel or CancelToken(), on_done) as bound,
+            self.bind(request.task, adapter, model, cancel=cancel, on_done=on_done) as bound,
         ):
             results = request.task.run(request.inputs, request.options, bound)
             results = [_signed(result, bound) for result in results]
@@ -201,20 +201,21 @@ class Engine:
         return _Request(task, valid or [], options, single)
 
     @contextmanager
-    def _bound(
+    def bind(
         self,
         task: AnyTask,
-        adapter: str | None,
-        model: str | None,
-        cancel: CancelToken,
+        adapter: str | None = None,
+        model: str | None = None,
+        *,
+        cancel: CancelToken | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> Iterator[Model]:
-        """The model that answers a request, held until the block ends."""
+        """The model that would answer a task's request, for direct use of its verbs; held until the block ends."""
         pool = self._open_pool()
         chosen, base_name = self.choose(task, adapter, model)
         resident = pool.acquire(self._find_base(base_name))
         try:
-            yield resident.bind(chosen, cancel, on_done)
+            yield resident.bind(chosen, cancel or CancelToken(), on_done)
         finally:
             pool.release(resident)
 
@@ -298,7 +299,7 @@ class ResultStream:
     def _run(self) -> Iterator[str]:
         task: Any = self._request.task
         inputs = self._request.inputs[0]
-        with self._engine._bound(task, *self._where, self._cancel) as bound:
+        with self._engine.bind(task, *self._where, cancel=self._cancel) as bound:
             pieces: TextStream = task.stream(inputs, self._request.options, bound)
             try:
                 yield from pieces

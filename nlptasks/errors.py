@@ -94,7 +94,7 @@ class GateError(TrainingError):
 
 
 class PluginError(NlptasksError):
-    """A plugin that breaks the contract; raised only with NLPTASKS_STRICT=1."""
+    """A plugin that breaks the contract; raised with NLPTASKS_STRICT=1 and by `Plugins.register`."""
 
 
 class MissingExtraError(NlptasksError):

@@ -85,7 +85,9 @@ def test_generation_prints_as_it_writes(home: dict[str, str]) -> None:
     done = nlptasks(home, "run", "generation", "Once", "-m", home["TINY_CAUSAL"], "-o", "max_new_tokens", "5")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Once")
-    both = nlptasks(home, "run", "generation", "a", "b", "-m", home["TINY_CAUSAL"], "-o", "max_new_tokens", "5", "--json")
+    both = nlptasks(
+        home, "run", "generation", "a", "b", "-m", home["TINY_CAUSAL"], "-o", "max_new_tokens", "5", "--json"
+    )
     assert [row["num_generated_tokens"] <= 5 for row in json.loads(both.stdout)] == [True, True]
 
 
@@ -94,11 +96,19 @@ def test_generation_prints_as_it_writes(home: dict[str, str]) -> None:
     [
         (["run", "sentimant", "x"], 1, "Error: Unknown task 'sentimant'. Did you mean 'sentiment'?"),
         (["run", "sentiment", ""], 1, "expected a text with at least one visible character, found ''."),
-        (["run", "sentiment", "x", "-o", "treshold", "1"], 1, "option 'treshold' is not known; did you mean 'threshold'?"),
+        (
+            ["run", "sentiment", "x", "-o", "treshold", "1"],
+            1,
+            "option 'treshold' is not known; did you mean 'threshold'?",
+        ),
         (["run", "sentiment", "x", "-a", "tinny"], 1, "Unknown adapter 'tinny'. Did you mean 'tiny'?"),
         (["run", "sentiment", "x", "-m", "minilmm"], 1, "Did you mean 'minilm'?"),
         (["run", "sentiment", "x", "--device", "tpu"], 1, "expected auto, cpu, cuda, cuda:N or mps, found 'tpu'"),
-        (["run", "sentiment", "x", "--dtype", "int8"], 1, "expected one of auto, float32, bfloat16, float16, found 'int8'"),
+        (
+            ["run", "sentiment", "x", "--dtype", "int8"],
+            1,
+            "expected one of auto, float32, bfloat16, float16, found 'int8'",
+        ),
         (["runn", "sentiment"], 2, "No such command 'runn'. Did you mean 'run'?"),
         (["run"], 2, "Missing argument 'TASK'"),
         (["run", "sentiment", "-f", "nowhere.txt"], 2, "'nowhere.txt' does not exist"),
@@ -139,7 +149,9 @@ def test_ctrl_c_ends_a_run_cleanly(home: dict[str, str]) -> None:
 
 
 def test_a_chat_keeps_the_turns(home: dict[str, str]) -> None:
-    done = nlptasks(home, "chat", "-m", home["TINY_CAUSAL"], "-o", "max_new_tokens", "3", stdin="Hi\n/new\nHello\n/exit\n")
+    done = nlptasks(
+        home, "chat", "-m", home["TINY_CAUSAL"], "-o", "max_new_tokens", "3", stdin="Hi\n/new\nHello\n/exit\n"
+    )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 2
 

@@ -24,9 +24,7 @@ def test_the_cpu_uses_bfloat16_only_where_it_is_native(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, "bfloat16"), (False, "float32")])
-def test_a_gpu_uses_bfloat16_only_where_it_is_native(
-    monkeypatch: pytest.MonkeyPatch, native: bool, dtype: str
-) -> None:
+def test_a_gpu_uses_bfloat16_only_where_it_is_native(monkeypatch: pytest.MonkeyPatch, native: bool, dtype: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
@@ -35,7 +33,9 @@ def test_a_gpu_uses_bfloat16_only_where_it_is_native(
 
 
 def test_t5_never_runs_in_float16() -> None:
-    with pytest.raises(NlptasksError, match="t5 overflows in float16 and answers NaN: use dtype='bfloat16' or 'float32'"):
+    with pytest.raises(
+        NlptasksError, match="t5 overflows in float16 and answers NaN: use dtype='bfloat16' or 'float32'"
+    ):
         choose_placement("cpu", "float16", "t5")
     assert choose_placement("cpu", "float16", "bert").dtype == "float16"
 

@@ -136,7 +136,9 @@ def test_a_long_text_is_read_whole_in_windows(engine: Engine) -> None:
     assert not result.truncated
     cut = engine.run("mood", text, adapter="first", on_overflow="truncate")
     assert (cut.windows, cut.truncated) == (1, True)
-    with pytest.raises(OverflowRefusedError, match=r"mood: the model reads 120 tokens at a time, input 0 has \d+ tokens"):
+    with pytest.raises(
+        OverflowRefusedError, match=r"mood: the model reads 120 tokens at a time, input 0 has \d+ tokens"
+    ):
         engine.run("mood", text, adapter="first", on_overflow="error")
     mixed = engine.run("mood", ["short", text, "also short"], adapter="first")
     assert [r.windows for r in mixed] == [1, result.windows, 1]
@@ -151,7 +153,9 @@ def test_options_never_change_the_shape(engine: Engine) -> None:
         assert set(result.model_dump()) == set(engine.run("mood", "x", adapter="first").model_dump())
 
 
-@pytest.mark.parametrize("text", ["é" * 300, "🙂" * 200, "مرحبا " * 60, "e\u0301" * 100, "a\r\nb" * 90, "語" * 200, "\u200b."])
+@pytest.mark.parametrize(
+    "text", ["é" * 300, "🙂" * 200, "مرحبا " * 60, "e\u0301" * 100, "a\r\nb" * 90, "語" * 200, "\u200b."]
+)
 def test_any_unicode_text_has_an_answer(engine: Engine, text: str) -> None:
     result = engine.run("mood", text, adapter="first")
     assert not result.truncated
@@ -248,7 +252,9 @@ def test_a_cancelled_request_raises(engine: Engine) -> None:
 
 def test_progress_reaches_the_total(engine: Engine) -> None:
     seen: list[tuple[int, int]] = []
-    engine.run("mood", ["a", "b", "words " * 80], adapter="first", progress=lambda done, total: seen.append((done, total)))
+    engine.run(
+        "mood", ["a", "b", "words " * 80], adapter="first", progress=lambda done, total: seen.append((done, total))
+    )
     assert seen[-1][0] == seen[-1][1] >= 3
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import nlptasks
 from nlptasks.results import Result
 from nlptasks.task import Task
 from nlptasks.testing import FakeModel, check_task
@@ -23,6 +24,11 @@ def test_good_tasks_pass() -> None:
     check_task(Mood())
     check_task(Title(), rows=TITLES)
     check_task(Mood(), rows=[("Fine.", {"label": "calm", "score": 1, "scores": [], "labels": ["calm"]})])
+
+
+@pytest.mark.parametrize("name", nlptasks.tasks())
+def test_installed_tasks_keep_the_contract(name: str) -> None:
+    check_task(nlptasks.tasks()[name])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from importlib import import_module
@@ -109,6 +110,8 @@ def _tell_failed_plugins() -> None:
     """One line on stderr when plugins are off, whatever the command was."""
     from nlptasks.plugins import default_plugins
 
-    notice = default_plugins().failure_notice()
-    if notice:
-        click.echo(notice, err=True)
+    # What stops the plugins from loading at all was the command's own error, which is told already.
+    with contextlib.suppress(NlptasksError):
+        notice = default_plugins().failure_notice()
+        if notice:
+            click.echo(notice, err=True)

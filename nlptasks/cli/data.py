@@ -22,7 +22,7 @@ def data_group() -> None:
 @data_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check_command(data: tuple[str, ...], task: str, as_json: bool, **columns: Any) -> None:
-    """Read DATA as `nlptasks train` would: columns, labels, every bad row with its line; exit code 1 if there is one."""
+    """Read DATA as `nlptasks train` would: columns, labels, every bad row with its line (then the exit code is 1)."""
     from nlptasks.plugins import default_plugins
     from nlptasks.settings import Settings
     from nlptasks.training.family import family_trainer

@@ -33,7 +33,7 @@ def doctor_command(as_json: bool, no_network: bool) -> None:
 def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
     """The doctor's findings by section; takes a few seconds at most."""
     from nlptasks.plugins import default_plugins
-    from nlptasks.runtime.devices import choose_placement
+    from nlptasks.runtime.devices import choose_placement, num_threads
     from nlptasks.runtime.download import cached_bases, reachable_sources
 
     placement = choose_placement()
@@ -43,7 +43,7 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
         "computing": {
             "device": f"{placement.device} ({placement.device_reason})",
             "dtype": f"{placement.dtype} ({placement.dtype_reason})",
-            "threads": _threads(),
+            "threads": num_threads(),
         },
         "folders": {"cache": str(settings.cache), "data": str(settings.data)},
         "cached bases": {base.name: f"{base.bytes / 1e6:.0f} MB from {base.source}" for base in cached_bases(settings)},
@@ -63,9 +63,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()

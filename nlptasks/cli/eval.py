@@ -88,7 +88,7 @@ def _one(report: EvalReport) -> str:
 
 def _comparison(reports: list[EvalReport]) -> str:
     new, old = reports
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (_NAMES[name], f"{value:.4f}", f"{old.metrics[name]:.4f}", f"{value - old.metrics[name]:+.4f}")
         for name, value in new.metrics.items()
     ]

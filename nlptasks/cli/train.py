@@ -112,6 +112,9 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     except CancelledError as stopped:
         click.echo(f"{stopped} Continue with the same command and --resume.", err=True)
         raise
+    except KeyboardInterrupt:
+        click.echo("Stopped at once; the same command with --resume continues from the last checkpoint.", err=True)
+        raise
     finally:
         bar.close()
     click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if as_json else _summary(report))
@@ -135,9 +138,22 @@ def _summary(report: TrainReport) -> str:
     use = f"-a {report.name}" if report.method == "lora" else f"-m {report.path}"
     return "\n".join(
         (
+            *_epochs(report),
             f"{report.name}: {metrics} on {report.held_out_rows} held-out rows",
             f"  {report.steps} steps on {report.train_rows} rows of {report.base} in {report.seconds:.0f} s{early}",
             f"  saved in {report.path}",
             f'  nlptasks run {report.task} {use} "A text."',
         )
     )
+
+
+def _epochs(report: TrainReport) -> list[str]:
+    """A line for every epoch; evaluations within an epoch are left to the progress on stderr."""
+    lines = []
+    for entry in report.history:
+        if float(entry["epoch"]).is_integer() or entry is report.history[-1]:
+            accuracy = entry["metrics"]["accuracy"]
+            lines.append(
+                f"epoch {entry['epoch']:g}: average loss {entry['train_loss']:.4f}, validation accuracy {accuracy:.4f}"
+            )
+    return lines

@@ -90,6 +90,13 @@ def _choose_dtype(device: str) -> tuple[str, str]:
     return "float32", "the CPU has no native bfloat16"
 
 
+def num_threads() -> int:
+    """Threads that torch computes one batch with."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 def native_bf16_flag() -> str | None:
     """The CPU feature that gives fast bfloat16 (AVX512-BF16, AMX, Arm BF16), or None."""
     try:

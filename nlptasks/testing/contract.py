@@ -186,9 +186,10 @@ def _imports_lightly(bench: _Bench) -> Iterator[str]:
 
 def _refuses_blank(bench: _Bench) -> Iterator[str]:
     fields = bench.task.input_type.model_fields
-    item = bench.textual or bench.inputs[0]
+    item = bench.inputs[0]
     for name, field in fields.items():
-        if not isinstance(getattr(item, name), str) or not (field.is_required() or name == bench.first):
+        # A field that may be left out may be empty too, when its author says so.
+        if not field.is_required() or not isinstance(getattr(item, name), str):
             continue
         for blank in _BLANK:
             try:

@@ -26,6 +26,7 @@ LABEL_COLUMNS = (
 """Columns with names stand before those that often hold numbers."""
 
 _INTEGER = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"\d+")
 _NAMELESS = re.compile(r"(?:label|class)?[_ ]?\d+", re.IGNORECASE)
 
 
@@ -105,11 +106,12 @@ def read_examples(
     problems: list[str] = []
     rows: list[Example] = []
     for table, chosen in pairs:
-        problems += table.problems
+        faults = list(table.problems)
         for record in table.records:
-            example = _read_row(record, table, chosen, names, multi_label, problems)
+            example = _read_row(record, table, chosen, names, multi_label, faults)
             if example:
                 rows.append(example)
+        problems += sorted(faults, key=lambda fault: _line(fault, table.source))
     if problems:
         count = len(problems)
         what = f"{count} bad row{'s' if count > 1 else ''}; nothing was loaded. Labels are {', '.join(names)}."
@@ -259,8 +261,8 @@ def _label_index(value: Any, names: tuple[str, ...], class_names: tuple[str, ...
             return index, ""
         return 0, f"expected a number from 0 to {len(names) - 1} or a label's name, found {name}"
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
-    hint = f", did you mean {names[folded.index(near[0])]!r}?" if near else f"; labels are {', '.join(names)}"
-    return 0, f"unknown label {name!r}{hint}"
+    hint = f"did you mean {names[folded.index(near[0])]!r}" if near else f"labels are {', '.join(names)}"
+    return 0, f"unknown label {name!r}; {hint}"
 
 
 def _is_missing(value: Any) -> bool:
@@ -274,6 +276,12 @@ def _is_missing(value: Any) -> bool:
 def _show(value: Any) -> str:
     shown = repr(value)
     return f"{shown if len(shown) <= 40 else shown[:37] + '...'} ({type(value).__name__})"
+
+
+def _line(fault: str, source: str) -> int:
+    """The row number in a fault's place, so that faults are listed in the file's order."""
+    number = _NUMBER.search(fault, len(source))
+    return int(number[0]) if number else 0
 
 
 def _describe(table: Table) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nlptasks.errors import TrainingError
+from nlptasks.task import Task
 from nlptasks.training.data import DataOptions, Examples
 
 if TYPE_CHECKING:
     from nlptasks.runtime.adapters import Verb
-    from nlptasks.task import Task
 
-AnyTask = Any if not TYPE_CHECKING else Task[Any, Any, Any]
+AnyTask = Task[Any, Any, Any]
 
 FAMILIES = {"text_classification": "nlptasks.training.text_classification:TextClassificationTrainer"}
 

@@ -60,9 +60,9 @@ class Loop(Trainer):
             model=trainable.model,
             args=training_arguments(recipe, placement, folder, higher=family.metrics[recipe.metric]),
             data_collator=lambda features: family.collate(features, trainable.tokenizer),
-            train_dataset=training,  # type: ignore[arg-type]
+            train_dataset=training,
             # Sorted, so that a batch holds texts of one length; the metrics do not depend on the order.
-            eval_dataset=sorted(held_out, key=lambda row: -len(row["input_ids"])),  # type: ignore[arg-type]
+            eval_dataset=sorted(held_out, key=lambda row: -len(row["input_ids"])),
             compute_metrics=self._measure,
             callbacks=[_Watch(self)],
         )
@@ -315,6 +315,8 @@ def training_arguments(recipe: Recipe, placement: Placement, folder: Path, *, hi
     )
     # Two GPUs would otherwise be used by DataParallel, which changes the batch size behind the recipe's back.
     arguments._n_gpu = min(1, arguments.n_gpu)
+    # An ACCELERATE_MIXED_PRECISION of the user's environment would win over the recipe.
+    arguments.mixed_precision = "bf16" if arguments.bf16 else "no"
     return arguments
 
 

@@ -72,7 +72,7 @@ class TerminalProgress:
             shown.append(f"{self._metric} {metrics[self._metric]:.4f}")
         shown.append(f"validation loss {metrics['loss']:.4f}")
         best = "  (best so far)" if values["best"] else ""
-        return f"epoch {values['epoch']:g}/{self._epochs:g}: {', '.join(shown)}{best}"
+        return f"epoch {round(values['epoch'], 2):g}/{self._epochs:g}: {', '.join(shown)}{best}"
 
     def _print(self, text: str) -> None:
         (self._bar.console if self._bar is not None else self._console).print(text, markup=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
-import shlex
 import signal
 import threading
 import time
@@ -14,14 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.errors import CancelledError, DataError, InvalidInputError, MissingExtraError, TrainingError
+from nlptasks.errors import CancelledError, InvalidInputError, MissingExtraError, TrainingError
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
-from nlptasks.training import recipes, splits
+from nlptasks.training import recipes
+from nlptasks.training.card import command_line
 from nlptasks.training.checkpoints import RunFolder
-from nlptasks.training.data import DataOptions, Examples, read_texts
+from nlptasks.training.data import DataOptions
 from nlptasks.training.events import EventFile, Events, Listener
 from nlptasks.training.family import AnyTask, FamilyTrainer, family_trainer
+from nlptasks.training.prepare import Prepared, prepare, run_plan
 from nlptasks.verbs import CancelToken
 
 if TYPE_CHECKING:
@@ -61,18 +62,6 @@ class TrainReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {**dataclasses.asdict(self), "path": str(self.path)}
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Rows of both sides, and what the manifest says about them."""
-
-    training: list[Any]
-    held_out: list[Any]
-    labels: tuple[str, ...]
-    described: dict[str, Any]
-    notes: list[str]
-    warnings: list[str]
 
 
 def finetune(
@@ -128,12 +117,12 @@ def finetune(
     recipe = _checked(recipe or task.recipe, family)
     target = _target(settings, task, name, recipe, replace=replace)
     sources = [data] if isinstance(data, str) else list(data)
-    prepared = _prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
+    prepared = prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
     base = _find_base(recipe.base, settings, on_download)
     run = RunFolder(settings, task.name, name)
-    command = _command(task, name, recipe, sources, validation, exclude, options)
+    command = command_line(task, name, recipe, sources, validation, exclude, options)
     with run.locked():
-        checkpoint = run.start(_plan(base, prepared, recipe), resume=resume, replace=replace)
+        checkpoint = run.start(run_plan(base, prepared, recipe), resume=resume, replace=replace)
         events = Events([EventFile(run.events), *([on_event] if on_event else [])])
         job = _Job(task, family, name, recipe, base, prepared, settings, device, events, trust_remote_code)
         with _reporting_failure(events):
@@ -151,7 +140,7 @@ class _Job:
     name: str
     recipe: Recipe
     base: BaseFolder
-    data: _Data
+    data: Prepared
     settings: Settings
     device: str
     events: Events
@@ -206,7 +195,7 @@ class _Job:
         started: float,
     ) -> TrainReport:
         from nlptasks.runtime.store import writing
-        from nlptasks.training import publish
+        from nlptasks.training import card, publish
         from nlptasks.training.models import hub_name, logits_of
 
         device = str(loop.args.device)
@@ -216,9 +205,9 @@ class _Job:
             self.task, self.family, self.name, self.base, trainable, self.recipe, self.data.labels, calibration,
             {**self.data.described, **({"licence": licence} if licence else {})},
         )  # fmt: skip
-        card = publish.model_card(manifest, hub_name(self.base), trainable.summary, command, licence)
+        text = card.model_card(manifest, hub_name(self.base), trainable.summary, command, licence)
         with writing(target) as staging:
-            publish.save(trainable, staging, manifest, card)
+            publish.save(trainable, staging, manifest, text)
             difference = self._gate(trainable, staging, device, placement.device)
         self.events("published", path=str(target), metrics=manifest.metrics)
         state = loop.state
@@ -273,65 +262,6 @@ class _Job:
         return difference
 
 
-def _prepare(
-    family: FamilyTrainer,
-    sources: Sequence[str],
-    validation: Sequence[str],
-    exclude: Sequence[str],
-    options: DataOptions,
-    recipe: Recipe,
-    settings: Settings,
-) -> _Data:
-    """Read, exclude, split; every fault is found here, before any model."""
-    read = family.read(sources, options, offline=settings.offline)
-    rows, notes, warnings = read.rows, list(read.notes), list(read.warnings)
-    held: Examples | None = None
-    if validation:
-        held = family.read(validation, options, labels=read.labels, offline=settings.offline, split="validation")
-        notes += held.notes
-    excluded = []
-    if exclude:
-        texts = read_texts(exclude, text_column=options.text_column, offline=settings.offline)
-        kept = splits.without(rows, texts, text=family.text_of)
-        notes.append(f"{len(rows) - len(kept)} training rows were excluded: their texts stand in {', '.join(exclude)}")
-        excluded = [{"name": Path(source).name, "rows_excluded": len(rows) - len(kept)} for source in exclude]
-        rows = kept
-    if options.max_rows:
-        rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.label_of)
-    if held:
-        training, held_out = list(rows), list(held.rows)
-        both = len(training) - len(splits.without(training, [family.text_of(r) for r in held_out], text=family.text_of))
-        if both:
-            warnings.append(
-                f"{both} training rows have a text of the validation data: --exclude {validation[0]} drops them"
-            )
-    else:
-        training, held_out = splits.split(
-            rows, options.held_out, recipe.seed, text=family.text_of, label=family.label_of
-        )
-    _check_sides(family, training, held_out)
-    described = {
-        "train": read.sources,
-        "validation": held.sources if held else [],
-        "exclude": excluded,
-        "train_rows": len(training),
-        "held_out_rows": len(held_out),
-    }
-    notes.append(f"{len(training)} rows to train on, {len(held_out)} held out; labels {', '.join(read.labels)}")
-    return _Data(training, held_out, read.labels, described, notes, warnings)
-
-
-def _check_sides(family: FamilyTrainer, training: list[Any], held_out: list[Any]) -> None:
-    different = {family.label_of(row) for row in training}
-    if len(different) < 2:
-        raise DataError(f"Training rows: expected at least two different labels, found {len(different)}.")
-    if not held_out:
-        raise DataError(
-            f"Held-out rows: expected at least one, found none among {len(training)} rows. "
-            "Give more rows, or a file with --validation."
-        )
-
-
 def _checked(recipe: Recipe, family: FamilyTrainer) -> Recipe:
     recipes.check(recipe)
     if recipe.metric not in family.metrics:
@@ -346,60 +276,13 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
     from nlptasks.runtime.store import AdapterStore, check_name
 
     if recipe.method == "full":
-        target = settings.data / "models" / task.name / check_name(name)
+        target: Path = settings.data / "models" / task.name / check_name(name)
     else:
         target = AdapterStore(settings).folder(task.name, name)
     if target.exists() and not replace:
         what = "A model" if recipe.method == "full" else "An adapter"
         raise TrainingError(f"{what} {name!r} for {task.name} exists: give another --name, or --replace it.")
     return target
-
-
-def _plan(base: BaseFolder, data: _Data, recipe: Recipe) -> dict[str, Any]:
-    """What a resumed run must share with the run that was started."""
-    from nlptasks.runtime.adapters import fingerprint
-
-    return {
-        "base": base.id,
-        "fingerprint": fingerprint(base.path),
-        "recipe": recipes.as_dict(recipe),
-        "labels": list(data.labels),
-        "data": data.described,
-    }
-
-
-def _command(
-    task: AnyTask,
-    name: str,
-    recipe: Recipe,
-    sources: Sequence[str],
-    validation: Sequence[str],
-    exclude: Sequence[str],
-    options: DataOptions | None,
-) -> str:
-    """The command line that trains the same; files by their names only."""
-    words = ["nlptasks", "train", task.name, *map(_file_name, sources), "--name", name]
-    for flag, files in (("--validation", validation), ("--exclude", exclude)):
-        for file in files:
-            words += [flag, _file_name(file)]
-    options = options or DataOptions()
-    given = {
-        "--text-column": options.text_column,
-        "--label-column": options.label_column,
-        "--labels": ",".join(options.labels) if options.labels else None,
-        "--max-rows": options.max_rows,
-        "--held-out": options.held_out if options.held_out != DataOptions.held_out else None,
-    }
-    for flag, value in given.items():
-        words += [flag, str(value)] if value is not None else []
-    for key, value in recipes.as_dict(recipe).items():
-        if key != "extra" and value != recipes.as_dict(task.recipe)[key]:
-            words += ["-o", key, ",".join(value) if isinstance(value, list) else str(value)]
-    return shlex.join(words)
-
-
-def _file_name(source: str) -> str:
-    return source if source.startswith("hub:") else Path(source).name
 
 
 def _batches(

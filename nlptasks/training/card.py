@@ -1,0 +1,94 @@
+"""The model card: what an adapter is, where it comes from, how to make it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nlptasks.runtime.adapters import Manifest
+from nlptasks.task import Recipe
+from nlptasks.training.data import DataOptions
+from nlptasks.training.family import AnyTask
+from nlptasks.training.recipes import as_dict
+
+
+def model_card(manifest: Manifest, base: str, summary: str, command: str, licence: str | None) -> str:
+    """README.md for whoever finds the folder; `base` is the base as others know it."""
+    head = ["---", "library_name: peft", f"base_model: {base}"] if manifest.method == "lora" else ["---"]
+    head += [f"license: {licence}"] if licence else []
+    use = (
+        f'nlptasks run {manifest.task} -a {manifest.name} "A text."'
+        if manifest.method == "lora"
+        else f'nlptasks run {manifest.task} -m PATH_OF_THIS_FOLDER "A text."'
+    )
+    lines = [
+        *[*head, "---", "", f"# {manifest.name}", ""],
+        f"An adapter for the task `{manifest.task}` of nlptasks, trained on `{base}`."
+        if manifest.method == "lora"
+        else f"A model for the task `{manifest.task}` of nlptasks, all weights fine-tuned from `{base}`.",
+        *["", "```bash", use, "```", ""],
+        *["## Labels", "", ", ".join(f"`{label}`" for label in manifest.labels or ()), ""],
+        *["## Data", "", *_data_lines(manifest.data), ""],
+        *([f"Licence of the data, as given: {licence}.", ""] if licence else ["No licence was given.", ""]),
+        *["## Training", "", f"{summary}.", "", "```bash", command, "```", ""],
+        *["| setting | value |", "|---|---|"],
+        *[f"| {name} | {value} |" for name, value in manifest.recipe.items() if value not in ({}, None)],
+        *["", "## Metrics", ""],
+        f"On {manifest.data.get('held_out_rows', 0)} held-out rows, in float32, with temperature "
+        f"{manifest.temperature:g}. Training wrote them; the command above gives them again.",
+        *["", "| metric | value |", "|---|---|"],
+        *[f"| {name} | {value:.4f} |" for name, value in manifest.metrics.items()],
+        *["", "## Limits", ""],
+        "The held-out rows also chose the best checkpoint and the temperature, so that new data may score lower. "
+        f"Texts are read {manifest.max_length} tokens at a time. Text of another kind or language than the data "
+        "was not measured.",
+        *["", f"Made on {manifest.created[:10]} with {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}."],
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _data_lines(data: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for role in ("train", "validation", "exclude"):
+        for source in data.get(role, ()):
+            digest = f", SHA-256 `{source['sha256']}`" if "sha256" in source else ""
+            rows = f", {source['rows']} rows" if "rows" in source else ""
+            lines.append(f"- {role}: `{source['name']}`{rows}{digest}")
+    lines.append(f"- {data.get('train_rows')} rows were trained on, {data.get('held_out_rows')} were held out")
+    return lines
+
+
+def command_line(
+    task: AnyTask,
+    name: str,
+    recipe: Recipe,
+    sources: Sequence[str],
+    validation: Sequence[str],
+    exclude: Sequence[str],
+    options: DataOptions | None,
+) -> str:
+    """The command line that trains the same; files by their names only."""
+    words = ["nlptasks", "train", task.name, *map(_file_name, sources), "--name", name]
+    for flag, files in (("--validation", validation), ("--exclude", exclude)):
+        for file in files:
+            words += [flag, _file_name(file)]
+    options = options or DataOptions()
+    given = {
+        "--text-column": options.text_column,
+        "--label-column": options.label_column,
+        "--labels": ",".join(options.labels) if options.labels else None,
+        "--max-rows": options.max_rows,
+        "--held-out": options.held_out if options.held_out != DataOptions.held_out else None,
+    }
+    for flag, value in given.items():
+        words += [flag, str(value)] if value is not None else []
+    for key, value in as_dict(recipe).items():
+        if key != "extra" and value != as_dict(task.recipe)[key]:
+            words += ["-o", key, ",".join(value) if isinstance(value, list) else str(value)]
+    return shlex.join(words)
+
+
+def _file_name(source: str) -> str:
+    return source if source.startswith("hub:") else Path(source).name

@@ -1,0 +1,102 @@
+"""Data in, the two sides of a training out; every fault of the data is found here, before any model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import DataError
+from nlptasks.settings import Settings
+from nlptasks.task import Recipe
+from nlptasks.training import recipes, splits
+from nlptasks.training.data import DataOptions, Examples, read_texts
+from nlptasks.training.family import FamilyTrainer
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.download import BaseFolder
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows of both sides, and what the manifest says about them."""
+
+    training: list[Any]
+    held_out: list[Any]
+    labels: tuple[str, ...]
+    described: dict[str, Any]
+    notes: list[str]
+    warnings: list[str]
+
+
+def prepare(
+    family: FamilyTrainer,
+    sources: Sequence[str],
+    validation: Sequence[str],
+    exclude: Sequence[str],
+    options: DataOptions,
+    recipe: Recipe,
+    settings: Settings,
+) -> Prepared:
+    """Read, exclude, split; every fault is found here, before any model."""
+    read = family.read(sources, options, offline=settings.offline)
+    rows, notes, warnings = read.rows, list(read.notes), list(read.warnings)
+    held: Examples | None = None
+    if validation:
+        held = family.read(validation, options, labels=read.labels, offline=settings.offline, split="validation")
+        notes += held.notes
+    excluded = []
+    if exclude:
+        texts = read_texts(exclude, text_column=options.text_column, offline=settings.offline)
+        kept = splits.without(rows, texts, text=family.text_of)
+        notes.append(f"{len(rows) - len(kept)} training rows were excluded: their texts stand in {', '.join(exclude)}")
+        excluded = [{"name": Path(source).name, "rows_excluded": len(rows) - len(kept)} for source in exclude]
+        rows = kept
+    if options.max_rows:
+        rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.label_of)
+    if held:
+        training, held_out = list(rows), list(held.rows)
+        both = len(training) - len(splits.without(training, [family.text_of(r) for r in held_out], text=family.text_of))
+        if both:
+            warnings.append(
+                f"{both} training rows have a text of the validation data: --exclude {validation[0]} drops them"
+            )
+    else:
+        training, held_out = splits.split(
+            rows, options.held_out, recipe.seed, text=family.text_of, label=family.label_of
+        )
+    _check_sides(family, training, held_out)
+    described = {
+        "train": read.sources,
+        "validation": held.sources if held else [],
+        "exclude": excluded,
+        "train_rows": len(training),
+        "held_out_rows": len(held_out),
+    }
+    notes.append(f"{len(training)} rows to train on, {len(held_out)} held out; labels {', '.join(read.labels)}")
+    return Prepared(training, held_out, read.labels, described, notes, warnings)
+
+
+def _check_sides(family: FamilyTrainer, training: list[Any], held_out: list[Any]) -> None:
+    different = {family.label_of(row) for row in training}
+    if len(different) < 2:
+        raise DataError(f"Training rows: expected at least two different labels, found {len(different)}.")
+    if not held_out:
+        raise DataError(
+            f"Held-out rows: expected at least one, found none among {len(training)} rows. "
+            "Give more rows, or a file with --validation."
+        )
+
+
+def run_plan(base: BaseFolder, data: Prepared, recipe: Recipe) -> dict[str, Any]:
+    """What a resumed run must share with the run that was started."""
+    from nlptasks.runtime.adapters import fingerprint
+
+    return {
+        "base": base.id,
+        "fingerprint": fingerprint(base.path),
+        **{f"recipe.{name}": value for name, value in recipes.as_dict(recipe).items()},
+        "labels": list(data.labels),
+        "data": data.described,
+    }
