@@ -70,6 +70,7 @@ class Engine:
             "trust_remote_code": trust_remote_code,
         }
         self._pool: Any = None
+        self._folders: dict[str, BaseFolder] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -245,7 +246,11 @@ class Engine:
     def _find_base(self, name: str) -> BaseFolder:
         from nlptasks.runtime.download import find_base
 
-        return find_base(name, self.settings, on_progress=self._on_progress)
+        # One look-up a name: asking the Hub whether a model changed costs a round trip, and would mix two
+        # revisions within one engine.
+        if name not in self._folders:
+            self._folders[name] = find_base(name, self.settings, on_progress=self._on_progress)
+        return self._folders[name]
 
     def _open_pool(self) -> Any:
         from nlptasks.runtime.pool import ModelPool

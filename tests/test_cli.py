@@ -16,6 +16,7 @@ import pytest
 from nlptasks.runtime.store import AdapterStore
 from nlptasks.settings import Settings
 from nlptasks.testing import tiny_model
+from tests.hub_server import serve
 from tests.tiny_adapters import classifier_adapter
 
 
@@ -154,6 +155,21 @@ def test_a_chat_keeps_the_turns(home: dict[str, str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 2
+
+
+def test_an_adapter_of_the_hub_is_fetched_once_and_then_works_offline(home: dict[str, str], tmp_path: Path) -> None:
+    folder = Path(home["NLPTASKS_DATA"]) / "adapters" / "sentiment" / "tiny"
+    env = {**home, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+    with serve() as site:
+        site.repos["org/mood"] = {path.name: path.read_bytes() for path in folder.iterdir()}
+        env["HF_ENDPOINT"] = site.url
+        online = nlptasks(env, "run", "sentiment", "fine", "-a", "org/mood", "--json")
+        assert online.returncode == 0, online.stderr
+    offline = nlptasks({**env, "HF_HUB_OFFLINE": "1"}, "run", "sentiment", "fine", "-a", "org/mood", "--json")
+    assert offline.stdout == online.stdout
+    cut = nlptasks(env, "run", "sentiment", "fine", "-a", "org/other")
+    assert cut.returncode == 1
+    assert "Adapter org/other is not in the cache and the network is off or the Hub cannot be reached" in cut.stderr
 
 
 def test_adapters_are_listed_shown_and_removed(home: dict[str, str]) -> None:

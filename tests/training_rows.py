@@ -50,7 +50,9 @@ def serve_here(monkeypatch: pytest.MonkeyPatch) -> None:
         fields = {"id": base.id, "revision": base.revision, "path": str(base.path), "source": base.source}
         options.setdefault("trust_remote_code", False)
         asked.write_text(
-            json.dumps({"base": fields, "adapter": adapter and str(adapter), "verb": verb, "texts": list(texts), **options})
+            json.dumps(
+                {"base": fields, "adapter": adapter and str(adapter), "verb": verb, "texts": list(texts), **options}
+            )
         )
         try:
             if gate.main([str(asked), str(answered)]):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
 from nlptasks.runtime.devices import Placement, choose_placement
+from nlptasks.runtime.folders import check_folder
 from nlptasks.verbs import ModelKind
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ def load_root(
     import transformers
 
     config = _load_config(folder, trust_remote_code)
-    require_safetensors(folder.path)
     placement = choose_placement(device, dtype, config.model_type)
     verb = _native_verb(config)
     kind = _kind(config)
@@ -114,24 +114,10 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
     return tokenizer
 
 
-def require_safetensors(path: Path) -> None:
-    """Refuse a folder whose weights are pickled only."""
-    if any(path.glob("*.safetensors")):
-        return
-    pickles = sorted(p.name for p in path.glob("*") if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
-    if pickles:
-        raise UnsafeWeightsError(
-            f"{path}: expected .safetensors weights, found {', '.join(pickles)}; pickled files can run code. "
-            "Convert them once where you trust them: AutoModel.from_pretrained(...).save_pretrained(NEW_FOLDER)."
-        )
-    raise UnsupportedModelError(f"{path}: expected a model folder with .safetensors weights, found none.")
-
-
 def _load_config(folder: BaseFolder, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig
 
-    if not (folder.path / "config.json").is_file():
-        raise UnsupportedModelError(f"{folder.path}: expected a model folder with config.json, found none.")
+    check_folder(folder.path)
     try:
         config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=trust_remote_code)
     except ValueError as error:

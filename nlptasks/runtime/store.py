@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nlptasks.errors import AdapterError, DownloadError, NlptasksError, OfflineError, UnknownNameError
-from nlptasks.runtime.adapters import PEFT_CONFIG, PEFT_WEIGHTS, AdapterFolder, open_adapter
+from nlptasks.runtime.adapters import MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, AdapterFolder, open_adapter
+from nlptasks.runtime.hub import endpoint
+from nlptasks.runtime.sources import Probe
 from nlptasks.settings import Settings
 
 _NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
@@ -83,13 +85,15 @@ class AdapterStore:
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         repo, _, revision = name.partition("@")
+        # The library itself would try for a long time; a look at the address first keeps a cut network short.
+        unreachable = self._settings.offline or Probe(endpoint()).failure() is not None
         try:
             folder = snapshot_download(
                 repo,
                 revision=revision or None,
-                allow_patterns=[PEFT_CONFIG, PEFT_WEIGHTS, "nlptasks.json", "README.md"],
-                local_files_only=self._settings.offline,
-                endpoint=os.environ.get("HF_ENDPOINT"),
+                allow_patterns=[PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, "README.md"],
+                local_files_only=unreachable,
+                endpoint=endpoint(),
             )
         except LocalEntryNotFoundError as error:
             raise OfflineError(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import MissingExtraError, UnsupportedModelError
-from nlptasks.runtime.roots import HEAD_CLASSES, Root, load_tokenizer, require_safetensors
+from nlptasks.runtime.folders import check_folder
+from nlptasks.runtime.roots import HEAD_CLASSES, Root, load_tokenizer
 from nlptasks.training.targets import Targets, choose_targets
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _load(
     import torch
     import transformers
 
-    require_safetensors(folder.path)
+    check_folder(folder.path)
     auto = getattr(transformers, HEAD_CLASSES[family.verb])
     try:
         with quiet():

@@ -1,0 +1,400 @@
+"""Training: it learns, what is saved is what is served, a stopped run goes on, nothing half-written is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nlptasks import Recipe
+from nlptasks.errors import CancelledError, DataError, GateError, TrainingError
+from nlptasks.runtime.adapters import PEFT_WEIGHTS, open_adapter
+from nlptasks.runtime.download import BaseFolder
+from nlptasks.runtime.resident import ResidentModel
+from nlptasks.runtime.store import AdapterStore
+from nlptasks.settings import Settings
+from nlptasks.testing import tiny_model
+from nlptasks.training import DataOptions, Event, TrainReport, checkpoints, finetune, gate, loop, publish
+from nlptasks.training.checkpoints import AVERAGE, WEIGHTS, RunFolder
+from nlptasks.verbs import CancelToken
+from tests.training_rows import QUICK, Feeling, rows, serve_here, write_csv
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Tiny models by architecture, made once."""
+    root = tmp_path_factory.mktemp("bases")
+
+    def find(architecture: str) -> Path:
+        folder = root / architecture
+        return folder if folder.is_dir() else tiny_model(folder, architecture=architecture)
+
+    return find
+
+
+@pytest.fixture
+def train(
+    settings: Settings, tmp_path: Path, bases: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., TrainReport]:
+    """`finetune` on 160 sentences, a tiny BERT and a gate in this process, unless told otherwise."""
+    serve_here(monkeypatch)
+    data = write_csv(tmp_path / "notes.csv", rows())
+
+    def run(name: str = "mine", recipe: Recipe = QUICK, base: str = "bert", **options: Any) -> TrainReport:
+        recipe = dataclasses.replace(recipe, base=str(bases(base)))
+        options = {"data": data, "settings": settings, "device": "cpu", **options}
+        return finetune(Feeling(), name=name, recipe=recipe, **options)
+
+    return run
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_it_learns_from_chance_to_perfect(train: Callable[..., TrainReport], architecture: str) -> None:
+    started = train("start", dataclasses.replace(QUICK, lr=1e-9, epochs=1), architecture)
+    assert started.metrics["accuracy"] <= 0.7
+    report = train(recipe=dataclasses.replace(QUICK, lr=1e-2, epochs=6), base=architecture)
+    assert report.metrics["accuracy"] == 1.0
+    assert [entry["epoch"] for entry in report.history] == [1, 2, 3, 4, 5, 6]
+    assert report.history[-1]["train_loss"] < report.history[0]["train_loss"]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta", "gpt2", "llama", "modernbert"])
+def test_a_fresh_process_serves_what_was_trained(
+    settings: Settings, tmp_path: Path, bases: Callable[[str], Path], architecture: str
+) -> None:
+    data = write_csv(tmp_path / "notes.csv", rows(22))
+    recipe = dataclasses.replace(QUICK, base=str(bases(architecture)), epochs=1, batch_size=4)
+    report = finetune(Feeling(), data, name="five", recipe=recipe, settings=settings, device="cpu")
+    assert report.steps == 5
+    assert report.gate <= 1e-4
+    assert open_adapter(report.path).manifest is not None
+
+
+def test_the_adapter_works_in_plain_peft(train: Callable[..., TrainReport], bases: Callable[[str], Path]) -> None:
+    import peft
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    report = train()
+    base = BaseFolder(str(bases("bert")), None, bases("bert"), "test")
+    plain = AutoModelForSequenceClassification.from_pretrained(base.path, num_labels=2)
+    model = peft.PeftModel.from_pretrained(plain, report.path).eval()
+    batch = AutoTokenizer.from_pretrained(base.path)("a good note", return_tensors="pt")
+    resident = ResidentModel(base, "cpu", "float32")
+    served = resident.bind(open_adapter(report.path)).classify(["a good note"])[0].values
+    resident.close()
+    torch.testing.assert_close(model(**batch).logits[0].tolist(), list(served), atol=1e-5, rtol=1e-5)
+
+
+def test_full_fine_tuning_gives_a_model_folder(train: Callable[..., TrainReport], settings: Settings) -> None:
+    report = train(recipe=dataclasses.replace(QUICK, method="full", lr=2e-3, epochs=2))
+    assert report.path == settings.data / "models" / "feeling" / "mine"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.name for file in report.path.iterdir()}
+    config = json.loads((report.path / "config.json").read_text())
+    assert config["id2label"] == {"0": "sad", "1": "glad"}
+    assert AdapterStore(settings).names("feeling") == []
+
+
+def test_the_folder_says_everything(train: Callable[..., TrainReport], tmp_path: Path) -> None:
+    report = train(licence="CC0-1.0", base="gpt2", options=DataOptions(held_out=0.2))
+    manifest = open_adapter(report.path).manifest
+    assert manifest is not None
+    assert manifest.labels == ("sad", "glad")
+    assert manifest.settings == {}, "the tiny GPT-2 names its padding token itself"
+    assert manifest.data["train"][0]["name"] == "notes.csv"
+    assert (manifest.data["train_rows"], manifest.data["held_out_rows"]) == (128, 32)
+    assert manifest.recipe["seed"] == QUICK.seed
+    assert set(manifest.versions) == {"python", "nlptasks", "torch", "transformers", "peft"}
+    assert set(manifest.metrics) == {"accuracy", "macro_f1", "mcc", "ece", "loss"}
+    card = (report.path / "README.md").read_text()
+    for part in ("license: CC0-1.0", "notes.csv", "--held-out 0.2", "## Limits", manifest.data["train"][0]["sha256"]):
+        assert part in card
+    assert str(tmp_path) not in card.replace(manifest.base.id, "")
+    peft = json.loads((report.path / "adapter_config.json").read_text())
+    assert peft["modules_to_save"] == ["score"]
+    assert all(file.stat().st_mode & 0o044 == 0o044 for file in report.path.iterdir())
+
+
+def test_a_base_without_padding_token_is_served_with_the_trained_one(
+    train: Callable[..., TrainReport], tmp_path: Path, bases: Callable[[str], Path]
+) -> None:
+    import shutil
+
+    base = shutil.copytree(bases("gpt2"), tmp_path / "unpadded")
+    for file, key in (("config.json", "pad_token_id"), ("tokenizer_config.json", "pad_token")):
+        values = json.loads((base / file).read_text())
+        values.pop(key, None)
+        (base / file).write_text(json.dumps(values))
+    recipe = dataclasses.replace(QUICK, epochs=1, base=str(base))
+    report = finetune(Feeling(), write_csv(tmp_path / "n.csv", rows(40)), name="p", recipe=recipe,
+                      settings=Settings(tmp_path / "c", tmp_path / "d", offline=True), device="cpu")  # fmt: skip
+    manifest = open_adapter(report.path).manifest
+    assert manifest is not None
+    assert isinstance(manifest.settings["config"]["pad_token_id"], int)
+
+
+def test_changed_weights_do_not_pass_the_gate(
+    train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = publish.save
+
+    def save(trainable: Any, folder: Path, *rest: Any) -> None:
+        real(trainable, folder, *rest)
+        tensors = load_file(folder / PEFT_WEIGHTS)
+        name = next(name for name in tensors if name.endswith("layer.1.output.dense.lora_B.weight"))
+        save_file({**tensors, name: tensors[name] * 1.5}, folder / PEFT_WEIGHTS)
+
+    monkeypatch.setattr(publish, "save", save)
+    with pytest.raises(GateError, match="does not give the logits that training gave"):
+        train()
+    assert AdapterStore(settings).names("feeling") == []
+    assert not (settings.adapters / "feeling" / "mine").exists()
+    monkeypatch.setattr(publish, "save", real)
+    assert train(resume=True).metrics["accuracy"] == 1.0, "the run's last checkpoint still stands"
+
+
+def test_the_gate_reports_a_folder_that_cannot_be_served(tmp_path: Path) -> None:
+    base = BaseFolder("gone", None, tmp_path / "gone", "test")
+    with pytest.raises(GateError, match=r"cannot be served: .*gone"):
+        gate.serve_again(base, None, "classify", ["a"], device="cpu")
+    with pytest.raises(GateError, match="1 rows of"):
+        gate.compare([[1.0, 2.0]], [[1.0]])
+    with pytest.raises(GateError):
+        gate.compare([[1.0, 2.0]], [[float("nan"), 2.0]])
+    assert gate.compare([[1.0, -200.0]], [[1.1, -200.0]]) == pytest.approx(0.0005)
+
+
+def stopping_at(step: int) -> tuple[CancelToken, Callable[[Event], None]]:
+    cancel = CancelToken()
+
+    def listen(event: Event) -> None:
+        if event.kind == "step" and event.values["step"] == step:
+            cancel.cancel()
+
+    return cancel, listen
+
+
+@pytest.mark.parametrize("stop", [5, 9, 12])
+def test_a_stopped_run_ends_where_an_unbroken_one_does(
+    train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    monkeypatch.setattr("nlptasks.training.events.Events.__init__.__defaults__", (0.0,))
+    recipe = dataclasses.replace(QUICK, epochs=2, accumulate=1, average=0.9, evals_per_epoch=2, lr=1e-3)
+    whole = train("whole", recipe)
+    cancel, listen = stopping_at(stop)
+    with pytest.raises(CancelledError, match=f"Stopped at step {stop} of 18"):
+        train("parts", recipe, cancel=cancel, on_event=listen)
+    with pytest.raises(TrainingError, match="An unfinished run of 'parts' stands at step"):
+        train("parts", recipe)
+    with pytest.raises(TrainingError, match=r"recipe\.lr was 0\.001, now 0\.002"):
+        train("parts", dataclasses.replace(recipe, lr=2e-3), resume=True)
+    parts = train("parts", recipe, resume=True)
+    one, other = load_file(whole.path / PEFT_WEIGHTS), load_file(parts.path / PEFT_WEIGHTS)
+    assert set(one) == set(other)
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], atol=1e-6, rtol=1e-5)
+    assert [e["metrics"] for e in whole.history] == [pytest.approx(e["metrics"], abs=1e-5) for e in parts.history]
+    assert [e["train_loss"] for e in whole.history] == pytest.approx([e["train_loss"] for e in parts.history], abs=1e-5)
+    assert RunFolder(settings, "feeling", "parts").checkpoints == []
+
+
+def test_what_is_evaluated_and_saved_is_the_average(
+    train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, Any] = {}
+    real = RunFolder.clear
+
+    def clear(run: RunFolder) -> None:
+        if run.last:
+            kept["weights"], kept["average"] = load_file(run.last / WEIGHTS), load_file(run.last / AVERAGE)
+        real(run)
+
+    monkeypatch.setattr(RunFolder, "clear", clear)
+    report = train(recipe=dataclasses.replace(QUICK, average=0.95, epochs=4))
+    assert report.history[-1]["best"]
+    saved = load_file(report.path / PEFT_WEIGHTS)["base_model.model.classifier.weight"]
+    name = "base_model.model.classifier.modules_to_save.default.weight"
+    torch.testing.assert_close(saved, kept["average"][name])
+    assert not torch.equal(saved, kept["weights"][name])
+    assert report.metrics["loss"] == pytest.approx(report.history[-1]["metrics"]["loss"], abs=1e-4)
+
+
+def test_it_stops_early_and_keeps_the_best(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.6, 0.8, 0.7, 0.75, 0.9])
+
+    def measure(self: Any, answers: Any) -> dict[str, float]:
+        return {"accuracy": next(scores), "macro_f1": 0.0, "mcc": 0.0, "ece": 0.0, "loss": 0.5}
+
+    monkeypatch.setattr(loop.Loop, "_measure", measure)
+    report = train(recipe=dataclasses.replace(QUICK, epochs=5, patience=2))
+    assert report.stopped_early
+    assert [entry["metrics"]["accuracy"] for entry in report.history] == [0.6, 0.8, 0.7, 0.75]
+    assert [entry["best"] for entry in report.history] == [True, True, False, False]
+
+
+def test_accumulated_batches_are_one_step(train: Callable[..., TrainReport]) -> None:
+    report = train(recipe=dataclasses.replace(QUICK, batch_size=8, accumulate=4, epochs=2, evals_per_epoch=2))
+    assert report.steps == 10
+    assert [entry["step"] for entry in report.history] == [2, 5, 7, 10]
+
+
+def test_bfloat16_and_float32_in_one_process(train: Callable[..., TrainReport]) -> None:
+    kinds = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "model":
+            kinds.append(event.values["text"].split(":")[0].rpartition(" ")[2])
+
+    for name, dtype in (("a", "bfloat16"), ("b", "float32")):
+        recipe = dataclasses.replace(QUICK, epochs=1, dtype=dtype)
+        assert train(name, recipe, on_event=listen).gate <= 1e-4
+    assert kinds == ["bfloat16", "float32"]
+
+
+@pytest.mark.parametrize(("value", "words"), [(float("nan"), "The loss became nan at step 1"), (0.0, "0 for 20")])
+def test_a_hopeless_loss_ends_the_training(
+    train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch, value: float, words: str
+) -> None:
+    from nlptasks.training.text_classification import TextClassificationTrainer
+
+    monkeypatch.setattr(TextClassificationTrainer, "loss", lambda self, logits, *_: logits.sum() * 0 + value)
+    with pytest.raises(TrainingError, match=words) as caught:
+        train(recipe=dataclasses.replace(QUICK, batch_size=4))
+    assert "lower lr" in str(caught.value)
+    assert AdapterStore(settings).names("feeling") == []
+
+
+def test_names_are_not_overwritten_by_accident(train: Callable[..., TrainReport]) -> None:
+    quick = dataclasses.replace(QUICK, epochs=1)
+    first = train(recipe=quick)
+    with pytest.raises(TrainingError, match=r"'mine' for feeling exists: give another --name, or --replace it"):
+        train(recipe=quick)
+    before = first.path.stat().st_ino
+    assert train(recipe=quick, replace=True).path.stat().st_ino != before
+    with pytest.raises(TrainingError, match="There is no checkpoint of 'other' to resume"):
+        train("other", quick, resume=True)
+
+
+def test_two_processes_do_not_train_one_name(train: Callable[..., TrainReport], settings: Settings) -> None:
+    with RunFolder(settings, "feeling", "mine").locked(), pytest.raises(TrainingError, match="Another process"):
+        train()
+
+
+def test_excluded_texts_are_not_trained_on(train: Callable[..., TrainReport], tmp_path: Path) -> None:
+    test_file = write_csv(tmp_path / "test.csv", [(text.upper() + "!", label) for text, label in rows()[:30]])
+    notes: list[str] = []
+    report = train(
+        recipe=dataclasses.replace(QUICK, epochs=1),
+        exclude=[test_file],
+        on_event=lambda event: notes.append(str(event.values.get("text"))),
+    )
+    assert report.train_rows + report.held_out_rows == 130
+    assert any(note.startswith("30 training rows were excluded") for note in notes)
+    assert json.loads((report.path / "nlptasks.json").read_text())["data"]["exclude"][0]["rows_excluded"] == 30
+
+
+def test_validation_data_of_its_own(train: Callable[..., TrainReport], tmp_path: Path) -> None:
+    held = write_csv(tmp_path / "held.csv", rows(40, seed=1) + rows()[:3])
+    report = train(recipe=dataclasses.replace(QUICK, epochs=1), validation=[held], options=DataOptions(max_rows=100))
+    assert (report.train_rows, report.held_out_rows) == (100, 43)
+    assert "training rows have a text of the validation data: --exclude" in report.warnings[0]
+
+
+def test_data_that_teaches_nothing_is_refused_before_a_model_loads(
+    train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nlptasks.training.run._find_base", lambda *_: pytest.fail("a model was looked for"))
+    one = write_csv(tmp_path / "one.csv", [("a", "sad"), ("b", "sad"), ("c", "sad")])
+    with pytest.raises(DataError, match="at least two different labels, found 1"):
+        train(data=one)
+    few = write_csv(tmp_path / "few.csv", [("a", "sad"), ("b", "glad")])
+    with pytest.raises(DataError, match=r"Held-out rows: expected at least one.*--validation"):
+        train(data=few)
+    with pytest.raises(DataError, match="bad row"):
+        train(data=write_csv(tmp_path / "bad.csv", [("a", "sda")]))
+
+
+def test_nothing_touches_the_network(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    train(recipe=dataclasses.replace(QUICK, epochs=1))
+
+
+def test_events_are_lines_of_json(train: Callable[..., TrainReport], settings: Settings) -> None:
+    train(recipe=dataclasses.replace(QUICK, epochs=1))
+    lines = RunFolder(settings, "feeling", "mine").events.read_text().splitlines()
+    kinds = [json.loads(line)["event"] for line in lines]
+    assert [kind for kind in dict.fromkeys(kinds) if kind != "step"] == [
+        "note", "model", "start", "evaluation", "checkpoint", "gate", "published",
+    ]  # fmt: skip
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from nlptasks import Recipe
+from nlptasks.settings import Settings
+from nlptasks.training import checkpoints, finetune, gate, loop
+from tests.training_rows import Feeling
+
+root, moment = Path(sys.argv[1]), sys.argv[2]
+real = loop.write_marker
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def second(checkpoint, content):
+    die() if content["history"][-1]["epoch"] == 2 else real(checkpoint, content)
+
+if moment == "checkpoint":
+    loop.write_marker = second
+else:
+    gate.serve_again = die
+recipe = Recipe(base=sys.argv[3], epochs=3, lr=5e-3, batch_size=16, max_length=48, dtype="float32")
+settings = Settings(root / "cache", root / "data", offline=True)
+finetune(Feeling(), str(root / "notes.csv"), name="mine", recipe=recipe, settings=settings, device="cpu")
+"""
+
+
+@pytest.mark.parametrize("moment", ["checkpoint", "publishing"])
+def test_a_killed_process_leaves_nothing_half_written(
+    train: Callable[..., TrainReport], settings: Settings, tmp_path: Path, bases: Callable[[str], Path], moment: str
+) -> None:
+    done = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path), moment, str(bases("bert"))], check=False,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    run = RunFolder(settings, "feeling", "mine")
+    steps = [path.name for path in run.checkpoints]
+    if moment == "checkpoint":
+        assert steps == ["checkpoint-9"]
+        assert (run.path / "checkpoint-18").is_dir(), "the second one was being written"
+    else:
+        assert steps[-1] == "checkpoint-27"
+    assert AdapterStore(settings).names("feeling") == []
+    assert not AdapterStore(settings).folder("feeling", "mine").exists()
+    report = train(resume=True)
+    assert report.metrics["accuracy"] == 1.0
+    assert [path.name for path in report.path.parent.iterdir()] == ["mine"], "the staging folder is gone"
+
+
+def test_a_checkpoint_without_its_marker_is_no_checkpoint(settings: Settings) -> None:
+    run = RunFolder(settings, "feeling", "mine")
+    for step in (5, 10):
+        (run.path / f"checkpoint-{step}").mkdir(parents=True)
+        (run.path / f"checkpoint-{step}" / WEIGHTS).write_bytes(b"x")
+    assert run.last is None
+    checkpoints.write_marker(run.path / "checkpoint-5", {"history": []})
+    assert run.last == run.path / "checkpoint-5"
