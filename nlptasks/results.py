@@ -17,7 +17,7 @@ class Result(BaseModel):
     model: str = Field(default="", description="Base model that answered: catalog name, Hub id or folder.")
     adapter: str | None = Field(default=None, description="Adapter that was active, or null for none.")
     truncated: bool = Field(default=False, description="True when part of the input was not read.")
-    num_tokens: int = Field(default=0, ge=0, description="Tokens of the input, special tokens included.")
+    num_tokens: int = Field(default=0, ge=0, description="Tokens of the input.")
     windows: int = Field(default=1, ge=1, description="Windows that the input was read in.")
 
     def to_hf(self) -> Any:

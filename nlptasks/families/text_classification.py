@@ -77,27 +77,40 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         texts = [item.text for item in inputs]
         trained = "classify" in model.info.trained_for or model.info.kind != "causal"
         size = model.info.max_tokens if trained else min(ZERO_SHOT_WINDOW, model.info.max_tokens - 256)
-        pieces, counts = self._pieces(texts, size, options, model, count_all=not trained)
+        # Without a head nothing but the offsets tells how many tokens a text has.
+        spans = self._spans(texts, model, size=0 if not trained else size)
+        pieces, cut = self._pieces(texts, spans, size - windows.MARGIN, options.on_overflow)
         logits = model.classify([p.text for p in pieces]) if trained else self._ask(pieces, model)
-        labels = self._labels(model.info) if trained else self.labels
         grouped: list[list[Logits]] = [[] for _ in texts]
         for piece, values in zip(pieces, logits, strict=True):
             grouped[piece.source].append(values)
-        temperature = model.info.temperature if trained else 1.0
-        return [
-            self._result(group, labels, temperature, model.info, options, counts.get(i))
-            for i, group in enumerate(grouped)
-        ]
+        labels = self._labels(model.info) if trained else self.labels
+        results = []
+        for i, group in enumerate(grouped):
+            scores = self._scores(group, labels, model.info, options)
+            counted = len(group) == 1 and i not in cut and group[0].num_tokens
+            results.append(
+                scores.model_copy(
+                    update={
+                        "truncated": i in cut or any(g.truncated for g in group),
+                        "num_tokens": counted or len(spans[i]),
+                        "windows": len(group),
+                    }
+                )
+            )
+        return results
+
+    def _spans(self, texts: list[str], model: Model, size: int) -> dict[int, Sequence[tuple[int, int]]]:
+        """Token offsets of the texts that may be longer than `size` tokens, by their index."""
+        asked = [i for i, text in enumerate(texts) if windows.may_overflow(text, size)]
+        return dict(zip(asked, (o.spans for o in model.offsets([texts[i] for i in asked])), strict=True))
 
     def _pieces(
-        self, texts: list[str], size: int, options: ClassificationOptions, model: Model, *, count_all: bool
-    ) -> tuple[list[_Piece], dict[int, int]]:
-        """Windows of every text in order, and the token counts of the texts that had to be counted."""
-        asked = [i for i, text in enumerate(texts) if count_all or windows.may_overflow(text, size)]
-        spans = dict(zip(asked, (o.spans for o in model.offsets([texts[i] for i in asked])), strict=True))
-        room = size - windows.MARGIN
-        long = [i for i in asked if len(spans[i]) > room]
-        if long and options.on_overflow == "error":
+        self, texts: list[str], spans: dict[int, Sequence[tuple[int, int]]], room: int, on_overflow: Overflow
+    ) -> tuple[list[_Piece], set[int]]:
+        """The windows of every text in order, and the indices of the texts that were cut."""
+        long = [i for i in spans if len(spans[i]) > room]
+        if long and on_overflow == "error":
             listed = ", ".join(f"input {i} has {len(spans[i])} tokens" for i in long[:5])
             raise OverflowRefusedError(
                 f"{self.name}: the model reads {room} tokens at a time, {listed}: "
@@ -105,14 +118,10 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
             )
         pieces = []
         for i, text in enumerate(texts):
-            if i in spans and len(spans[i]) > room:
-                cuts = windows.cut(spans[i], len(text), room)
-                # A cut text still goes in whole where a head reads it: the model cuts it itself and says so.
-                cuts = cuts[:1] if options.on_overflow == "truncate" else cuts
-                pieces += [_Piece(i, text[start:end]) for start, end in cuts]
-            else:
-                pieces.append(_Piece(i, text))
-        return pieces, {i: len(s) for i, s in spans.items()}
+            cuts = windows.cut(spans[i], len(text), room) if i in spans else [(0, len(text))]
+            kept = cuts[:1] if on_overflow == "truncate" else cuts
+            pieces += [_Piece(i, text[start:end]) for start, end in kept]
+        return pieces, set(long) if on_overflow == "truncate" else set()
 
     def _labels(self, info: ModelInfo) -> tuple[str, ...]:
         """The model's labels, in the task's spelling where only letter case differs (POSITIVE, positive)."""
@@ -135,37 +144,24 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         neutral = [sum(column) / len(empty) for column in zip(*empty, strict=True)]
         return [Logits(tuple(a - n for a, n in zip(answer, neutral, strict=True)), 0) for answer in answers]
 
-    def _result(
-        self,
-        group: Sequence[Logits],
-        labels: tuple[str, ...],
-        temperature: float,
-        info: ModelInfo,
-        options: ClassificationOptions,
-        count: int | None,
+    def _scores(
+        self, group: Sequence[Logits], labels: tuple[str, ...], info: ModelInfo, options: ClassificationOptions
     ) -> Classification:
+        """The answer of one input from the logits of its windows."""
         multi = options.multi_label if options.multi_label is not None else (info.multi_label or self.multi_label)
-        values = [v / temperature for v in _pool(group, options.pool)]
+        values = [v / info.temperature for v in _pool(group, options.pool)]
         chances = [_sigmoid(v) for v in values] if multi else _softmax(values)
         order = sorted(range(len(labels)), key=lambda i: (-chances[i], i))
         scores = tuple(LabelScore(label=labels[i], score=chances[i]) for i in order)
         threshold = options.threshold if options.threshold is not None else info.threshold
         least = threshold if threshold is not None else (0.5 if multi else 0.0)
         chosen = tuple(s.label for s in scores if s.score >= least)
-        cut = any(g.truncated for g in group) or (options.on_overflow == "truncate" and _was_cut(count, group))
         return Classification(
             label=chosen[0] if chosen else None,
             score=scores[0].score,
             scores=scores,
             labels=chosen if multi else chosen[:1],
-            truncated=cut,
-            num_tokens=count if count is not None else sum(g.num_tokens for g in group),
-            windows=len(group),
         )
-
-
-def _was_cut(count: int | None, group: Sequence[Logits]) -> bool:
-    return count is not None and 0 < sum(g.num_tokens for g in group) < count
 
 
 def _pool(group: Sequence[Logits], how: str) -> list[float]:

@@ -138,10 +138,10 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder)
         modules_to_save=list(targets.whole),
         # GPT-2's Conv1D stores its weight as (inputs, outputs).
         fan_in_fan_out=all(isinstance(model.get_submodule(name), Conv1D) for name in targets.lora),
-        base_model_name_or_path=hub_name(folder),
         revision=folder.revision,
     )
     wrapped = peft.get_peft_model(model, config)
+    # Set afterwards: PEFT puts the folder that the model was loaded from here.
     wrapped.peft_config["default"].base_model_name_or_path = hub_name(folder)
     return wrapped
 
