@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nlptasks import Recipe
-from nlptasks.errors import CancelledError, DataError, GateError, TrainingError
+from nlptasks.errors import CancelledError, DataError, GateError, OfflineError, TrainingError, UnsupportedModelError
 from nlptasks.runtime.adapters import PEFT_WEIGHTS, open_adapter
 from nlptasks.runtime.download import BaseFolder
 from nlptasks.runtime.resident import ResidentModel
@@ -29,6 +29,8 @@ from nlptasks.training import DataOptions, Event, TrainReport, checkpoints, fine
 from nlptasks.training.checkpoints import AVERAGE, WEIGHTS, RunFolder
 from nlptasks.verbs import CancelToken
 from tests.training_rows import QUICK, Feeling, rows, serve_here, write_csv
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +71,53 @@ def test_it_learns_from_chance_to_perfect(train: Callable[..., TrainReport], arc
     assert report.history[-1]["train_loss"] < report.history[0]["train_loss"]
 
 
-@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta", "gpt2", "llama", "modernbert"])
-def test_a_fresh_process_serves_what_was_trained(
-    settings: Settings, tmp_path: Path, bases: Callable[[str], Path], architecture: str
-) -> None:
+def test_the_gate_is_a_process_of_its_own(settings: Settings, tmp_path: Path, bases: Callable[[str], Path]) -> None:
     data = write_csv(tmp_path / "notes.csv", rows(22))
-    recipe = dataclasses.replace(QUICK, base=str(bases(architecture)), epochs=1, batch_size=4)
+    recipe = dataclasses.replace(QUICK, base=str(bases("bert")), epochs=1, batch_size=4)
     report = finetune(Feeling(), data, name="five", recipe=recipe, settings=settings, device="cpu")
     assert report.steps == 5
     assert report.gate <= 1e-4
-    assert open_adapter(report.path).manifest is not None
+
+
+def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
+    train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[Any, Any]] = []
+    serve, compare = gate.serve_again, gate.compare
+
+    def asked(base: BaseFolder, adapter: Path, verb: str, texts: list[str], **options: Any) -> Any:
+        trained.append((base, texts))
+        return serve(base, adapter, verb, texts, **options)
+
+    def compared(expected: Any, served: Any) -> float:
+        trained[-1] += (expected,)  # type: ignore[assignment]
+        return compare(expected, served)
+
+    monkeypatch.setattr(gate, "serve_again", asked)
+    monkeypatch.setattr(gate, "compare", compared)
+    data = write_csv(tmp_path / "few.csv", rows(22))
+    recipe = dataclasses.replace(QUICK, epochs=1, batch_size=4)
+    reports = [
+        train(name, recipe, name, data=data)
+        for name in ("bert", "distilbert", "roberta", "gpt2", "llama", "modernbert")
+    ]
+    # One fresh process for all of them: its imports take longer than its work.
+    words = []
+    for report, (base, texts, _) in zip(reports, trained, strict=True):
+        request = {
+            "base": {"id": base.id, "revision": None, "path": str(base.path), "source": "test"},
+            **{"adapter": str(report.path), "verb": "classify", "texts": texts, "device": "cpu"},
+            "trust_remote_code": False,
+        }
+        words += [str(tmp_path / f"{report.name}.json"), str(tmp_path / f"{report.name}.answer")]
+        Path(words[-2]).write_text(json.dumps(request))
+    code = "import sys; from nlptasks.training import gate; w = sys.argv[1:]; "
+    code += "sys.exit(sum(gate.main(w[i : i + 2]) for i in range(0, len(w), 2)))"
+    subprocess.run([sys.executable, "-c", code, *words], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    for report, (_, texts, expected) in zip(reports, trained, strict=True):
+        assert report.steps == 5
+        assert len(texts) >= 8
+        assert compare(expected, json.loads((tmp_path / f"{report.name}.answer").read_text())) <= 1e-4
 
 
 def test_the_adapter_works_in_plain_peft(train: Callable[..., TrainReport], bases: Callable[[str], Path]) -> None:
@@ -184,7 +223,7 @@ def stopping_at(step: int) -> tuple[CancelToken, Callable[[Event], None]]:
     return cancel, listen
 
 
-@pytest.mark.parametrize("stop", [5, 9, 12])
+@pytest.mark.parametrize("stop", [5, 9])
 def test_a_stopped_run_ends_where_an_unbroken_one_does(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
@@ -324,6 +363,18 @@ def test_data_that_teaches_nothing_is_refused_before_a_model_loads(
         train(data=write_csv(tmp_path / "bad.csv", [("a", "sda")]))
 
 
+def test_old_hub_names_find_their_repository(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_csv(tmp_path / "notes.csv", rows())
+    with pytest.raises(OfflineError, match="openai-community/gpt2"):
+        finetune(Feeling(), data, name="mine", recipe=Recipe(base="gpt2"), settings=settings)
+    (tmp_path / "gpt2").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="no base model"):
+        finetune(Feeling(), data, name="mine", recipe=Recipe(base="gpt2"), settings=settings)
+
+
 def test_nothing_touches_the_network(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("a connection was tried")
@@ -374,7 +425,7 @@ def test_a_killed_process_leaves_nothing_half_written(
     train: Callable[..., TrainReport], settings: Settings, tmp_path: Path, bases: Callable[[str], Path], moment: str
 ) -> None:
     done = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path), moment, str(bases("bert"))], check=False,
-                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})  # fmt: skip
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
     assert done.returncode == -signal.SIGKILL
     run = RunFolder(settings, "feeling", "mine")
     steps = [path.name for path in run.checkpoints]

@@ -195,9 +195,19 @@ class Loop(Trainer):
         self.loss_sum, self.loss_rows = state["loss_sum"], state["loss_rows"]
 
     def _load_best_model(self) -> None:
-        checkpoint = Path(str(self.state.best_model_checkpoint))
-        name = AVERAGE if self.average else WEIGHTS
-        self._load_weights(load_file(checkpoint / name))
+        """Leave it to `restore_best`: the Trainer skips this when a run is resumed after its last step."""
+
+    def restore_best(self) -> None:
+        """Put the weights of the best evaluation back: their average where one is kept.
+
+        Raises:
+            TrainingError: the checkpoint of that evaluation is gone.
+        """
+        best = [entry["step"] for entry in self.history if entry["best"]]
+        file = Path(str(self.args.output_dir)) / f"checkpoint-{best[-1]}" / (AVERAGE if self.average else WEIGHTS)
+        if not file.is_file():
+            raise TrainingError(f"Expected the weights of the best evaluation in {file}, found none: use --replace.")
+        self._load_weights(load_file(file))
 
     def _load_weights(self, weights: Mapping[str, Any]) -> None:
         parameters = self.trainable.trained

@@ -14,7 +14,7 @@ class Sentiment(TextClassification):
     aliases = ("sentiment-analysis", "text-classification")
     labels = ("negative", "positive")
     adapter = Path(__file__).parent / "adapters" / "sentiment"
-    recipe = Recipe(base="minilm", r=32, alpha=64, lr=5e-4, epochs=4, batch_size=64, average=0.999, evals_per_epoch=3)
+    recipe = Recipe(base="minilm", r=32, alpha=64, lr=6e-4, epochs=3, batch_size=64, average=0.999, evals_per_epoch=3)
     examples = (
         "I loved every minute of it.",
         "A dull, lifeless film that wastes its cast.",
