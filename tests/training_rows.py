@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from nlptasks import Recipe, TextClassification
 from nlptasks.runtime.download import BaseFolder
-from nlptasks.training import gate
+from nlptasks.settings import Settings
+from nlptasks.testing import tiny_model
+from nlptasks.training import TrainReport, finetune, gate
 
 QUICK = Recipe(epochs=3, lr=5e-3, batch_size=16, max_length=48, dtype="float32")
 
@@ -63,3 +66,28 @@ def serve_here(monkeypatch: pytest.MonkeyPatch) -> None:
             answered.unlink(missing_ok=True)
 
     monkeypatch.setattr(gate, "serve_again", serve)
+
+
+def base_finder(root: Path) -> Callable[[str], Path]:
+    """Tiny models by architecture, each made once."""
+
+    def find(architecture: str) -> Path:
+        folder = root / architecture
+        return folder if folder.is_dir() else tiny_model(folder, architecture=architecture)
+
+    return find
+
+
+def quick_training(
+    settings: Settings, folder: Path, bases: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., TrainReport]:
+    """`finetune` on 160 sentences, a tiny BERT and a gate in this process, unless told otherwise."""
+    serve_here(monkeypatch)
+    data = write_csv(folder / "notes.csv", rows())
+
+    def run(name: str = "mine", recipe: Recipe = QUICK, base: str = "bert", **options: Any) -> TrainReport:
+        recipe = dataclasses.replace(recipe, base=str(bases(base)))
+        options = {"data": data, "settings": settings, "device": "cpu", **options}
+        return finetune(Feeling(), name=name, recipe=recipe, **options)
+
+    return run

@@ -86,3 +86,17 @@ _BASES = (
 )
 
 CATALOG: Mapping[str, Base] = MappingProxyType({base.name: base for base in _BASES})
+
+OLD_NAMES = {
+    "albert-base-v2": "albert/albert-base-v2",
+    "bert-base-cased": "google-bert/bert-base-cased",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
+    "distilgpt2": "distilbert/distilgpt2",
+    "distilroberta-base": "distilbert/distilroberta-base",
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "roberta-base": "FacebookAI/roberta-base",
+    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
+}
+"""Names from before every Hub repository had an owner; tutorials still use them."""

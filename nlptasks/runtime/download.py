@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nlptasks.errors import DownloadError, IntegrityError, OfflineError, UnknownNameError
 from nlptasks.runtime import folders, hub, wheels
-from nlptasks.runtime.catalog import CATALOG, Base, HubSource, Source, WheelSource
+from nlptasks.runtime.catalog import CATALOG, OLD_NAMES, Base, HubSource, Source, WheelSource
 from nlptasks.runtime.folders import CachedBase
 from nlptasks.runtime.sources import Probe, Progress, Report, SourceError, bytes_under
 from nlptasks.settings import Settings
@@ -70,7 +70,7 @@ def find_base(
     """Find a base model, and fetch it when it is not on this machine yet.
 
     Args:
-        name: a catalog name, an existing folder, or a Hub id ORG/NAME or ORG/NAME@REVISION.
+        name: a catalog name, an existing folder, a Hub id ORG/NAME or ORG/NAME@REVISION, or an old Hub name (gpt2).
         settings: says where the cache is and whether the network is off.
         on_progress: called on this thread with every step.
         catalog: the known bases.
@@ -91,9 +91,11 @@ def find_base(
         folders.check_folder(folder)
         path = folder.resolve()
         return BaseFolder(str(path), None, path, "folder")
-    if found := _HUB_NAME.fullmatch(name):
+    if found := _HUB_NAME.fullmatch(OLD_NAMES.get(name, name)):
         repo, revision = found["repo"], found["revision"]
-        path, commit = hub.find_snapshot(repo, revision, offline=settings.offline, label=name, report=report)
+        path, commit = hub.find_snapshot(
+            repo, revision, offline=settings.offline, label=f"{repo}@{revision}" if revision else repo, report=report
+        )
         return BaseFolder(repo, commit, path, f"Hub {repo}")
     hint = "An existing folder or a Hub id ORG/NAME[@REVISION] is taken too."
     raise UnknownNameError("base model", name, catalog, hint)

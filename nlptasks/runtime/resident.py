@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.runtime.adapters import AdapterFolder, check_base
-from nlptasks.runtime.batching import Batcher
+from nlptasks.runtime.batching import GPU_BUDGET, Batcher
 from nlptasks.runtime.worker import Job, Turn, Worker
 from nlptasks.verbs import (
     CancelToken,
@@ -101,6 +101,8 @@ class ResidentModel:
 
             self._root = load_root(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
             self._adapters = Adapters(self._root)
+            if self._root.placement.device != "cpu":
+                self.reading.budget = GPU_BUDGET
         return self._root
 
     def activate(self, adapter: AdapterFolder | None) -> tuple[Root, Any]:

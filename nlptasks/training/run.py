@@ -32,20 +32,6 @@ if TYPE_CHECKING:
 
 GATE_TEXTS = 16
 
-OLD_NAMES = {
-    "albert-base-v2": "albert/albert-base-v2",
-    "bert-base-cased": "google-bert/bert-base-cased",
-    "bert-base-uncased": "google-bert/bert-base-uncased",
-    "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
-    "distilgpt2": "distilbert/distilgpt2",
-    "distilroberta-base": "distilbert/distilroberta-base",
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "roberta-base": "FacebookAI/roberta-base",
-    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
-}
-"""Names from before every Hub repository had an owner; tutorials still use them."""
-
 
 @dataclass(frozen=True)
 class TrainReport:
@@ -333,8 +319,6 @@ def _task(task: AnyTask | str) -> AnyTask:
 def _find_base(name: str, settings: Settings, on_download: Callable[[Progress], None] | None) -> BaseFolder:
     from nlptasks.runtime.download import find_base
 
-    if name in OLD_NAMES and not Path(name).is_dir():
-        name = OLD_NAMES[name]
     return find_base(name, settings, on_progress=on_download)
 
 
