@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,26 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(
     assert [e["metrics"] for e in whole.history] == [pytest.approx(e["metrics"], abs=1e-5) for e in parts.history]
     assert [e["train_loss"] for e in whole.history] == pytest.approx([e["train_loss"] for e in parts.history], abs=1e-5)
     assert RunFolder(settings, "feeling", "parts").checkpoints == []
+
+
+def test_a_run_that_broke_while_publishing_publishes_its_best_weights_when_resumed(
+    train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = dataclasses.replace(QUICK, epochs=2, accumulate=1, average=0.9, evals_per_epoch=2, lr=1e-3)
+    whole = train("whole", recipe)
+    with monkeypatch.context() as broken:
+        broken.setattr("nlptasks.training.publish.save", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train("parts", recipe)
+    # The Trainer's own note of the best checkpoint is a path, which a moved folder makes wrong.
+    for state in RunFolder(settings, "feeling", "parts").path.glob("checkpoint-*/trainer_state.json"):
+        state.write_text(
+            re.sub(r'"best_model_checkpoint": "[^"]*"', '"best_model_checkpoint": null', state.read_text())
+        )
+    parts = train("parts", recipe, resume=True)
+    one, other = load_file(whole.path / PEFT_WEIGHTS), load_file(parts.path / PEFT_WEIGHTS)
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], atol=1e-6, rtol=1e-5)
 
 
 def test_names_are_not_overwritten_by_accident(train: Callable[..., TrainReport]) -> None:
