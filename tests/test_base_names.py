@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_loaded(
         find_base(str(tmp_path), settings)
 
 
-@pytest.mark.parametrize("name", ["minlm", "./nowhere", "/no/such/folder", "a/b/c", "gpt2", ""])
+@pytest.mark.parametrize("name", ["minlm", "./nowhere", "/no/such/folder", "a/b/c", "gpt5", ""])
 def test_any_other_name_is_unknown(settings: Settings, name: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
         find_base(name, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -135,14 +136,28 @@ def test_offline_with_an_empty_cache_fails_at_once_in_one_sentence(home: dict[st
     assert "nlptasks models pull smollm2" in done.stderr
 
 
-def test_ctrl_c_ends_a_run_cleanly(home: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "nlptasks", "run", "generation", "Once", "-m", home["TINY_CAUSAL"]]
+def endless_model(source: Path, folder: Path) -> Path:
+    """A copy of a tiny model that writes until it is stopped."""
+    shutil.copytree(source, folder)
+    for file, limit in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):
+        content = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps({**content, limit: 1_000_000}))
+    (folder / "generation_config.json").write_text('{"pad_token_id": 0}')
+    return folder
+
+
+def test_ctrl_c_ends_a_run_cleanly(home: dict[str, str], tmp_path: Path) -> None:
+    model = endless_model(Path(home["TINY_CAUSAL"]), tmp_path / "endless")
+    command = [sys.executable, "-m", "nlptasks", "run", "generation", "Once", "-m", str(model)]
     options = ["-o", "max_new_tokens", "30000", "-o", "do_sample", "true", "-o", "temperature", "5"]
     process = subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=home, bufsize=0
     )
     assert process.stdout is not None
-    process.stdout.read(8)
+    # More than the prompt: the model is writing.
+    written = b""
+    while len(written) < 40:
+        written += process.stdout.read(40)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert errors.decode().strip().splitlines()[-1] == "Cancelled."

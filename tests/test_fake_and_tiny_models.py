@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nlptasks.errors import CancelledError, OverflowRefusedError, UnsupportedModelError
@@ -150,6 +150,8 @@ def test_tiny_model_names_what_it_can_build(tmp_path: Path) -> None:
 @settings(max_examples=100, deadline=None)
 def test_byte_tokenizer_has_exact_offsets(text: str) -> None:
     tokenizer = _tokenizer()
+    # Hypothesis knows "<pad>"; every tokenizer reads its own special tokens as one.
+    assume(not any(special in text for special in tokenizer.all_special_tokens))
     encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
     expected = [(index, index + 1) for index, char in enumerate(text) for _ in char.encode()]
     assert [tuple(span) for span in encoded["offset_mapping"]] == expected
