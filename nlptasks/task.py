@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -190,8 +190,3 @@ def check_task_class(task: object) -> list[str]:
         if required:
             problems.append(f"expected a default for every option, found none for {', '.join(required)}")
     return problems
-
-
-def is_choice(annotation: Any) -> tuple[Any, ...] | None:
-    """The values of a `Literal` annotation, else None; the CLI and the forms show them as choices."""
-    return get_args(annotation) if get_origin(annotation) is Literal else None

@@ -39,7 +39,11 @@ def test_a_batch_writes_what_each_prompt_writes_alone(resident: ResidentModel, t
     together = resident.bind().generate(PROMPTS, Decoding(max_new_tokens=10))
     for prompt, done in zip(PROMPTS[:3], together, strict=False):
         assert done.text == greedy(tiny_causal, prompt, 10)
-        assert done == resident.bind().generate([prompt], Decoding(max_new_tokens=10))[0] or done.logprobs
+        alone = resident.bind().generate([prompt], Decoding(max_new_tokens=10))[0]
+        assert (done.text, done.finish_reason, done.num_prompt_tokens) == (
+            alone.text, alone.finish_reason, alone.num_prompt_tokens
+        )  # fmt: skip
+        assert done.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
         assert len(done.logprobs) == done.num_generated_tokens <= 10
         assert all(value <= 0 for value in done.logprobs)
     assert together[3].num_prompt_tokens == 1, "an empty prompt starts from one token"

@@ -34,7 +34,6 @@ _VERB_OF_TASK_TYPE: dict[str, Verb] = {
     "CAUSAL_LM": "generate",
     "SEQ_2_SEQ_LM": "generate",
 }
-TASK_TYPE_OF_VERB = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "extract": "QUESTION_ANS"}
 
 
 class BaseReference(BaseModel):

@@ -58,13 +58,6 @@ class Adapters:
             self._active = key
         return self._loaded[key].head if key else None
 
-    def forget(self, adapter: AdapterFolder) -> None:
-        """Drop an adapter's weights from memory."""
-        if self._active == adapter.key:
-            self.activate(None)
-        self._loaded.pop(adapter.key, None)
-        self._folded.pop(adapter.key, None)
-
     @property
     def num_bytes(self) -> int:
         """Memory of heads, factors and folded weights."""
