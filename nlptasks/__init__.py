@@ -84,6 +84,15 @@ if TYPE_CHECKING:
     from nlptasks.errors import (
         UnsupportedModelError as UnsupportedModelError,
     )
+    from nlptasks.families.question_answering import (
+        AnswerOptions as AnswerOptions,
+    )
+    from nlptasks.families.question_answering import (
+        QuestionAnswering as QuestionAnswering,
+    )
+    from nlptasks.families.question_answering import (
+        QuestionInput as QuestionInput,
+    )
     from nlptasks.families.text_classification import (
         ClassificationOptions as ClassificationOptions,
     )
@@ -92,13 +101,27 @@ if TYPE_CHECKING:
     )
     from nlptasks.families.text_to_text import TextToText as TextToText
     from nlptasks.families.text_to_text import WritingOptions as WritingOptions
+    from nlptasks.families.token_classification import TaggingOptions as TaggingOptions
+    from nlptasks.families.token_classification import TokenClassification as TokenClassification
     from nlptasks.hookspecs import API_VERSION as API_VERSION
     from nlptasks.hookspecs import hookimpl as hookimpl
     from nlptasks.plugins import PluginFailure as PluginFailure
     from nlptasks.plugins import PluginRecord as PluginRecord
     from nlptasks.plugins import Plugins as Plugins
     from nlptasks.results import (
+        Answer as Answer,
+    )
+    from nlptasks.results import (
+        AnswerSpan as AnswerSpan,
+    )
+    from nlptasks.results import (
         Classification as Classification,
+    )
+    from nlptasks.results import (
+        Entities as Entities,
+    )
+    from nlptasks.results import (
+        Entity as Entity,
     )
     from nlptasks.results import (
         GeneratedText as GeneratedText,
@@ -150,7 +173,13 @@ if TYPE_CHECKING:
         Prompt as Prompt,
     )
     from nlptasks.verbs import (
+        SpanLogits as SpanLogits,
+    )
+    from nlptasks.verbs import (
         Text as Text,
+    )
+    from nlptasks.verbs import (
+        TokenLogits as TokenLogits,
     )
 
 __version__ = "0.1.0"
@@ -177,14 +206,37 @@ _HOMES = {
         "UnsafeWeightsError",
         "UnsupportedModelError",
     ),
+    "nlptasks.families.question_answering": ("AnswerOptions", "QuestionAnswering", "QuestionInput"),
     "nlptasks.families.text_classification": ("ClassificationOptions", "TextClassification"),
     "nlptasks.families.text_to_text": ("TextToText", "WritingOptions"),
+    "nlptasks.families.token_classification": ("TaggingOptions", "TokenClassification"),
     "nlptasks.hookspecs": ("API_VERSION", "hookimpl"),
     "nlptasks.plugins": ("PluginFailure", "PluginRecord", "Plugins"),
-    "nlptasks.results": ("Classification", "GeneratedText", "LabelScore", "Message", "Result"),
+    "nlptasks.results": (
+        "Answer",
+        "AnswerSpan",
+        "Classification",
+        "Entities",
+        "Entity",
+        "GeneratedText",
+        "LabelScore",
+        "Message",
+        "Result",
+    ),
     "nlptasks.settings": ("Settings",),
     "nlptasks.task": ("Recipe", "Task", "TaskInput", "TaskOptions", "TextInput"),
-    "nlptasks.verbs": ("CancelToken", "Completion", "Decoding", "Logits", "Model", "ModelInfo", "Prompt", "Text"),
+    "nlptasks.verbs": (
+        "CancelToken",
+        "Completion",
+        "Decoding",
+        "Logits",
+        "Model",
+        "ModelInfo",
+        "Prompt",
+        "SpanLogits",
+        "Text",
+        "TokenLogits",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

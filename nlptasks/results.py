@@ -47,6 +47,60 @@ class Classification(Result):
         return [{"label": self.scores[0].label, "score": self.scores[0].score}]
 
 
+class Entity(BaseModel):
+    """A named span of a text; `text == source[start:end]` in code points."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    text: str
+    start: int = Field(ge=0, description="Code point of the first character.")
+    end: int = Field(ge=0, description="Code point after the last character.")
+    score: float = Field(ge=0, le=1, description="Calibrated probability that this span has this label.")
+
+
+class Entities(Result):
+    """The entities of a text, in reading order; no two overlap."""
+
+    entities: tuple[Entity, ...] = Field(description="Spans with a label; no two overlap.")
+
+    def to_hf(self) -> list[dict[str, Any]]:
+        """v4's grouped shape: `[{"entity_group", "score", "word", "start", "end"}]`."""
+        return [
+            {"entity_group": e.label, "score": e.score, "word": e.text, "start": e.start, "end": e.end}
+            for e in self.entities
+        ]
+
+
+class AnswerSpan(BaseModel):
+    """One possible answer; `text == context[start:end]` in code points."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    start: int = Field(ge=0, description="Code point of the first character.")
+    end: int = Field(ge=0, description="Code point after the last character.")
+    score: float = Field(ge=0, le=1, description="Probability among the candidates of all windows and no answer.")
+
+
+class Answer(Result):
+    """The answer that a context gives to a question, or that it gives none."""
+
+    text: str = Field(description="The answer in the context's own words; empty when there is none.")
+    start: int = Field(ge=0, description="Code point of the first character; 0 when there is no answer.")
+    end: int = Field(ge=0, description="Code point after the last character; 0 when there is no answer.")
+    score: float = Field(ge=0, le=1, description="Probability of this answer, or of there being none.")
+    answerable: bool = Field(description="False when no answer is more likely than the threshold allows.")
+    null_score: float = Field(description="Raw score of no answer minus that of the best span; high means none.")
+    alternatives: tuple[AnswerSpan, ...] = Field(
+        default=(), description="The `top_k` best spans that do not overlap, best first."
+    )
+
+    def to_hf(self) -> dict[str, Any]:
+        """v4's `{"score", "start", "end", "answer"}`."""
+        return {"score": self.score, "start": self.start, "end": self.end, "answer": self.text}
+
+
 class Message(BaseModel):
     """One turn of a chat."""
 

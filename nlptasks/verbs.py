@@ -77,6 +77,35 @@ class Offsets:
 
 
 @dataclass(frozen=True)
+class TokenLogits:
+    """`values[i][j]` is the raw score of the j-th label for the i-th token, special tokens left out.
+
+    `spans[i]` is the token's (start, end) in code points of the text, as the tokenizer gives it.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    values: tuple[tuple[float, ...], ...]
+    num_tokens: int
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class SpanLogits:
+    """Raw scores that an answer starts, or ends, at each token of the context.
+
+    `spans[i]` is the i-th token's (start, end) in code points of the context. `null` is the raw score of "no
+    answer here": the start and end scores of the first special token together.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    starts: tuple[float, ...]
+    ends: tuple[float, ...]
+    null: float
+    num_tokens: int
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
 class Vector:
     """A text's embedding, unit length; `values` has the model's hidden size."""
 
@@ -139,6 +168,14 @@ class Model(Protocol):
 
     def classify(self, texts: Sequence[Text]) -> list[Logits]:
         """Raw label scores of each text."""
+        ...
+
+    def tag(self, texts: Sequence[str]) -> list[TokenLogits]:
+        """Raw label scores of each text's tokens."""
+        ...
+
+    def extract(self, pairs: Sequence[tuple[str, str]]) -> list[SpanLogits]:
+        """Raw start and end scores over the tokens of the context, for each (question, context)."""
         ...
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:

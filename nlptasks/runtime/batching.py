@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from nlptasks.runtime.cpu import trim_memory
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -84,11 +86,12 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def free_memory() -> None:
-    """Give cached device memory back."""
+    """Give cached memory back, the device's and the host's."""
     import gc
 
     import torch
 
     gc.collect()
+    trim_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -14,23 +14,33 @@ from nlptasks.verbs import Logits, Offsets, Text, Vector
 class Encoded:
     """Token ids of texts, cut to the model's limit, with their full lengths."""
 
-    def __init__(self, root: Root, texts: Sequence[Text], limit: int) -> None:
-        tokenizer = root.tokenizer
+    def __init__(self, root: Root, texts: Sequence[Text], limit: int, truncation: str = "longest_first") -> None:
         pairs = any(isinstance(text, tuple) for text in texts)
-        given = [text if isinstance(text, tuple) else (text, "") for text in texts] if pairs else list(texts)
-        # `verbose=False` keeps the tokenizer's own "longer than the maximum" line away: results say it.
-        whole = tokenizer(given, truncation=False, verbose=False)
-        self.rows: list[dict[str, list[int]]] = [
-            {name: whole[name][i] for name in whole} for i in range(len(whole["input_ids"]))
-        ]
-        self.full_lengths = [len(row["input_ids"]) for row in self.rows]
-        for i, length in enumerate(self.full_lengths):
-            if length > limit:
-                cut = tokenizer(given[i : i + 1], truncation=True, max_length=limit, verbose=False)
-                self.rows[i] = {name: cut[name][0] for name in cut}
-        self.lengths = [len(row["input_ids"]) for row in self.rows]
-        self._pad_id = tokenizer.pad_token_id or 0
+        self._given = [text if isinstance(text, tuple) else (text, "") for text in texts] if pairs else list(texts)
+        self._tokenizer = root.tokenizer
+        self._pad_id = root.tokenizer.pad_token_id or 0
         self._device = root.placement.device
+        self.rows: list[dict[str, list[int]]] = [{} for _ in texts]
+        self._encode(range(len(texts)), truncation=False)
+        self.full_lengths = [len(row["input_ids"]) for row in self.rows]
+        long = [i for i, length in enumerate(self.full_lengths) if length > limit]
+        self._check_long(long, limit)
+        self._encode(long, truncation=truncation, max_length=limit)
+        self.lengths = [len(row["input_ids"]) for row in self.rows]
+
+    def _encode(self, indices: Sequence[int], **options: Any) -> None:
+        if not indices:
+            return
+        # `verbose=False` keeps the tokenizer's own "longer than the maximum" line away: results say it.
+        found = self._tokenizer([self._given[i] for i in indices], verbose=False, **options)
+        for row, index in enumerate(indices):
+            self._keep(index, found, row)
+
+    def _keep(self, index: int, found: Any, row: int) -> None:
+        self.rows[index] = {name: found[name][row] for name in found}
+
+    def _check_long(self, indices: Sequence[int], limit: int) -> None:
+        """Refuse texts that cannot be cut; plain ones always can."""
 
     def truncated(self, index: int) -> bool:
         return self.full_lengths[index] > self.lengths[index]
@@ -58,15 +68,16 @@ def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left:
 
 def classify_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
     """Answer each item with the raw scores that `head` gives its text."""
+    encoded = Encoded(root, turn.items, limit)
 
     def forward(batch: dict[str, Any]) -> list[list[float]]:
         values: list[list[float]] = head(**batch).logits.float().tolist()
         return values
 
-    def answer(encoded: Encoded, index: int, values: list[float]) -> Logits:
+    def answer(index: int, values: list[float]) -> Logits:
         return Logits(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
-    _read_turn(root, batcher, turn, limit, forward, answer)
+    read_turn(encoded, batcher, turn, forward, answer)
 
 
 def embed_turn(root: Root, batcher: Batcher, turn: Turn, limit: int) -> None:
@@ -76,6 +87,8 @@ def embed_turn(root: Root, batcher: Batcher, turn: Turn, limit: int) -> None:
     """
     import torch
 
+    encoded = Encoded(root, turn.items, limit)
+
     def forward(batch: dict[str, Any]) -> list[list[float]]:
         hidden = root.backbone(**batch).last_hidden_state.float()
         mask = batch["attention_mask"].unsqueeze(-1).float()
@@ -83,10 +96,10 @@ def embed_turn(root: Root, batcher: Batcher, turn: Turn, limit: int) -> None:
         values: list[list[float]] = torch.nn.functional.normalize(mean, dim=-1).tolist()
         return values
 
-    def answer(encoded: Encoded, index: int, values: list[float]) -> Vector:
+    def answer(index: int, values: list[float]) -> Vector:
         return Vector(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
-    _read_turn(root, batcher, turn, limit, forward, answer)
+    read_turn(encoded, batcher, turn, forward, answer)
 
 
 def offsets_turn(root: Root, turn: Turn) -> None:
@@ -100,19 +113,15 @@ def offsets_turn(root: Root, turn: Turn) -> None:
         turn.answer(i, Offsets(tuple((int(start), int(end)) for start, end in spans)))
 
 
-def _read_turn(
-    root: Root,
+def read_turn(
+    encoded: Encoded,
     batcher: Batcher,
     turn: Turn,
-    limit: int,
-    forward: Callable[[dict[str, Any]], list[list[float]]],
-    answer: Callable[[Encoded, int, list[float]], Any],
+    forward: Callable[[dict[str, Any]], list[Any]],
+    answer: Callable[[int, Any], Any],
 ) -> None:
+    """Run `forward` on batches of `encoded` and answer each item with what `answer` makes of its row."""
     import torch
-
-    if not turn.items:
-        return
-    encoded = Encoded(root, turn.items, limit)
 
     def step(indices: list[int]) -> list[None]:
         alive = [i for i in indices if turn.alive(i)]
@@ -120,7 +129,7 @@ def _read_turn(
             with torch.inference_mode():
                 rows = forward(encoded.batch(alive))
             for i, values in zip(alive, rows, strict=True):
-                turn.answer(i, answer(encoded, i, values))
+                turn.answer(i, answer(i, values))
         return [None] * len(indices)
 
     batcher.run(range(len(turn.items)), encoded.lengths, step, before=turn.check)

@@ -19,7 +19,9 @@ from nlptasks.verbs import (
     ModelInfo,
     Offsets,
     Prompt,
+    SpanLogits,
     Text,
+    TokenLogits,
     Vector,
 )
 
@@ -136,16 +138,19 @@ class BoundModel:
         return self._info
 
     def classify(self, texts: Sequence[Text]) -> list[Logits]:
-        self._require("classify")
-        limit = self.info.max_tokens
+        from nlptasks.runtime.encoding import classify_turn
 
-        def handle(turn: Turn) -> None:
-            from nlptasks.runtime.encoding import classify_turn
+        return self._ask_head("classify", texts, classify_turn)
 
-            root, head = self._resident.activate(self._adapter)
-            classify_turn(root, head, self._resident.reading, turn, limit)
+    def tag(self, texts: Sequence[str]) -> list[TokenLogits]:
+        from nlptasks.runtime.spans import tag_turn
 
-        return self._ask("classify", texts, handle)
+        return self._ask_head("tag", texts, tag_turn)
+
+    def extract(self, pairs: Sequence[tuple[str, str]]) -> list[SpanLogits]:
+        from nlptasks.runtime.spans import extract_turn
+
+        return self._ask_head("extract", pairs, extract_turn)
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         def handle(turn: Turn) -> None:
@@ -218,6 +223,16 @@ class BoundModel:
             "or train one with `nlptasks train`."
         )
 
+    def _ask_head(self, verb: str, items: Sequence[Any], answer: Callable[..., None]) -> list[Any]:
+        self._require(verb)
+        limit = self.info.max_tokens
+
+        def handle(turn: Turn) -> None:
+            root, head = self._resident.activate(self._adapter)
+            answer(root, head, self._resident.reading, turn, limit)
+
+        return self._ask(verb, items, handle)
+
     def _ask(
         self, verb: Hashable, items: Sequence[Any], handle: Callable[[Turn], None], *, count: bool = True
     ) -> list[Any]:
@@ -286,11 +301,14 @@ def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
     if adapter:
         trained.add(adapter.verb)
         labels = manifest.labels if manifest else _config_labels(adapter.peft.get("id2label"))
-        if manifest and manifest.max_length and adapter.verb == "classify":
+        if manifest and manifest.max_length and adapter.verb != "generate":
             limit = min(limit, manifest.max_length)
     elif root.native_head is not None:
         trained.add(root.native_verb)
         labels = _config_labels(root.config.id2label)
+    if "extract" in trained:
+        # Its two outputs are a start and an end, which a configuration calls LABEL_0 and LABEL_1.
+        labels = None
     return ModelInfo(
         name=name,
         kind=root.kind,

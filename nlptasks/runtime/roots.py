@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
+from nlptasks.runtime import cpu
 from nlptasks.runtime.devices import Placement, choose_placement
 from nlptasks.runtime.folders import check_folder
 from nlptasks.verbs import ModelKind
@@ -99,6 +100,8 @@ def load_root(
     if loaded.config.pad_token_id is None:
         loaded.config.pad_token_id = tokenizer.pad_token_id
     backbone = loaded.base_model
+    if kind == "encoder" and placement.device == "cpu":
+        cpu.tune(loaded)
     if verb:
         return Root(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb)
     return Root(loaded, backbone, tokenizer, loaded.config, kind, placement)

@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 import random
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class _Bench:
             labels=labels,
             kind=kind,
             multi_label=bool(getattr(self.task, "multi_label", False)),
+            answers=_some_word if self.task.needs == "extract" else None,
             completions=self._completions(),
             cancel=cancel,
         )
@@ -104,6 +106,12 @@ class _Bench:
         targets = [task.target(result) for _, result in self.rows]
         known = {FakeModel.render(task.prompt(item, self.options)): task.target(result) for item, result in self.rows}
         return lambda prompt: known.get(prompt) or random.Random(prompt).choice(targets)
+
+
+def _some_word(question: str, context: str) -> tuple[int, int] | None:
+    """The span of one word of the context, always the same one for a question."""
+    words = list(re.finditer(r"\S+", context))
+    return random.Random(question).choice(words).span() if words else None
 
 
 def check_task(task: AnyTask, *, rows: Sequence[Row] = (), model: Model | None = None) -> None:

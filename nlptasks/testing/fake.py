@@ -19,7 +19,9 @@ from nlptasks.verbs import (
     ModelKind,
     Offsets,
     Prompt,
+    SpanLogits,
     Text,
+    TokenLogits,
     Vector,
 )
 
@@ -27,15 +29,20 @@ Completions = Callable[[str], str] | Mapping[str, str] | Sequence[str]
 
 _SPECIAL_TOKENS = 2
 _HIDDEN_SIZE = 8
+_MARGIN = 6.0
+"""Raw score of what `tags` and `answers` name; everything else has 0."""
 
 
 class FakeModel(Model):
     """Stands in for a model in a task's tests. Tokens are the words between white space.
 
-    `scores` maps a text to its logits, one a label. `completions` says what is written: a function of
-    the prompt, a mapping from prompts, or a queue that each written text takes one from. A chat arrives
-    there as `render` shows it; a mapping may name its last message alone. `likelihoods` maps a prompt
-    and a choice to a natural-log likelihood. What is not given is made from a hash of the input.
+    `scores` maps a text to its logits, one a label. `tags` maps a text to label names, one a word.
+    `answers` maps a question and a context to the answer's (start, end) in the context, or to None.
+    `completions` says what is written: a function of the prompt, a mapping from prompts, or a queue that
+    each written text takes one from. A chat arrives there as `render` shows it; a mapping may name its
+    last message alone. `likelihoods` maps a prompt and a choice to a natural-log likelihood. What is not
+    given is made from a hash of the input, except answers: there is no `extract` without them, as there
+    is no `classify` or `tag` without labels.
     `calls` lists (verb, inputs) of every call.
     """
 
@@ -45,6 +52,8 @@ class FakeModel(Model):
         labels: Sequence[str] | None = None,
         kind: ModelKind = "encoder",
         scores: Callable[[Text], Sequence[float]] | None = None,
+        tags: Callable[[str], Sequence[str]] | None = None,
+        answers: Callable[[str, str], tuple[int, int] | None] | None = None,
         completions: Completions | None = None,
         likelihoods: Callable[[str, str], float] | None = None,
         max_tokens: int = 512,
@@ -56,9 +65,11 @@ class FakeModel(Model):
         adapter: str | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
-        trained = {"embed"} | ({"classify"} if labels else set()) | ({"generate"} if kind != "encoder" else set())
+        abilities = {"classify": labels, "tag": labels, "extract": answers, "generate": kind != "encoder"}
         self.calls: list[tuple[str, list[Any]]] = []
         self._scores = scores
+        self._tags = tags
+        self._answers = answers
         self._completions = completions if completions is None or callable(completions) else _lookup(completions)
         self._likelihoods = likelihoods
         self._cancel = cancel or CancelToken()
@@ -72,7 +83,7 @@ class FakeModel(Model):
             threshold=threshold,
             max_tokens=max_tokens,
             has_chat_template=kind == "causal" if has_chat_template is None else has_chat_template,
-            trained_for=frozenset(trained),
+            trained_for=frozenset({"embed", *(verb for verb, able in abilities.items() if able)}),
         )
 
     @property
@@ -81,9 +92,19 @@ class FakeModel(Model):
 
     def classify(self, texts: Sequence[Text]) -> list[Logits]:
         self._record("classify", texts)
-        if self._info.labels is None:
-            raise UnsupportedModelError("This FakeModel has no labels to classify with: FakeModel(labels=[...]).")
-        return [self._logits(text, self._info.labels) for text in texts]
+        labels = self._require_labels("classify")
+        return [self._logits(text, labels) for text in texts]
+
+    def tag(self, texts: Sequence[str]) -> list[TokenLogits]:
+        self._record("tag", texts)
+        labels = self._require_labels("tag")
+        return [self._token_logits(text, labels) for text in texts]
+
+    def extract(self, pairs: Sequence[tuple[str, str]]) -> list[SpanLogits]:
+        self._record("extract", pairs)
+        if self._answers is None:
+            raise UnsupportedModelError("This FakeModel has no answers to extract: FakeModel(answers=...).")
+        return [self._span_logits(question, context, self._answers(question, context)) for question, context in pairs]
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         self._record("offsets", texts)
@@ -124,6 +145,11 @@ class FakeModel(Model):
         if inputs:  # A real model does nothing for an empty list either.
             self.calls.append((verb, list(inputs)))
 
+    def _require_labels(self, verb: str) -> tuple[str, ...]:
+        if self._info.labels is None:
+            raise UnsupportedModelError(f"This FakeModel has no labels to {verb} with: FakeModel(labels=[...]).")
+        return self._info.labels
+
     def _require_writer(self) -> None:
         if self._info.kind == "encoder":
             raise UnsupportedModelError('This FakeModel is an encoder and cannot write: FakeModel(kind="causal").')
@@ -133,6 +159,40 @@ class FakeModel(Model):
         if len(values) != len(labels):
             raise ValueError(f"scores: expected {len(labels)} logits, one a label, found {len(values)} for {text!r}.")
         return Logits(tuple(float(value) for value in values), *self._count(text))
+
+    def _token_logits(self, text: str, labels: Sequence[str]) -> TokenLogits:
+        words = _words(text)
+        if self._tags is None:
+            values = [tuple(8 * _unit(text, str(i), label) - 4 for label in labels) for i in range(len(words))]
+        else:
+            values = [_one_hot(tag, labels) for tag in self._tags(text)]
+        if len(values) != len(words):
+            raise ValueError(f"tags: expected {len(words)} labels, one a word, found {len(values)} for {text!r}.")
+        kept = max(0, self._info.max_tokens - _SPECIAL_TOKENS)
+        return TokenLogits(tuple(word.span() for word in words[:kept]), tuple(values[:kept]), *self._count(text))
+
+    def _span_logits(self, question: str, context: str, answer: tuple[int, int] | None) -> SpanLogits:
+        if answer and not 0 <= answer[0] < answer[1] <= len(context):
+            raise ValueError(f"answers: expected a span of characters in the context, found {answer} for {context!r}.")
+        spans = tuple(word.span() for word in _words(context))[: self._room(question)]
+        covered = [i for i, (start, end) in enumerate(spans) if answer and start < answer[1] and answer[0] < end]
+        return SpanLogits(
+            spans,
+            tuple(_MARGIN * (i in covered[:1]) for i in range(len(spans))),
+            tuple(_MARGIN * (i in covered[-1:]) for i in range(len(spans))),
+            0.0 if covered else 2 * _MARGIN,
+            *self._count((question, context)),
+        )
+
+    def _room(self, question: str) -> int:
+        """Words of a context that are read after the question."""
+        taken = len(_words(question)) + _SPECIAL_TOKENS + 1
+        if taken >= self._info.max_tokens:
+            raise OverflowRefusedError(
+                f"Expected a question that leaves room for its context within {self._info.max_tokens} tokens, "
+                f"found one that takes {taken} with the special tokens: shorten the question."
+            )
+        return self._info.max_tokens - taken
 
     def _count(self, text: Text) -> tuple[int, bool]:
         """Tokens that are read, and whether some are not."""
@@ -223,6 +283,12 @@ def _lookup(completions: Mapping[str, str] | Sequence[str]) -> Callable[[str], s
         return queue.pop(0)
 
     return queued
+
+
+def _one_hot(tag: str, labels: Sequence[str]) -> tuple[float, ...]:
+    if tag not in labels:
+        raise ValueError(f"tags: expected one of {', '.join(labels)}, found {tag!r}.")
+    return tuple(_MARGIN * (label == tag) for label in labels)
 
 
 def _words(text: str) -> list[re.Match[str]]:

@@ -15,9 +15,17 @@ from typing import Any
 
 from nlptasks.errors import DataError, MissingExtraError
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+COLUMN_FORMATS = (".conll", ".bio", ".iob", ".txt")
+"""One token a line with its tag in the last column; a blank line ends a sentence."""
+
+MISALIGNED_LIMIT = 0.01
+"""The share of spans that may be moved without being asked: above it, the offsets are wrong as a whole."""
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", *COLUMN_FORMATS)
 _HUB = re.compile(r"hub:(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<split>[\w.-]+))?")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_NUMBER = re.compile(r"\d+")
+_TAG = re.compile(r"O|[A-Z]-\S+")
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,56 @@ class Table:
     revision: str | None = None
 
 
+class RowFault(ValueError):
+    """What is wrong with one row; the reader adds the place."""
+
+
+@dataclass
+class Findings:
+    """What a reading found: `bad` rows stop it, `moved` ones above a share of `total`, `notes` never."""
+
+    what: str
+    total: int = 0
+    bad: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add_table(self, table: Table, faults: Sequence[str]) -> None:
+        """Add the bad rows of a table in the file's order."""
+        self.bad += sorted([*table.problems, *faults], key=lambda fault: _row_number(fault, table.source))
+        if not table.records and not table.problems:
+            self.bad.append(f"{table.source}: expected rows, found none.")
+
+    def check(self, allow_misaligned: bool) -> None:
+        """Raise DataError for bad rows and for too many misaligned ones; note those that were moved."""
+        count = len(self.moved)
+        share = f"{count} of {self.total} {self.what} are misaligned"
+        if allow_misaligned or count <= MISALIGNED_LIMIT * self.total:
+            if self.bad:
+                raise DataError(f"{plural(len(self.bad), 'bad row')}; nothing was loaded.", self.bad)
+            if count:
+                self.notes.insert(0, f"{share} and were moved to the nearest valid place")
+            return
+        what = (
+            f"{share} ({count / self.total:.1%}), at most {MISALIGNED_LIMIT:.0%} may be; nothing was loaded. "
+            "Correct them, or give allow_misaligned to move each to the nearest valid place."
+        )
+        if self.bad:
+            what = f"{plural(len(self.bad), 'bad row')}, and {what}"
+        raise DataError(what, [*self.bad, *self.moved])
+
+
+def show(value: Any) -> str:
+    """A value and its type, short enough for an error."""
+    shown = repr(value)
+    return "none" if value is None else f"{shown if len(shown) <= 40 else shown[:37] + '...'} ({type(value).__name__})"
+
+
+def plural(count: int, what: str) -> str:
+    """A count with its noun."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def read_tables(sources: Sequence[str], *, offline: bool = False, split: str = "train") -> list[Table]:
     """Read every source; `split` is taken of a Hub data set that names none.
 
@@ -66,7 +124,23 @@ def _source_fault(source: str) -> str | None:
         return f"{source}: expected a file, found {'a folder' if path.is_dir() else 'none'}."
     if _format(path) not in FORMATS:
         return f"{source}: expected one of {', '.join(FORMATS)} (also with .gz), found {path.suffix or 'no ending'!r}."
+    if _format(path) == ".txt" and not _holds_columns(path):
+        return f"{source}: expected a token and a tag (O, B-TYPE) on each line of a .txt file, found none on its first."
     return None
+
+
+def _holds_columns(path: Path) -> bool:
+    """Whether a .txt file, whose ending says nothing, begins like tagged columns."""
+    content = path.read_bytes()
+    if path.suffix.lower() == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError):
+            return True  # The reading itself says what is wrong with it.
+    lines = content.decode("utf-8-sig", errors="replace").split("\n")
+    rows = (_cells(line) for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
+    first = next(rows, [])
+    return len(first) > 1 and bool(_TAG.fullmatch(first[-1]))
 
 
 def _read(source: str, offline: bool, split: str) -> Table:
@@ -87,7 +161,7 @@ def _read(source: str, offline: bool, split: str) -> Table:
     # Undecodable bytes come back as surrogates, so that their rows can be named.
     text = content.decode("utf-8-sig", errors="surrogateescape")
     readers = {".csv": _read_csv, ".tsv": _read_tsv, ".jsonl": _read_jsonl, ".json": _read_json}
-    readers[kind](table, text)
+    readers.get(kind, _read_columns)(table, text)
     return table
 
 
@@ -161,6 +235,54 @@ def _read_jsonl(table: Table, text: str) -> None:
         _add_object(table, place, row)
 
 
+def _read_columns(table: Table, text: str) -> None:
+    """One record a sentence, at the place of its first token."""
+    table.columns = ("tokens", "tags")
+    first, width = 0, 0
+    sentence: list[list[str]] = []
+    # The blank line at the end closes the last sentence.
+    for number, line in enumerate([*text.split("\n"), ""], start=1):
+        cells = _cells(line)
+        if not line.strip() or cells[0] == "-DOCSTART-":
+            if sentence:
+                fields = {"tokens": [row[0] for row in sentence], "tags": [row[-1] for row in sentence]}
+                table.records.append(Record(f"{table.source}:{first}", fields))
+            sentence = []
+        elif not _is_comment(line, cells, width):
+            width = width or len(cells)
+            fault = _cells_fault(cells, width)
+            if fault:
+                table.problems.append(f"{table.source}:{number}: {fault}")
+                continue
+            first = first if sentence else number
+            sentence.append(cells)
+
+
+def _cells(line: str) -> list[str]:
+    # Not split(): it would also cut at a no-break space inside a token.
+    line = line.rstrip("\r\t ")
+    cells = line.split("\t") if "\t" in line else [cell for cell in line.split(" ") if cell]
+    return [cell.strip() for cell in cells]
+
+
+def _is_comment(line: str, cells: list[str], width: int) -> bool:
+    """Whether a line is a comment and not the token `#` with its tag."""
+    tagged = len(cells) == (width or 2) and bool(_TAG.fullmatch(cells[-1]))
+    return cells == ["#"] or (line.startswith(("# ", "#\t")) and not tagged)
+
+
+def _cells_fault(cells: list[str], width: int) -> str | None:
+    if any(_SURROGATE.search(cell) for cell in cells):
+        return "expected UTF-8, found other bytes; save the file as UTF-8."
+    if len(cells) < 2:
+        return f"expected a token and a tag in columns, found one column ({cells[0]!r})."
+    if len(cells) != width:
+        return f"expected {width} columns as in the first line, found {len(cells)}."
+    if not cells[0]:
+        return "expected a token in the first column, found none."
+    return None
+
+
 def _read_json(table: Table, text: str) -> None:
     try:
         content = json.loads(text)
@@ -180,6 +302,10 @@ def _read_json(table: Table, text: str) -> None:
 
 
 def _add_object(table: Table, place: str, row: object) -> None:
+    match row:
+        case [str() as text, dict() as annotations] if "entities" in annotations:
+            # spaCy's training pairs are the one common shape that is no object.
+            row = {"text": text, **annotations}
     if not isinstance(row, dict):
         table.problems.append(f"{place}: expected a JSON object, found {type(row).__name__}.")
         return
@@ -232,3 +358,9 @@ def _read_hub(source: str, offline: bool, split: str) -> Table:
             table.class_names[column] = tuple(names)
     _add_rows(table, data)
     return table
+
+
+def _row_number(fault: str, source: str) -> int:
+    """The row number in a fault's place, so that faults are listed in the file's order."""
+    number = _NUMBER.search(fault, len(source))
+    return int(number[0]) if number else 0

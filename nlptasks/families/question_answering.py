@@ -1,0 +1,224 @@
+"""Extractive question answering: the span of a context that answers a question, or that there is none.
+
+class Clauses(QuestionAnswering):
+    '''What a contract says about a question.'''
+    name = "clauses"
+    examples = ({"question": "When does it end?", "context": "The lease ends on 1 May."},)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from nlptasks.errors import OverflowRefusedError
+from nlptasks.families import candidates, windows
+from nlptasks.results import Answer, AnswerSpan
+from nlptasks.task import Overflow, Task, TaskInput, TaskOptions
+from nlptasks.verbs import Model, ModelInfo, SpanLogits
+
+LEAST_ROOM = 16
+"""Fewest tokens of a context in one window; in less no answer fits, and a context makes too many windows."""
+
+NOTHING_READ = 1e6
+"""`null_score` of a context without a single token that could be an answer: higher than any model's."""
+
+Spans = Sequence[tuple[int, int]]
+
+
+class QuestionInput(TaskInput):
+    """A question, and the text in which its answer is sought."""
+
+    question: str = Field(min_length=1, pattern=r"\S", description="The question to answer.")
+    context: str = Field(min_length=1, pattern=r"\S", description="The text that may hold the answer.")
+
+
+class AnswerOptions(TaskOptions):
+    """What a caller may tune in any extractive question answering."""
+
+    top_k: int = Field(default=1, ge=1, le=20, description="Most spans in `alternatives`; they do not overlap.")
+    max_answer_tokens: int = Field(default=30, ge=1, description="Most tokens of an answer.")
+    null_threshold: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="Answer when the raw score of no answer exceeds the best span's by this at most. Unset: the "
+        "adapter's own, else 0.",
+    )
+    allow_no_answer: bool = Field(default=True, description="False: always answer with the best span.")
+    stride: int = Field(
+        default=128,
+        ge=0,
+        description="Tokens that neighbouring windows of a long context share, half a window at most.",
+    )
+    on_overflow: Overflow = Field(
+        default="window",
+        description="A context longer than the model's window: read all of it in windows, cut it, or refuse it.",
+    )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How a context is read: the code points of its windows, and where its words are."""
+
+    ranges: Spans
+    words: candidates.Words
+    cut: bool
+
+
+class QuestionAnswering(Task[QuestionInput, AnswerOptions, Answer]):
+    """The span of a context that answers a question."""
+
+    family = "question_answering"
+    needs = "extract"
+    input_type = QuestionInput
+    options_type = AnswerOptions
+    result_type = Answer
+
+    def is_one(self, value: Any) -> bool:
+        return _is_pair(value) or super().is_one(value)
+
+    def as_fields(self, value: Any) -> Any:
+        """A mapping, an instance or a pair; raises pydantic's error for anything else, a bare text too."""
+        if _is_pair(value):
+            return dict(zip(("question", "context"), value, strict=True))
+        if isinstance(value, QuestionInput | Mapping):
+            return value
+        needed = PydanticCustomError(
+            "both_needed",
+            'expected both a question and a context, as {"question": ..., "context": ...} or (question, context)',
+        )
+        fault = InitErrorDetails(type=needed, loc=("question and context",), input=value)
+        raise ValidationError.from_exception_data(QuestionInput.__name__, [fault])
+
+    def run(self, inputs: Sequence[QuestionInput], options: AnswerOptions, model: Model) -> list[Answer]:
+        spans = _measure(inputs, model)
+        readings = self._readings(inputs, spans, options, model.info.max_tokens - windows.MARGIN)
+        pairs = [
+            (item.question, item.context[start:end])
+            for item, reading in zip(inputs, readings, strict=True)
+            for start, end in reading.ranges
+        ]
+        logits = iter(model.extract(pairs))
+        results = []
+        for item, reading in zip(inputs, readings, strict=True):
+            group = [next(logits) for _ in reading.ranges]
+            counted = len(group) == 1 and not reading.cut and group[0].num_tokens
+            results.append(
+                _answer(item.context, reading, group, options, model.info).model_copy(
+                    update={
+                        "truncated": reading.cut or any(part.truncated for part in group),
+                        "num_tokens": counted or _num_tokens(item, spans),
+                        "windows": len(group),
+                    }
+                )
+            )
+        return results
+
+    def _readings(
+        self, inputs: Sequence[QuestionInput], spans: Mapping[str, Spans], options: AnswerOptions, size: int
+    ) -> list[_Reading]:
+        """How each input's context is read; a shared context is cut once for every length of question.
+
+        One cut for the longest question would do, but then an answer would depend on what else was asked.
+        """
+        self._refuse(inputs, spans, options.on_overflow, size)
+        words = {context: candidates.Words(context) for context in {item.context for item in inputs}}
+        cuts: dict[tuple[str, int], _Reading] = {}
+        readings = []
+        for item in inputs:
+            room = size - len(spans.get(item.question, ()))
+            if (item.context, room) not in cuts:
+                ranges, cut = _ranges(item.context, spans.get(item.context, ()), room, options)
+                cuts[item.context, room] = _Reading(ranges, words[item.context], cut)
+            readings.append(cuts[item.context, room])
+        return readings
+
+    def _refuse(
+        self, inputs: Sequence[QuestionInput], spans: Mapping[str, Spans], on_overflow: Overflow, size: int
+    ) -> None:
+        """Raise OverflowRefusedError for inputs that may not, or cannot, be read in windows."""
+        long = [i for i, item in enumerate(inputs) if _num_tokens(item, spans) > size]
+        if long and on_overflow == "error":
+            listed = ", ".join(f"input {i} has {_num_tokens(inputs[i], spans)} tokens" for i in long[:5])
+            raise OverflowRefusedError(
+                f"{self.name}: the model reads {size} tokens at a time, question and context together, {listed}: "
+                "shorten the context or use on_overflow='window'."
+            )
+        for i in long:
+            taken = len(spans.get(inputs[i].question, ()))
+            if size - taken < LEAST_ROOM:
+                raise OverflowRefusedError(
+                    f"{self.name}: the model reads {size} tokens at a time, the question of input {i} has {taken} and "
+                    "leaves no room for the context: shorten the question."
+                )
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
+
+
+def _measure(inputs: Sequence[QuestionInput], model: Model) -> dict[str, Spans]:
+    """Token offsets of the contexts that may need windows and of the questions asked about them."""
+    size = model.info.max_tokens
+    long = {item.context for item in inputs if windows.may_overflow(item.question + item.context, size)}
+    texts = dict.fromkeys(text for item in inputs if item.context in long for text in (item.context, item.question))
+    offsets = model.offsets(list(texts)) if texts else []
+    return dict(zip(texts, (each.spans for each in offsets), strict=True))
+
+
+def _num_tokens(item: QuestionInput, spans: Mapping[str, Spans]) -> int:
+    """Tokens of question and context as far as they were measured."""
+    return len(spans.get(item.question, ())) + len(spans.get(item.context, ()))
+
+
+def _ranges(context: str, spans: Spans, room: int, options: AnswerOptions) -> tuple[Spans, bool]:
+    """The code points of a context's windows, and whether some were dropped."""
+    if len(spans) <= room:
+        return [(0, len(context))], False
+    ranges = windows.cut(spans, len(context), room, min(options.stride, room // 2))
+    cut = options.on_overflow == "truncate" and len(ranges) > 1
+    return (ranges[:1] if cut else ranges), cut
+
+
+def _answer(
+    context: str, reading: _Reading, group: Sequence[SpanLogits], options: AnswerOptions, info: ModelInfo
+) -> Answer:
+    """The answer of one input from the raw logits of its windows.
+
+    As in BERT's script for SQuAD 2.0 (`run_squad.py`): the score of no answer is the lowest of any window, and it
+    wins when it exceeds the best span's by more than `null_score_diff_threshold`. Windows meet before the one
+    softmax; normalised alone, a window without the answer would be as sure of its best span as the right one.
+    """
+    null = min(part.null for part in group)
+    order = candidates.merge(
+        candidates.find(part, start, reading.words, options.max_answer_tokens)
+        for part, (start, _) in zip(group, reading.ranges, strict=True)
+    )
+    if not order:
+        return _no_answer(1.0, NOTHING_READ, ())
+    raw = [candidate.score for candidate in order]
+    chances = candidates.softmax([*raw, null] if options.allow_no_answer else raw, info.temperature)
+    spans = [
+        AnswerSpan(text=context[found.start : found.end], start=found.start, end=found.end, score=chance)
+        for found, chance in zip(order, chances, strict=False)
+    ]
+    alternatives = tuple(spans[i] for i in candidates.without_overlaps(order, options.top_k))
+    if options.allow_no_answer and null - raw[0] > _threshold(options, info):
+        return _no_answer(chances[-1], null - raw[0], alternatives)
+    return Answer(**dict(spans[0]), answerable=True, null_score=null - raw[0], alternatives=alternatives)
+
+
+def _threshold(options: AnswerOptions, info: ModelInfo) -> float:
+    if options.null_threshold is not None:
+        return options.null_threshold
+    return info.threshold if info.threshold is not None else 0.0
+
+
+def _no_answer(score: float, null_score: float, alternatives: tuple[AnswerSpan, ...]) -> Answer:
+    return Answer(
+        text="", start=0, end=0, score=score, answerable=False, null_score=null_score, alternatives=alternatives
+    )

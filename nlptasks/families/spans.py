@@ -1,0 +1,209 @@
+"""Words, tags and spans: pure functions on code points, from a text to the entities that its tags name."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
+from typing import Literal
+
+Span = tuple[int, int]
+"""(start, end) in code points."""
+
+Row = Sequence[float]
+"""One score a tag."""
+
+Aggregation = Literal["first", "average", "max"]
+
+_ZWJ = "\u200d"
+# Invisible, but they stand inside words and emoji: soft hyphen, Mongolian separator, (non-)joiners, flag tags.
+_JOINERS = frozenset({"\u00ad", "\u180e", "\u200c", _ZWJ, "\u2060", *map(chr, range(0xE0020, 0xE0080))})
+_UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x3005, 0x3007),  # ideographic iteration mark and zero
+    (0x3040, 0x30FF),  # Hiragana, Katakana
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFF9F),  # halfwidth Katakana
+    (0x1AFF0, 0x1B16F),
+    (0x20000, 0x3FFFF),
+)
+
+_Kind = Literal["blank", "letter", "mark", "joiner", "symbol", "flag", "tone"]
+
+
+@lru_cache(maxsize=8192)
+def _kind(char: str) -> _Kind:
+    code, category = ord(char), unicodedata.category(char)
+    if char in _JOINERS:
+        return "joiner"
+    if category[0] == "M":
+        return "mark"
+    if char.isspace() or category in {"Cc", "Cf"}:
+        return "blank"
+    if 0x1F1E6 <= code <= 0x1F1FF:
+        return "flag"
+    if 0x1F3FB <= code <= 0x1F3FF:
+        return "tone"
+    if category[0] in "LN" and not any(low <= code <= high for low, high in _UNSPACED):
+        return "letter"
+    return "symbol"
+
+
+def words(text: str) -> list[Span]:
+    """The units on which tags are decided, in order; all that is between them is white space or invisible.
+
+    A word is a run of letters, digits and marks. Punctuation marks and symbols are words of their own, as in the
+    tokenisation of CoNLL-2003, and so is each character of a script that writes no spaces (Han, kana, Thai,
+    Lao). Combining marks and joiners stay with the character before them, and an emoji sequence (UTS #51: ZWJ,
+    skin tone, flag) is one word.
+    """
+    found: list[Span] = []
+    opened: _Kind = "blank"
+    for i, char in enumerate(text):
+        kind = _kind(char)
+        if found and found[-1][1] == i and _continues(opened, kind, text[found[-1][0] : i]):
+            found[-1] = (found[-1][0], i + 1)
+        elif kind not in {"blank", "joiner"}:
+            found.append((i, i + 1))
+            opened = "letter" if kind == "mark" else kind
+    return found
+
+
+def _continues(opened: _Kind, kind: _Kind, word: str) -> bool:
+    """Whether a character belongs to the word right before it."""
+    if kind == "letter":
+        return opened == "letter"
+    if kind == "flag" and opened == "flag":
+        return len(word) == 1
+    if kind == "tone":
+        return opened == "symbol"
+    if kind == "symbol":
+        return opened in {"symbol", "flag", "tone"} and word[-1] == _ZWJ
+    return kind in {"mark", "joiner"}
+
+
+def tokens_of_words(found: Sequence[Span], tokens: Iterable[Span]) -> dict[int, list[int]]:
+    """Indices of the tokens that overlap each word; a word without tokens is left out.
+
+    A token's leading space, as byte-level BPE counts it, overlaps no word, and an empty token overlaps nothing.
+    Several tokens may share one character, and one token several words.
+    """
+    owned: dict[int, list[int]] = {}
+    for index, (start, end) in enumerate(tokens):
+        word = bisect_right(found, start, key=itemgetter(1))
+        while start < end and word < len(found) and found[word][0] < end:
+            owned.setdefault(word, []).append(index)
+            word += 1
+    return owned
+
+
+def aggregate(rows: Sequence[Row], how: Aggregation) -> Row:
+    """A word's scores from those of its tokens.
+
+    The mean of logits and the mean of log-softmax differ by a constant that the next softmax removes.
+    """
+    if how == "first" or len(rows) == 1:
+        return rows[0]
+    if how == "max":
+        return max(rows, key=lambda row: max(softmax(row)))
+    return [sum(value / len(rows) for value in column) for column in zip(*rows, strict=True)]
+
+
+def depth(word: Span, window: Span) -> int:
+    """Characters from a word to the nearer border of a window; negative where the border cuts the word.
+
+    The score that picks a window is "max context" of BERT's SQuAD code (Devlin et al. 2019,
+    `_check_is_max_context` in run_squad.py).
+    """
+    return min(word[0] - window[0], window[1] - word[1])
+
+
+def merge(found: Sequence[Span], windows: Iterable[tuple[Span, dict[int, Row]]]) -> dict[int, Row]:
+    """Each word's scores from the window in which it is deepest, among those that read it."""
+    best: dict[int, tuple[int, Row]] = {}
+    for window, scores in windows:
+        for word, row in scores.items():
+            here = depth(found[word], window)
+            if word not in best or here > best[word][0]:
+                best[word] = (here, row)
+    return {word: row for word, (_, row) in best.items()}
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What a model's label says of a word. `type` is empty outside of entities."""
+
+    place: Literal["begin", "inside", "end", "single", "outside"]
+    type: str = ""
+
+
+OUTSIDE = Tag("outside")
+
+_PLACES: dict[str, Literal["begin", "inside", "end", "single"]] = {
+    "B": "begin",
+    "I": "inside",
+    "E": "end",
+    "L": "end",
+    "S": "single",
+    "U": "single",
+}
+
+
+def parse_tag(label: str) -> Tag:
+    """Read a label of the schemes IOB, IOBES, BILOU, or IO where the bare type stands for inside."""
+    if label in {"O", "o", ""}:
+        return OUTSIDE
+    if len(label) > 2 and label[0] in _PLACES and label[1] in "-_":
+        return Tag(_PLACES[label[0]], label[2:])
+    return Tag("inside", label)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring words `first`..`last` that form one entity."""
+
+    type: str
+    first: int
+    last: int
+
+
+def decode(tags: Sequence[Tag]) -> list[Group]:
+    """The entities that a sequence of tags names, one tag a word.
+
+    Faults are repaired as in conlleval: inside or end without an open entity of its type starts one.
+    """
+    groups: list[Group] = []
+    opened = False
+    for i, tag in enumerate(tags):
+        continues = opened and tag.place in {"inside", "end"} and groups[-1].type == tag.type
+        if continues:
+            groups[-1] = Group(tag.type, groups[-1].first, i)
+        elif tag.place != "outside":
+            groups.append(Group(tag.type, i, i))
+        opened = tag.place in {"begin", "inside"}
+    return groups
+
+
+def softmax(row: Row) -> list[float]:
+    """Probabilities from raw scores."""
+    top = max(row)
+    powers = [math.exp(value - top) for value in row]
+    total = sum(powers)
+    return [power / total for power in powers]
+
+
+def type_probability(row: Row, tags: Sequence[Tag], wanted: str) -> float:
+    """The probability of an entity type in one word: that of all its tags together."""
+    return min(1.0, sum(p for p, tag in zip(softmax(row), tags, strict=True) if tag.type == wanted))
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """The n-th root of the product, without underflow; the values are above zero."""
+    return min(1.0, math.exp(sum(math.log(value) for value in values) / len(values)))

@@ -1,0 +1,26 @@
+"""Named entities: "Marie Curie moved to Paris." → PER Marie Curie, LOC Paris."""
+
+from __future__ import annotations
+
+from nlptasks import Recipe, TokenClassification, hookimpl
+
+
+class NamedEntities(TokenClassification):
+    """Find people, organisations and places in a text."""
+
+    name = "ner"
+    aliases = ("token-classification",)
+    labels = ("PER", "ORG", "LOC")
+    recipe = Recipe(base="minilm", r=32, alpha=64, lr=6e-4, epochs=5, batch_size=32, metric="f1")
+    examples = (
+        "Marie Curie moved from Warsaw to Paris in 1891.",
+        "Siemens and the University of Oslo signed the contract in Munich.",
+        "Ada Lovelace wrote to Charles Babbage about his engine.",
+        "The train was late again.",
+    )
+
+
+@hookimpl
+def register_tasks(register):  # type: ignore[no-untyped-def]
+    """Register the task."""
+    register(NamedEntities())
