@@ -87,7 +87,7 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
     for report, (base, texts, _) in zip(reports, trained, strict=True):
         request = {
             "base": {"id": base.id, "revision": None, "path": str(base.path), "source": "test"},
-            **{"adapter": str(report.path), "verb": "classify", "texts": texts, "device": "cpu"},
+            **{"adapter": str(report.path), "verb": "classify", "requests": texts, "device": "cpu"},
             "trust_remote_code": False,
         }
         words += [str(tmp_path / f"{report.name}.json"), str(tmp_path / f"{report.name}.answer")]

@@ -54,7 +54,7 @@ def serve_here(monkeypatch: pytest.MonkeyPatch) -> None:
         options.setdefault("trust_remote_code", False)
         asked.write_text(
             json.dumps(
-                {"base": fields, "adapter": adapter and str(adapter), "verb": verb, "texts": list(texts), **options}
+                {"base": fields, "adapter": adapter and str(adapter), "verb": verb, "requests": list(texts), **options}
             )
         )
         try:

@@ -165,6 +165,11 @@ def parse_tag(label: str) -> Tag:
     return Tag("inside", label)
 
 
+def iob2(types: Sequence[str]) -> tuple[str, ...]:
+    """The labels of a head for entity types: O, then B- and I- of each."""
+    return ("O", *(f"{place}-{name}" for name in types for place in "BI"))
+
+
 @dataclass(frozen=True)
 class Group:
     """Neighbouring words `first`..`last` that form one entity."""

@@ -79,7 +79,7 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
     @classmethod
     def tags(cls) -> tuple[str, ...]:
         """The labels of a head for these types: O, then B- and I- of each (IOB2)."""
-        return ("O", *(f"{place}-{label}" for label in cls.labels for place in "BI"))
+        return spans.iob2(cls.labels)
 
     def run(self, inputs: Sequence[TextInput], options: TaggingOptions, model: Model) -> list[Entities]:
         texts = [item.text for item in inputs]

@@ -27,10 +27,11 @@ PEFT_WEIGHTS = "adapter_model.safetensors"
 
 Verb = Literal["classify", "tag", "extract", "generate"]
 
+TASK_TYPES: dict[Verb, str] = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "extract": "QUESTION_ANS"}
+"""PEFT's name for what an adapter with a head is trained for."""
+
 _VERB_OF_TASK_TYPE: dict[str, Verb] = {
-    "SEQ_CLS": "classify",
-    "TOKEN_CLS": "tag",
-    "QUESTION_ANS": "extract",
+    **{task_type: verb for verb, task_type in TASK_TYPES.items()},
     "CAUSAL_LM": "generate",
     "SEQ_2_SEQ_LM": "generate",
 }

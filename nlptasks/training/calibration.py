@@ -17,24 +17,24 @@ MIN_ROWS = 50
 _LOWEST, _HIGHEST = 0.1, 10.0
 
 
-def fit_temperature(logits: Array, loss: Callable[[Array], float], errors: int) -> float:
-    """The temperature whose scaled logits have the least negative log-likelihood (arXiv:1706.04599).
+def fit_temperature(loss: Callable[[float], float], rows: int, errors: int) -> float:
+    """The temperature with the least negative log-likelihood on held-out rows (arXiv:1706.04599).
 
     1.0 where the rows cannot tell: too few of them, or no error among them, since the likelihood of
     faultless rows only grows with the scores.
 
     Args:
-        logits: array of shape (rows, labels).
-        loss: negative log-likelihood of logits.
-        errors: how many of the rows are answered wrongly.
+        loss: negative log-likelihood of the rows when their logits are divided by a temperature.
+        rows: how many there are.
+        errors: how many of them are answered wrongly.
     """
-    if len(logits) < MIN_ROWS or errors == 0:
+    if rows < MIN_ROWS or errors == 0:
         return 1.0
     low, high = math.log(_LOWEST), math.log(_HIGHEST)
     # The likelihood has one optimum in the temperature, so thirds that cannot hold it may be dropped.
     for _ in range(80):
         left, right = low + (high - low) / 3, high - (high - low) / 3
-        if loss(logits / math.exp(left)) <= loss(logits / math.exp(right)):
+        if loss(math.exp(left)) <= loss(math.exp(right)):
             high = right
         else:
             low = left

@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class DataOptions:
     labels: tuple[str, ...] | None = None
     max_rows: int | None = None
     held_out: float = 0.1
+    rename: Mapping[str, str] = field(default_factory=dict)
+    allow_misaligned: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def read_examples(
         raise DataError(what, problems)
     if not rows:
         raise DataError(f"{', '.join(sources)}: expected rows, found none.")
-    result = Examples(rows, names, [_describe(table) for table in tables], _notes(pairs, names))
+    result = Examples(rows, names, [describe(table) for table in tables], _notes(pairs, names))
     result.warnings = _warnings(rows, names)
     return result
 
@@ -284,7 +286,8 @@ def _line(fault: str, source: str) -> int:
     return int(number[0]) if number else 0
 
 
-def _describe(table: Table) -> dict[str, Any]:
+def describe(table: Table) -> dict[str, Any]:
+    """What a manifest says of a source: name, rows, SHA-256, revision."""
     name = table.source if table.source.startswith("hub:") else Path(table.source).name
     described: dict[str, Any] = {"name": name, "rows": len(table.records)}
     if table.sha256:

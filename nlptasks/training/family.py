@@ -1,7 +1,7 @@
 """What differs between families in training: columns, features, head, loss and metrics.
 
 The loop, the checkpoints, the gate and the report are the same for all. A family registers by its name
-in `FAMILIES`; token classification, question answering and text to text have their place there.
+in `FAMILIES`; text to text has its place there.
 """
 
 from __future__ import annotations
@@ -10,18 +10,51 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from nlptasks.errors import TrainingError
-from nlptasks.task import Task
-from nlptasks.training.data import DataOptions, Examples
+from nlptasks.errors import DataError, TrainingError
+from nlptasks.task import Recipe, Task
+from nlptasks.training.data import DataOptions
 
 if TYPE_CHECKING:
     from nlptasks.runtime.adapters import Verb
 
 AnyTask = Task[Any, Any, Any]
 
-FAMILIES = {"text_classification": "nlptasks.training.text_classification:TextClassificationTrainer"}
+FAMILIES = {
+    "text_classification": "nlptasks.training.text_classification:TextClassificationTrainer",
+    "token_classification": "nlptasks.training.token_classification:TokenClassificationTrainer",
+    "question_answering": "nlptasks.training.question_answering:QuestionAnsweringTrainer",
+}
+
+
+class Dataset(Protocol):
+    """Checked rows. `labels` are the head's; `counts` says how often each thing to learn stands in the rows."""
+
+    rows: list[Any]
+    labels: tuple[str, ...]
+    sources: list[dict[str, Any]]
+    notes: list[str]
+    warnings: list[str]
+
+    @property
+    def counts(self) -> dict[str, int]: ...
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One model input: token ids and masks by name, and its target.
+
+    `request` is what serving is asked to read the same tokens; `source` is what measuring needs besides.
+    """
+
+    inputs: Mapping[str, list[int]]
+    target: Any
+    request: str | tuple[str, str]
+    source: Any = None
+
+    def __len__(self) -> int:
+        return len(self.inputs["input_ids"])
 
 
 @dataclass(frozen=True)
@@ -34,10 +67,17 @@ class Calibration:
 
 
 class FamilyTrainer(ABC):
-    """The family's part of a training. `metrics` maps the names a recipe may give to "higher is better"."""
+    """The family's part of a training. `metrics` maps the names a recipe may give to "higher is better".
+
+    `headline` is the metric that one line about an epoch names. Logits are numpy arrays, one a feature, of shape
+    (labels,) or (tokens, labels); arrays of several features may be padded behind a feature's own tokens.
+    """
 
     verb: ClassVar[Verb]
     metrics: ClassVar[Mapping[str, bool]]
+    headline: ClassVar[str]
+    extras: ClassVar[Mapping[str, Any]] = {}
+    """Settings that a recipe may have under `extra`, with their defaults."""
 
     def __init__(self, task: AnyTask) -> None:
         self.task = task
@@ -55,42 +95,71 @@ class FamilyTrainer(ABC):
         labels: Sequence[str] | None = None,
         offline: bool = False,
         split: str = "train",
-    ) -> Examples:
+    ) -> Dataset:
         """Read and check rows; `labels` are those of an adapter or of the training rows. Raises DataError."""
+
+    def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+        """What `text_of` says of the rows of sources whose labels do not matter."""
+        return [self.text_of(row) for row in self.read(sources, options, offline=offline).rows]
 
     @abstractmethod
     def text_of(self, row: Any) -> str:
-        """The text that tells whether two rows are the same."""
+        """The text that tells whether two rows are the same, and on which side of a split they stand."""
 
     @abstractmethod
     def label_of(self, row: Any) -> Hashable:
         """What a split keeps the shares of."""
+
+    def check_training(self, rows: Sequence[Any]) -> None:
+        """Raise DataError if nothing can be learnt from the rows."""
+        different = {self.label_of(row) for row in rows}
+        if len(different) < 2:
+            raise DataError(f"Training rows: expected at least two different labels, found {len(different)}.")
+
+    def augment(self, rows: list[Any], recipe: Recipe) -> list[Any]:
+        """The rows with what the recipe makes of them besides; the same for a seed."""
+        return rows
 
     @abstractmethod
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
         """Arguments of `from_pretrained` that give the head its labels."""
 
     @abstractmethod
-    def encode(
-        self, rows: Sequence[Any], labels: Sequence[str], tokenizer: Any, max_length: int
-    ) -> list[dict[str, Any]]:
-        """Model inputs with `labels`, one mapping a row, without padding."""
+    def encode(self, rows: Sequence[Any], labels: Sequence[str], tokenizer: Any, max_length: int) -> list[Feature]:
+        """Model inputs of at most `max_length` tokens, without padding: one or more a row."""
+
+    def collate(self, features: Sequence[Feature], tokenizer: Any) -> dict[str, Any]:
+        """A padded batch of tensors on the CPU."""
+        from nlptasks.runtime.encoding import pad
+
+        # The same padding as in serving, so that a head sees the same positions.
+        batch = pad([dict(feature.inputs) for feature in features], tokenizer.pad_token_id or 0, "cpu")
+        batch["labels"] = self.targets(features, batch["input_ids"].shape[1])
+        return batch
 
     @abstractmethod
-    def collate(self, features: Sequence[dict[str, Any]], tokenizer: Any) -> dict[str, Any]:
-        """A padded batch of tensors on the CPU."""
+    def targets(self, features: Sequence[Feature], width: int) -> Any:
+        """The targets of a batch whose rows are `width` tokens long, as one tensor."""
+
+    def logits(self, outputs: Any) -> Any:
+        """The tensor that the loss is computed from, out of a transformers model's outputs."""
+        return outputs.logits
 
     @abstractmethod
     def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
         """The mean loss of a batch, computed in float32."""
 
     @abstractmethod
-    def measure(self, logits: Any, labels: Any) -> dict[str, float]:
-        """Metrics of evaluated rows, from numpy arrays."""
+    def served(self, logits: Any, feature: Feature) -> list[float]:
+        """Of a feature's logits those that serving gives for its request."""
 
     @abstractmethod
-    def calibrate(self, logits: Any, labels: Any) -> Calibration:
-        """Fit temperature and threshold, from numpy arrays."""
+    def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
+        """Metrics of evaluated features."""
+
+    @abstractmethod
+    def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
+        """Fit temperature and threshold."""
 
 
 def family_trainer(task: AnyTask) -> FamilyTrainer:

@@ -24,16 +24,21 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """Largest difference allowed, as a share of the largest logit; folding LoRA in float32 differs by about 1e-6."""
 
-_SERVE: dict[str, Callable[[Any, list[str]], list[list[float]]]] = {
+_SERVE: dict[str, Callable[[Any, list[Any]], list[list[float]]]] = {
     "classify": lambda model, texts: [list(answer.values) for answer in model.classify(texts)],
+    "tag": lambda model, texts: [[value for row in answer.values for value in row] for answer in model.tag(texts)],
+    "extract": lambda model, pairs: [
+        [*answer.starts, *answer.ends, answer.null] for answer in model.extract([tuple(pair) for pair in pairs])
+    ],
 }
+"""A flat list of logits for each request, as `FamilyTrainer.served` gives it."""
 
 
 def serve_again(
     base: BaseFolder,
     adapter: Path | None,
     verb: str,
-    texts: Sequence[str],
+    requests: Sequence[str | tuple[str, str]],
     *,
     device: str,
     trust_remote_code: bool = False,
@@ -47,7 +52,7 @@ def serve_again(
         "base": {**asdict(base), "path": str(base.path)},
         "adapter": str(adapter) if adapter else None,
         "verb": verb,
-        "texts": list(texts),
+        "requests": list(requests),
         "device": device,
         "trust_remote_code": trust_remote_code,
     }
@@ -105,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         adapter = open_adapter(Path(request["adapter"])) if request["adapter"] else None
         resident = ResidentModel(folder, request["device"], "float32", trust_remote_code=request["trust_remote_code"])
-        logits = _SERVE[request["verb"]](resident.bind(adapter), request["texts"])
+        logits = _SERVE[request["verb"]](resident.bind(adapter), request["requests"])
         resident.close()
     except NlptasksError as error:
         print(" ".join(str(error).split()), file=sys.stderr)

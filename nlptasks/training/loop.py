@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nlptasks.runtime.devices import Placement
     from nlptasks.task import Recipe
     from nlptasks.training.events import Events
-    from nlptasks.training.family import FamilyTrainer
+    from nlptasks.training.family import Feature, FamilyTrainer
     from nlptasks.training.models import Trainable
 
 ZERO_STEPS = 20
@@ -41,8 +41,8 @@ class Loop(Trainer):
         recipe: Recipe,
         placement: Placement,
         folder: Path,
-        training: list[dict[str, Any]],
-        held_out: list[dict[str, Any]],
+        training: list[Feature],
+        held_out: list[Feature],
         events: Events,
         stop: Any = lambda: False,
     ) -> None:
@@ -56,13 +56,14 @@ class Loop(Trainer):
         self.loss_sum, self.loss_rows = 0.0, 0
         self.zero_steps = 0
         self.average: WeightAverage | None = None
+        # Sorted, so that a batch holds texts of one length; the metrics do not depend on the order.
+        self.held_out = sorted(held_out, key=lambda feature: -len(feature))
         super().__init__(
             model=trainable.model,
             args=training_arguments(recipe, placement, folder, higher=family.metrics[recipe.metric]),
             data_collator=lambda features: family.collate(features, trainable.tokenizer),
             train_dataset=training,
-            # Sorted, so that a batch holds texts of one length; the metrics do not depend on the order.
-            eval_dataset=sorted(held_out, key=lambda row: -len(row["input_ids"])),
+            eval_dataset=self.held_out,
             compute_metrics=self._measure,
             callbacks=[_Watch(self)],
         )
@@ -77,7 +78,7 @@ class Loop(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         data: Any = self.train_dataset if train_dataset is None else train_dataset
-        return LengthSampler([len(row["input_ids"]) for row in data], self.recipe.batch_size, self.recipe.seed)
+        return LengthSampler([len(feature) for feature in data], self.recipe.batch_size, self.recipe.seed)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -85,7 +86,7 @@ class Loop(Trainer):
         labels = inputs["labels"]
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
         smoothing = self.recipe.label_smoothing if model.training else 0.0
-        loss = self.family.loss(outputs.logits, labels, smoothing)
+        loss = self.family.loss(self.family.logits(outputs), labels, smoothing)
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
@@ -117,10 +118,11 @@ class Loop(Trainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-        return loss.detach(), outputs.logits.detach().float(), inputs["labels"]
+        return loss.detach(), self.family.logits(outputs).detach().float(), inputs["labels"]
 
     def _measure(self, answers: EvalPrediction) -> dict[str, float]:
-        return self.family.measure(answers.predictions.astype("float64"), answers.label_ids)  # type: ignore[union-attr]
+        # The features are told by their place: evaluation keeps the order.
+        return self.family.measure(answers.predictions.astype("float64"), self.held_out)  # type: ignore[union-attr]
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         if self.average:

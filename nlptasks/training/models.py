@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import MissingExtraError, UnsupportedModelError
+from nlptasks.runtime.adapters import TASK_TYPES
 from nlptasks.runtime.folders import check_folder
 from nlptasks.runtime.roots import HEAD_CLASSES, Root, load_tokenizer
 from nlptasks.training.targets import Targets, choose_targets
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from nlptasks.runtime.devices import Placement
     from nlptasks.runtime.download import BaseFolder
     from nlptasks.task import Recipe
-    from nlptasks.training.family import FamilyTrainer
+    from nlptasks.runtime.adapters import Verb
+    from nlptasks.training.family import Feature, FamilyTrainer
 
 
 @dataclass
@@ -79,7 +81,7 @@ def build(
     if recipe.method == "lora":
         targets = choose_targets(model, recipe.targets, fresh)
         with quiet():
-            model = _with_lora(model, targets, recipe, folder)
+            model = _with_lora(model, targets, recipe, folder, family.verb)
     return Trainable(model, tokenizer, targets, min(recipe.max_length, limit), changes)
 
 
@@ -122,7 +124,7 @@ def _align_padding(model: Any, tokenizer: Any) -> dict[str, Any]:
     return {"pad_token_id": tokenizer.pad_token_id}
 
 
-def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder) -> Any:
+def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder, verb: Verb) -> Any:
     try:
         import peft
     except ImportError as error:
@@ -130,7 +132,6 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder)
     from transformers.pytorch_utils import Conv1D
 
     config = peft.LoraConfig(
-        task_type="SEQ_CLS",
         r=recipe.r,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
@@ -140,7 +141,9 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder)
         fan_in_fan_out=all(isinstance(model.get_submodule(name), Conv1D) for name in targets.lora),
         revision=folder.revision,
     )
+    # Without a task type PEFT passes every input on; its wrapper for question answering drops token_type_ids.
     wrapped = peft.get_peft_model(model, config)
+    wrapped.peft_config["default"].task_type = TASK_TYPES[verb]
     # Set afterwards: PEFT puts the folder that the model was loaded from here.
     wrapped.peft_config["default"].base_model_name_or_path = hub_name(folder)
     return wrapped
@@ -155,23 +158,24 @@ def hub_name(folder: BaseFolder) -> str:
     return repos[0] if repos else folder.id
 
 
-def logits_of(trainable: Trainable, batches: Iterator[dict[str, Any]], device: str) -> tuple[Any, Any]:
-    """Logits and labels of batches as numpy arrays, computed in float32 without dropout."""
+def logits_of(
+    trainable: Trainable, family: FamilyTrainer, features: Sequence[Feature], device: str, batch_size: int = 64
+) -> list[Any]:
+    """Logits of features in their order, one numpy array each, computed in float32 without dropout."""
     import numpy as np
     import torch
 
     model = trainable.model
     model.eval()
-    rows, gold = [], []
+    rows: list[Any] = []
     with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
-        for batch in batches:
-            gold.append(batch.pop("labels").numpy())
-            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-            rows.append(model(**inputs).logits.float().cpu().numpy())
-    logits, labels = np.concatenate(rows).astype(np.float64), np.concatenate(gold)
-    if not math.isfinite(float(np.abs(logits).max())):
+        for start in range(0, len(features), batch_size):
+            batch = family.collate(features[start : start + batch_size], trainable.tokenizer)
+            inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
+            rows += list(family.logits(model(**inputs)).float().cpu().numpy().astype(np.float64))
+    if not all(math.isfinite(float(np.abs(row).max())) for row in rows):
         raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower lr.")
-    return logits, labels
+    return rows
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from nlptasks.errors import DataError
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
 from nlptasks.training import recipes, splits
-from nlptasks.training.data import DataOptions, Examples, read_texts
-from nlptasks.training.family import FamilyTrainer
+from nlptasks.training.data import DataOptions
+from nlptasks.training.family import Dataset, FamilyTrainer
 
 if TYPE_CHECKING:
     from nlptasks.runtime.download import BaseFolder
@@ -42,13 +42,13 @@ def prepare(
     """Read, exclude, split; every fault is found here, before any model."""
     read = family.read(sources, options, offline=settings.offline)
     rows, notes, warnings = read.rows, list(read.notes), list(read.warnings)
-    held: Examples | None = None
+    held: Dataset | None = None
     if validation:
         held = family.read(validation, options, labels=read.labels, offline=settings.offline, split="validation")
         notes += held.notes
     excluded = []
     if exclude:
-        texts = read_texts(exclude, text_column=options.text_column, offline=settings.offline)
+        texts = family.texts(exclude, options, offline=settings.offline)
         kept = splits.without(rows, texts, text=family.text_of)
         notes.append(f"{len(rows) - len(kept)} training rows were excluded: their texts stand in {', '.join(exclude)}")
         excluded = [{"name": Path(source).name, "rows_excluded": len(rows) - len(kept)} for source in exclude]
@@ -66,6 +66,7 @@ def prepare(
         training, held_out = splits.split(
             rows, options.held_out, recipe.seed, text=family.text_of, label=family.label_of
         )
+    training, held_out = family.augment(training, recipe), family.augment(held_out, recipe)
     _check_sides(family, training, held_out)
     described = {
         "train": read.sources,
@@ -74,14 +75,13 @@ def prepare(
         "train_rows": len(training),
         "held_out_rows": len(held_out),
     }
-    notes.append(f"{len(training)} rows to train on, {len(held_out)} held out; labels {', '.join(read.labels)}")
+    named = f"; labels {', '.join(read.labels)}" if read.labels else ""
+    notes.append(f"{len(training)} rows to train on, {len(held_out)} held out{named}")
     return Prepared(training, held_out, read.labels, described, notes, warnings)
 
 
 def _check_sides(family: FamilyTrainer, training: list[Any], held_out: list[Any]) -> None:
-    different = {family.label_of(row) for row in training}
-    if len(different) < 2:
-        raise DataError(f"Training rows: expected at least two different labels, found {len(different)}.")
+    family.check_training(training)
     if not held_out:
         raise DataError(
             f"Held-out rows: expected at least one, found none among {len(training)} rows. "

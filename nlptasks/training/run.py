@@ -21,7 +21,7 @@ from nlptasks.training.card import command_line
 from nlptasks.training.checkpoints import RunFolder
 from nlptasks.training.data import DataOptions
 from nlptasks.training.events import EventFile, Events, Listener
-from nlptasks.training.family import AnyTask, FamilyTrainer, family_trainer
+from nlptasks.training.family import AnyTask, Feature, FamilyTrainer, family_trainer
 from nlptasks.training.prepare import Prepared, prepare, run_plan
 from nlptasks.verbs import CancelToken
 
@@ -182,14 +182,15 @@ class _Job:
                 raise CancelledError(f"Stopped at step {step} of {loop.state.max_steps}, with a checkpoint.") from None
         # Accelerate leaves its autocast on `forward`; from here on everything is float32.
         trainable.model = loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
-        return self._finish(loop, trainable, placement, held_out, target, licence, command, started)
+        return self._finish(loop, trainable, placement, training, held_out, target, licence, command, started)
 
     def _finish(
         self,
         loop: Any,
         trainable: Trainable,
         placement: Placement,
-        held_out: list[dict[str, Any]],
+        training: list[Feature],
+        held_out: list[Feature],
         target: Path,
         licence: str | None,
         command: str,
@@ -200,8 +201,7 @@ class _Job:
         from nlptasks.training.models import hub_name, logits_of
 
         device = str(loop.args.device)
-        logits, gold = logits_of(trainable, _batches(self.family, held_out, trainable), device)
-        calibration = self.family.calibrate(logits, gold)
+        calibration = self.family.calibrate(logits_of(trainable, self.family, held_out, device), held_out)
         manifest = publish.describe(
             self.task, self.family, self.name, self.base, trainable, self.recipe, self.data.labels, calibration,
             {**self.data.described, **({"licence": licence} if licence else {})},
@@ -209,7 +209,7 @@ class _Job:
         text = card.model_card(manifest, hub_name(self.base), trainable.summary, command, licence)
         with writing(target) as staging:
             publish.save(trainable, staging, manifest, text)
-            difference = self._gate(trainable, staging, device, placement.device)
+            difference = self._gate(trainable, [*held_out, *training[:GATE_TEXTS]], staging, device, placement.device)
         self.events("published", path=str(target), metrics=manifest.metrics)
         state = loop.state
         return TrainReport(
@@ -232,17 +232,17 @@ class _Job:
             warnings=tuple(self.data.warnings),
         )
 
-    def _gate(self, trainable: Trainable, staging: Path, device: str, serving_device: str) -> float:
+    def _gate(
+        self, trainable: Trainable, features: list[Feature], staging: Path, device: str, serving_device: str
+    ) -> float:
         """Serve the staged folder in a fresh process; raises GateError unless it answers as training did."""
         from nlptasks.runtime.download import BaseFolder
         from nlptasks.training import gate
         from nlptasks.training.models import logits_of
 
-        rows = [*self.data.held_out, *self.data.training[:GATE_TEXTS]]
-        rows = _spread(sorted(rows, key=lambda row: len(self.family.text_of(row))), GATE_TEXTS)
-        rows = [_cut(row, self.family.text_of(row), trainable) for row in rows]
-        features = self.family.encode(rows, self.data.labels, trainable.tokenizer, trainable.max_length)
-        expected, _ = logits_of(trainable, _batches(self.family, features, trainable, size=1), device)
+        features = _spread(sorted(features, key=len), GATE_TEXTS)
+        logits = logits_of(trainable, self.family, features, device, batch_size=1)
+        expected = [self.family.served(row, feature) for row, feature in zip(logits, features, strict=True)]
         if trainable.targets:
             base, adapter = self.base, staging
         else:
@@ -251,14 +251,13 @@ class _Job:
             base,
             adapter,
             self.family.verb,
-            [self.family.text_of(row) for row in rows],
+            [feature.request for feature in features],
             device=serving_device,
             trust_remote_code=self.trust_remote_code,
         )
-        difference = gate.compare(expected.tolist(), served)
-        text = (
-            f"Gate passed: a fresh process serves the same logits for {len(rows)} texts (difference {difference:.1e})"
-        )
+        difference = gate.compare(expected, served)
+        count = len(features)
+        text = f"Gate passed: a fresh process serves the same logits for {count} texts (difference {difference:.1e})"
         self.events("gate", text=text, difference=difference)
         return difference
 
@@ -269,6 +268,12 @@ def _checked(recipe: Recipe, family: FamilyTrainer) -> Recipe:
         known = ", ".join(family.metrics)
         raise InvalidInputError(
             "The recipe is not valid", [f"metric: expected one of {known}, found {recipe.metric!r}."]
+        )
+    strange = [name for name in recipe.extra if name not in family.extras]
+    if strange:
+        known = ", ".join(family.extras) or "none"
+        raise InvalidInputError(
+            "The recipe is not valid", [f"extra: expected settings of {known}, found {name!r}." for name in strange]
         )
     return recipe
 
@@ -286,26 +291,11 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
     return target
 
 
-def _batches(
-    family: FamilyTrainer, features: list[dict[str, Any]], trainable: Trainable, size: int = 64
-) -> Iterator[dict[str, Any]]:
-    """Collated batches in the order of `features`."""
-    for start in range(0, len(features), size):
-        yield family.collate(features[start : start + size], trainable.tokenizer)
-
-
 def _spread(rows: list[Any], count: int) -> list[Any]:
     """`count` rows at even distances, the first and the last among them."""
     if len(rows) <= count:
         return rows
     return [rows[round(index * (len(rows) - 1) / (count - 1))] for index in range(count)]
-
-
-def _cut(row: Any, text: str, trainable: Trainable) -> Any:
-    """The row with as much text as was trained on: a whole model is served with its full window."""
-    encoded = trainable.tokenizer(text, truncation=True, max_length=trainable.max_length, return_offsets_mapping=True)
-    end = max((stop for _, stop in encoded["offset_mapping"]), default=len(text))
-    return dataclasses.replace(row, text=text[:end] if end else text)
 
 
 def _task(task: AnyTask | str) -> AnyTask:

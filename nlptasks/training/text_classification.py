@@ -7,8 +7,8 @@ from typing import Any
 
 from nlptasks.training import metrics
 from nlptasks.training.calibration import fit_temperature, fit_threshold
-from nlptasks.training.data import DataOptions, Example, Examples, read_examples
-from nlptasks.training.family import Calibration, FamilyTrainer
+from nlptasks.training.data import DataOptions, Example, Examples, read_examples, read_texts
+from nlptasks.training.family import Calibration, Feature, FamilyTrainer
 
 
 class TextClassificationTrainer(FamilyTrainer):
@@ -16,6 +16,7 @@ class TextClassificationTrainer(FamilyTrainer):
 
     verb = "classify"
     metrics = metrics.HIGHER_IS_BETTER
+    headline = "accuracy"
 
     def read(
         self,
@@ -35,6 +36,9 @@ class TextClassificationTrainer(FamilyTrainer):
             split=split,
         )
 
+    def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+        return read_texts(sources, text_column=options.text_column, offline=offline)
+
     def text_of(self, row: Example) -> str:
         return row.text
 
@@ -51,27 +55,26 @@ class TextClassificationTrainer(FamilyTrainer):
 
     def encode(
         self, rows: Sequence[Example], labels: Sequence[str], tokenizer: Any, max_length: int
-    ) -> list[dict[str, Any]]:
+    ) -> list[Feature]:
         if not rows:
             return []
-        encoded = tokenizer([row.text for row in rows], truncation=True, max_length=max_length)
-        names = list(encoded)
+        options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}
+        encoded = tokenizer([row.text for row in rows], **options)
+        spans = encoded.pop("offset_mapping", None)
         return [
-            {**{name: encoded[name][i] for name in names}, "labels": self._target(row, len(labels))}
+            Feature(
+                {name: encoded[name][i] for name in encoded},
+                self._target(row, len(labels)),
+                _read_part(row.text, spans[i]) if spans else row.text,
+            )
             for i, row in enumerate(rows)
         ]
 
-    def collate(self, features: Sequence[dict[str, Any]], tokenizer: Any) -> dict[str, Any]:
+    def targets(self, features: Sequence[Feature], width: int) -> Any:
         import torch
 
-        from nlptasks.runtime.encoding import pad
-
-        rows = [{name: value for name, value in row.items() if name != "labels"} for row in features]
-        # The same padding as in serving, so that a head sees the same positions.
-        batch = pad(rows, tokenizer.pad_token_id or 0, "cpu")
         kind = torch.float32 if self.multi_label else torch.long
-        batch["labels"] = torch.tensor([row["labels"] for row in features], dtype=kind)
-        return batch
+        return torch.tensor([feature.target for feature in features], dtype=kind)
 
     def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
         from torch.nn import functional
@@ -81,22 +84,30 @@ class TextClassificationTrainer(FamilyTrainer):
             return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         return functional.binary_cross_entropy_with_logits(logits, labels * (1 - smoothing) + smoothing / 2)
 
-    def measure(self, logits: Any, labels: Any) -> dict[str, float]:
+    def served(self, logits: Any, feature: Feature) -> list[float]:
+        values: list[float] = logits.tolist()
+        return values
+
+    def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
+        return self._measure(*_arrays(logits, features))
+
+    def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
+        values, gold = _arrays(logits, features)
+        wrong = round((1 - self._measure(values, gold)["accuracy"]) * len(values))
+        temperature = fit_temperature(lambda t: self._likelihood_loss(values / t, gold), len(values), wrong)
+        scaled = values / temperature
+        if not self.multi_label:
+            return Calibration(temperature, None, self._measure(scaled, gold))
+        chances = metrics.sigmoid(scaled)
+        threshold = fit_threshold(chances, gold)
+        return Calibration(temperature, threshold, metrics.multi_label(chances, gold, threshold or 0.5))
+
+    def _measure(self, logits: Any, labels: Any) -> dict[str, float]:
         if self.multi_label:
             return metrics.multi_label(metrics.sigmoid(logits), labels)
         return metrics.single_label(metrics.softmax(logits), labels)
 
-    def calibrate(self, logits: Any, labels: Any) -> Calibration:
-        wrong = round((1 - self.measure(logits, labels)["accuracy"]) * len(logits))
-        temperature = fit_temperature(logits, lambda values: self.measure_loss(values, labels), wrong)
-        scaled = logits / temperature
-        if not self.multi_label:
-            return Calibration(temperature, None, self.measure(scaled, labels))
-        chances = metrics.sigmoid(scaled)
-        threshold = fit_threshold(chances, labels)
-        return Calibration(temperature, threshold, metrics.multi_label(chances, labels, threshold or 0.5))
-
-    def measure_loss(self, logits: Any, labels: Any) -> float:
+    def _likelihood_loss(self, logits: Any, labels: Any) -> float:
         """Negative log-likelihood, without the metrics that cost more."""
         import numpy as np
 
@@ -110,3 +121,15 @@ class TextClassificationTrainer(FamilyTrainer):
         if isinstance(row.label, int):
             return row.label
         return [float(index in row.label) for index in range(size)]
+
+
+def _arrays(logits: Sequence[Any], features: Sequence[Feature]) -> tuple[Any, Any]:
+    """Logits of shape (rows, labels), and the targets."""
+    import numpy as np
+
+    return np.asarray(logits, dtype=np.float64), np.asarray([feature.target for feature in features])
+
+
+def _read_part(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text as far as its tokens were kept."""
+    return text[: max((end for _, end in spans), default=0)] or text
