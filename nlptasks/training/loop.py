@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nlptasks.runtime.devices import Placement
     from nlptasks.task import Recipe
     from nlptasks.training.events import Events
-    from nlptasks.training.family import Feature, FamilyTrainer
+    from nlptasks.training.family import FamilyTrainer, Feature
     from nlptasks.training.models import Trainable
 
 ZERO_STEPS = 20

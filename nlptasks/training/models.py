@@ -15,11 +15,11 @@ from nlptasks.runtime.roots import HEAD_CLASSES, Root, load_tokenizer
 from nlptasks.training.targets import Targets, choose_targets
 
 if TYPE_CHECKING:
+    from nlptasks.runtime.adapters import Verb
     from nlptasks.runtime.devices import Placement
     from nlptasks.runtime.download import BaseFolder
     from nlptasks.task import Recipe
-    from nlptasks.runtime.adapters import Verb
-    from nlptasks.training.family import Feature, FamilyTrainer
+    from nlptasks.training.family import FamilyTrainer, Feature
 
 
 @dataclass

@@ -21,7 +21,7 @@ from nlptasks.training.card import command_line
 from nlptasks.training.checkpoints import RunFolder
 from nlptasks.training.data import DataOptions
 from nlptasks.training.events import EventFile, Events, Listener
-from nlptasks.training.family import AnyTask, Feature, FamilyTrainer, family_trainer
+from nlptasks.training.family import AnyTask, FamilyTrainer, Feature, family_trainer
 from nlptasks.training.prepare import Prepared, prepare, run_plan
 from nlptasks.verbs import CancelToken
 

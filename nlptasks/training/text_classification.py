@@ -8,7 +8,7 @@ from typing import Any
 from nlptasks.training import metrics
 from nlptasks.training.calibration import fit_temperature, fit_threshold
 from nlptasks.training.data import DataOptions, Example, Examples, read_examples, read_texts
-from nlptasks.training.family import Calibration, Feature, FamilyTrainer
+from nlptasks.training.family import Calibration, FamilyTrainer, Feature
 
 
 class TextClassificationTrainer(FamilyTrainer):
@@ -53,9 +53,7 @@ class TextClassificationTrainer(FamilyTrainer):
             "problem_type": "multi_label_classification" if self.multi_label else "single_label_classification",
         }
 
-    def encode(
-        self, rows: Sequence[Example], labels: Sequence[str], tokenizer: Any, max_length: int
-    ) -> list[Feature]:
+    def encode(self, rows: Sequence[Example], labels: Sequence[str], tokenizer: Any, max_length: int) -> list[Feature]:
         if not rows:
             return []
         options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}

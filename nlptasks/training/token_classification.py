@@ -14,7 +14,7 @@ from nlptasks.training.calibration import fit_temperature
 from nlptasks.training.data import DataOptions, describe
 from nlptasks.training.entities import EntityRow, EntitySpan, read_entities, tags_of_spans
 from nlptasks.training.entity_metrics import TaggedWords
-from nlptasks.training.family import Calibration, Feature, FamilyTrainer
+from nlptasks.training.family import Calibration, FamilyTrainer, Feature
 from nlptasks.training.records import plural, read_tables
 
 IGNORED = -100
