@@ -152,8 +152,6 @@ def _epochs(report: TrainReport) -> list[str]:
     lines = []
     for entry in report.history:
         if float(entry["epoch"]).is_integer() or entry is report.history[-1]:
-            accuracy = entry["metrics"]["accuracy"]
-            lines.append(
-                f"epoch {entry['epoch']:g}: average loss {entry['train_loss']:.4f}, validation accuracy {accuracy:.4f}"
-            )
+            measured = f"validation {report.headline} {entry['metrics'][report.headline]:.4f}"
+            lines.append(f"epoch {entry['epoch']:g}: average loss {entry['train_loss']:.4f}, {measured}")
     return lines

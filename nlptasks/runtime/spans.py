@@ -26,6 +26,27 @@ class Place:
     null: int
 
 
+def place_of(
+    ids: Sequence[int],
+    spans: Sequence[tuple[int, int]],
+    segments: Sequence[int | None],
+    segment: int,
+    cls_id: int | None,
+) -> Place:
+    """Where segment number `segment` of an encoded row stands.
+
+    Args:
+        ids: the row's token ids.
+        spans: code points of each token in its own segment's text.
+        segments: each token's segment, None for special tokens.
+        segment: 0, or 1 for the second of a pair.
+        cls_id: the tokenizer's classifier token, if it has one.
+    """
+    start = segments.index(segment) if segment in segments else 0
+    tokens = slice(start, start + segments.count(segment))
+    return Place(tokens, tuple((begin, end) for begin, end in spans[tokens]), _null_position(ids, segments, cls_id))
+
+
 class Located(Encoded):
     """Encoded texts, and the place of each one's segment number `segment` (1 is the second of a pair).
 
@@ -46,11 +67,10 @@ class Located(Encoded):
     def _keep(self, index: int, found: Any, row: int) -> None:
         super()._keep(index, found, row)
         spans: Any = self.rows[index].pop("offset_mapping")
-        segments = found.sequence_ids(row)
-        start = segments.index(self._segment) if self._segment in segments else 0
-        tokens = slice(start, start + segments.count(self._segment))
-        null = _null_position(self.rows[index]["input_ids"], segments, self._tokenizer.cls_token_id)
-        self.places[index] = Place(tokens, tuple((begin, end) for begin, end in spans[tokens]), null)
+        ids = self.rows[index]["input_ids"]
+        self.places[index] = place_of(
+            ids, spans, found.sequence_ids(row), self._segment, self._tokenizer.cls_token_id
+        )
 
     def _check_long(self, indices: Sequence[int], limit: int) -> None:
         if not self._segment:

@@ -229,7 +229,12 @@ class _Watch(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         loop = self._loop
         loop.events(
-            "start", steps=state.max_steps, done=state.global_step, epochs=loop.recipe.epochs, metric=loop.recipe.metric
+            "start",
+            steps=state.max_steps,
+            done=state.global_step,
+            epochs=loop.recipe.epochs,
+            metric=loop.recipe.metric,
+            headline=loop.family.headline,
         )
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

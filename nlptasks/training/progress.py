@@ -20,7 +20,7 @@ class TerminalProgress:
         self._bar: Any = None
         self._row: Any = None
         self._epochs = 0.0
-        self._metric = "accuracy"
+        self._metric = self._headline = "accuracy"
 
     def __enter__(self) -> TerminalProgress:
         return self
@@ -50,7 +50,7 @@ class TerminalProgress:
             self.close()
 
     def _start(self, values: dict[str, Any]) -> None:
-        self._epochs, self._metric = values["epochs"], values["metric"]
+        self._epochs, self._metric, self._headline = values["epochs"], values["metric"], values["headline"]
         if not self._console.is_terminal:
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -67,8 +67,9 @@ class TerminalProgress:
 
     def _evaluation(self, values: dict[str, Any]) -> str:
         metrics = values["metrics"]
-        shown = [f"average loss {values['train_loss']:.4f}", f"validation accuracy {metrics['accuracy']:.4f}"]
-        if self._metric not in {"accuracy", "loss"}:
+        headline = f"validation {self._headline} {metrics[self._headline]:.4f}"
+        shown = [f"average loss {values['train_loss']:.4f}", headline]
+        if self._metric not in {self._headline, "loss"}:
             shown.append(f"{self._metric} {metrics[self._metric]:.4f}")
         shown.append(f"validation loss {metrics['loss']:.4f}")
         best = "  (best so far)" if values["best"] else ""

@@ -47,7 +47,7 @@ def describe(
             hidden_size=getattr(config, "hidden_size", None),
         ),
         method=recipe.method,
-        labels=tuple(labels),
+        labels=tuple(labels) or None,
         multi_label=family.multi_label,
         temperature=calibration.temperature,
         threshold=calibration.threshold,

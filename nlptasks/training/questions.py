@@ -19,13 +19,18 @@ Answer = tuple[str, int]
 
 @dataclass(frozen=True)
 class QuestionRow:
-    """One question; without `answers` the context does not answer it."""
+    """One question; without `answers` the context does not answer it.
+
+    `title` is the article that the context is of, where the data names it; `source` is the row's file.
+    """
 
     place: str
     id: str
     question: str
     context: str
     answers: tuple[Answer, ...]
+    title: str = ""
+    source: str = ""
 
 
 @dataclass
@@ -57,7 +62,7 @@ def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -
         for record in table.records:
             for flat in _flatten(record, faults):
                 try:
-                    rows.append(_read_row(flat, found))
+                    rows.append(_read_row(flat, found, table.source))
                 except RowFault as fault:
                     faults.append(f"{flat.place}: {fault}")
         found.add_table(table, faults)
@@ -72,12 +77,17 @@ def _flatten(record: Record, faults: list[str]) -> Iterator[Record]:
     fields = record.fields
     if "paragraphs" in fields:
         for paragraph in _parts(record, "paragraphs", "paragraph", faults):
-            yield from _flatten(paragraph, faults)
+            yield from _flatten(_titled(paragraph, fields), faults)
     elif "qas" in fields:
         for question in _parts(record, "qas", "question", faults):
-            yield Record(question.place, {**question.fields, "context": fields.get("context")})
+            yield Record(question.place, {**_titled(question, fields).fields, "context": fields.get("context")})
     else:
         yield record
+
+
+def _titled(part: Record, above: Mapping[str, Any]) -> Record:
+    """The part with the title of the article it stands in."""
+    return Record(part.place, {**part.fields, "title": above["title"]}) if "title" in above else part
 
 
 def _parts(record: Record, name: str, what: str, faults: list[str]) -> Iterator[Record]:
@@ -93,7 +103,7 @@ def _parts(record: Record, name: str, what: str, faults: list[str]) -> Iterator[
             faults.append(f"{place}: expected an object, found {show(part)}.")
 
 
-def _read_row(record: Record, found: Findings) -> QuestionRow:
+def _read_row(record: Record, found: Findings, source: str) -> QuestionRow:
     fields = record.fields
     question, context = _text(fields, "question"), _text(fields, "context")
     stated = _stated(fields)
@@ -103,8 +113,10 @@ def _read_row(record: Record, found: Findings) -> QuestionRow:
     if impossible is False and not stated:
         raise RowFault("answers: expected an answer, because is_impossible is false, found none.")
     answers = tuple(_place(record.place, text, start, context, found) for text, start in stated)
-    name = fields.get("id")
-    return QuestionRow(record.place, str(record.place if name in (None, "") else name), question, context, answers)
+    name, title = fields.get("id"), fields.get("title")
+    name = str(record.place if name in (None, "") else name)
+    title = title.strip() if isinstance(title, str) else ""
+    return QuestionRow(record.place, name, question, context, answers, title, source)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

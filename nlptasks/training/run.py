@@ -38,7 +38,8 @@ class TrainReport:
     """What a training gave.
 
     `history` has an entry for every evaluation: epoch, step, average training loss since the epoch began,
-    metrics. `gate` is the largest difference between trained and served logits, as a share of the largest.
+    metrics, of which `headline` is the one to look at first. `gate` is the largest difference between trained and
+    served logits, as a share of the largest.
     """
 
     task: str
@@ -47,6 +48,7 @@ class TrainReport:
     path: Path
     base: str
     labels: tuple[str, ...]
+    headline: str
     metrics: dict[str, float]
     temperature: float
     history: tuple[dict[str, Any], ...]
@@ -219,6 +221,7 @@ class _Job:
             path=target,
             base=self.base.id,
             labels=self.data.labels,
+            headline=self.family.headline,
             metrics=manifest.metrics,
             temperature=manifest.temperature,
             history=tuple(loop.history),

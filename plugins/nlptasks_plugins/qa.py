@@ -11,7 +11,16 @@ class Qa(QuestionAnswering):
     name = "qa"
     aliases = ("question-answering",)
     recipe = Recipe(
-        base="minilm", r=32, alpha=64, lr=6e-4, epochs=2, batch_size=32, average=0.999, max_length=384, metric="f1"
+        base="minilm",
+        r=32,
+        alpha=64,
+        lr=6e-4,
+        epochs=2,
+        batch_size=32,
+        average=0.999,
+        max_length=384,
+        metric="best_f1",
+        extra={"questions_per_context": 8},
     )
     examples = (
         {
