@@ -68,9 +68,7 @@ class Located(Encoded):
         super()._keep(index, found, row)
         spans: Any = self.rows[index].pop("offset_mapping")
         ids = self.rows[index]["input_ids"]
-        self.places[index] = place_of(
-            ids, spans, found.sequence_ids(row), self._segment, self._tokenizer.cls_token_id
-        )
+        self.places[index] = place_of(ids, spans, found.sequence_ids(row), self._segment, self._tokenizer.cls_token_id)
 
     def _check_long(self, indices: Sequence[int], limit: int) -> None:
         if not self._segment:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The target of tokens that can be no border of an answer: the question's, special ones, padding."""
 
+_AT_ONCE = 1000
+
 _STRIDE: int = AnswerOptions.model_fields["stride"].default
 _LONGEST: int = AnswerOptions.model_fields["max_answer_tokens"].default
 
@@ -107,27 +109,12 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     def encode(
         self, rows: Sequence[QuestionRow], labels: Sequence[str], tokenizer: Any, max_length: int
     ) -> list[Feature]:
-        from nlptasks.runtime.spans import place_of
-
-        pieces = _pieces(rows, tokenizer, max_length)
-        if not pieces:
-            return []
-        encoded = tokenizer(
-            [question for _, question, _, _ in pieces],
-            [rows[number].context[start:end] for number, _, start, end in pieces],
-            truncation="only_second",
-            max_length=max_length,
-            return_offsets_mapping=True,
-        )
-        offsets = encoded.pop("offset_mapping")
-        features = []
-        for i, (number, question, start, end) in enumerate(pieces):
-            ids, segments = encoded["input_ids"][i], encoded.sequence_ids(i)
-            place = place_of(ids, offsets[i], segments, 1, tokenizer.cls_token_id)
-            window = Window(rows[number], number, start, place)
-            inputs = {name: encoded[name][i] for name in encoded}
-            features.append(Feature(inputs, _borders(window), (question, rows[number].context[start:end]), window))
-        return features
+        # Rows by the thousand: the tokenizer's own records of all of them together take gigabytes.
+        return [
+            feature
+            for first in range(0, len(rows), _AT_ONCE)
+            for feature in _encode(rows[first : first + _AT_ONCE], first, tokenizer, max_length)
+        ]
 
     def targets(self, features: Sequence[Feature], width: int) -> Any:
         """Shape (features, width, 2): 1 at the right start and end, 0 where another could be, else `IGNORED`."""
@@ -194,8 +181,32 @@ def _capped(rows: list[QuestionRow], most: int, seed: int) -> list[QuestionRow]:
     return [row for index, row in enumerate(rows) if index in kept]
 
 
+def _encode(rows: Sequence[QuestionRow], first: int, tokenizer: Any, max_length: int) -> list[Feature]:
+    """Features of rows, whose numbers begin at `first`."""
+    from nlptasks.runtime.spans import place_of
+
+    pieces = _pieces(rows, tokenizer, max_length)
+    if not pieces:
+        return []
+    encoded = tokenizer(
+        [question for _, question, _, _ in pieces],
+        [rows[index].context[start:end] for index, _, start, end in pieces],
+        truncation="only_second",
+        max_length=max_length,
+        return_offsets_mapping=True,
+    )
+    offsets = encoded.pop("offset_mapping")
+    features = []
+    for i, (index, question, start, end) in enumerate(pieces):
+        place = place_of(encoded["input_ids"][i], offsets[i], encoded.sequence_ids(i), 1, tokenizer.cls_token_id)
+        window = Window(rows[index], first + index, start, place)
+        inputs = {name: encoded[name][i] for name in encoded}
+        features.append(Feature(inputs, _borders(window), (question, rows[index].context[start:end]), window))
+    return features
+
+
 def _pieces(rows: Sequence[QuestionRow], tokenizer: Any, max_length: int) -> list[tuple[int, str, int, int]]:
-    """(row number, question, start, end) of each window; a question keeps half a window at most."""
+    """(row index, question, start, end) of each window; a question keeps half a window at most."""
     spans = _token_spans(tokenizer, {text for row in rows for text in (row.question, row.context)})
     pieces = []
     for number, row in enumerate(rows):
