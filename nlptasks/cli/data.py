@@ -46,9 +46,9 @@ def check_command(data: tuple[str, ...], task: str, as_json: bool, **columns: An
         click.echo(note)
     for warning in read.warnings:
         click.echo(f"Warning: {warning}")
-    width = max(map(len, read.labels))
+    width = max(map(len, read.counts))
     for name, count in read.counts.items():
-        click.echo(f"  {name:<{width}}  {count:>8}  {count / len(read.rows):6.1%}")
+        click.echo(f"  {name:<{width}}  {count:>8}  {count / max(1, sum(read.counts.values())):6.1%}")
     shown = ", ".join(f"{name} {value:.0f}" for name, value in _spread(lengths).items())
     click.echo(f"{len(read.rows)} rows, no bad one; characters a text: {shown}")
 

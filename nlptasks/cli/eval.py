@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlptasks.cli.common import DownloadBar
+from nlptasks.cli.common import DownloadBar, option_values
 from nlptasks.cli.train import as_data_options, data_options
 
 if TYPE_CHECKING:
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "accuracy": "accuracy",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "exact_match": "exact match",
+    "best_f1": "best F1",
+    "best_threshold": "best null threshold",
+    "has_answer_f1": "F1 with an answer",
     "macro_f1": "macro F1",
     "mcc": "Matthews correlation",
     "ece": "calibration error",
@@ -30,6 +37,8 @@ _NAMES = {
 @click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder.")
 @click.option("--compare", is_flag=True, help="Measure the task without -a and -m on the same rows too.")
 @data_options
+@click.option("-o", "--option", "pairs", type=(str, str), multiple=True, metavar="KEY VALUE",
+              help="Option of the task, as in -o threshold 0.5; may be repeated.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as one JSON value.")
@@ -42,6 +51,7 @@ def eval_command(
     device: str,
     dtype: str,
     as_json: bool,
+    pairs: tuple[tuple[str, str], ...],
     **columns: Any,
 ) -> None:
     """Measure TASK on labelled DATA, exactly as it is served.
@@ -60,7 +70,7 @@ def eval_command(
     progress = sys.stderr.isatty()
     try:
         with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
-            shared: dict[str, Any] = {"options": options, "engine": engine, "progress": progress}
+            shared: dict[str, Any] = {"options": options, "engine": engine, "progress": progress} | option_values(pairs)
             reports = [evaluate(task, data, adapter=adapter, model=model, **shared)]
             if compare:
                 reports.append(evaluate(task, data, **shared))
@@ -78,8 +88,11 @@ def _one(report: EvalReport) -> str:
     lines += [f"  {_NAMES[name]:<24}{value:.4f}" for name, value in report.metrics.items()]
     lines.append(f"  {'texts per second':<24}{report.texts_per_second:.1f}")
     lines += _notes(report)
-    if report.per_label:
-        lines += ["", *_table(("label", "precision", "recall", "F1", "rows"), _label_rows(report))]
+    if report.table:
+        columns = [name for name in report.table[0] if name not in {"label", "rows"}]
+        head = ("", *(_NAMES[name] for name in columns), "rows")
+        lines += ["", *_table(head, _label_rows(report, columns))]
+    if report.confusion:
         head = ("right \\ answered", *report.labels)
         rows = [(name, *map(str, counts)) for name, counts in zip(report.labels, report.confusion, strict=True)]
         lines += ["", *_table(head, rows)]
@@ -102,15 +115,12 @@ def _who(report: EvalReport) -> str:
     return f"{report.adapter} on {report.model}" if report.adapter else report.model
 
 
-def _label_rows(report: EvalReport) -> list[tuple[str, ...]]:
-    return [
-        (str(row["label"]), *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), str(row["rows"]))
-        for row in report.per_label
-    ]
+def _label_rows(report: EvalReport, columns: list[str]) -> list[tuple[str, ...]]:
+    return [(str(row["label"]), *(f"{row[name]:.4f}" for name in columns), str(row["rows"])) for row in report.table]
 
 
 def _notes(report: EvalReport) -> list[str]:
-    notes = []
+    notes = [f"  {note}" for note in report.notes]
     if report.windowed:
         notes.append(f"  {report.windowed} texts were read in several windows")
     if report.truncated:

@@ -19,12 +19,27 @@ if TYPE_CHECKING:
 _FLAGS = ("epochs", "lr", "batch_size", "max_length", "accumulate", "warmup", "patience", "seed", "r", "alpha")
 
 
+_DATA = ("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out")
+
+
 def data_options(function: Any) -> Any:
     """Options of every command that reads labelled data."""
     for option in (
         click.option("--labels", metavar="A,B,...", help="Label names, in the order of their numbers."),
         click.option("--label-column", metavar="NAME", help="Column of the label; found by common names if not given."),
         click.option("--text-column", metavar="NAME", help="Column of the text; found by common names if not given."),
+        click.option(
+            "--rename",
+            "renames",
+            metavar="OLD=NEW",
+            multiple=True,
+            help="Call the data's label OLD by the name NEW; may be repeated.",
+        ),
+        click.option(
+            "--allow-misaligned",
+            is_flag=True,
+            help="Move spans that do not stand at their offsets, even if more than 1 % are so.",
+        ),
         click.option("--max-rows", type=click.IntRange(min=1), help="Use that many rows, each label with its share."),
     ):
         function = option(function)
@@ -32,7 +47,13 @@ def data_options(function: Any) -> Any:
 
 
 def as_data_options(
-    text_column: str | None, label_column: str | None, labels: str | None, max_rows: int | None, held_out: float = 0.1
+    text_column: str | None,
+    label_column: str | None,
+    labels: str | None,
+    max_rows: int | None,
+    renames: tuple[str, ...],
+    allow_misaligned: bool,
+    held_out: float = 0.1,
 ) -> DataOptions:
     """The command line's values; an empty label name is a usage error."""
     from nlptasks.training.data import DataOptions
@@ -40,7 +61,16 @@ def as_data_options(
     names = tuple(name.strip() for name in labels.split(",")) if labels is not None else None
     if names is not None and not all(names):
         raise click.UsageError(f"--labels: expected names joined by commas, found {labels!r}.")
-    return DataOptions(text_column, label_column, names, max_rows, held_out)
+    return DataOptions(
+        text_column, label_column, names, max_rows, held_out, dict(map(_rename, renames)), allow_misaligned
+    )
+
+
+def _rename(pair: str) -> tuple[str, str]:
+    old, separator, new = (part.strip() for part in pair.partition("="))
+    if not (old and separator and new):
+        raise click.UsageError(f"--rename: expected OLD=NEW, found {pair!r}.")
+    return old, new
 
 
 @click.command()
@@ -88,9 +118,7 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
 
     found = default_plugins().task(task)
     recipe = _recipe(found.recipe, given)
-    options = as_data_options(
-        given["text_column"], given["label_column"], given["labels"], given["max_rows"], given["held_out"]
-    )
+    options = as_data_options(**{name: given[name] for name in _DATA})
     bar = DownloadBar()
     try:
         with TerminalProgress() as progress:

@@ -84,6 +84,9 @@ def command_line(
     }
     for flag, value in given.items():
         words += [flag, str(value)] if value is not None else []
+    for old, new in options.rename.items():
+        words += ["--rename", f"{old}={new}"]
+    words += ["--allow-misaligned"] if options.allow_misaligned else []
     for key, value in as_dict(recipe).items():
         if key != "extra" and value != as_dict(task.recipe)[key]:
             words += ["-o", key, ",".join(value) if isinstance(value, list) else str(value)]

@@ -66,6 +66,20 @@ class Calibration:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Assessment:
+    """What served answers to labelled rows are worth.
+
+    `table` has a row for each label or kind, with its `label`, metrics and `rows`. `confusion[right][answered]`
+    counts rows in the order of `labels`; it is empty where a row has no single label.
+    """
+
+    metrics: dict[str, float]
+    table: tuple[dict[str, Any], ...] = ()
+    labels: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+
 class FamilyTrainer(ABC):
     """The family's part of a training. `metrics` maps the names a recipe may give to "higher is better".
 
@@ -152,6 +166,17 @@ class FamilyTrainer(ABC):
     @abstractmethod
     def served(self, logits: Any, feature: Feature) -> list[float]:
         """Of a feature's logits those that serving gives for its request."""
+
+    def input_of(self, row: Any) -> Any:
+        """What serving is asked to answer a row."""
+        return self.text_of(row)
+
+    def check_labels(self, read: Dataset, result: Any) -> None:  # noqa: B027
+        """Raise DataError if the first of the served answers shows that the model has other labels than the rows."""
+
+    @abstractmethod
+    def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
+        """Metrics of served answers, one a row."""
 
     @abstractmethod
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:

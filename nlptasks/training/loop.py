@@ -122,7 +122,8 @@ class Loop(Trainer):
 
     def _measure(self, answers: EvalPrediction) -> dict[str, float]:
         # The features are told by their place: evaluation keeps the order.
-        return self.family.measure(answers.predictions.astype("float64"), self.held_out)  # type: ignore[union-attr]
+        predictions: Any = answers.predictions
+        return self.family.measure(predictions.astype("float64"), self.held_out)
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         if self.average:

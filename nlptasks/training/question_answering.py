@@ -1,12 +1,13 @@
-"""Question answering's part of a training: every window of a context learns where the answer is, or that it has none."""
+"""Question answering's part of a training: every window of a context learns where the answer is, if anywhere."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from statistics import mean
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nlptasks.errors import DataError
 from nlptasks.families import candidates, windows
@@ -15,7 +16,8 @@ from nlptasks.task import Recipe
 from nlptasks.training import squad_metrics
 from nlptasks.training.calibration import MIN_ROWS, fit_temperature
 from nlptasks.training.data import DataOptions, describe
-from nlptasks.training.family import Calibration, FamilyTrainer, Feature
+from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.metrics import calibration_error
 from nlptasks.training.questions import QuestionRow, read_questions
 from nlptasks.training.records import plural, read_tables
 from nlptasks.training.squad_metrics import Answered, Answers
@@ -23,6 +25,7 @@ from nlptasks.training.unanswerable import with_unanswerable
 from nlptasks.verbs import SpanLogits
 
 if TYPE_CHECKING:
+    from nlptasks.results import Answer
     from nlptasks.runtime.spans import Place
 
 IGNORED = -100
@@ -67,7 +70,7 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     verb = "extract"
     metrics = squad_metrics.HIGHER_IS_BETTER
     headline = "best_f1"
-    extras: Mapping[str, Any] = {"unanswerable": 1 / 3, "questions_per_context": 0}
+    extras: ClassVar = {"unanswerable": 1 / 3, "questions_per_context": 0}
     """`unanswerable` is the share of questions without an answer that is reached by making some; a third is that of
     SQuAD 2.0's training set. `questions_per_context` is the most that are taken of one context; 0 takes all."""
 
@@ -148,6 +151,30 @@ class QuestionAnsweringTrainer(FamilyTrainer):
         context = logits[place.tokens]
         return [*context[:, 0].tolist(), *context[:, 1].tolist(), float(logits[place.null].sum())]
 
+    def input_of(self, row: QuestionRow) -> dict[str, str]:
+        return {"question": row.question, "context": row.context}
+
+    def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
+        """F1 and exact match as served; `best_threshold` is the null threshold that gives `best_f1` on these rows."""
+        rows: list[QuestionRow] = read.rows
+        answered = [_served_answer(row, result) for row, result in zip(rows, results, strict=True)]
+        given = [result.text if result.answerable else "" for result in results]
+        right = [squad_metrics.exact_match(text, row.gold) for text, row in zip(given, answered, strict=True)]
+        shared = [squad_metrics.f1(text, row.gold) for text, row in zip(given, answered, strict=True)]
+        answers = Answers(answered)
+        threshold, best = answers.best_threshold()
+        measured = {
+            "f1": mean(shared),
+            "exact_match": mean(right),
+            "best_f1": best,
+            "best_threshold": threshold,
+            "has_answer_f1": answers.measure()["has_answer_f1"],
+            "ece": calibration_error([result.score for result in results], right),
+        }
+        kinds = ["with answer" if row.answers else "without" for row in rows]
+        table = squad_metrics.per_kind(kinds, right, shared)
+        return Assessment(metrics=measured, table=tuple(table))
+
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return {**_answers(logits, features).measure(), "loss": _loss(logits, features)}
 
@@ -164,6 +191,13 @@ class QuestionAnsweringTrainer(FamilyTrainer):
         return Calibration(
             temperature, threshold, {**answers.measure(cut, temperature), "loss": _loss(logits, features)}
         )
+
+
+def _served_answer(row: QuestionRow, result: Answer) -> Answered:
+    # The margin is all that the choice of a threshold needs of the raw scores.
+    found = result.alternatives[0].text if result.alternatives else ""
+    raw = (0.0,) if result.alternatives else ()
+    return Answered(found, raw, result.null_score, tuple(text for text, _ in row.answers))
 
 
 def _capped(rows: list[QuestionRow], most: int, seed: int) -> list[QuestionRow]:

@@ -144,16 +144,17 @@ class Answers:
         return float(-np.where(self.right(threshold), np.log(scores), np.log(1 - scores)).mean())
 
 
-def per_kind(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Exact match and F1 of questions with and without an answer; rows have `gold`, `exact_match` and `f1`."""
-    kinds = {"with answer": [row for row in rows if row["gold"]], "without": [row for row in rows if not row["gold"]]}
-    return [
-        {
-            "label": name,
-            "exact_match": sum(row["exact_match"] for row in members) / len(members),
-            "f1": sum(row["f1"] for row in members) / len(members),
-            "rows": len(members),
-        }
-        for name, members in kinds.items()
-        if members
-    ]
+def per_kind(kinds: Sequence[str], right: Sequence[float], shared: Sequence[float]) -> list[dict[str, Any]]:
+    """Exact match, F1 and count of each kind of row."""
+    table = []
+    for kind in sorted(set(kinds)):
+        members = [index for index, other in enumerate(kinds) if other == kind]
+        table.append(
+            {
+                "label": kind,
+                "exact_match": sum(right[index] for index in members) / len(members),
+                "f1": sum(shared[index] for index in members) / len(members),
+                "rows": len(members),
+            }
+        )
+    return table

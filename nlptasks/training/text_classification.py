@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+from nlptasks.errors import DataError
+from nlptasks.results import Classification
 from nlptasks.training import metrics
 from nlptasks.training.calibration import fit_temperature, fit_threshold
 from nlptasks.training.data import DataOptions, Example, Examples, read_examples, read_texts
-from nlptasks.training.family import Calibration, FamilyTrainer, Feature
+from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature
 
 
 class TextClassificationTrainer(FamilyTrainer):
@@ -86,6 +88,34 @@ class TextClassificationTrainer(FamilyTrainer):
         values: list[float] = logits.tolist()
         return values
 
+    def check_labels(self, read: Dataset, result: Classification) -> None:
+        own = {score.label.casefold() for score in result.scores}
+        strange = [name for name, rows in read.counts.items() if rows and name.casefold() not in own]
+        if strange:
+            raise DataError(
+                f"The data has the labels {', '.join(read.labels)}; {result.model} answers "
+                f"{', '.join(sorted(score.label for score in result.scores))}. Name the data's labels with --labels, "
+                "in the order of their numbers, as the model calls them, or --rename them."
+            )
+
+    def assess(self, read: Dataset, results: Sequence[Classification]) -> Assessment:
+        labels = _ordered(read.labels, results[0])
+        place = {name.casefold(): index for index, name in enumerate(labels)}
+        chances = _chances(results, place)
+        if self.multi_label:
+            gold = _marked([_names(read, row) for row in read.rows], place)
+            found = _marked([result.labels for result in results], place)
+            return Assessment(metrics.multi_label(chances, gold, found=found), labels=labels)
+        right = [place[read.labels[row.label].casefold()] for row in read.rows]
+        answered = chances.argmax(axis=1).tolist()
+        confusion = metrics.confusion(right, answered, len(labels))
+        return Assessment(
+            metrics.single_label(chances, right),
+            tuple(metrics.per_label(right, answered, labels)),
+            labels,
+            tuple(map(tuple, confusion)),
+        )
+
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return self._measure(*_arrays(logits, features))
 
@@ -119,6 +149,39 @@ class TextClassificationTrainer(FamilyTrainer):
         if isinstance(row.label, int):
             return row.label
         return [float(index in row.label) for index in range(size)]
+
+
+def _ordered(names: Sequence[str], result: Classification) -> tuple[str, ...]:
+    """The model's labels: those of the data in its order, then the others."""
+    own = {score.label.casefold(): score.label for score in result.scores}
+    first = [own[name.casefold()] for name in names if name.casefold() in own]
+    return (*first, *sorted(label for label in own.values() if label not in first))
+
+
+def _names(read: Dataset, row: Example) -> list[str]:
+    return [read.labels[index] for index in (row.label if isinstance(row.label, tuple) else (row.label,))]
+
+
+def _chances(results: Sequence[Classification], place: Mapping[str, int]) -> Any:
+    """Probabilities of shape (rows, labels)."""
+    import numpy as np
+
+    chances = np.zeros((len(results), len(place)))
+    for row, result in enumerate(results):
+        for score in result.scores:
+            chances[row, place[score.label.casefold()]] = score.score
+    return chances
+
+
+def _marked(rows: Sequence[Sequence[str]], place: Mapping[str, int]) -> Any:
+    """1 for each of a row's labels, 0 for the others; shape (rows, labels)."""
+    import numpy as np
+
+    marks = np.zeros((len(rows), len(place)))
+    for index, names in enumerate(rows):
+        for name in names:
+            marks[index, place[name.casefold()]] = 1
+    return marks
 
 
 def _arrays(logits: Sequence[Any], features: Sequence[Feature]) -> tuple[Any, Any]:

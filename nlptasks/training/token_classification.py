@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from nlptasks.errors import DataError
 from nlptasks.families import spans, windows
+from nlptasks.results import Entities
 from nlptasks.training import entity_metrics
 from nlptasks.training.calibration import fit_temperature
 from nlptasks.training.data import DataOptions, describe
 from nlptasks.training.entities import EntityRow, EntitySpan, read_entities, tags_of_spans
 from nlptasks.training.entity_metrics import TaggedWords
-from nlptasks.training.family import Calibration, FamilyTrainer, Feature
+from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.metrics import calibration_error
 from nlptasks.training.records import plural, read_tables
 
 IGNORED = -100
@@ -133,6 +136,20 @@ class TokenClassificationTrainer(FamilyTrainer):
         values: list[float] = logits[list(feature.source.tokens)].ravel().tolist()
         return values
 
+    def assess(self, read: Dataset, results: Sequence[Entities]) -> Assessment:
+        """seqeval's scores of exact spans; `accuracy` is that of words."""
+        pairs = [
+            ([(s.label, s.start, s.end) for s in row.spans], [(e.label, e.start, e.end) for e in result.entities])
+            for row, result in zip(read.rows, results, strict=True)
+        ]
+        tagged = [_aligned(row.text, *pair) for row, pair in zip(read.rows, pairs, strict=True)]
+        gold, found = [list(side) for side in zip(*tagged, strict=True)]
+        scores = [entity.score for result in results for entity in result.entities]
+        right = [span in of_row for of_row, answered in pairs for span in answered]
+        measured = entity_metrics.entity_scores(gold, found)
+        measured["ece"] = calibration_error(scores, right) if right else 0.0
+        return Assessment(measured, tuple(entity_metrics.per_type(gold, found)))
+
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return entity_metrics.Tagging(logits, [feature.source for feature in features]).measure()
 
@@ -140,6 +157,22 @@ class TokenClassificationTrainer(FamilyTrainer):
         tagging = entity_metrics.Tagging(logits, [feature.source for feature in features])
         temperature = fit_temperature(tagging.entity_loss, len(tagging.right), int((~tagging.right).sum()))
         return Calibration(temperature, None, tagging.measure(temperature))
+
+
+Span = tuple[str, int, int]
+
+
+def _aligned(text: str, *sides: Sequence[Span]) -> tuple[list[str], ...]:
+    """IOB2 tags of both sides over the same pieces: words, cut where a span of either side begins or ends.
+
+    So two spans have equal tags only if they have equal borders.
+    """
+    borders = {border for side in sides for _, start, end in side for border in (start, end)}
+    pieces = []
+    for start, end in spans.words(text):
+        cuts = [start, *sorted(border for border in borders if start < border < end), end]
+        pieces += list(pairwise(cuts))
+    return tuple(tags_of_spans(pieces, [EntitySpan(*span) for span in side]) for side in sides)
 
 
 def types_of(tags: Sequence[str]) -> tuple[str, ...]:

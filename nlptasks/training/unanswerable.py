@@ -36,7 +36,7 @@ def with_unanswerable(rows: Sequence[QuestionRow], share: float, seed: int) -> l
         return list(rows)
     chance = random.Random(seed)
     articles = _articles(rows)
-    made = []
+    made: list[QuestionRow] = []
     for number, row in enumerate(chance.sample(answered, len(answered))):
         if len(made) == wanted:
             break
