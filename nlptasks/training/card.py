@@ -29,7 +29,7 @@ def model_card(manifest: Manifest, base: str, summary: str, command: str, licenc
         if manifest.method == "lora"
         else f"A model for the task `{manifest.task}` of nlptasks, all weights fine-tuned from `{base}`.",
         *["", "```bash", use, "```", ""],
-        *["## Labels", "", ", ".join(f"`{label}`" for label in manifest.labels or ()), ""],
+        *(["## Labels", "", ", ".join(f"`{label}`" for label in manifest.labels), ""] if manifest.labels else []),
         *["## Data", "", *_data_lines(manifest.data), ""],
         *([f"Licence of the data, as given: {licence}.", ""] if licence else ["No licence was given.", ""]),
         *["## Training", "", f"{summary}.", "", "```bash", command, "```", ""],
@@ -87,10 +87,18 @@ def command_line(
     for old, new in options.rename.items():
         words += ["--rename", f"{old}={new}"]
     words += ["--allow-misaligned"] if options.allow_misaligned else []
-    for key, value in as_dict(recipe).items():
-        if key != "extra" and value != as_dict(task.recipe)[key]:
+    own = _flat(task.recipe)
+    for key, value in _flat(recipe).items():
+        if key not in own or value != own[key]:
             words += ["-o", key, ",".join(value) if isinstance(value, list) else str(value)]
     return shlex.join(words)
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's settings by the names that `-o` takes."""
+    values = as_dict(recipe)
+    extra = values.pop("extra")
+    return values | {f"extra.{name}": value for name, value in extra.items()}
 
 
 def _file_name(source: str) -> str:

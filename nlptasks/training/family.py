@@ -7,10 +7,10 @@ in `FAMILIES`; text to text has its place there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from nlptasks.errors import DataError, TrainingError
 from nlptasks.task import Recipe, Task
@@ -26,6 +26,19 @@ FAMILIES = {
     "token_classification": "nlptasks.training.token_classification:TokenClassificationTrainer",
     "question_answering": "nlptasks.training.question_answering:QuestionAnsweringTrainer",
 }
+
+
+class Setting(NamedTuple):
+    """A family's own recipe setting: its default, the rule for its values in words, and the rule."""
+
+    default: Any
+    rule: str
+    holds: Callable[[Any], bool]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Dataset(Protocol):
@@ -90,11 +103,15 @@ class FamilyTrainer(ABC):
     verb: ClassVar[Verb]
     metrics: ClassVar[Mapping[str, bool]]
     headline: ClassVar[str]
-    extras: ClassVar[Mapping[str, Any]] = {}
-    """Settings that a recipe may have under `extra`, with their defaults."""
+    extras: ClassVar[Mapping[str, Setting]] = {}
+    """Settings that a recipe may have under `extra`."""
 
     def __init__(self, task: AnyTask) -> None:
         self.task = task
+
+    def extra(self, recipe: Recipe) -> dict[str, Any]:
+        """The family's own settings: the recipe's, else the defaults."""
+        return {name: recipe.extra.get(name, setting.default) for name, setting in self.extras.items()}
 
     @property
     def multi_label(self) -> bool:

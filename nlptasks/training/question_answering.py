@@ -16,7 +16,7 @@ from nlptasks.task import Recipe
 from nlptasks.training import squad_metrics
 from nlptasks.training.calibration import MIN_ROWS, fit_temperature
 from nlptasks.training.data import DataOptions, describe
-from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature, Setting, is_number
 from nlptasks.training.metrics import calibration_error
 from nlptasks.training.questions import QuestionRow, read_questions
 from nlptasks.training.records import plural, read_tables
@@ -70,7 +70,12 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     verb = "extract"
     metrics = squad_metrics.HIGHER_IS_BETTER
     headline = "best_f1"
-    extras: ClassVar = {"unanswerable": 1 / 3, "questions_per_context": 0}
+    extras: ClassVar = {
+        "unanswerable": Setting(1 / 3, "a number from 0 to below 1", lambda v: is_number(v) and 0 <= v < 1),
+        "questions_per_context": Setting(
+            0, "a whole number, 0 or more", lambda v: is_number(v) and v >= 0 and v % 1 == 0
+        ),
+    }
     """`unanswerable` is the share of questions without an answer that is reached by making some; a third is that of
     SQuAD 2.0's training set. `questions_per_context` is the most that are taken of one context; 0 takes all."""
 
@@ -102,9 +107,9 @@ class QuestionAnsweringTrainer(FamilyTrainer):
             )
 
     def augment(self, rows: list[QuestionRow], recipe: Recipe) -> list[QuestionRow]:
-        extra = {**self.extras, **recipe.extra}
+        extra = self.extra(recipe)
         kept = _capped(rows, int(extra["questions_per_context"]), recipe.seed)
-        return with_unanswerable(kept, float(extra["unanswerable"]), recipe.seed)
+        return with_unanswerable(kept, extra["unanswerable"], recipe.seed)
 
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
         return {"num_labels": 2}

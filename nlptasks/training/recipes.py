@@ -52,7 +52,7 @@ def load_recipe(path: Path, default: Recipe | None = None) -> Recipe:
 def override(recipe: Recipe, values: Mapping[str, Any], *, place: str = "The recipe is not valid") -> Recipe:
     """The recipe with some fields changed; texts are read as the field's type.
 
-    A mapping under `extra` is added to the recipe's own.
+    A mapping under `extra` is added to the recipe's own; `extra.NAME` adds one setting.
 
     Raises:
         InvalidInputError: naming every unknown key and every value that does not fit.
@@ -61,7 +61,9 @@ def override(recipe: Recipe, values: Mapping[str, Any], *, place: str = "The rec
     changed: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
-        if name == "extra":
+        if name.startswith("extra."):
+            changed["extra"] = {**recipe.extra, **changed.get("extra", {}), name.removeprefix("extra."): value}
+        elif name == "extra":
             if isinstance(value, Mapping):
                 changed["extra"] = {**recipe.extra, **value}
             else:

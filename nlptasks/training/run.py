@@ -272,12 +272,15 @@ def _checked(recipe: Recipe, family: FamilyTrainer) -> Recipe:
         raise InvalidInputError(
             "The recipe is not valid", [f"metric: expected one of {known}, found {recipe.metric!r}."]
         )
-    strange = [name for name in recipe.extra if name not in family.extras]
-    if strange:
-        known = ", ".join(family.extras) or "none"
-        raise InvalidInputError(
-            "The recipe is not valid", [f"extra: expected settings of {known}, found {name!r}." for name in strange]
-        )
+    problems = []
+    for name, value in recipe.extra.items():
+        setting = family.extras.get(name)
+        if setting is None:
+            problems.append(f"extra: expected settings of {', '.join(family.extras) or 'none'}, found {name!r}.")
+        elif not setting.holds(value):
+            problems.append(f"extra.{name}: expected {setting.rule}, found {value!r}.")
+    if problems:
+        raise InvalidInputError("The recipe is not valid", problems)
     return recipe
 
 
