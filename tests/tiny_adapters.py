@@ -78,6 +78,7 @@ def _save(
     labels: tuple[str, ...] | None,
     manifest: bool,
     verb: Verb = "classify",
+    task: str = "mood",
     **changes: Any,
 ) -> tuple[Path, Any]:
     with torch.no_grad():
@@ -91,7 +92,7 @@ def _save(
         config = model.base_model.model.config
         content = Manifest(
             name=folder.name,
-            task="mood",
+            task=task,
             family="text_classification",
             verb=verb,
             labels=labels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 import re
@@ -103,6 +104,7 @@ def read_examples(
     options = options or DataOptions()
     tables = read_tables(sources, offline=offline, split=split)
     columns = [_find_columns(table, options) for table in tables]
+    tables = [_renamed(*pair, options.rename, multi_label) for pair in zip(tables, columns, strict=True)]
     pairs = list(zip(tables, columns, strict=True))
     names = _label_names(pairs, tuple(options.labels or labels or ()), multi_label)
     problems: list[str] = []
@@ -198,6 +200,22 @@ def _names_in_data(pairs: Sequence[tuple[Table, _Columns]], multi_label: bool) -
                 if not _is_missing(value):
                     names.add(str(value).strip())
     return sorted(names)
+
+
+def _renamed(table: Table, columns: _Columns, names: Mapping[str, str], multi_label: bool) -> Table:
+    """The table with some of its labels called by other names."""
+    if not names:
+        return table
+
+    def new(value: Any) -> Any:
+        return names.get(str(value).strip(), value)
+
+    records = []
+    for record in table.records:
+        values = [new(value) for value in _values(record.fields.get(columns.label), multi_label)]
+        records.append(Record(record.place, {**record.fields, columns.label: values if multi_label else values[0]}))
+    known = {column: tuple(map(new, own)) for column, own in table.class_names.items()}
+    return dataclasses.replace(table, records=records, class_names=known)
 
 
 def _read_row(

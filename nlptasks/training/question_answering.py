@@ -90,7 +90,7 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     ) -> QuestionDataset:
         tables = read_tables(sources, offline=offline, split=split)
         found = read_questions(tables, allow_misaligned=options.allow_misaligned)
-        return QuestionDataset(found.rows, [describe(table) for table in tables], found.notes)
+        return QuestionDataset(found.rows, [describe(table) for table in tables], found.notes, found.problems)
 
     def text_of(self, row: QuestionRow) -> str:
         # All questions on one context stand on one side: the other side would have read the context already.

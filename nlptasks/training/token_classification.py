@@ -84,7 +84,7 @@ class TokenClassificationTrainer(FamilyTrainer):
         if dropped:
             listed = ", ".join(f"{name} ({count})" for name, count in dropped.most_common())
             notes.append(f"{plural(dropped.total(), 'span')} of other types left out: {listed}")
-        return EntityDataset(rows, types, [describe(table) for table in tables], notes)
+        return EntityDataset(rows, types, [describe(table) for table in tables], notes, list(read.problems))
 
     def text_of(self, row: EntityRow) -> str:
         return row.text
