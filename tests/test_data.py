@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from nlptasks.errors import DataError
 from nlptasks.training import splits
 from nlptasks.training.data import DataOptions, Examples, read_examples, read_texts
+from nlptasks.training.entities import read_entities
+from nlptasks.training.records import read_tables
 
 LABELS = ("negative", "positive")
 ROWS = [("What a fine day", 1), ('She said "no", twice', 0), ("Zwei\nZeilen, ça va 🙂", 1)]
@@ -214,6 +216,18 @@ def test_hub_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.sources[0] == {"name": "hub:org/name@v1:validation", "rows": 2, "revision": "v1"}
     with pytest.raises(DataError, match=r"hub:org/gone: the split 'train' cannot be loaded: Couldn't find org/gone"):
         read_examples(["hub:org/gone"], labels=LABELS)
+
+
+def test_tags_of_a_hub_data_set_have_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    names = datasets.ClassLabel(names=["O", "B-LOC"])
+    shape = {"tokens": datasets.Sequence(datasets.Value("string")), "ner_tags": datasets.Sequence(names)}
+    content = {"tokens": [["in", "Oslo"]], "ner_tags": [[0, 1]]}
+    data = datasets.Dataset.from_dict(content, features=datasets.Features(shape))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: data)
+    [row] = read_entities(read_tables(["hub:org/name"], split="test")).rows
+    assert [(span.label, span.start, span.end) for span in row.spans] == [("LOC", 3, 7)]
 
 
 def test_texts_without_labels(tmp_path: Path) -> None:

@@ -226,10 +226,11 @@ def test_of_overlapping_spans_the_longest_is_kept(tmp_path: Path) -> None:
 def test_refused_annotations_are_not_learnt(tmp_path: Path) -> None:
     refused = {**SHAPES["prodigy"], "answer": "reject"}  # type: ignore[dict-item]
     result = {"value": {"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}}
-    rows = [refused, {"text": TEXT, "answer": "accept"}, label_studio(result, was_cancelled=True)]
+    unread = {"data": {"text": TEXT}, "annotations": []}
+    rows = [refused, {"text": TEXT, "answer": "accept"}, label_studio(result, was_cancelled=True), unread]
     examples = read(write_rows(tmp_path / "rows.jsonl", *rows))
-    assert found(examples) == [(TEXT, []), (TEXT, [])]
-    assert examples.notes == ["1 row left out that the annotator rejected or ignored"]
+    assert found(examples) == [(TEXT, [])]
+    assert examples.notes == ["3 rows left out that the annotator rejected, ignored or did not reach"]
 
 
 def test_repeated_rows_are_kept(tmp_path: Path) -> None:
@@ -249,7 +250,7 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
         {"text": "a", "label": [[0, 1]]},
         {"text": "a", "label": [[0, "1", "X"]]},
         {"text": "a", "label": [[0, 1, ""]]},
-        {"data": {"a": "x", "b": "y"}, "annotations": []},
+        {"data": {"a": "x", "b": "y"}, "annotations": [{"result": []}]},
         {"data": {"text": "a"}, "annotations": [{"result": None}]},
         [1],
     ]

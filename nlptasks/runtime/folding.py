@@ -15,7 +15,7 @@ from typing import Any
 
 from nlptasks.errors import AdapterError
 from nlptasks.runtime.adapters import PEFT_WEIGHTS, AdapterFolder
-from nlptasks.runtime.heads import build_head
+from nlptasks.runtime.heads import body_name, build_head
 from nlptasks.runtime.roots import HEAD_CLASSES, Root
 
 FOLD_BUDGET = 256 * 1024 * 1024
@@ -129,7 +129,7 @@ class Adapters:
 
     def _body_prefix(self, adapter: AdapterFolder) -> str:
         """What task models call their body; "" where the adapter's names are already the root's."""
-        return f"{self._root.backbone.base_model_prefix}." if adapter.verb in HEAD_CLASSES else ""
+        return f"{body_name(self._root, adapter.verb)}." if adapter.verb in HEAD_CLASSES else ""
 
     def _place(
         self,

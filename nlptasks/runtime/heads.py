@@ -13,6 +13,16 @@ from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.runtime.roots import HEAD_CLASSES, Root
 
 
+def body_name(root: Root, verb: str) -> str:
+    """What the task model for a verb calls its body: `LlamaForQuestionAnswering` says transformer, Llama says model."""
+    import transformers
+
+    known = getattr(transformers, HEAD_CLASSES[verb])._model_mapping
+    # Code that comes with a checkpoint stands in no table.
+    name: str = known.get(type(root.config), root.backbone).base_model_prefix
+    return name
+
+
 def build_head(root: Root, verb: str, num_labels: int, weights: dict[str, Any], config: dict[str, Any]) -> Any:
     """A task model whose body is `root.backbone` and whose own layers hold `weights`.
 

@@ -139,6 +139,10 @@ def _read_row(record: Record, table: Table, found: _Reading) -> EntityRow | None
         # Prodigy keeps what the annotator refused; it must not be learnt.
         found.rejected += 1
         return None
+    if "annotations" in fields and not _finished(fields["annotations"]):
+        # Nobody has read the text yet, or whoever did skipped it: that is not a text without entities.
+        found.rejected += 1
+        return None
     text, stated = _label_studio(fields) if "annotations" in fields else _text_and_spans(fields)
     if not words(text):
         raise RowFault("text: expected a text, found none.")
@@ -231,8 +235,8 @@ def _label_studio(fields: Mapping[str, Any]) -> tuple[str, list[_Stated]]:
     if text is None:
         raise RowFault(f"data.text: expected a text, found {show(data)}.")
     spans: list[_Stated] = []
-    for annotation in _objects(fields["annotations"], "annotations"):
-        for result in [] if annotation.get("was_cancelled") else _objects(annotation.get("result"), "result"):
+    for annotation in _finished(fields["annotations"]):
+        for result in _objects(annotation.get("result"), "result"):
             value = result.get("value")
             # Relations and choices stand in the same list and are no spans.
             if isinstance(value, dict) and "labels" in value:
@@ -241,6 +245,11 @@ def _label_studio(fields: Mapping[str, Any]) -> tuple[str, list[_Stated]]:
                     raise RowFault(f"labels: expected a list of labels, found {show(labels)}.")
                 spans += [_stated({**value, "label": label}, "value") for label in labels]
     return text, spans
+
+
+def _finished(annotations: Any) -> list[dict[str, Any]]:
+    """Label Studio's annotations but for those that the annotator skipped."""
+    return [one for one in _objects(annotations, "annotations") if not one.get("was_cancelled")]
 
 
 def _objects(value: Any, name: str) -> list[dict[str, Any]]:
@@ -364,5 +373,5 @@ def _notes(found: _Reading) -> list[str]:
     if found.empty:
         notes.append(f"{plural(found.empty, 'row')} without any token left out")
     if found.rejected:
-        notes.append(f"{plural(found.rejected, 'row')} left out that the annotator rejected or ignored")
+        notes.append(f"{plural(found.rejected, 'row')} left out that the annotator rejected, ignored or did not reach")
     return notes

@@ -88,31 +88,69 @@ def build(
 def _load(
     folder: BaseFolder, family: FamilyTrainer, labels: Sequence[str], trust_remote_code: bool
 ) -> tuple[Any, list[str]]:
-    import torch
-    import transformers
+    """The task model, and the names of the parameters that the checkpoint does not hold.
 
+    Raises:
+        UnsupportedModelError: transformers has no such head, or the checkpoint no such body.
+    """
     check_folder(folder.path)
-    auto = getattr(transformers, HEAD_CLASSES[family.verb])
     try:
-        with quiet():
-            model, info = auto.from_pretrained(
-                folder.path,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=trust_remote_code,
-                # A checkpoint that is already a classifier may have another number of labels.
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **family.head(labels),
-            )
+        # A checkpoint that is already a classifier may have another number of labels.
+        model, fresh = _from_pretrained(
+            HEAD_CLASSES[family.verb], folder, trust_remote_code, ignore_mismatched_sizes=True, **family.head(labels)
+        )
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             raise
         raise UnsupportedModelError(f"{folder.id}: transformers has no {family.verb} head for this model.") from error
-    model.config.use_cache = False
-    mismatched = [entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]]
-    return model, sorted({*info["missing_keys"], *mismatched})
+    if _at_random(model, fresh):
+        fresh = _load_body(model, fresh, folder, trust_remote_code)
+    for config in (model.config, model.base_model.config):
+        config.use_cache = False
+    return model, sorted(fresh)
+
+
+def _load_body(model: Any, fresh: set[str], folder: BaseFolder, trust_remote_code: bool) -> set[str]:
+    """Put the checkpoint's body into a task model that calls it by another name than the checkpoint does.
+
+    Llama's body is `model`, but `LlamaForQuestionAnswering` calls it `transformer`, and so do ten others: transformers
+    finds none of its weights and leaves it at random.
+    """
+    prefix = model.base_model_prefix
+    body, missing = _from_pretrained("AutoModel", folder, trust_remote_code)
+    setattr(model, prefix, body)
+    fresh = {name for name in fresh if not name.startswith(f"{prefix}.")} | {f"{prefix}.{name}" for name in missing}
+    if _at_random(model, fresh):
+        raise UnsupportedModelError(
+            f"{folder.id}: expected the weights of a {type(body).__name__}, found none for {len(missing)} of its "
+            f"{len(list(body.parameters()))} parameters: use a checkpoint that transformers' AutoModel loads."
+        )
+    return fresh
+
+
+def _at_random(model: Any, fresh: set[str]) -> bool:
+    """Whether the checkpoint holds less than half of the body's parameters; a pooler may well be missing."""
+    prefix = f"{model.base_model_prefix}."
+    body = [name for name, _ in model.named_parameters() if name.startswith(prefix)]
+    return 2 * len(fresh.intersection(body)) > len(body)
+
+
+def _from_pretrained(auto: str, folder: BaseFolder, trust_remote_code: bool, **options: Any) -> tuple[Any, set[str]]:
+    import torch
+    import transformers
+
+    with quiet():
+        model, info = getattr(transformers, auto).from_pretrained(
+            folder.path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            **options,
+        )
+    mismatched = (entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"])
+    return model, {*info["missing_keys"], *mismatched}
 
 
 def _align_padding(model: Any, tokenizer: Any) -> dict[str, Any]:

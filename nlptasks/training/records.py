@@ -353,7 +353,8 @@ def _read_hub(source: str, offline: bool, split: str) -> Table:
         raise DataError(f"{source}: the split {chosen!r} cannot be loaded: {reason} ({hint}).") from error
     table = Table(source, columns=tuple(data.column_names), revision=found["revision"])
     for column, feature in data.features.items():
-        names = getattr(feature, "names", None)
+        # Tags are a sequence of class labels; its numbers are named by its items.
+        names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
         if names:
             table.class_names[column] = tuple(names)
     _add_rows(table, data)
