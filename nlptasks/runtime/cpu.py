@@ -1,4 +1,4 @@
-"""What makes small batches quick on a CPU: attention for short rows, and memory that is not fetched anew."""
+"""What makes small batches quick on a CPU: packed weights, attention for short rows, memory that is kept."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ def tune(model: Any) -> None:
     """Make an encoder that serves in bfloat16 on the CPU quicker; others are left as they are."""
     import torch
 
+    from nlptasks.runtime.packing import pack_layers
+
     keep_freed_memory()
-    if model.dtype == torch.bfloat16 and model.config._attn_implementation == "sdpa":
+    if model.dtype != torch.bfloat16:
+        return
+    pack_layers(model.base_model)
+    if model.config._attn_implementation == "sdpa":
         _register()
         model.set_attn_implementation(_NAME)
 

@@ -43,6 +43,7 @@ class Adapters:
         self._budget = budget
         self._parameters = dict(root.model.named_parameters())
         self._buffers = dict(root.model.named_buffers())
+        self._packed = _packed_layers(root.model)
         self._pristine: dict[str, Any] = {}
         self._loaded: dict[tuple[str, int], LoadedAdapter] = {}
         self._folded: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
@@ -70,10 +71,15 @@ class Adapters:
         for name, tensor in self._pristine.items():
             self._parameters[name].data = tensor
         self._pristine.clear()
+        for layer in self._packed.values():
+            layer.replace(None)
         self._active = None
 
     def _apply(self, weights: dict[str, Any]) -> None:
         for name, tensor in weights.items():
+            if name in self._packed:
+                self._packed[name].replace(tensor)
+                continue
             self._pristine[name] = self._parameters[name].data
             self._parameters[name].data = tensor
 
@@ -82,10 +88,15 @@ class Adapters:
             weights = dict(adapter.whole)
             for name, factors in adapter.factors.items():
                 weights[name] = fold(self._parameters[name].data, *factors)
-            self._folded[key] = weights
+            self._folded[key] = {name: self._laid_out(name, tensor) for name, tensor in weights.items()}
         self._folded.move_to_end(key)
         self._trim(keep=key)
         return self._folded[key]
+
+    def _laid_out(self, name: str, tensor: Any) -> Any:
+        from nlptasks.runtime.packing import pack
+
+        return pack(tensor) if name in self._packed else tensor
 
     def _trim(self, keep: tuple[str, int]) -> None:
         def size(key: tuple[str, int]) -> int:
@@ -179,6 +190,12 @@ class Adapters:
 
     def _module(self, parameter: str) -> Any:
         return self._root.model.get_submodule(parameter.rpartition(".")[0])
+
+
+def _packed_layers(model: Any) -> dict[str, Any]:
+    from nlptasks.runtime.packing import packed_layers
+
+    return dict(packed_layers(model))
 
 
 def fold(weight: Any, a: Any, b: Any, scaling: float, magnitude: Any = None) -> Any:
