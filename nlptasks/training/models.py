@@ -113,8 +113,8 @@ def _load(
 def _load_body(model: Any, fresh: set[str], folder: BaseFolder, trust_remote_code: bool) -> set[str]:
     """Put the checkpoint's body into a task model that calls it by another name than the checkpoint does.
 
-    Llama's body is `model`, but `LlamaForQuestionAnswering` calls it `transformer`, and so do ten others: transformers
-    finds none of its weights and leaves it at random.
+    Llama's body is `model`, but `LlamaForQuestionAnswering` calls it `transformer`, and eleven other decoders (Qwen,
+    SmolLM3, ...) do the same: transformers finds none of its weights and leaves it at random.
     """
     prefix = model.base_model_prefix
     body, missing = _from_pretrained("AutoModel", folder, trust_remote_code)
