@@ -37,6 +37,36 @@ def test_sentiment_is_right_on_plain_cases(engine: Engine, text: str, label: str
     assert (result.model, result.adapter) == ("minilm", "sentiment")
 
 
+@pytest.mark.parametrize(
+    ("text", "entities"),
+    [
+        ("Marie Curie moved from Warsaw to Paris in 1891.", "PER Marie Curie, LOC Warsaw, LOC Paris"),
+        ("Siemens and the University of Oslo signed it.", "ORG Siemens, ORG University of Oslo"),
+        ("i saw taylor swift in london yesterday", "PER taylor swift, LOC london"),
+        ("🎉 Congrats to Simone Biles!!! 🎉", "PER Simone Biles"),
+        ("Jordan flew from Jordan to Texas.", "PER Jordan, LOC Jordan, LOC Texas"),
+        ("The train was late again.", ""),
+    ],
+)
+def test_names_are_found(engine: Engine, text: str, entities: str) -> None:
+    result = engine.run("ner", text)
+    assert ", ".join(f"{entity.label} {entity.text}" for entity in result.entities) == entities
+    assert all(entity.text == text[entity.start : entity.end] for entity in result.entities)
+    assert (result.model, result.adapter) == ("minilm", "ner")
+
+
+def test_names_on_fifty_pages_are_all_found(engine: Engine) -> None:
+    page = "Nothing happened for a long while, and the rain fell. " * 40
+    text = "".join(f"{page}Then Marie Curie came to Warsaw. " for _ in range(50))
+    result = engine.run("ner", text)
+    assert result.windows > 100
+    assert not result.truncated
+    found = [(entity.label, entity.text) for entity in result.entities]
+    assert found.count(("PER", "Marie Curie")) == found.count(("LOC", "Warsaw")) == 50
+    starts = [entity.start for entity in result.entities]
+    assert starts == sorted(set(starts))
+
+
 def test_batches_and_neighbours_do_not_change_an_answer(engine: Engine) -> None:
     texts = ["Great fun.", "A waste of two hours, from the limp opening to the silly end.", "Not bad at all.", "Awful"]
     alone = [engine.run("sentiment", text) for text in texts]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nlptasks import Recipe, TokenClassification, hookimpl
 
 
@@ -11,6 +13,7 @@ class NamedEntities(TokenClassification):
     name = "ner"
     aliases = ("token-classification",)
     labels = ("PER", "ORG", "LOC")
+    adapter = Path(__file__).parent / "adapters" / "ner"
     recipe = Recipe(base="minilm", r=32, alpha=64, lr=6e-4, epochs=5, batch_size=32, metric="f1")
     examples = (
         "Marie Curie moved from Warsaw to Paris in 1891.",
