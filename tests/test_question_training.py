@@ -241,6 +241,7 @@ def test_a_run_from_rows_to_a_served_adapter(
     card = (report.path / "README.md").read_text()
     assert "-o extra.unanswerable 0.25" in card
     assert "## Labels" not in card
+    assert "nlptasks run stock -a mine 'Where is the saw?' -o context 'The saw is in box 4.'" in card
 
     class Plugin:
         @hookimpl

@@ -145,7 +145,7 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
         raise
     finally:
         bar.close()
-    click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if as_json else _summary(report))
+    click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if as_json else _summary(found, report))
 
 
 def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
@@ -160,7 +160,9 @@ def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
     return override(recipe, values)
 
 
-def _summary(report: TrainReport) -> str:
+def _summary(task: Any, report: TrainReport) -> str:
+    from nlptasks.training.card import use_line
+
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in report.metrics.items())
     early = ", stopped early" if report.stopped_early else ""
     use = f"-a {report.name}" if report.method == "lora" else f"-m {report.path}"
@@ -170,7 +172,7 @@ def _summary(report: TrainReport) -> str:
             f"{report.name}: {metrics} on {report.held_out_rows} held-out rows",
             f"  {report.steps} steps on {report.train_rows} rows of {report.base} in {report.seconds:.0f} s{early}",
             f"  saved in {report.path}",
-            f'  nlptasks run {report.task} {use} "A text."',
+            f"  {use_line(task, use)}",
         )
     )
 

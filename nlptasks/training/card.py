@@ -14,15 +14,22 @@ from nlptasks.training.family import AnyTask
 from nlptasks.training.recipes import as_dict
 
 
-def model_card(manifest: Manifest, base: str, summary: str, command: str, licence: str | None) -> str:
+def use_line(task: AnyTask, choice: str) -> str:
+    """The command that runs the task on its first example; `choice` names the adapter or the model."""
+    words = ["nlptasks", "run", task.name, *choice.split(" ", 1)]
+    example: Any = next(iter(task.examples), "A text.")
+    if not isinstance(example, Mapping):
+        return shlex.join([*words, str(example)])
+    # The command takes the first field as its text, the others by name.
+    first, *others = ((name, str(value)) for name, value in example.items())
+    return shlex.join([*words, first[1], *(word for pair in others for word in ("-o", *pair))])
+
+
+def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, command: str, licence: str | None) -> str:
     """README.md for whoever finds the folder; `base` is the base as others know it."""
     head = ["---", "library_name: peft", f"base_model: {base}"] if manifest.method == "lora" else ["---"]
     head += [f"license: {licence}"] if licence else []
-    use = (
-        f'nlptasks run {manifest.task} -a {manifest.name} "A text."'
-        if manifest.method == "lora"
-        else f'nlptasks run {manifest.task} -m PATH_OF_THIS_FOLDER "A text."'
-    )
+    use = use_line(task, f"-a {manifest.name}" if manifest.method == "lora" else "-m PATH_OF_THIS_FOLDER")
     lines = [
         *[*head, "---", "", f"# {manifest.name}", ""],
         f"An adapter for the task `{manifest.task}` of nlptasks, trained on `{base}`."

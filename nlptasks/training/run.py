@@ -208,7 +208,7 @@ class _Job:
             self.task, self.family, self.name, self.base, trainable, self.recipe, self.data.labels, calibration,
             {**self.data.described, **({"licence": licence} if licence else {})},
         )  # fmt: skip
-        text = card.model_card(manifest, hub_name(self.base), trainable.summary, command, licence)
+        text = card.model_card(self.task, manifest, hub_name(self.base), trainable.summary, command, licence)
         with writing(target) as staging:
             publish.save(trainable, staging, manifest, text)
             difference = self._gate(trainable, [*held_out, *training[:GATE_TEXTS]], staging, device, placement.device)
