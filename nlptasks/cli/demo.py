@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from textwrap import indent
 from typing import Any
 
 import click
 
 from nlptasks.cli.common import DownloadBar
+from nlptasks.cli.marking import in_colour
 from nlptasks.cli.render import render
+from nlptasks.errors import UnsupportedModelError
 
 
 @click.command()
@@ -27,30 +30,26 @@ def demo_command(as_json: bool) -> None:
             options: dict[str, Any] = (
                 {"max_new_tokens": 60} if "max_new_tokens" in task.options_type.model_fields else {}
             )
-            results = engine.run(name, list(task.examples), **options)
-            bar.close()
+            try:
+                results = engine.run(name, list(task.examples), **options)
+            except UnsupportedModelError as error:
+                # A task that is installed before its adapter is trained must not hide the others.
+                click.echo(f"{name}: {error}", err=True)
+                continue
+            finally:
+                bar.close()
             if as_json:
                 for result in results:
                     click.echo(json.dumps({"task": name, "result": result.model_dump(mode="json")}, ensure_ascii=False))
-                continue
-            click.echo(click.style(f"{name}: {task.summary}", bold=True))
-            for example, result in zip(task.examples, results, strict=True):
-                shown = example if isinstance(example, str) else _plain(example)
-                click.echo("  " + render(result, shown).replace("\n", "\n  "))
-            model = f"{results[0].model}" + (f" + adapter {results[0].adapter}" if results[0].adapter else "")
-            click.echo(
-                click.style(
-                    f"  {type(results[0]).__name__} by {model}, {time.perf_counter() - started:.1f} s\n", dim=True
-                )
-            )
+            else:
+                _show(f"{name}: {task.summary}", results, task.examples, time.perf_counter() - started)
 
 
-def _plain(example: object) -> str:
-    """An example's texts without its field names."""
-    if isinstance(example, str):
-        return example
-    if isinstance(example, dict):
-        return " | ".join(_plain(value) for key, value in example.items() if key != "role")
-    if isinstance(example, list | tuple):
-        return " | ".join(_plain(value) for value in example)
-    return str(example)
+def _show(title: str, results: Any, examples: Any, seconds: float) -> None:
+    colour = in_colour()
+    click.echo(click.style(title, bold=True), color=colour)
+    for example, result in zip(examples, results, strict=True):
+        click.echo(indent(render(result, example, several=True, colour=colour), "  "), color=colour)
+    kind, model, adapter = type(results[0]).__name__, results[0].model, results[0].adapter
+    by = f"{model} + adapter {adapter}" if adapter else model
+    click.echo(click.style(f"  {kind} by {by}, {seconds:.1f} s\n", dim=True), color=colour)

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from textwrap import indent
 from typing import Any
 
-from nlptasks.results import Classification, GeneratedText, Result
+from nlptasks.cli.excerpt import sentence
+from nlptasks.cli.marking import Mark, mark, visible
+from nlptasks.results import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result
 
 _OWN = set(Result.model_fields)
 
+_SURE = 0.8
+"""An entity less sure than this shows its score; a number behind every name would hide the few that matter."""
 
-def render(result: Result, source: str | None = None) -> str:
-    """A result in a line or a few; `source` is the text it belongs to, shown when there are several."""
+
+def render(result: Result, source: Any = None, *, several: bool = False, colour: bool = False) -> str:
+    """A result in a line or more.
+
+    `source` is the input it belongs to, a text or a mapping of fields. With `several` results a line about the
+    source stands above each.
+    """
+    if isinstance(result, Entities):
+        return _entities(result, source, several, colour)
+    body = _answer(result, source, colour) if isinstance(result, Answer) else _plain(result)
+    return f"{_head(result, source)}\n{indent(body, '  ')}" if several else body
+
+
+def _plain(result: Result) -> str:
+    """What has no span to mark."""
     if isinstance(result, Classification):
         body = _classification(result)
     elif isinstance(result, GeneratedText):
@@ -18,8 +38,7 @@ def render(result: Result, source: str | None = None) -> str:
     else:
         body = _fields(result)
     notes = _notes(result)
-    head = f"{_shorten(source)}\n  " if source is not None else ""
-    return f"{head}{body}{f'  [{notes}]' if notes else ''}"
+    return visible(f"{body}  [{', '.join(notes)}]" if notes else body)
 
 
 def _classification(result: Classification) -> str:
@@ -35,19 +54,77 @@ def _fields(result: Result) -> str:
     values: dict[str, Any] = {k: v for k, v in result.model_dump(mode="json").items() if k not in _OWN}
     if len(values) == 1:
         return str(next(iter(values.values())))
-    return "\n  ".join(f"{name}: {value}" for name, value in values.items())
+    return "\n".join(f"{name}: {value}" for name, value in values.items())
 
 
-def _notes(result: Result) -> str:
+def _entities(result: Entities, source: Any, several: bool, colour: bool) -> str:
+    """The whole text with its entities marked, or a line for each entity where the text is not known."""
+    text = _text(source, "text", result.entities)
+    if text is None:
+        body = visible("\n".join(f"{e.label} {e.text} {e.score:.2f}" for e in result.entities))
+    else:
+        body = mark(text.rstrip(), [Mark(e.start, e.end, _tag(e), e.label) for e in result.entities], colour=colour)
+    notes = _notes(result) if result.entities else ["no entity found", *_notes(result)]
+    lines = [line for line in (body, f"  ({', '.join(notes)})" if notes else "") if line]
+    # A page needs a gap to the next one; lines do not.
+    return "\n".join(lines) + ("\n" if several and "\n" in body else "")
+
+
+def _tag(entity: Entity) -> str:
+    return entity.label if entity.score >= _SURE else f"{entity.label} {entity.score:.2f}"
+
+
+def _answer(result: Answer, source: Any, colour: bool) -> str:
+    """The answer, the sentence that it stands in, and the other spans if more than the best were asked for."""
+    said = " ".join(result.text.split()) if result.answerable else "no answer in the text"
+    lines = [visible(f"{said} ({', '.join([f'{result.score:.2f}', *_notes(result)])})")]
+    context = _text(source, "context", [result])
+    if result.answerable and context is not None:
+        quoted, start, end = sentence(context, result.start, result.end)
+        lines.append("  " + mark(quoted, [Mark(start, end)], colour=colour))
+    lines += [visible(f"  or: {' '.join(one.text.split())} ({one.score:.2f})") for one in _others(result)]
+    return "\n".join(lines)
+
+
+def _others(result: Answer) -> Iterator[AnswerSpan]:
+    """The alternatives to what is shown; one alone is there unasked."""
+    if len(result.alternatives) > 1:
+        for one in result.alternatives:
+            if not result.answerable or (one.start, one.end) != (result.start, result.end):
+                yield one
+
+
+def _text(source: Any, field: str, spans: Sequence[Entity | Answer]) -> str | None:
+    """The text that the spans are cut from, as far as the input holds it and they fit it."""
+    text = source.get(field) if isinstance(source, Mapping) else source
+    if not isinstance(text, str) or any(text[span.start : span.end] != span.text for span in spans):
+        return None
+    # A plugin may break the promise of its result; a text would then be told twice.
+    return None if any(right.start < left.end for left, right in pairwise(spans)) else text
+
+
+def _notes(result: Result) -> list[str]:
     """What a reader must know: a cut, several windows."""
     notes = []
     if result.truncated:
         notes.append("part of the input was cut")
     if result.windows > 1:
         notes.append(f"{result.windows} windows")
-    return ", ".join(notes)
+    return notes
 
 
-def _shorten(text: str, width: int = 100) -> str:
-    line = " ".join(text.split())
+def _head(result: Result, source: Any, width: int = 100) -> str:
+    """The source in a line; an answer quotes its context below."""
+    if isinstance(result, Answer) and result.answerable and isinstance(source, Mapping):
+        source = {name: value for name, value in source.items() if name != "context"}
+    line = visible(" ".join(_words(source).split()))
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _words(source: Any) -> str:
+    """An input's texts without the names of its fields."""
+    if isinstance(source, Mapping):
+        return " | ".join(_words(value) for key, value in source.items() if key != "role")
+    if isinstance(source, list | tuple):
+        return " | ".join(map(_words, source))
+    return str(source)

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from nlptasks.cli.common import DownloadBar, lines, option_values, read_inputs, read_stdin
+from nlptasks.cli.common import DownloadBar
+from nlptasks.cli.inputs import fields_and_options, gather
+from nlptasks.cli.marking import in_colour, visible
 from nlptasks.cli.render import render
 
 
@@ -46,56 +48,45 @@ def run_command(
     nlptasks run sentiment "I loved it."
     nlptasks run sentiment -f reviews.csv --jsonl > answers.jsonl
     cat letter.txt | nlptasks run sentiment -
+
+    A task that needs two texts takes the second from -f, from standard input or from -o.
+
+    \b
+    nlptasks run qa "Who wrote it?" "When?" -f book.txt
+    cat book.txt | nlptasks run qa "Who wrote it?"
+    nlptasks run qa "When does it end?" -o context "The lease ends on 1 May."
     """
     from nlptasks.engine import Engine
 
-    values = option_values(options)
     bar = DownloadBar()
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
-        accepts = engine.plugins.task(task).input_type.model_fields
-        inputs = _gather(texts, files, by_line, wanted=not any(name in accepts for name in values))
+        found = engine.plugins.task(task)
+        fields, values = fields_and_options(found, options)
+        inputs = gather(found, texts, files, by_line, fields)
         shared: dict[str, Any] = {"adapter": adapter, "model": model}
-        if len(inputs) == 1 and not as_json and not as_jsonl and _streams(engine, task):
+        if len(inputs) == 1 and not fields and not as_json and not as_jsonl and _streams(found):
             with engine.stream(task, inputs[0], **shared, **values) as pieces:
                 _echo_stream(pieces, inputs[0])
             return
         many = len(inputs) > 1
         progress = len(inputs) >= 64 and sys.stderr.isatty()
         given: Any = inputs if many else inputs[0] if inputs else None
-        found = engine.run(task, given, progress=progress, **shared, **values)
+        answers = engine.run(task, given, progress=progress, **shared, **values)
     bar.close()
-    _print(found if many else [found], inputs, as_json=as_json, as_jsonl=as_jsonl, many=many)
+    _print(answers if many else [answers], inputs, as_json=as_json, as_jsonl=as_jsonl, many=many)
 
 
-def _gather(texts: tuple[str, ...], files: tuple[Path, ...], by_line: bool, *, wanted: bool) -> list[Any]:
-    """The inputs in the order they were named; piped input when nothing was."""
-    inputs: list[Any] = []
-    for text in texts:
-        if text == "-":
-            inputs += lines(read_stdin()) if by_line else [read_stdin()]
-        else:
-            inputs.append(text)
-    for file in files:
-        inputs += read_inputs(file, by_line)
-    if not inputs and wanted:
-        if sys.stdin.isatty():
-            raise click.UsageError("Expected a TEXT, -f FILE or input on standard input, found none.")
-        whole = read_stdin()
-        inputs = lines(whole) if by_line else [whole]
-    return inputs
-
-
-def _streams(engine: Any, task: str) -> bool:
+def _streams(task: Any) -> bool:
     from nlptasks.families.text_to_text import can_stream
 
-    return can_stream(engine.plugins.task(task))
+    return can_stream(task)
 
 
 def _echo_stream(pieces: Any, source: Any) -> None:
     if isinstance(source, str):
-        click.echo(source, nl=False)
+        click.echo(visible(source), nl=False)
     for piece in pieces:
-        click.echo(piece, nl=False)
+        click.echo(visible(piece), nl=False)
         sys.stdout.flush()
     click.echo()
 
@@ -108,6 +99,6 @@ def _print(results: list[Any], inputs: list[Any], *, as_json: bool, as_jsonl: bo
         dumped = [result.model_dump(mode="json") for result in results]
         click.echo(json.dumps(dumped if many else dumped[0], ensure_ascii=False, indent=2))
     else:
-        for result, source in zip(results, inputs or [None] * len(results), strict=True):
-            shown = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
-            click.echo(render(result, shown if many else None))
+        colour = in_colour()
+        for result, source in zip(results, inputs, strict=True):
+            click.echo(render(result, source, several=many, colour=colour), color=colour)
