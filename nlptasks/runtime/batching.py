@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from nlptasks.runtime.cpu import trim_memory
+from nlptasks.runtime.lanes import Lanes
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -24,6 +25,7 @@ class Batcher:
     def __init__(self, budget: int = CPU_BUDGET, max_rows: int = MAX_ROWS) -> None:
         self.budget = budget
         self.max_rows = max_rows
+        self.lanes: Lanes | None = None
 
     def plan(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Indices of each batch, longest first, so that running out of memory shows at once.
@@ -44,10 +46,22 @@ class Batcher:
         step: Callable[[list[Item]], list[Answer]],
         before: Callable[[], None] = lambda: None,
     ) -> list[Answer]:
-        """Answer all items in their own order; `before` runs before each batch and may raise to stop."""
+        """Answer all items in their own order; `before` runs before each batch and may raise to stop.
+
+        With `lanes`, several batches may be computed at the same time, on threads of their own.
+        """
         answers: dict[int, Answer] = {}
-        for batch in self.plan(lengths):
+
+        def one(batch: list[int]) -> None:
             self._run_batch(batch, items, lengths, step, before, answers)
+
+        batches = list(self.plan(lengths))
+        # Fewer batches than twice the lanes would leave some of the lanes idle at the end.
+        if self.lanes and len(batches) >= 2 * self.lanes.count:
+            self.lanes.run(one, batches)
+        else:
+            for batch in batches:
+                one(batch)
         return [answers[i] for i in range(len(items))]
 
     def _run_batch(

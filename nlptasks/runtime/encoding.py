@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -123,13 +124,17 @@ def read_turn(
     """Run `forward` on batches of `encoded` and answer each item with what `answer` makes of its row."""
     import torch
 
+    answering = threading.Lock()
+
     def step(indices: list[int]) -> list[None]:
         alive = [i for i in indices if turn.alive(i)]
         if alive:
             with torch.inference_mode():
                 rows = forward(encoded.batch(alive))
-            for i, values in zip(alive, rows, strict=True):
-                turn.answer(i, answer(i, values))
+            # Callers are told of their progress by one thread at a time.
+            with answering:
+                for i, values in zip(alive, rows, strict=True):
+                    turn.answer(i, answer(i, values))
         return [None] * len(indices)
 
     batcher.run(range(len(turn.items)), encoded.lengths, step, before=turn.check)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.runtime.adapters import AdapterFolder, check_base
 from nlptasks.runtime.batching import GPU_BUDGET, Batcher
+from nlptasks.runtime.lanes import lanes_of_this_machine
 from nlptasks.runtime.worker import Job, Turn, Worker
 from nlptasks.verbs import (
     CancelToken,
@@ -88,6 +89,8 @@ class ResidentModel:
     def close(self) -> None:
         """End the thread and let go of the weights; calls that wait are cancelled."""
         self.worker.close()
+        if self.reading.lanes:
+            self.reading.lanes.close()
         self._root = self._adapters = None
         from nlptasks.runtime.batching import free_memory
 
@@ -105,6 +108,8 @@ class ResidentModel:
             self._adapters = Adapters(self._root)
             if self._root.placement.device != "cpu":
                 self.reading.budget = GPU_BUDGET
+            elif self._root.kind == "encoder":
+                self.reading.lanes = lanes_of_this_machine()
         return self._root
 
     def activate(self, adapter: AdapterFolder | None) -> tuple[Root, Any]:

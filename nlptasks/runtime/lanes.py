@@ -1,0 +1,72 @@
+"""Batches side by side on a CPU: as many as it has threads, one thread each.
+
+Small batches gain little from many threads, which wait for each other after every operation. MiniLM on two cores
+reads short texts 1.2 times as fast with two batches of one thread each as with two threads for one batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+MOST = 8
+"""Lanes beyond which a machine is assumed to have better use for its threads."""
+
+
+class Lanes:
+    """Threads that each compute with one thread of torch's. They start with the first use."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ThreadPoolExecutor | None = None
+
+    def run(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
+        """Do all the work; after a failure what has not begun is dropped, and the first failure is raised."""
+        pool = self._pool = self._pool or _start(self.count)
+        futures = [pool.submit(work, item) for item in items]
+        _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        wait(futures)
+        for future in futures:
+            if not future.cancelled():
+                future.result()
+
+    def close(self) -> None:
+        """End the threads; a later use starts new ones."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+_starting = threading.Lock()
+
+
+def _start(count: int) -> ThreadPoolExecutor:
+    import torch
+
+    def single(here: threading.Barrier) -> None:
+        torch.set_num_threads(1)
+        here.wait()
+
+    pool = ThreadPoolExecutor(count, thread_name_prefix="nlptasks-lane")
+    with _starting:
+        # The number holds for the thread that sets it and for threads that start later, so that it must be put back.
+        before = torch.get_num_threads()
+        barrier = threading.Barrier(count)
+        for future in [pool.submit(single, barrier) for _ in range(count)]:
+            future.result()
+        torch.set_num_threads(before)
+    return pool
+
+
+def lanes_of_this_machine() -> Lanes | None:
+    """As many lanes as torch uses threads, or None where it uses one."""
+    import torch
+
+    count = min(MOST, torch.get_num_threads())
+    return Lanes(count) if count > 1 else None
