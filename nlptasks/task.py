@@ -51,7 +51,8 @@ class Recipe:
     """How to train a task's adapter. Field names follow PEFT and transformers' TrainingArguments.
 
     `base` is a catalog name, a Hub id or a folder. `targets` is "all-linear" or the names of the linear
-    layers to adapt. `lr` is the peak of a linear schedule with `warmup` (a share of all steps).
+    layers to adapt. `lr` is the peak of a linear schedule with `warmup` (a share of all steps). `dropout` stands
+    before the LoRA factors, `base_dropout` inside the base, whose own it is when None.
     `average` is the decay of an exponential moving average of the trained weights (0: off).
     """
 
@@ -60,6 +61,7 @@ class Recipe:
     r: int = 16
     alpha: int = 32
     dropout: float = 0.05
+    base_dropout: float | None = None
     targets: str | tuple[str, ...] = "all-linear"
     lr: float = 5e-4
     epochs: float = 3.0

@@ -23,6 +23,22 @@ def test_the_cpu_uses_bfloat16_only_where_it_is_native(monkeypatch: pytest.Monke
     assert choose_placement().dtype_reason == "the CPU has no native bfloat16"
 
 
+@pytest.mark.parametrize(("gain", "dtype"), [(2.0, "bfloat16"), (devices.WORTH_IT, "bfloat16"), (0.6, "float32")])
+def test_without_amx_the_cpu_s_speed_decides(monkeypatch: pytest.MonkeyPatch, gain: float, dtype: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(devices, "native_bf16_flag", lambda: "avx512_bf16")
+    monkeypatch.setattr(devices, "bf16_gain", lambda: gain)
+    found = choose_placement()
+    assert found.dtype == dtype
+    assert found.dtype_reason == f"the CPU has avx512_bf16 and multiplies bfloat16 {gain:.1f} times as fast as float32"
+
+
+def test_the_gain_is_measured_once() -> None:
+    assert 0 < devices.bf16_gain() < 100
+    assert devices.bf16_gain() == devices.bf16_gain()
+
+
 @pytest.mark.parametrize(("native", "dtype"), [(True, "bfloat16"), (False, "float32")])
 def test_a_gpu_uses_bfloat16_only_where_it_is_native(monkeypatch: pytest.MonkeyPatch, native: bool, dtype: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

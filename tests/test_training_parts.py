@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 
 from nlptasks import Recipe
 from nlptasks.errors import DataError, InvalidInputError, TrainingError, UnsupportedModelError
+from nlptasks.runtime.devices import Placement
+from nlptasks.runtime.download import BaseFolder
 from nlptasks.testing import tiny_model
 from nlptasks.training import load_recipe, metrics
 from nlptasks.training.average import WeightAverage, decay_at
 from nlptasks.training.calibration import fit_temperature, fit_threshold
 from nlptasks.training.family import family_trainer
 from nlptasks.training.loop import LengthSampler
+from nlptasks.training.models import build
 from nlptasks.training.recipes import FIELDS, as_dict, override
 from nlptasks.training.targets import choose_targets
 from tests.sample_tasks import Title
@@ -54,8 +57,8 @@ def test_every_fault_of_a_recipe_is_named(tmp_path: Path) -> None:
         'targets: expected "all-linear" or names of layers, found [].',
     )
     with pytest.raises(InvalidInputError) as caught:
-        override(Recipe(), {"lr": -1, "warmup": 1, "r": 0, "average": "0.5"})
-    assert len(caught.value.problems) == 3
+        override(Recipe(), {"lr": -1, "warmup": 1, "r": 0, "average": "0.5", "base_dropout": 1})
+    assert len(caught.value.problems) == 4
     with pytest.raises(DataError, match="expected a recipe file, found none"):
         load_recipe(tmp_path / "gone.toml")
     file.write_text("lr = = 1")
@@ -66,6 +69,9 @@ def test_every_fault_of_a_recipe_is_named(tmp_path: Path) -> None:
 def test_a_text_is_read_as_the_setting_s_type() -> None:
     recipe = override(Recipe(), {"lr": "1e-4", "batch-size": "8", "epochs": 2, "targets": "query, value"})
     assert (recipe.lr, recipe.batch_size, recipe.epochs, recipe.targets) == (1e-4, 8, 2.0, ("query", "value"))
+    assert recipe.base_dropout is None
+    assert override(recipe, {"base_dropout": "0"}).base_dropout == 0.0
+    assert override(override(recipe, {"base_dropout": 0}), {"base_dropout": None}) == recipe
 
 
 def load(folder: Path, architecture: str) -> Any:
@@ -117,6 +123,22 @@ def test_layers_that_the_checkpoint_lacks_are_trained_whole(tmp_path: Path) -> N
     model.bert.encoder.extra_classifier = torch.nn.Linear(2, 2)
     with pytest.raises(UnsupportedModelError, match="PEFT would also train"):
         choose_targets(model, "all-linear")
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "modernbert", "gpt2", "llama"])
+def test_the_base_s_dropout_is_set_everywhere(tmp_path: Path, architecture: str) -> None:
+    base = BaseFolder("tiny", None, tiny_model(tmp_path / "base", architecture=architecture), "a test")
+    placement = Placement("cpu", "", "float32", "")
+    ids = torch.arange(2, 12).unsqueeze(0)
+    same = {}
+    for rate in (0.0, 0.5):
+        recipe = Recipe(method="full", base_dropout=rate)
+        model = build(base, family_trainer(Feeling()), ("a", "b"), recipe, placement).model.train()
+        if architecture == "distilbert":
+            model.dropout.p = 0.0  # the head's own
+        first, second = model(input_ids=ids).logits, model(input_ids=ids).logits
+        same[rate] = torch.equal(first, second)
+    assert same == {0.0: True, 0.5: False}
 
 
 def test_other_families_say_that_they_cannot_be_trained_yet() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from nlptasks.runtime.cpu import trim_memory
 from nlptasks.runtime.lanes import Lanes
+from nlptasks.runtime.memory import free_memory
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -97,15 +97,3 @@ def is_out_of_memory(error: Exception) -> bool:
     # The CPU allocator raises a plain RuntimeError; its wording is all there is to know it by.
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-
-
-def free_memory() -> None:
-    """Give cached memory back, the device's and the host's."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    trim_memory()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from typing import Any
 
@@ -12,14 +11,13 @@ row and head: with MiniLM in bfloat16 on two cores 1.0 against 1.6 ms at 20 toke
 7.9 against 4.1 at 256 (1000 tokens a batch)."""
 
 _NAME = "nlptasks_short_rows"
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT = 32 * 1024 * 1024
 
 
 def tune(model: Any) -> None:
     """Make an encoder that serves in bfloat16 on the CPU quicker; others are left as they are."""
     import torch
 
+    from nlptasks.runtime.memory import keep_freed_memory
     from nlptasks.runtime.packing import pack_layers
 
     keep_freed_memory()
@@ -29,36 +27,6 @@ def tune(model: Any) -> None:
     if model.config._attn_implementation == "sdpa":
         _register()
         model.set_attn_implementation(_NAME)
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Let glibc reuse blocks of up to 32 MiB instead of returning each one to the system.
-
-    A batch's activations are freed at its end and asked for again by the next; without this every batch pays
-    for page faults. The values are those that glibc's own adjustment may rise to (mallopt(3)); `trim_memory`
-    gives everything back when a model is unloaded. Other C libraries are left alone.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if _has_symbols() else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEPT)
-        mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT)
-
-
-def trim_memory() -> None:
-    """Give the kept blocks back to the system."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _has_symbols() else None
-    if trim is not None:
-        trim(0)
-
-
-def _has_symbols() -> bool:
-    # Windows has no such thing as "the program itself" to look symbols up in.
-    try:
-        ctypes.CDLL(None)
-    except (OSError, TypeError):
-        return False
-    return True
 
 
 @functools.cache

@@ -92,7 +92,7 @@ class ResidentModel:
         if self.reading.lanes:
             self.reading.lanes.close()
         self._root = self._adapters = None
-        from nlptasks.runtime.batching import free_memory
+        from nlptasks.runtime.memory import free_memory
 
         free_memory()
 
@@ -102,6 +102,7 @@ class ResidentModel:
         """The base, loaded now if need be."""
         if self._root is None:
             from nlptasks.runtime.folding import Adapters
+            from nlptasks.runtime.memory import settle
             from nlptasks.runtime.roots import load_root
 
             self._root = load_root(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
@@ -110,6 +111,7 @@ class ResidentModel:
                 self.reading.budget = GPU_BUDGET
             elif self._root.kind == "encoder":
                 self.reading.lanes = lanes_of_this_machine()
+            settle()
         return self._root
 
     def activate(self, adapter: AdapterFolder | None) -> tuple[Root, Any]:

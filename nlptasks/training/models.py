@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from nlptasks.errors import MissingExtraError, UnsupportedModelError
 from nlptasks.runtime.adapters import TASK_TYPES
 from nlptasks.runtime.folders import check_folder
 from nlptasks.runtime.roots import HEAD_CLASSES, Root, load_tokenizer
+from nlptasks.training.family import is_number
 from nlptasks.training.targets import Targets, choose_targets
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def build(
 
     transformers.set_seed(recipe.seed)
     tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
-    model, fresh = _load(folder, family, labels, trust_remote_code)
+    dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
+    model, fresh = _load(folder, family, labels, trust_remote_code, dropout)
     changes = _align_padding(model, tokenizer)
     limit = Root(model, model.base_model, tokenizer, model.config, "encoder", placement).max_tokens
     targets = None
@@ -86,7 +88,11 @@ def build(
 
 
 def _load(
-    folder: BaseFolder, family: FamilyTrainer, labels: Sequence[str], trust_remote_code: bool
+    folder: BaseFolder,
+    family: FamilyTrainer,
+    labels: Sequence[str],
+    trust_remote_code: bool,
+    settings: Mapping[str, Any],
 ) -> tuple[Any, list[str]]:
     """The task model, and the names of the parameters that the checkpoint does not hold.
 
@@ -97,27 +103,34 @@ def _load(
     try:
         # A checkpoint that is already a classifier may have another number of labels.
         model, fresh = _from_pretrained(
-            HEAD_CLASSES[family.verb], folder, trust_remote_code, ignore_mismatched_sizes=True, **family.head(labels)
+            HEAD_CLASSES[family.verb],
+            folder,
+            trust_remote_code,
+            ignore_mismatched_sizes=True,
+            **family.head(labels),
+            **settings,
         )
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             raise
         raise UnsupportedModelError(f"{folder.id}: transformers has no {family.verb} head for this model.") from error
     if _at_random(model, fresh):
-        fresh = _load_body(model, fresh, folder, trust_remote_code)
+        fresh = _load_body(model, fresh, folder, trust_remote_code, settings)
     for config in (model.config, model.base_model.config):
         config.use_cache = False
     return model, sorted(fresh)
 
 
-def _load_body(model: Any, fresh: set[str], folder: BaseFolder, trust_remote_code: bool) -> set[str]:
+def _load_body(
+    model: Any, fresh: set[str], folder: BaseFolder, trust_remote_code: bool, settings: Mapping[str, Any]
+) -> set[str]:
     """Put the checkpoint's body into a task model that calls it by another name than the checkpoint does.
 
     Llama's body is `model`, but `LlamaForQuestionAnswering` calls it `transformer`, and eleven other decoders (Qwen,
     SmolLM3, ...) do the same: transformers finds none of its weights and leaves it at random.
     """
     prefix = model.base_model_prefix
-    body, missing = _from_pretrained("AutoModel", folder, trust_remote_code)
+    body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
     setattr(model, prefix, body)
     fresh = {name for name in fresh if not name.startswith(f"{prefix}.")} | {f"{prefix}.{name}" for name in missing}
     if _at_random(model, fresh):
@@ -151,6 +164,27 @@ def _from_pretrained(auto: str, folder: BaseFolder, trust_remote_code: bool, **o
         )
     mismatched = (entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"])
     return model, {*info["missing_keys"], *mismatched}
+
+
+def _dropout_settings(folder: BaseFolder, rate: float | None, trust_remote_code: bool) -> dict[str, float]:
+    """The settings of the base's configuration that make its layers drop out at `rate`; none for None.
+
+    Architectures name them differently (`hidden_dropout_prob`, `attn_pdrop`, `dropout_rate`, ...); all have "drop".
+    The head's own and the chance to leave out whole layers are other things.
+    """
+    if rate is None:
+        return {}
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        folder.path, local_files_only=True, trust_remote_code=trust_remote_code
+    )
+    other = ("classifier", "layerdrop", "layer_drop")
+    return {
+        name: rate
+        for name, value in config.to_dict().items()
+        if "drop" in name and not any(part in name for part in other) and is_number(value)
+    }
 
 
 def _align_padding(model: Any, tokenizer: Any) -> dict[str, Any]:

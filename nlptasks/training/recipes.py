@@ -18,6 +18,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "r": ("at least 1", lambda v: v >= 1),
     "alpha": ("at least 1", lambda v: v >= 1),
     "dropout": ("from 0 to below 1", lambda v: 0 <= v < 1),
+    "base_dropout": ("from 0 to below 1", lambda v: v is None or 0 <= v < 1),
     "lr": ("above 0", lambda v: 0 < v < float("inf")),
     "epochs": ("above 0", lambda v: 0 < v < float("inf")),
     "batch_size": ("at least 1", lambda v: v >= 1),
@@ -106,6 +107,10 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
 def _convert(name: str, value: Any) -> Any:
     """`value` as the field's type; raises ValueError with what was expected."""
     kind = FIELDS[name]
+    if type(None) in get_args(kind):
+        if value is None:
+            return None
+        [kind] = set(get_args(kind)) - {type(None)}
     if get_origin(kind) is not None and all(isinstance(choice, str) for choice in get_args(kind)):
         if value not in get_args(kind):
             raise ValueError(f"one of {', '.join(get_args(kind))}")

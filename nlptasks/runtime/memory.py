@@ -1,0 +1,62 @@
+"""The process's memory: what the collector looks at, what is kept for the next batch, what is given back."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT = 32 * 1024 * 1024
+
+
+def settle() -> None:
+    """Collect what is unreachable and keep the collector away from all that is left (`gc.freeze`).
+
+    torch, transformers and a loaded model are 400,000 objects that stay. Each full collection would visit them all,
+    which takes 0.2 seconds, once in 4,000 short texts. Reference counts still free what is frozen; a cycle that
+    becomes unreachable later is found by the next `settle`.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def free_memory() -> None:
+    """Give cached memory back, the device's and the host's."""
+    import torch
+
+    settle()
+    trim_memory()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc reuse blocks of up to 32 MiB instead of returning each one to the system.
+
+    A batch's activations are freed at its end and asked for again by the next; without this every batch pays
+    for page faults. The values are those that glibc's own adjustment may rise to (mallopt(3)); `trim_memory`
+    gives everything back when a model is unloaded. Other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if _has_symbols() else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _KEPT)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT)
+
+
+def trim_memory() -> None:
+    """Give the kept blocks back to the system."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _has_symbols() else None
+    if trim is not None:
+        trim(0)
+
+
+def _has_symbols() -> bool:
+    # Windows has no such thing as "the program itself" to look symbols up in.
+    try:
+        ctypes.CDLL(None)
+    except (OSError, TypeError):
+        return False
+    return True
