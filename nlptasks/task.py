@@ -63,6 +63,8 @@ class Recipe:
     dropout: float = 0.05
     base_dropout: float | None = None
     targets: str | tuple[str, ...] = "all-linear"
+    use_rslora: bool = False
+    use_dora: bool = False
     lr: float = 5e-4
     epochs: float = 3.0
     batch_size: int = 32

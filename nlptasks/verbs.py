@@ -7,7 +7,7 @@ one cancel token; calls from many threads meet in its queue and share batches.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -56,6 +56,14 @@ class ModelInfo:
     threshold: float | None = None
     max_tokens: int = 512
     has_chat_template: bool = False
+    model_type: str = ""
+    """transformers' name of the architecture: `llama`, `marian`, ..."""
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    """What the checkpoint was trained to read before a text, by task: T5's `summarization`, `translation_en_to_fr`."""
+    languages: tuple[str, ...] = ()
+    """The codes by which the tokenizer knows languages; `Decoding` takes them."""
+    direction: tuple[str, str] | None = None
+    """The (source, target) languages that the checkpoint says it translates, by its own codes."""
     trained_for: frozenset[str] = frozenset()
     """Verbs that have a trained head here: `classify`, `generate`, ..."""
 
@@ -116,18 +124,26 @@ class Vector:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to write: the field's terms and transformers' meanings. Greedy unless `do_sample`."""
+    """How to write: the field's terms and transformers' meanings. Greedy unless `do_sample`.
+
+    None leaves a setting to the checkpoint's own generation config. `num_return_sequences` is the number of texts
+    for each prompt, the best first; more than one needs as many beams. The languages are codes of
+    `ModelInfo.languages`.
+    """
 
     max_new_tokens: int = 256
-    min_new_tokens: int = 0
+    min_new_tokens: int | None = 0
     do_sample: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
-    repetition_penalty: float = 1.0
-    no_repeat_ngram_size: int = 0
-    num_beams: int = 1
-    length_penalty: float = 1.0
+    repetition_penalty: float | None = 1.0
+    no_repeat_ngram_size: int | None = 0
+    num_beams: int | None = 1
+    length_penalty: float | None = 1.0
+    num_return_sequences: int = 1
+    source_language: str | None = None
+    target_language: str | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
     truncate_prompt: bool = True
@@ -136,7 +152,10 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Completion:
-    """One finished text; `logprobs[i]` belongs to the i-th generated token, in nats."""
+    """One finished text; `logprobs[i]` belongs to the i-th generated token, in nats.
+
+    `alternatives` are the other texts of `num_return_sequences`, best first.
+    """
 
     text: str
     finish_reason: FinishReason
@@ -144,6 +163,7 @@ class Completion:
     num_generated_tokens: int
     logprobs: tuple[float, ...] = field(default=(), repr=False)
     truncated: bool = False
+    alternatives: tuple[Completion, ...] = ()
 
 
 class TextStream(Protocol):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +22,10 @@ from nlptasks.results import Answer, Classification, Entities, Result
 from nlptasks.runtime.adapters import PEFT_WEIGHTS, open_adapter
 from nlptasks.settings import Settings
 from nlptasks.testing import tiny_model
-from nlptasks.training import TrainReport, finetune, gate
+from nlptasks.training import finetune, gate
+from tests.matrix import Outcome, serve_all, train_noting
 from tests.training_rows import Feeling, rows, serve_here, write_csv
 
-ROOT = Path(__file__).parents[1]
 STANDARD = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 BERT_LIKE = frozenset({"query", "key", "value", "dense"})
 VERBS = ("classify", "tag", "extract")
@@ -198,81 +195,13 @@ def make_base(folder: Path, name: str) -> Path:
     return folder
 
 
-@dataclass
-class Outcome:
-    """One trained combination: what serving was asked, what training answered, what a fresh process answers."""
-
-    request: dict[str, Any] = field(default_factory=dict)
-    expected: list[list[float]] = field(default_factory=list)
-    report: TrainReport | None = None
-    failure: Exception | None = None
-    served: list[list[float]] | str = "the fresh process gave no answer"
-
-    @property
-    def trained(self) -> TrainReport:
-        if self.failure:
-            raise self.failure
-        assert self.report
-        return self.report
-
-
 Combination = tuple[str, str]
 
 
 def train(base: Path, verb: str, name: str, home: Settings, scratch: Path, patch: pytest.MonkeyPatch) -> Outcome:
-    """Train with a gate that only notes what it would compare."""
-    outcome = Outcome()
-
-    def serve_again(base: Any, adapter: Path, verb: str, requests: Any, **options: Any) -> list[list[float]]:
-        fields = {**dataclasses.asdict(base), "path": str(base.path)}
-        outcome.request = {"base": fields, "verb": verb, "requests": requests, **options}
-        return []
-
-    def compare(expected: list[list[float]], served: list[list[float]]) -> float:
-        outcome.expected = expected
-        return 0.0
-
-    patch.setattr(gate, "serve_again", serve_again)
-    patch.setattr(gate, "compare", compare)
     data, held = data_for(verb, scratch)
     recipe = dataclasses.replace(RECIPES[verb], base=str(base))
-    # Again for each: architectures and Trainer are imported when they are first used.
-    gc.freeze()
-    try:
-        outcome.report = finetune(
-            TASKS[verb], data, name=name, recipe=recipe, validation=[held], settings=home, device="cpu"
-        )
-    except Exception as error:
-        outcome.failure = error
-    return outcome
-
-
-SERVE = """
-import contextlib, gc, sys, traceback
-from nlptasks.training import gate
-
-for asked in sys.argv[1:]:
-    gc.freeze()
-    with open(asked + ".error", "w") as errors, contextlib.redirect_stderr(errors):
-        try:
-            gate.main([asked, asked + ".answer"])
-        except Exception:
-            traceback.print_exc()
-"""
-
-
-def serve_all(outcomes: Sequence[Outcome], scratch: Path) -> None:
-    """Serve every trained folder in one fresh process: its imports take longer than its work."""
-    asked: list[str] = []
-    for number, outcome in enumerate(outcomes):
-        path = scratch / f"request-{number}.json"
-        path.write_text(json.dumps({**outcome.request, "adapter": str(outcome.trained.path)}))
-        asked.append(str(path))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    subprocess.run([sys.executable, "-c", SERVE, *asked], check=True, env=environment)
-    for path, outcome in zip(asked, outcomes, strict=True):
-        answer = Path(f"{path}.answer")
-        outcome.served = json.loads(answer.read_text()) if answer.is_file() else Path(f"{path}.error").read_text()
+    return train_noting(TASKS[verb], recipe, data, held, name, home, patch)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from nlptasks.training.loop import LengthSampler
 from nlptasks.training.models import build
 from nlptasks.training.recipes import FIELDS, as_dict, override
 from nlptasks.training.targets import choose_targets
-from tests.sample_tasks import Title
+from tests.sample_tasks import Echo
 from tests.training_rows import Feeling
 
 
@@ -141,9 +141,9 @@ def test_the_base_s_dropout_is_set_everywhere(tmp_path: Path, architecture: str)
     assert same == {0.0: True, 0.5: False}
 
 
-def test_other_families_say_that_they_cannot_be_trained_yet() -> None:
-    with pytest.raises(TrainingError, match="cannot be trained yet"):
-        family_trainer(Title())
+def test_a_task_without_a_family_says_that_it_cannot_be_trained() -> None:
+    with pytest.raises(TrainingError, match="echo belongs to the family custom, which cannot be trained"):
+        family_trainer(Echo())
 
 
 def test_metrics_are_scikit_learn_s() -> None:

@@ -7,7 +7,8 @@ the model should write for a result, so that `parse(inputs, target(result)) == r
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field
@@ -62,12 +63,25 @@ O = TypeVar("O", bound=WritingOptions)  # noqa: E741
 R = TypeVar("R", bound=Result)
 
 
+@dataclass(frozen=True)
+class Lesson(Generic[I, O]):
+    """What a row of training data teaches: for this input and these options the model should write `target`."""
+
+    inputs: I
+    options: O
+    target: str
+
+
 class TextToText(Task[I, O, R], Generic[I, O, R]):
-    """A text written by a language model."""
+    """A text written by a language model.
+
+    `text_metrics` names what written texts are measured by: `rouge`, `bleu`, `chrf`, `exact_match`.
+    """
 
     family = "text_to_text"
     options_type = WritingOptions
-    recipe: ClassVar[Recipe] = Recipe(base="smollm2")
+    recipe: ClassVar[Recipe] = Recipe(base="smollm2", max_length=512, batch_size=8, metric="loss")
+    text_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "rouge")
 
     @abstractmethod
     def prompt(self, inputs: I, options: O) -> Prompt:
@@ -85,6 +99,19 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     def target(self, result: R) -> str:
         """What the model should write for this result: the inverse of `parse`, used in training."""
 
+    def lessons(self, row: Mapping[str, Any], options: O) -> Sequence[Lesson[I, O]]:
+        """What a row of training data teaches; its columns are fields of the input and of the result by name.
+
+        Override it for data of other shapes. `options` are those that the training names, or the defaults.
+
+        Raises:
+            ValueError: saying what was expected and what was found; the reader adds the place.
+        """
+        own = [name for name in self.result_type.model_fields if name not in Result.model_fields]
+        [inputs] = self.validate([_fields(row, self.input_type.model_fields, "input")])
+        result = self.result_type.model_validate(_fields(row, own, "result"))
+        return [Lesson(inputs, options, self.target(result))]  # type: ignore[arg-type]
+
     def finish(self, inputs: I, completion: Completion) -> R:
         """The result with what only the completion knows; override to add fields of your own."""
         result = self.parse(inputs, completion.text)
@@ -98,6 +125,13 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     def stream(self, inputs: I, options: O, model: Model) -> TextStream:
         """The raw text of one answer, piece by piece; `finish` makes the result of its completion."""
         return model.stream(self.prompt(inputs, options), options.decoding())
+
+
+def _fields(row: Mapping[str, Any], names: Iterable[str], what: str) -> dict[str, Any]:
+    found = {name: row[name] for name in names if row.get(name) is not None}
+    if not found:
+        raise ValueError(f"expected a column of the {what} ({', '.join(names)}), found {', '.join(row) or 'none'}")
+    return found
 
 
 def can_stream(task: Task[Any, Any, Any]) -> bool:

@@ -37,6 +37,11 @@ _VERB_OF_TASK_TYPE: dict[str, Verb] = {
 }
 
 
+def task_type(verb: Verb, seq2seq: bool = False) -> str:
+    """PEFT's name for what an adapter is trained for."""
+    return TASK_TYPES.get(verb) or ("SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM")
+
+
 class BaseReference(BaseModel):
     """The base that an adapter was trained on."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.results import Message
+from nlptasks.runtime import languages
 from nlptasks.runtime.batching import Batcher
 from nlptasks.runtime.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop
 from nlptasks.runtime.encoding import pad
@@ -20,6 +22,7 @@ def generate_turn(
 ) -> None:
     """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written."""
     _require_writer(root)
+    languages.check(root.tokenizer, decoding.source_language, decoding.target_language)
     prompts = [encode_prompt(root, prompt, decoding) for prompt in turn.items]
     lengths = [len(ids) + decoding.max_new_tokens for ids, _ in prompts]
 
@@ -43,7 +46,7 @@ def encode_prompt(root: Root, prompt: Prompt, decoding: Decoding) -> tuple[list[
     Raises:
         OverflowRefusedError: it does not fit and `decoding.truncate_prompt` is off.
     """
-    ids = prompt_ids(root.tokenizer, prompt)
+    ids = prompt_ids(root.tokenizer, prompt, decoding.source_language, decoding.target_language)
     # A decoder's prompt and answer share one context; a seq2seq model's prompt has the encoder's to itself.
     reserved = 0 if root.kind == "seq2seq" else min(decoding.max_new_tokens, root.max_tokens // 2)
     room = root.max_tokens - reserved
@@ -57,10 +60,13 @@ def encode_prompt(root: Root, prompt: Prompt, decoding: Decoding) -> tuple[list[
     return (ids[:room] if root.kind == "seq2seq" else ids[-room:]), True
 
 
-def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """Tokens of plain text, or of a chat through the model's own template."""
+def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target: str | None = None) -> list[int]:
+    """Tokens of plain text, or of a chat through the model's own template; training and serving both use this.
+
+    `source` and `target` are language codes of `languages.languages`.
+    """
     if isinstance(prompt, str):
-        ids = list(tokenizer(prompt, truncation=False, verbose=False)["input_ids"])
+        ids = languages.source_ids(tokenizer, prompt, source, target)
         # An empty prompt still needs one token to continue from.
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         return ids or [start or 0]
@@ -99,14 +105,16 @@ def _write(
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids, _ in batch]
     inputs = pad(rows, root.tokenizer.pad_token_id or 0, root.placement.device, left=root.kind == "causal")
     start = 1 if root.kind == "seq2seq" else inputs["input_ids"].shape[1]
-    watch = Watch(root.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), decoding.num_beams)
-    record = LogProbabilities() if decoding.num_beams == 1 else None
+    beams = decoding.num_beams or root.model.generation_config.num_beams or 1
+    watch = Watch(root.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), beams)
+    record = LogProbabilities() if beams == 1 else None
     writer = PieceWriter(root.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
     room = root.max_tokens if root.kind == "seq2seq" else root.max_tokens - inputs["input_ids"].shape[1]
     with torch.inference_mode(), _seeded(decoding.seed, root.placement.device):
         output = root.model.generate(
             **inputs,
             **_generation_arguments(decoding, min(decoding.max_new_tokens, max(1, room))),
+            forced_bos_token_id=_first_id(root, decoding),
             pad_token_id=root.tokenizer.pad_token_id,
             stopping_criteria=StoppingCriteriaList([watch]),
             logits_processor=LogitsProcessorList([record] if record else []),
@@ -115,12 +123,65 @@ def _write(
     turn.check()
     if record:
         record.finish(output)
-    completions = []
-    for row, (ids, cut) in enumerate(batch):
-        tokens = output[row, start:].tolist()
-        scores = record.of(row) if record else []
-        completions.append(_completion(root, tokens, scores, decoding, len(ids), cut, watch.cancelled(row)))
-    return completions
+        scores = [record.of(row) for row in range(len(output))]
+    else:
+        scores = rescore(root, inputs, output, start)
+    finished = []
+    for row in range(len(output)):
+        ids, cut = batch[row // decoding.num_return_sequences]
+        cancelled = watch.cancelled(row // decoding.num_return_sequences)
+        finished.append(
+            _completion(root, output[row, start:].tolist(), scores[row], decoding, len(ids), cut, cancelled)
+        )
+    return _grouped(finished, decoding.num_return_sequences)
+
+
+def _grouped(finished: list[Completion], size: int) -> list[Completion]:
+    """The first of every `size` completions, the others as its alternatives."""
+    groups = [finished[first : first + size] for first in range(0, len(finished), size)]
+    return [dataclasses.replace(best, alternatives=tuple(others)) for best, *others in groups]
+
+
+def _first_id(root: Root, decoding: Decoding) -> int | None:
+    asked = languages.first_id(root.tokenizer, decoding.target_language)
+    own: int | None = root.model.generation_config.forced_bos_token_id
+    return own if asked is None else asked
+
+
+def rescore(root: Root, inputs: Mapping[str, Any], output: Any, start: int) -> list[list[float]]:
+    """Log-probabilities of written tokens in nats, one list a row, by one more pass over the finished texts.
+
+    Beam search only tells the score of whole texts, and not in the model's own probabilities.
+
+    Args:
+        root: the model that wrote.
+        inputs: `input_ids` and `attention_mask` of the prompts, shape (prompts, tokens).
+        output: what was written, shape (prompts * texts for each, tokens), behind `start` tokens that were given.
+        start: see `output`.
+    """
+    import torch
+
+    times = output.shape[0] // inputs["input_ids"].shape[0]
+    mask = inputs["attention_mask"].repeat_interleave(times, 0)
+    with torch.inference_mode():
+        if root.kind == "seq2seq":
+            sources = inputs["input_ids"].repeat_interleave(times, 0)
+            logits = root.model(
+                input_ids=sources, attention_mask=mask, decoder_input_ids=output[:, :-1], use_cache=False
+            ).logits[:, start - 1 :]
+        else:
+            mask = torch.cat([mask, torch.ones_like(output[:, start:])], 1)
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            logits = root.model(
+                input_ids=output,
+                attention_mask=mask,
+                position_ids=positions,
+                logits_to_keep=output.shape[1] - start + 1,
+            ).logits[:, :-1]
+        logprobs = torch.log_softmax(logits.float(), dim=-1)
+        chosen = logprobs.gather(-1, output[:, start:].unsqueeze(-1)).squeeze(-1)
+    rows: list[list[float]] = chosen.tolist()
+    return rows
 
 
 def _completion(
@@ -157,16 +218,18 @@ def _end_tokens(root: Root) -> set[int]:
 def _generation_arguments(decoding: Decoding, max_new_tokens: int) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
-        "min_new_tokens": decoding.min_new_tokens or None,
         "do_sample": decoding.do_sample,
-        "num_beams": decoding.num_beams,
-        "repetition_penalty": decoding.repetition_penalty,
-        "no_repeat_ngram_size": decoding.no_repeat_ngram_size,
+        "num_return_sequences": decoding.num_return_sequences,
     }
     if decoding.do_sample:
         arguments |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k}
-    if decoding.num_beams > 1:
-        arguments["length_penalty"] = decoding.length_penalty
+    for name in ("num_beams", "repetition_penalty", "no_repeat_ngram_size", "length_penalty"):
+        value = getattr(decoding, name)
+        if value is not None and (name != "length_penalty" or (decoding.num_beams or 1) > 1):
+            arguments[name] = value
+    if decoding.min_new_tokens is not None:
+        # A checkpoint's own min_length counts differently and would hold besides.
+        arguments |= {"min_new_tokens": decoding.min_new_tokens or None, "min_length": 0}
     return arguments
 
 

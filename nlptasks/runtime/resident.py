@@ -301,6 +301,8 @@ class Stream:
 
 def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
     """What a task may know of a base with an adapter."""
+    from nlptasks.runtime.languages import direction, languages
+
     manifest = adapter.manifest if adapter else None
     labels: tuple[str, ...] | None = None
     trained: set[str] = {"embed"} | ({"generate"} if root.kind != "encoder" and root.native_head is None else set())
@@ -326,8 +328,18 @@ def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
         threshold=manifest.threshold if manifest else None,
         max_tokens=limit,
         has_chat_template=root.tokenizer.chat_template is not None,
+        model_type=root.config.model_type,
+        prefixes=_prefixes(root.config),
+        languages=languages(root.tokenizer),
+        direction=direction(root.tokenizer),
         trained_for=frozenset(trained),
     )
+
+
+def _prefixes(config: Any) -> dict[str, str]:
+    """The texts that T5 and its like were trained to read before an input, by task."""
+    settings = getattr(config, "task_specific_params", None) or {}
+    return {task: own["prefix"] for task, own in settings.items() if own.get("prefix")}
 
 
 def _config_labels(id2label: dict[Any, str] | None) -> tuple[str, ...] | None:

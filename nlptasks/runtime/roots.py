@@ -81,11 +81,11 @@ def load_root(
     """
     import transformers
 
-    config = _load_config(folder, trust_remote_code)
+    config = load_config(folder, trust_remote_code)
     placement = choose_placement(device, dtype, config.model_type)
     verb = _native_verb(config)
-    kind = _kind(config)
-    auto = getattr(transformers, HEAD_CLASSES.get(verb, _BODY_CLASSES[kind]))
+    kind = model_kind(config)
+    auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))
     with _quiet_loading():
         loaded = auto.from_pretrained(
             folder.path,
@@ -101,7 +101,7 @@ def load_root(
         loaded.config.pad_token_id = tokenizer.pad_token_id
     backbone = loaded.base_model
     if kind == "encoder" and placement.device == "cpu":
-        cpu.tune(loaded)
+        cpu.tune(loaded, placement.dtype)
     if verb:
         return Root(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb)
     return Root(loaded, backbone, tokenizer, loaded.config, kind, placement)
@@ -117,7 +117,13 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
     return tokenizer
 
 
-def _load_config(folder: BaseFolder, trust_remote_code: bool) -> Any:
+def load_config(folder: BaseFolder, trust_remote_code: bool) -> Any:
+    """The configuration of a folder on disk.
+
+    Raises:
+        UnsafeWeightsError: code of its own without `trust_remote_code`, or only pickled weights.
+        UnsupportedModelError: an architecture that transformers does not know.
+    """
     from transformers import AutoConfig
 
     check_folder(folder.path)
@@ -132,11 +138,12 @@ def _load_config(folder: BaseFolder, trust_remote_code: bool) -> Any:
     return config
 
 
-_BODY_CLASSES: dict[ModelKind, str] = {
+BODY_CLASSES: dict[ModelKind, str] = {
     "encoder": "AutoModel",
     "causal": "AutoModelForCausalLM",
     "seq2seq": "AutoModelForSeq2SeqLM",
 }
+"""transformers' class for a base of each kind without a trained head."""
 
 
 def _native_verb(config: Any) -> str:
@@ -144,7 +151,8 @@ def _native_verb(config: Any) -> str:
     return next((verb for ending, verb in _NATIVE_HEADS.items() if architecture.endswith(ending)), "")
 
 
-def _kind(config: Any) -> ModelKind:
+def model_kind(config: Any) -> ModelKind:
+    """What a base of this configuration is used as."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,

@@ -45,6 +45,8 @@ _SIZES: dict[str, tuple[ModelKind, dict[str, Any]]] = {
     "distilbert": ("encoder", {"dim": _HIDDEN, "n_layers": _LAYERS, "n_heads": _HEADS, "hidden_dim": _INNER}),
     "modernbert": ("encoder", {**_STANDARD, "cls_token_id": _BOS, "sep_token_id": _EOS, "local_attention": 32}),
     "llama": ("causal", {**_STANDARD, "num_key_value_heads": _HEADS}),
+    "qwen2": ("causal", {**_STANDARD, "num_key_value_heads": _HEADS}),
+    "gemma3_text": ("causal", {**_STANDARD, "num_key_value_heads": _HEADS, "head_dim": _HIDDEN // _HEADS}),
     "gpt2": ("causal", {"n_embd": _HIDDEN, "n_layer": _LAYERS, "n_head": _HEADS, "n_positions": _WINDOW["causal"]}),
     "t5": (
         "seq2seq",
@@ -59,6 +61,9 @@ _SIZES: dict[str, tuple[ModelKind, dict[str, Any]]] = {
     ),
     "bart": ("seq2seq", _ENCODER_DECODER),
     "marian": ("seq2seq", _ENCODER_DECODER),
+    "pegasus": ("seq2seq", _ENCODER_DECODER),
+    "mbart": ("seq2seq", _ENCODER_DECODER),
+    "m2m_100": ("seq2seq", _ENCODER_DECODER),
 }
 _NO_POSITIONS = frozenset({"t5", "gpt2"})
 

@@ -92,7 +92,7 @@ def _evaluate(
     serving: dict[str, Any],
 ) -> EvalReport:
     found = engine.plugins.task(task) if isinstance(task, str) else task
-    family = family_trainer(found)
+    family = family_trainer(found, serving)
     chosen, _ = engine.choose(found, adapter, model)
     trained = chosen.manifest.labels if chosen and chosen.manifest else None
     read = family.read(sources, options, labels=trained, offline=engine.settings.offline, split="test")

@@ -1,7 +1,7 @@
 """What differs between families in training: columns, features, head, loss and metrics.
 
 The loop, the checkpoints, the gate and the report are the same for all. A family registers by its name
-in `FAMILIES`; text to text has its place there.
+in `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from nlptasks.training.data import DataOptions
 
 if TYPE_CHECKING:
     from nlptasks.runtime.adapters import Verb
+    from nlptasks.verbs import ModelKind
 
 AnyTask = Task[Any, Any, Any]
 
@@ -25,6 +26,7 @@ FAMILIES = {
     "text_classification": "nlptasks.training.text_classification:TextClassificationTrainer",
     "token_classification": "nlptasks.training.token_classification:TokenClassificationTrainer",
     "question_answering": "nlptasks.training.question_answering:QuestionAnsweringTrainer",
+    "text_to_text": "nlptasks.training.text_to_text:TextToTextTrainer",
 }
 
 
@@ -58,12 +60,13 @@ class Dataset(Protocol):
 class Feature:
     """One model input: token ids and masks by name, and its target.
 
-    `request` is what serving is asked to read the same tokens; `source` is what measuring needs besides.
+    `request` is what serving is asked to read the same tokens, in JSON values; `source` is what measuring needs
+    besides.
     """
 
     inputs: Mapping[str, list[int]]
     target: Any
-    request: str | tuple[str, str]
+    request: Any
     source: Any = None
 
     def __len__(self) -> int:
@@ -96,8 +99,9 @@ class Assessment:
 class FamilyTrainer(ABC):
     """The family's part of a training. `metrics` maps the names a recipe may give to "higher is better".
 
-    `headline` is the metric that one line about an epoch names. Logits are numpy arrays, one a feature, of shape
-    (labels,) or (tokens, labels); arrays of several features may be padded behind a feature's own tokens.
+    `headline` is the metric that one line about an epoch names. What is measured are numpy arrays, one a feature, of
+    what `kept` keeps: logits of shape (labels,) or (tokens, labels), log-probabilities of shape (tokens,). Arrays of
+    several features may be padded behind a feature's own tokens.
     """
 
     verb: ClassVar[Verb]
@@ -106,8 +110,10 @@ class FamilyTrainer(ABC):
     extras: ClassVar[Mapping[str, Setting]] = {}
     """Settings that a recipe may have under `extra`."""
 
-    def __init__(self, task: AnyTask) -> None:
+    def __init__(self, task: AnyTask, serving: Mapping[str, Any] | None = None) -> None:
+        """`serving` are options of the task that the data is read for."""
         self.task = task
+        self.serving = dict(serving or {})
 
     def extra(self, recipe: Recipe) -> dict[str, Any]:
         """The family's own settings: the recipe's, else the defaults."""
@@ -156,8 +162,10 @@ class FamilyTrainer(ABC):
         """Arguments of `from_pretrained` that give the head its labels."""
 
     @abstractmethod
-    def encode(self, rows: Sequence[Any], labels: Sequence[str], tokenizer: Any, max_length: int) -> list[Feature]:
-        """Model inputs of at most `max_length` tokens, without padding: one or more a row."""
+    def encode(
+        self, rows: Sequence[Any], labels: Sequence[str], tokenizer: Any, max_length: int, kind: ModelKind = "encoder"
+    ) -> list[Feature]:
+        """Inputs of at most `max_length` tokens for a model of this kind, without padding: one or more a row."""
 
     def collate(self, features: Sequence[Feature], tokenizer: Any) -> dict[str, Any]:
         """A padded batch of tensors on the CPU."""
@@ -172,9 +180,21 @@ class FamilyTrainer(ABC):
     def targets(self, features: Sequence[Feature], width: int) -> Any:
         """The targets of a batch whose rows are `width` tokens long, as one tensor."""
 
+    def notes_on(self, features: Sequence[Feature]) -> list[str]:
+        """What the user should know of the encoded rows."""
+        return []
+
+    def forward(self, model: Any, batch: Mapping[str, Any]) -> Any:
+        """The tensor that the loss is computed from."""
+        return self.logits(model(**{name: value for name, value in batch.items() if name != "labels"}))
+
     def logits(self, outputs: Any) -> Any:
         """The tensor that the loss is computed from, out of a transformers model's outputs."""
         return outputs.logits
+
+    def kept(self, logits: Any, labels: Any) -> Any:
+        """What measuring needs of a batch's logits, shape (rows, ...): all of them, unless there are too many."""
+        return logits
 
     @abstractmethod
     def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
@@ -204,14 +224,18 @@ class FamilyTrainer(ABC):
         """Fit temperature and threshold."""
 
 
-def family_trainer(task: AnyTask) -> FamilyTrainer:
-    """The trainer of a task's family; raises TrainingError for a family that cannot be trained yet."""
+def family_trainer(task: AnyTask, serving: Mapping[str, Any] | None = None) -> FamilyTrainer:
+    """The trainer of a task's family, for data that is read with these options of the task.
+
+    Raises:
+        TrainingError: the family cannot be trained.
+    """
     place = FAMILIES.get(task.family)
     if place is None:
         raise TrainingError(
-            f"{task.name} belongs to the family {task.family}, which cannot be trained yet. "
+            f"{task.name} belongs to the family {task.family}, which cannot be trained. "
             f"Families with training: {', '.join(FAMILIES)}."
         )
     module, _, name = place.partition(":")
-    trainer: FamilyTrainer = getattr(import_module(module), name)(task)
+    trainer: FamilyTrainer = getattr(import_module(module), name)(task, serving)
     return trainer

@@ -6,6 +6,7 @@ trained model gave. `python -m nlptasks.training.gate REQUEST ANSWER` is that pr
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import GateError, NlptasksError
+from nlptasks.training.writing import served_logprobs
 
 if TYPE_CHECKING:
     from nlptasks.runtime.download import BaseFolder
@@ -30,15 +32,16 @@ _SERVE: dict[str, Callable[[Any, list[Any]], list[list[float]]]] = {
     "extract": lambda model, pairs: [
         [*answer.starts, *answer.ends, answer.null] for answer in model.extract([tuple(pair) for pair in pairs])
     ],
+    "generate": lambda model, requests: model.submit(functools.partial(served_logprobs, requests=requests)),
 }
-"""A flat list of logits for each request, as `FamilyTrainer.served` gives it."""
+"""A flat list of numbers for each request, as `FamilyTrainer.served` gives it."""
 
 
 def serve_again(
     base: BaseFolder,
     adapter: Path | None,
     verb: str,
-    requests: Sequence[str | tuple[str, str]],
+    requests: Sequence[Any],
     *,
     device: str,
     trust_remote_code: bool = False,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from nlptasks.training.family import FamilyTrainer, Feature
     from nlptasks.training.models import Trainable
 
-ZERO_STEPS = 20
-"""Steps of exactly zero loss after which nothing is learned any more."""
+STILL_STEPS = 20
+"""Steps with one and the same loss after which nothing is learned any more."""
 
 
 class Interrupted(Exception):
@@ -54,7 +54,7 @@ class Loop(Trainer):
         self.history: list[dict[str, Any]] = []
         self.step_loss = 0.0
         self.loss_sum, self.loss_rows = 0.0, 0
-        self.zero_steps = 0
+        self.still_steps = 0
         self.average: WeightAverage | None = None
         # Sorted, so that a batch holds texts of one length; the metrics do not depend on the order.
         self.held_out = sorted(held_out, key=lambda feature: -len(feature))
@@ -83,17 +83,17 @@ class Loop(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        labels = inputs["labels"]
-        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        logits = self.family.forward(model, inputs)
         smoothing = self.recipe.label_smoothing if model.training else 0.0
-        loss = self.family.loss(self.family.logits(outputs), labels, smoothing)
-        return (loss, outputs) if return_outputs else loss
+        loss = self.family.loss(logits, inputs["labels"], smoothing)
+        return (loss, logits) if return_outputs else loss
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         rows = len(inputs["labels"])
         loss = super().training_step(model, inputs, num_items_in_batch)
-        self.step_loss = float(loss) * self.current_gradient_accumulation_steps
-        self._check_loss(self.step_loss)
+        value = float(loss) * self.current_gradient_accumulation_steps
+        self._check_loss(value)
+        self.step_loss = value
         self.loss_sum += self.step_loss * rows
         self.loss_rows += rows
         return loss
@@ -105,11 +105,11 @@ class Loop(Trainer):
                 f"The loss became {value} at step {step}. Use a lower lr (now {self.recipe.lr:g}), more warmup, "
                 "or --dtype float32."
             )
-        self.zero_steps = self.zero_steps + 1 if value == 0.0 else 0
-        if self.zero_steps >= ZERO_STEPS:
+        self.still_steps = self.still_steps + 1 if value == self.step_loss else 0
+        if self.still_steps >= STILL_STEPS:
             raise TrainingError(
-                f"The loss has been exactly 0 for {ZERO_STEPS} steps: the model learns nothing any more. Check that "
-                "the labels differ between rows, use a lower lr, or --dtype float32."
+                f"The loss has been exactly {value:g} for {STILL_STEPS} steps: the model learns nothing. Check that "
+                "the labels differ between rows, use another lr, or --dtype float32."
             )
 
     def prediction_step(
@@ -117,8 +117,9 @@ class Loop(Trainer):
     ) -> tuple[Any, Any, Any]:
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-        return loss.detach(), self.family.logits(outputs).detach().float(), inputs["labels"]
+            loss, logits = self.compute_loss(model, inputs, return_outputs=True)
+            kept = self.family.kept(logits, inputs["labels"])
+        return loss.detach(), kept.detach().float(), inputs["labels"]
 
     def _measure(self, answers: EvalPrediction) -> dict[str, float]:
         # The features are told by their place: evaluation keeps the order.

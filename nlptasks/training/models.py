@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import MissingExtraError, UnsupportedModelError
-from nlptasks.runtime.adapters import TASK_TYPES
+from nlptasks.runtime.adapters import task_type
 from nlptasks.runtime.folders import check_folder
-from nlptasks.runtime.roots import HEAD_CLASSES, Root, load_tokenizer
+from nlptasks.runtime.roots import BODY_CLASSES, HEAD_CLASSES, Root, load_config, load_tokenizer, model_kind
 from nlptasks.training.family import is_number
-from nlptasks.training.targets import Targets, choose_targets
+from nlptasks.training.targets import Targets, choose_targets, choose_writer_targets
 
 if TYPE_CHECKING:
     from nlptasks.runtime.adapters import Verb
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nlptasks.runtime.download import BaseFolder
     from nlptasks.task import Recipe
     from nlptasks.training.family import FamilyTrainer, Feature
+    from nlptasks.verbs import ModelKind
 
 
 @dataclass
@@ -36,6 +37,11 @@ class Trainable:
     targets: Targets | None
     max_length: int
     config_changes: dict[str, Any]
+
+    @property
+    def kind(self) -> ModelKind:
+        """What the base is used as."""
+        return model_kind(self.task_model.config)
 
     @property
     def trained(self) -> dict[str, Any]:
@@ -73,6 +79,7 @@ def build(
     """
     import transformers
 
+    check_folder(folder.path)
     transformers.set_seed(recipe.seed)
     tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
     dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
@@ -81,7 +88,10 @@ def build(
     limit = Root(model, model.base_model, tokenizer, model.config, "encoder", placement).max_tokens
     targets = None
     if recipe.method == "lora":
-        targets = choose_targets(model, recipe.targets, fresh)
+        if family.verb == "generate":
+            targets = choose_writer_targets(model, recipe.targets)
+        else:
+            targets = choose_targets(model, recipe.targets, fresh)
         with quiet():
             model = _with_lora(model, targets, recipe, folder, family.verb)
     return Trainable(model, tokenizer, targets, min(recipe.max_length, limit), changes)
@@ -99,11 +109,10 @@ def _load(
     Raises:
         UnsupportedModelError: transformers has no such head, or the checkpoint no such body.
     """
-    check_folder(folder.path)
     try:
         # A checkpoint that is already a classifier may have another number of labels.
         model, fresh = _from_pretrained(
-            HEAD_CLASSES[family.verb],
+            _task_class(folder, family.verb, trust_remote_code),
             folder,
             trust_remote_code,
             ignore_mismatched_sizes=True,
@@ -114,11 +123,27 @@ def _load(
         if "Unrecognized configuration class" not in str(error):
             raise
         raise UnsupportedModelError(f"{folder.id}: transformers has no {family.verb} head for this model.") from error
-    if _at_random(model, fresh):
+    if family.verb in HEAD_CLASSES and _at_random(model, fresh):
         fresh = _load_body(model, fresh, folder, trust_remote_code, settings)
     for config in (model.config, model.base_model.config):
         config.use_cache = False
     return model, sorted(fresh)
+
+
+def _task_class(folder: BaseFolder, verb: Verb, trust_remote_code: bool) -> str:
+    """The name of transformers' class for a verb and a base.
+
+    Raises:
+        UnsupportedModelError: an encoder cannot write.
+    """
+    if verb in HEAD_CLASSES:
+        return HEAD_CLASSES[verb]
+    kind = model_kind(load_config(folder, trust_remote_code))
+    if kind == "encoder":
+        raise UnsupportedModelError(
+            f"{folder.id} reads and cannot write: use a causal or seq2seq base, for example --model smollm2."
+        )
+    return BODY_CLASSES[kind]
 
 
 def _load_body(
@@ -174,11 +199,7 @@ def _dropout_settings(folder: BaseFolder, rate: float | None, trust_remote_code:
     """
     if rate is None:
         return {}
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(
-        folder.path, local_files_only=True, trust_remote_code=trust_remote_code
-    )
+    config = load_config(folder, trust_remote_code)
     other = ("classifier", "layerdrop", "layer_drop")
     return {
         name: rate
@@ -208,14 +229,16 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
         target_modules=list(targets.lora),
-        modules_to_save=list(targets.whole),
+        use_rslora=recipe.use_rslora,
+        use_dora=recipe.use_dora,
+        modules_to_save=list(targets.whole) or None,
         # GPT-2's Conv1D stores its weight as (inputs, outputs).
         fan_in_fan_out=all(isinstance(model.get_submodule(name), Conv1D) for name in targets.lora),
         revision=folder.revision,
     )
     # Without a task type PEFT passes every input on; its wrapper for question answering drops token_type_ids.
     wrapped = peft.get_peft_model(model, config)
-    wrapped.peft_config["default"].task_type = TASK_TYPES[verb]
+    wrapped.peft_config["default"].task_type = task_type(verb, model.config.is_encoder_decoder)
     # Set afterwards: PEFT puts the folder that the model was loaded from here.
     wrapped.peft_config["default"].base_model_name_or_path = hub_name(folder)
     return wrapped
@@ -233,7 +256,7 @@ def hub_name(folder: BaseFolder) -> str:
 def logits_of(
     trainable: Trainable, family: FamilyTrainer, features: Sequence[Feature], device: str, batch_size: int = 64
 ) -> list[Any]:
-    """Logits of features in their order, one numpy array each, computed in float32 without dropout."""
+    """What the family keeps of features, in their order, one numpy array each; in float32 without dropout."""
     import numpy as np
     import torch
 
@@ -243,8 +266,9 @@ def logits_of(
     with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
         for start in range(0, len(features), batch_size):
             batch = family.collate(features[start : start + batch_size], trainable.tokenizer)
-            inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
-            rows += list(family.logits(model(**inputs)).float().cpu().numpy().astype(np.float64))
+            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+            kept = family.kept(family.forward(model, inputs), inputs["labels"])
+            rows += list(kept.float().cpu().numpy().astype(np.float64))
     if not all(math.isfinite(float(np.abs(row).max())) for row in rows):
         raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower lr.")
     return rows

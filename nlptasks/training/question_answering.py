@@ -22,7 +22,7 @@ from nlptasks.training.questions import QuestionRow, read_questions
 from nlptasks.training.records import plural, read_tables
 from nlptasks.training.squad_metrics import Answered, Answers
 from nlptasks.training.unanswerable import with_unanswerable
-from nlptasks.verbs import SpanLogits
+from nlptasks.verbs import ModelKind, SpanLogits
 
 if TYPE_CHECKING:
     from nlptasks.results import Answer
@@ -115,7 +115,12 @@ class QuestionAnsweringTrainer(FamilyTrainer):
         return {"num_labels": 2}
 
     def encode(
-        self, rows: Sequence[QuestionRow], labels: Sequence[str], tokenizer: Any, max_length: int
+        self,
+        rows: Sequence[QuestionRow],
+        labels: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        kind: ModelKind = "encoder",
     ) -> list[Feature]:
         # Rows by the thousand: the tokenizer's own records of all of them together take gigabytes.
         return [

@@ -121,6 +121,8 @@ def _convert(name: str, value: Any) -> Any:
         if not isinstance(value, str) or not value:
             raise ValueError("a text")
         return value
+    if kind is bool:
+        return _switch(value)
     what = "a whole number" if kind is int else "a number"
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(what)
@@ -131,6 +133,14 @@ def _convert(name: str, value: Any) -> Any:
         return int(number) if kind is int else number
     except (ValueError, OverflowError):
         raise ValueError(what) from None
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in ("true", "false"):
+        raise ValueError("true or false")
+    return bool(value == "true")
 
 
 def _targets(value: Any) -> str | tuple[str, ...]:

@@ -115,8 +115,9 @@ def finetune(
     _require_extra()
     settings = settings or Settings.from_env()
     task = _task(task)
-    family = family_trainer(task)
-    recipe = _checked(recipe or task.recipe, family)
+    recipe = recipe or task.recipe
+    family = family_trainer(task, recipe.extra.get("options"))
+    recipe = _checked(recipe, family)
     target = _target(settings, task, name, recipe, replace=replace)
     sources = [data] if isinstance(data, str) else list(data)
     prepared = prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
@@ -171,8 +172,12 @@ class _Job:
             self.base, self.family, self.data.labels, self.recipe, placement, trust_remote_code=self.trust_remote_code
         )
         self.events("model", text=f"{self.base.id} on {placement.device} in {placement.dtype}: {trainable.summary}")
-        training = self.family.encode(self.data.training, self.data.labels, trainable.tokenizer, trainable.max_length)
-        held_out = self.family.encode(self.data.held_out, self.data.labels, trainable.tokenizer, trainable.max_length)
+        training, held_out = (
+            self.family.encode(rows, self.data.labels, trainable.tokenizer, trainable.max_length, trainable.kind)
+            for rows in (self.data.training, self.data.held_out)
+        )
+        for note in self.family.notes_on(training):
+            self.events("note", text=note)
         with _stopping(cancel) as stop, quiet():
             loop = Loop(trainable, self.family, self.recipe, placement, run.path, training, held_out, self.events, stop)
             try:

@@ -21,7 +21,8 @@ class Targets:
     def summary(self) -> str:
         """The kinds of layers, for a person."""
         kinds = sorted({name.rpartition(".")[2] for name in self.lora})
-        return f"LoRA on {len(self.lora)} layers ({', '.join(kinds)}); trained whole: {', '.join(self.whole)}"
+        whole = f"; trained whole: {', '.join(self.whole)}" if self.whole else ""
+        return f"LoRA on {len(self.lora)} layers ({', '.join(kinds)}){whole}"
 
 
 def choose_targets(model: Any, wanted: str | Sequence[str], fresh: Iterable[str] = ()) -> Targets:
@@ -51,6 +52,18 @@ def choose_targets(model: Any, wanted: str | Sequence[str], fresh: Iterable[str]
     chosen = tuple(linear) if wanted == "all-linear" else _named(linear, wanted, type(model).__name__)
     _check_whole(model, whole)
     return Targets(chosen, whole)
+
+
+def choose_writer_targets(model: Any, wanted: str | Sequence[str]) -> Targets:
+    """What of a language model is trained: LoRA on all linear layers but the output layer, which stays.
+
+    Raises:
+        TrainingError: a wanted name matches no layer.
+    """
+    output = model.get_output_embeddings()
+    linear = [name for name, module in model.named_modules() if _is_linear(module) and module is not output]
+    chosen = tuple(linear) if wanted == "all-linear" else _named(linear, wanted, type(model).__name__)
+    return Targets(chosen, ())
 
 
 def _named(linear: Sequence[str], wanted: str | Sequence[str], model: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from nlptasks.training import metrics
 from nlptasks.training.calibration import fit_temperature, fit_threshold
 from nlptasks.training.data import DataOptions, Example, Examples, read_examples, read_texts
 from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.verbs import ModelKind
 
 
 class TextClassificationTrainer(FamilyTrainer):
@@ -55,7 +56,14 @@ class TextClassificationTrainer(FamilyTrainer):
             "problem_type": "multi_label_classification" if self.multi_label else "single_label_classification",
         }
 
-    def encode(self, rows: Sequence[Example], labels: Sequence[str], tokenizer: Any, max_length: int) -> list[Feature]:
+    def encode(
+        self,
+        rows: Sequence[Example],
+        labels: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        kind: ModelKind = "encoder",
+    ) -> list[Feature]:
         if not rows:
             return []
         options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}
