@@ -41,7 +41,7 @@ class Engine:
     """Runs tasks on resident models. Safe to use from many threads; a context manager.
 
     `model` is the base for every task that is not told another: a catalog name, `ORG/NAME[@revision]` or a
-    folder. `device` is auto, cpu, cuda, cuda:N or mps; `dtype` is auto, float32, bfloat16 or float16.
+    folder. `device` is auto, cpu, cuda, cuda:N or mps; `dtype` is auto, float32, bfloat16, float16 or int8.
     `max_resident_bytes` bounds the bases kept in memory, `idle_seconds` unloads those that nobody uses.
     """
 

@@ -107,9 +107,9 @@ def test_generation_prints_as_it_writes(home: dict[str, str]) -> None:
         (["run", "sentiment", "x", "-m", "minilmm"], 1, "Did you mean 'minilm'?"),
         (["run", "sentiment", "x", "--device", "tpu"], 1, "expected auto, cpu, cuda, cuda:N or mps, found 'tpu'"),
         (
-            ["run", "sentiment", "x", "--dtype", "int8"],
+            ["run", "sentiment", "x", "--dtype", "int4"],
             1,
-            "expected one of auto, float32, bfloat16, float16, found 'int8'",
+            "expected one of auto, float32, bfloat16, float16, int8, found 'int4'",
         ),
         (["runn", "sentiment"], 2, "No such command 'runn'. Did you mean 'run'?"),
         (["run"], 2, "Missing argument 'TASK'"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from nlptasks.runtime import cpu, memory, packing
+from nlptasks.runtime import cpu, formats, memory, packing
 from nlptasks.runtime.adapters import open_adapter
 from nlptasks.runtime.download import BaseFolder
 from nlptasks.runtime.packing import PackedLinear
@@ -37,7 +37,7 @@ def padded_batch(width: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("padded", [True, False])
 def test_hidden_states_are_those_of_the_fused_kernel(width: int, padded: bool) -> None:
     fused, tuned = encoder(torch.bfloat16), encoder(torch.bfloat16)
-    cpu.tune(tuned)
+    cpu.tune(tuned, "bfloat16")
     batch = padded_batch(width)
     if not padded:
         batch["attention_mask"] = torch.ones_like(batch["attention_mask"])
@@ -57,7 +57,7 @@ def test_short_rows_leave_the_fused_kernel_and_long_ones_use_it(monkeypatch: pyt
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
     model = encoder(torch.bfloat16)
-    cpu.tune(model)
+    cpu.tune(model, "bfloat16")
     with torch.inference_mode():
         model(**padded_batch(cpu.SHORT_ROW))
         assert widths == []
@@ -67,7 +67,7 @@ def test_short_rows_leave_the_fused_kernel_and_long_ones_use_it(monkeypatch: pyt
 
 def test_float32_keeps_transformers_own_attention() -> None:
     model = encoder(torch.float32)
-    cpu.tune(model)
+    cpu.tune(model, "float32")
     assert model.config._attn_implementation == "sdpa"
 
 
@@ -91,7 +91,7 @@ def test_what_is_settled_is_out_of_the_collector_s_sight_until_it_is_settled_aga
     assert alive() is None
 
 
-needs_packing = pytest.mark.skipif(not packing.available(), reason="this torch has no packed linear layers")
+needs_packing = pytest.mark.skipif(bool(formats.obstacle("bfloat16")), reason="this torch has no packed linear layers")
 
 
 @needs_packing
@@ -104,7 +104,7 @@ def test_a_packed_layer_gives_the_layer_s_values(shape: tuple[int, ...], bias: b
     # A slice, as a pooler takes the first token's.
     parts = torch.randn(shape[0], 5, 24, dtype=torch.bfloat16)[:, 1]
     expected, expected_part = layer(rows), layer(parts)
-    PackedLinear.adopt(layer)
+    PackedLinear.adopt(layer, formats.FORMATS["bfloat16"])
     torch.testing.assert_close(layer(rows), expected, atol=0.02, rtol=0.02)
     torch.testing.assert_close(layer(parts), expected_part, atol=0.02, rtol=0.02)
     assert list(layer.state_dict()) == (["weight", "bias"] if bias else ["weight"])
@@ -115,7 +115,7 @@ def test_the_exact_gelu_is_computed_with_the_product_and_no_other_is() -> None:
     exact, approximate = encoder(torch.bfloat16), encoder(torch.bfloat16)
     approximate.encoder.layer[0].intermediate.intermediate_act_fn = torch.nn.GELU(approximate="tanh")
     for model in (exact, approximate):
-        cpu.tune(model)
+        cpu.tune(model, "bfloat16")
     assert [layer.intermediate.dense.activation for layer in exact.encoder.layer] == ["gelu", "gelu"]
     assert [layer.intermediate.dense.activation for layer in approximate.encoder.layer] == ["none", "gelu"]
 

@@ -35,6 +35,7 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
     from nlptasks.plugins import default_plugins
     from nlptasks.runtime.devices import choose_placement, num_threads
     from nlptasks.runtime.download import cached_bases, reachable_sources
+    from nlptasks.runtime.formats import obstacle
 
     placement = choose_placement()
     plugins = default_plugins()
@@ -43,6 +44,7 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
         "computing": {
             "device": f"{placement.device} ({placement.device_reason})",
             "dtype": f"{placement.dtype} ({placement.dtype_reason})",
+            "int8": f"not here: {reason}" if (reason := obstacle("int8")) else "can be asked for, on the CPU",
             "threads": num_threads(),
         },
         "folders": {"cache": str(settings.cache), "data": str(settings.data)},

@@ -40,7 +40,7 @@ _NAMES = {
 @click.option("-o", "--option", "pairs", type=(str, str), multiple=True, metavar="KEY VALUE",
               help="Option of the task, as in -o threshold 0.5; may be repeated.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as one JSON value.")
 def eval_command(
     task: str,

@@ -26,7 +26,7 @@ from nlptasks.cli.render import render
 @click.option("-a", "--adapter", help="Name in your store, folder, Hub id, or `none`.")
 @click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON value: an object, or an array for several inputs.")
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON object a line.")
 def run_command(

@@ -23,7 +23,7 @@ WORTH_IT = 1.2
 """How many times as fast as float32 a CPU must multiply bfloat16 matrices for `auto` to choose them."""
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,11 @@ class Placement:
 
     @property
     def torch_dtype(self) -> torch.dtype:
+        """What the weights are loaded in: float32 for int8, in which only products are computed."""
         import torch
 
+        if self.dtype == "int8":
+            return torch.float32
         return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
 
@@ -52,6 +55,8 @@ def choose_placement(device: str = "auto", dtype: str = "auto", model_type: str 
     name, why = _choose_device(device)
     if dtype == "float16" and model_type in NO_FP16:
         raise NlptasksError(f"{model_type} overflows in float16 and answers NaN: use dtype='bfloat16' or 'float32'.")
+    if dtype == "int8":
+        _check_int8(name)
     if dtype != "auto":
         return Placement(name, why, dtype, "asked for")
     chosen, reason = _choose_dtype(name)
@@ -99,6 +104,18 @@ def _choose_dtype(device: str) -> tuple[str, str]:
     return ("bfloat16" if gain >= WORTH_IT else "float32"), measured
 
 
+def _check_int8(device: str) -> None:
+    if device != "cpu":
+        raise NlptasksError(
+            f"dtype 'int8' is computed on the CPU, found device {device!r}: use device='cpu' or dtype='auto'."
+        )
+    from nlptasks.runtime.formats import obstacle
+
+    reason = obstacle("int8")
+    if reason:
+        raise NlptasksError(f"dtype 'int8' cannot be computed here, because {reason}: use dtype='auto'.")
+
+
 def num_threads() -> int:
     """Threads that torch computes one batch with."""
     import torch
@@ -108,15 +125,20 @@ def num_threads() -> int:
 
 def native_bf16_flag() -> str | None:
     """The CPU feature that gives fast bfloat16 (AVX512-BF16, AMX, Arm BF16), or None."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
-    except OSError:
-        # macOS has no /proc; every M2 and later has it, the M1 has not, and neither says so here.
-        return None
-    found = sorted(flags & _BF16_FLAGS)
+    # macOS lists none; every M2 and later has it, the M1 has not, and neither says so here.
+    found = sorted(cpu_flags() & _BF16_FLAGS)
     if found and platform.machine() in {"aarch64", "arm64"}:
         return found[0]
     return next((flag for flag in found if flag.startswith(("amx", "avx"))), None)
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """The CPU's features by Linux's names; empty where the system does not list them."""
+    try:
+        return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return frozenset()
 
 
 @functools.cache

@@ -62,10 +62,8 @@ class Adapters:
     @property
     def num_bytes(self) -> int:
         """Memory of heads, factors and folded weights."""
-        tensors = [tensor for weights in self._folded.values() for tensor in weights.values()]
-        for adapter in self._loaded.values():
-            tensors += [tensor for a, b, _, _ in adapter.factors.values() for tensor in (a, b)]
-        return sum(int(tensor.numel() * tensor.element_size()) for tensor in tensors)
+        factors = [factor for adapter in self._loaded.values() for factor in adapter.factors.values()]
+        return sum(map(_num_bytes, self._folded.values())) + sum(_num_bytes({0: a, 1: b}) for a, b, _, _ in factors)
 
     def _restore(self) -> None:
         for name, tensor in self._pristine.items():
@@ -94,20 +92,14 @@ class Adapters:
         return self._folded[key]
 
     def _laid_out(self, name: str, tensor: Any) -> Any:
-        from nlptasks.runtime.packing import pack
-
-        return pack(tensor) if name in self._packed else tensor
+        return self._packed[name].format.pack(tensor) if name in self._packed else tensor
 
     def _trim(self, keep: tuple[str, int]) -> None:
-        def size(key: tuple[str, int]) -> int:
-            return sum(t.numel() * t.element_size() for t in self._folded[key].values())
-
-        total = sum(map(size, self._folded))
+        total = sum(map(_num_bytes, self._folded.values()))
         for key in [k for k in self._folded if k != keep]:
             if total <= self._budget:
                 return
-            total -= size(key)
-            del self._folded[key]
+            total -= _num_bytes(self._folded.pop(key))
 
     def _load(self, adapter: AdapterFolder) -> LoadedAdapter:
         if adapter.key not in self._loaded:
@@ -196,6 +188,12 @@ def _packed_layers(model: Any) -> dict[str, Any]:
     from nlptasks.runtime.packing import packed_layers
 
     return dict(packed_layers(model))
+
+
+def _num_bytes(weights: dict[Any, Any]) -> int:
+    """Memory of tensors and of packed weights, which are several each."""
+    tensors = [part for weight in weights.values() for part in (weight if isinstance(weight, tuple) else (weight,))]
+    return sum(int(tensor.numel() * tensor.element_size()) for tensor in tensors)
 
 
 def fold(weight: Any, a: Any, b: Any, scaling: float, magnitude: Any = None) -> Any:

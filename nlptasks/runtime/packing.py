@@ -1,19 +1,15 @@
-"""Linear layers that multiply by weights in oneDNN's own layout.
+"""Linear layers that multiply in a number format's own way (`formats`), by weights that are packed once.
 
-In bfloat16 torch lays a weight out anew for every product, which for small batches costs as much as the product.
-A weight that is packed once is multiplied at once, and the activation behind it is computed on the way. The packed
-weight stands in for the plain one: of an adapter's folded weights only the packed copy is kept.
+The packed weight stands in for the plain one: of an adapter's folded weights only the packed copy is kept.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 
-BATCH = 1024
-"""Rows (tokens of a batch) that the layout is chosen for; other numbers are right too."""
+from nlptasks.runtime.formats import Format, Packed
 
 
 class PackedLinear(torch.nn.Linear):
@@ -22,43 +18,35 @@ class PackedLinear(torch.nn.Linear):
     Without a replacement the layer packs its own weight when it is first used. No gradient passes through it.
     """
 
-    packed: torch.Tensor | None
-    own: torch.Tensor | None
+    format: Format
+    packed: Packed | None
+    own: Packed | None
     activation: str
 
     @staticmethod
-    def adopt(layer: Any) -> None:
+    def adopt(layer: Any, format: Format) -> None:
         """Turn a linear layer into a packed one, in place."""
         layer.__class__ = PackedLinear
+        layer.format = format
         layer.packed = layer.own = None
         layer.activation = "none"
 
-    def replace(self, packed: torch.Tensor | None) -> None:
+    def replace(self, packed: Packed | None) -> None:
         """Multiply by another packed weight from now on; by the layer's own for None."""
         self.packed = packed
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         weight = self.packed
         if weight is None:
-            weight = self.own = pack(self.weight) if self.own is None else self.own
-        variant = "none" if self.activation == "gelu" else ""
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, self.bias, self.activation, [], variant)
-        return found
+            weight = self.own = self.format.pack(self.weight) if self.own is None else self.own
+        return self.format.multiply(input, weight, self.bias, self.activation)
 
 
-def pack(weight: torch.Tensor) -> torch.Tensor:
-    """The weight, of shape (outputs, inputs), in oneDNN's layout; it has no strides of its own any more."""
-    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), BATCH)
-    return packed
-
-
-def pack_layers(backbone: torch.nn.Module) -> None:
-    """Make the linear layers of a bfloat16 encoder on the CPU packed ones, where this torch can."""
-    if not available():
-        return
+def pack_layers(backbone: torch.nn.Module, format: Format) -> None:
+    """Make the linear layers of an encoder on the CPU packed ones."""
     for module in list(backbone.modules()):
         if type(module) is torch.nn.Linear:
-            PackedLinear.adopt(module)
+            PackedLinear.adopt(module, format)
     for module in list(backbone.modules()):
         dense = getattr(module, "dense", None)
         if isinstance(dense, PackedLinear) and _is_gelu(getattr(module, "intermediate_act_fn", None)):
@@ -76,15 +64,3 @@ def _is_gelu(activation: Any) -> bool:
     if type(activation).__name__ == "GELUActivation":
         return getattr(activation, "act", None) is torch.nn.functional.gelu
     return isinstance(activation, torch.nn.GELU) and activation.approximate == "none"
-
-
-@functools.cache
-def available() -> bool:
-    """Whether torch has the operations, which are not public, and they give a linear layer's values."""
-    layer = torch.nn.Linear(16, 32, dtype=torch.bfloat16).requires_grad_(False)
-    rows = torch.linspace(-1, 1, 64, dtype=torch.bfloat16).reshape(1, 4, 16)
-    try:
-        found = torch.ops.mkldnn._linear_pointwise(rows, pack(layer.weight), layer.bias, "gelu", [], "none")
-    except (AttributeError, RuntimeError, TypeError):
-        return False
-    return torch.allclose(found.float(), torch.nn.functional.gelu(layer(rows)).float(), atol=0.02)

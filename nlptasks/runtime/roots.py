@@ -77,7 +77,7 @@ def load_root(
 
     Raises:
         UnsafeWeightsError: only pickled weights, or code of its own without `trust_remote_code`.
-        UnsupportedModelError: an architecture that transformers does not know.
+        UnsupportedModelError: an architecture that transformers does not know, or that has no int8.
     """
     import transformers
 
@@ -85,6 +85,10 @@ def load_root(
     placement = choose_placement(device, dtype, config.model_type)
     verb = _native_verb(config)
     kind = model_kind(config)
+    if placement.dtype == "int8" and kind != "encoder":
+        # Written one token at a time, text costs the reading of weights, not products of many rows.
+        found = f"{folder.id} is a {kind} model ({config.model_type})"
+        raise UnsupportedModelError(f"dtype 'int8' is for encoders, and {found}: use dtype='auto'.")
     auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))
     with _quiet_loading():
         loaded = auto.from_pretrained(
