@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from nlptasks.families.text_classification import (
         TextClassification as TextClassification,
     )
+    from nlptasks.families.text_to_text import Lesson as Lesson
     from nlptasks.families.text_to_text import TextToText as TextToText
     from nlptasks.families.text_to_text import WritingOptions as WritingOptions
     from nlptasks.families.token_classification import TaggingOptions as TaggingOptions
@@ -208,7 +209,7 @@ _HOMES = {
     ),
     "nlptasks.families.question_answering": ("AnswerOptions", "QuestionAnswering", "QuestionInput"),
     "nlptasks.families.text_classification": ("ClassificationOptions", "TextClassification"),
-    "nlptasks.families.text_to_text": ("TextToText", "WritingOptions"),
+    "nlptasks.families.text_to_text": ("Lesson", "TextToText", "WritingOptions"),
     "nlptasks.families.token_classification": ("TaggingOptions", "TokenClassification"),
     "nlptasks.hookspecs": ("API_VERSION", "hookimpl"),
     "nlptasks.plugins": ("PluginFailure", "PluginRecord", "Plugins"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -10,13 +10,16 @@ from pydantic import Field, model_validator
 from nlptasks import (
     Completion,
     GeneratedText,
+    Lesson,
     Message,
     Prompt,
+    Recipe,
     TaskInput,
     TextToText,
     WritingOptions,
     hookimpl,
 )
+from nlptasks_plugins import conversations
 
 
 class GenerationInput(TaskInput):
@@ -53,6 +56,7 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     input_type = GenerationInput
     options_type = GenerationOptions
     result_type = GeneratedText
+    recipe = Recipe(base="smollm2", lr=3e-4, epochs=2, batch_size=8, max_length=512, metric="loss")
     examples = (
         {"messages": [{"role": "user", "content": "Name three things to pack for a rainy hike."}]},
         "Once upon a time, in a lighthouse at the end of the world,",
@@ -74,6 +78,18 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
 
     def target(self, result: GeneratedText) -> str:
         return result.text
+
+    def lessons(
+        self, row: Mapping[str, Any], options: GenerationOptions
+    ) -> Sequence[Lesson[GenerationInput, GenerationOptions]]:
+        return [
+            Lesson(
+                GenerationInput(prompt=given) if isinstance(given, str) else GenerationInput(messages=given),
+                options,
+                target,
+            )
+            for given, target in conversations.lessons(row)
+        ]
 
     def finish(self, inputs: GenerationInput, completion: Completion) -> GeneratedText:
         return self.parse(inputs, completion.text).model_copy(

@@ -1,0 +1,72 @@
+"""Chats, instructions and plain text in the shapes that training data comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nlptasks import Message
+
+_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant"}
+"""ShareGPT's names for who speaks."""
+
+_ASKED = ("instruction", "question", "prompt", "query")
+_BESIDE = ("input", "context")
+_SAID = ("output", "response", "answer", "completion", "chosen")
+
+Given = str | tuple[Message, ...]
+
+
+def lessons(row: Mapping[str, Any]) -> Iterator[tuple[Given, str]]:
+    """(what the model is given, what it should write) for each lesson of a row.
+
+    `messages` (role, content) and ShareGPT's `conversations` (from, value) teach every turn of the assistant, after
+    all turns before it. An instruction with an answer (Alpaca, Dolly) is a chat of one turn; a `prompt` with a
+    `completion` and a `text` alone are plain text.
+
+    Raises:
+        ValueError: none of these, or a turn that is none.
+    """
+    turns = row.get("messages") or row.get("conversations")
+    if turns:
+        yield from _of_chat([_turn(number, turn) for number, turn in enumerate(turns, start=1)])
+        return
+    asked = next((name for name in _ASKED if _is_text(row.get(name))), None)
+    said = next((name for name in _SAID if _is_text(row.get(name))), None)
+    if asked == "prompt" and said == "completion":
+        yield row["prompt"], row["completion"]
+    elif asked and said:
+        beside = next((row[name] for name in _BESIDE if _is_text(row.get(name))), None)
+        content = row[asked] if beside is None else f"{row[asked]}\n\n{beside}"
+        yield (Message(role="user", content=content),), row[said]
+    elif _is_text(row.get("text")):
+        yield "", row["text"]
+    else:
+        raise ValueError(
+            "expected messages, conversations, an instruction with an output, a prompt with a completion, or a text; "
+            f"found {', '.join(row) or 'nothing'}"
+        )
+
+
+def _of_chat(turns: list[Message]) -> Iterator[tuple[Given, str]]:
+    answers = [place for place, turn in enumerate(turns) if turn.role == "assistant" and place > 0]
+    if not answers:
+        raise ValueError("expected a turn of the assistant behind another one, found none")
+    for place in answers:
+        yield tuple(turns[:place]), turns[place].content
+
+
+def _turn(number: int, turn: Any) -> Message:
+    if not isinstance(turn, Mapping):
+        raise ValueError(f"turn {number}: expected role and content, found {turn!r}")
+    role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
+    role = _ROLES.get(str(role), role)
+    if role not in ("system", "user", "assistant") or not isinstance(content, str):
+        raise ValueError(
+            f"turn {number}: expected a role (system, user, assistant) and a text, found {role!r} and {content!r}"
+        )
+    return Message(role=role, content=content)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
