@@ -67,3 +67,10 @@ def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_is_asked_for_is_taken() -> None:
     found = choose_placement("cpu", "float32")
     assert (found.device_reason, found.dtype_reason) == ("asked for", "asked for")
+
+
+def test_measuring_leaves_the_number_of_threads_alone() -> None:
+    before = torch.get_num_threads()
+    devices.bf16_gain.cache_clear()
+    devices.bf16_gain()
+    assert torch.get_num_threads() == before
