@@ -15,7 +15,7 @@ from nlptasks.runtime import cpu, devices, formats, packing
 from nlptasks.runtime.adapters import open_adapter
 from nlptasks.runtime.devices import choose_placement
 from nlptasks.runtime.download import BaseFolder
-from nlptasks.runtime.formats import FORMATS
+from nlptasks.runtime.formats import FORMATS, Packed
 from nlptasks.runtime.packing import PackedLinear
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.roots import load_root
@@ -24,6 +24,10 @@ from tests.tiny_adapters import classifier_adapter, tagger_adapter
 
 needs_int8 = pytest.mark.skipif(bool(formats.obstacle("int8")), reason=str(formats.obstacle("int8")))
 INT8 = FORMATS["int8"]
+
+
+def multiply(rows: torch.Tensor, packed: Packed, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
+    return INT8.multiply(INT8.prepare(rows), packed, bias, activation)
 
 
 def folder_of(path: Path) -> BaseFolder:
@@ -45,7 +49,7 @@ def test_a_layer_gives_nearly_the_layer_s_values(shape: tuple[int, ...], sizes: 
     # Each of the two factors is off by at most half a step of 1/127 of its largest value.
     assert not expected.numel() or (found - expected).abs().max() < 0.02
     torch.testing.assert_close(
-        torch.nn.functional.gelu(found), INT8.multiply(rows, INT8.pack(layer.weight), layer.bias, "gelu")
+        torch.nn.functional.gelu(found), multiply(rows, INT8.pack(layer.weight), layer.bias, "gelu")
     )
 
 
@@ -55,11 +59,11 @@ def test_zeros_and_slices_and_rows_of_any_size() -> None:
     weight = torch.randn(8, 16)
     weight[3] = 0
     packed, bias = INT8.pack(weight), torch.arange(8.0)
-    assert torch.equal(INT8.multiply(torch.zeros(2, 16), packed, bias, "none"), bias.expand(2, 8))
+    assert torch.equal(multiply(torch.zeros(2, 16), packed, bias, "none"), bias.expand(2, 8))
     rows = torch.randn(4, 3, 16) * torch.tensor([1e-6, 1.0, 1e6]).reshape(1, 3, 1)
     for part in (rows[:, 1], rows[:, 2], rows[:, 0]):
         expected = part @ weight.T
-        found = INT8.multiply(part, packed, None, "none")
+        found = multiply(part, packed, None, "none")
         assert torch.equal(found[:, 3], torch.zeros(4))
         torch.testing.assert_close(found, expected, rtol=0, atol=0.02 * float(expected.abs().max()))
 
@@ -69,10 +73,8 @@ def test_a_row_s_answer_does_not_depend_on_the_rows_beside_it() -> None:
     torch.manual_seed(0)
     packed, rows = INT8.pack(torch.randn(40, 24)), torch.randn(9, 24)
     rows[4] *= 1000
-    together = INT8.multiply(rows, packed, torch.randn(40, generator=torch.Generator().manual_seed(1)), "gelu")
-    alone = [
-        INT8.multiply(r, packed, torch.randn(40, generator=torch.Generator().manual_seed(1)), "gelu") for r in rows
-    ]
+    together = multiply(rows, packed, torch.randn(40, generator=torch.Generator().manual_seed(1)), "gelu")
+    alone = [multiply(r, packed, torch.randn(40, generator=torch.Generator().manual_seed(1)), "gelu") for r in rows]
     torch.testing.assert_close(together, torch.stack(alone))
 
 
@@ -80,7 +82,7 @@ def test_a_row_s_answer_does_not_depend_on_the_rows_beside_it() -> None:
 def test_what_is_not_a_number_stays_none() -> None:
     rows = torch.ones(3, 16)
     rows[1, 2] = float("nan")
-    found = INT8.multiply(rows, INT8.pack(torch.ones(8, 16)), None, "none")
+    found = multiply(rows, INT8.pack(torch.ones(8, 16)), None, "none")
     assert torch.isnan(found).any(1).tolist() == [False, True, False]
 
 
@@ -97,6 +99,35 @@ def test_hidden_states_are_near_those_of_float32(width: int) -> None:
         expected, found = plain(**batch).last_hidden_state, tuned(**batch).last_hidden_state
     read = batch["attention_mask"].bool()
     torch.testing.assert_close(found[read], expected[read], atol=0.06, rtol=0.02)
+
+
+@needs_int8
+def test_an_attention_prepares_its_rows_once_and_lets_go_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = encoder(torch.float32)
+    cpu.tune(model, "int8")
+    seen: list[torch.Tensor] = []
+    original = INT8.prepare
+
+    def spy(rows: torch.Tensor) -> Any:
+        seen.append(rows)
+        return original(rows)
+
+    monkeypatch.setattr(INT8, "prepare", spy)
+    with torch.inference_mode():
+        model(**padded_batch(5))
+    # Query, key and value together, output, and the two of the feed-forward part; and the pooler.
+    assert len(seen) == 2 * 4 + 1
+    attention = model.encoder.layer[0].attention.self
+    assert attention.query.shared is attention.value.shared
+    assert attention.query.shared.rows is None
+    # Key and value of other rows than the query's, as in cross-attention.
+    one, two = torch.randn(3, 32), torch.randn(3, 32)
+    with torch.inference_mode():
+        attention.query(one)
+        found = attention.key(two), attention.value(two)
+    for layer, values in zip((attention.key, attention.value), found, strict=True):
+        layer.requires_grad_(False)
+        torch.testing.assert_close(values, multiply(two, INT8.pack(layer.weight), layer.bias, "none"))
 
 
 def answers(resident: ResidentModel, path: Path | None, verb: str, texts: list[str]) -> list[torch.Tensor]:

@@ -15,6 +15,9 @@ from nlptasks.runtime.devices import cpu_flags
 Packed = tuple[torch.Tensor, ...]
 """A packed weight: the values in oneDNN's layout, which have no strides of their own, and what belongs to them."""
 
+Prepared = tuple[torch.Tensor, ...]
+"""Rows in the form in which a format multiplies them, and what belongs to them."""
+
 BATCH = 1024
 """Rows (tokens of a batch) that the layout is chosen for; other numbers are right too."""
 
@@ -25,7 +28,10 @@ class Format(Protocol):
     def pack(self, weight: torch.Tensor) -> Packed:
         """The weight as `multiply` takes it."""
 
-    def multiply(self, rows: torch.Tensor, packed: Packed, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
+    def prepare(self, rows: torch.Tensor) -> Prepared:
+        """Rows of shape (..., inputs) as `multiply` takes them; several layers may share them."""
+
+    def multiply(self, rows: Prepared, packed: Packed, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
         """`activation(rows @ weight.T + bias)`, the activation being "none" or the exact "gelu"."""
 
     def works(self) -> bool:
@@ -38,15 +44,18 @@ class BFloat16:
     def pack(self, weight: torch.Tensor) -> Packed:
         return (torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), BATCH),)
 
-    def multiply(self, rows: torch.Tensor, packed: Packed, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
+    def prepare(self, rows: torch.Tensor) -> Prepared:
+        return (rows,)
+
+    def multiply(self, rows: Prepared, packed: Packed, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
         variant = "none" if activation == "gelu" else ""
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed[0], bias, activation, [], variant)
+        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(*rows, *packed, bias, activation, [], variant)
         return found
 
     def works(self) -> bool:
         layer = torch.nn.Linear(16, 32, dtype=torch.bfloat16).requires_grad_(False)
         rows = torch.linspace(-1, 1, 64, dtype=torch.bfloat16).reshape(1, 4, 16)
-        found = self.multiply(rows, self.pack(layer.weight), layer.bias, "gelu")
+        found = self.multiply(self.prepare(rows), self.pack(layer.weight), layer.bias, "gelu")
         return torch.allclose(found.float(), torch.nn.functional.gelu(layer(rows)).float(), atol=0.02)
 
 
@@ -63,28 +72,30 @@ class Int8:
         scales = _largest(weight) / 127
         whole = (weight / scales).round_().to(torch.int8)
         packed = torch.ops.onednn.qlinear_prepack(whole.contiguous(), [BATCH, weight.shape[1]])
-        zeros = torch.zeros(len(weight), dtype=torch.int32)
-        return packed, scales.flatten(), zeros, torch.full(weight.shape[1:], _MIDDLE)
+        return packed, scales.flatten(), torch.zeros(len(weight), dtype=torch.int32)
 
-    def multiply(self, rows: torch.Tensor, packed: Packed, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
-        weight, scales, zeros, middle = packed
-        flat = rows.reshape(-1, rows.shape[-1])
-        largest = _largest(flat)
-        # Only unsigned rows have a quick kernel, so that 128 stands for zero. At the size of `middle` floats are whole
+    def prepare(self, rows: torch.Tensor) -> Prepared:
+        largest = _largest(rows)
+        # Only unsigned rows have a quick kernel, so that 128 stands for zero. At the size of _MIDDLE floats are whole
         # numbers: the sum is rounded to the nearest, and its last byte is what is wanted.
-        shifted = torch.addcmul(middle, flat, 127 / largest).view(torch.int32).to(torch.uint8)
+        middle = rows.new_full(rows.shape[-1:], _MIDDLE)
+        whole = torch.addcmul(middle, rows, 127 / largest).view(torch.int32).to(torch.uint8)
+        return whole.reshape(-1, rows.shape[-1]), largest
+
+    def multiply(self, rows: Prepared, packed: Packed, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
+        whole, largest = rows
+        weight, scales, zeros = packed
         found: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
-            shifted, 1 / 127, 128, weight, scales, zeros, None, 1.0, 0, torch.float32, "none", [], "none"
+            whole, 1 / 127, 128, weight, scales, zeros, None, 1.0, 0, torch.float32, "none", [], "none"
         )
+        found = found.view(*largest.shape[:-1], len(scales))
         found = found.mul_(largest) if bias is None else torch.addcmul(bias, found, largest, out=found)
-        if activation == "gelu":
-            found = torch.nn.functional.gelu(found)
-        return found.view(*rows.shape[:-1], found.shape[-1])
+        return torch.nn.functional.gelu(found) if activation == "gelu" else found
 
     def works(self) -> bool:
         # Equal large values, on which a kernel that adds in 16 bits overflows, and a row of zeros.
         rows, weight = torch.tensor([[2.0], [-1.0], [0.0]]).expand(3, 64), torch.full((32, 64), 0.5)
-        found = self.multiply(rows, self.pack(weight), torch.ones(32), "none")
+        found = self.multiply(self.prepare(rows), self.pack(weight), torch.ones(32), "none")
         return torch.allclose(found, rows @ weight.T + 1, atol=0.01)
 
 
