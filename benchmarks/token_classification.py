@@ -1,0 +1,74 @@
+"""Texts per second: `nlptasks.run("ner", texts)` against transformers' pipeline on the same checkpoint.
+
+    python benchmarks/token_classification.py [--texts 2000] [--rounds 3] [--batch-size N] [--data rows.jsonl]
+
+Both run in this process, one after the other (A B A B ...), on the same texts, each left at its defaults: the
+pipeline reads one text at a time and gives tokens, not entities, unless it is told otherwise. The checkpoint is the
+shipped adapter merged into its base by plain PEFT. What both answer is compared before: there the pipeline joins its
+tokens to entities as nlptasks does (`aggregation_strategy="first"`), which is not timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import WORDS, adapter_of, in_turns, made_up, merged_checkpoint, print_times, ratio, read_texts
+
+from nlptasks import Engine
+
+NAMES = ("Marie Curie", "Warsaw", "Siemens", "the University of Oslo", "Simone Biles", "Texas", "Unilever", "Nairobi")
+
+
+def sample_texts(count: int, seed: int = 0) -> list[str]:
+    """Texts of 3 to 90 words, half of them below 18, about one word in twenty a name.
+
+    The longest stay below the adapter's window: in windows the two would read different things.
+    """
+    chance = random.Random(seed)
+    lengths = [max(3, min(90, round(chance.lognormvariate(2.9, 0.7)))) for _ in range(count)]
+    return made_up(lengths, chance, [*WORDS * 2, *NAMES])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--texts", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=1, help="the pipeline's; 1 is its default")
+    parser.add_argument("--data", type=Path, help="JSONL with a text field, instead of made-up texts")
+    given = parser.parse_args()
+    texts = read_texts(given.data, given.texts) if given.data else sample_texts(given.texts)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = merged_checkpoint(adapter_of("ner", Path(folder) / "spare"), Path(folder) / "merged")
+        compare(texts, checkpoint, given.rounds, given.batch_size)
+
+
+def compare(texts: Sequence[str], checkpoint: Path, rounds: int, batch_size: int) -> None:
+    """Compare the entities of both, time both, taking turns, and print medians and their ratio."""
+    from transformers import pipeline
+
+    stock = pipeline("token-classification", model=str(checkpoint), batch_size=batch_size)
+    sample = list(texts)
+    with Engine() as engine:
+        results = engine.run("ner", sample)
+        agreement = agree(results, stock(sample, aggregation_strategy="first", batch_size=32))
+        times = in_turns({"nlptasks": lambda: engine.run("ner", sample), "pipeline": lambda: stock(sample)}, rounds)
+    print_times(times, len(sample))
+    print(f"ratio    {ratio(times, 'pipeline', 'nlptasks'):.1f} times the texts/s of the pipeline; {agreement}")
+    print(f"model    {results[0].model} + {results[0].adapter}")
+
+
+def agree(results: Sequence[Any], stock: Sequence[Sequence[dict[str, Any]]]) -> str:
+    """How many entities of either side the other has too, with the same type and borders."""
+    ours = {(i, e.label, e.start, e.end) for i, result in enumerate(results) for e in result.entities}
+    theirs = {(i, e["entity_group"], e["start"], e["end"]) for i, found in enumerate(stock) for e in found}
+    return f"{len(ours & theirs)} entities in common, {len(ours - theirs)} and {len(theirs - ours)} of one alone"
+
+
+if __name__ == "__main__":
+    main()
