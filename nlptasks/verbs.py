@@ -61,9 +61,9 @@ class ModelInfo:
     prefixes: Mapping[str, str] = field(default_factory=dict)
     """What the checkpoint was trained to read before a text, by task: T5's `summarization`, `translation_en_to_fr`."""
     languages: tuple[str, ...] = ()
-    """The codes by which the tokenizer knows languages; `Decoding` takes them."""
+    """BCP 47 tags of the languages that the tokenizer marks texts with; `Decoding` takes them. Empty for most."""
     direction: tuple[str, str] | None = None
-    """The (source, target) languages that the checkpoint says it translates, by its own codes."""
+    """BCP 47 tags of the (source, target) languages that a bilingual checkpoint says it translates."""
     trained_for: frozenset[str] = frozenset()
     """Verbs that have a trained head here: `classify`, `generate`, ..."""
 
@@ -127,8 +127,8 @@ class Decoding:
     """How to write: the field's terms and transformers' meanings. Greedy unless `do_sample`.
 
     None leaves a setting to the checkpoint's own generation config. `num_return_sequences` is the number of texts
-    for each prompt, the best first; more than one needs as many beams. The languages are codes of
-    `ModelInfo.languages`.
+    for each prompt, the best first; more than one needs as many beams. The languages are BCP 47
+    tags, for models that have `ModelInfo.languages`.
     """
 
     max_new_tokens: int = 256

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from nlptasks.results import Result
 from nlptasks.task import Recipe, Task, TaskInput, TaskOptions
-from nlptasks.verbs import Completion, Decoding, Model, Prompt, TextStream
+from nlptasks.verbs import Completion, Decoding, Model, ModelInfo, Prompt, TextStream
 
 
 class WritingOptions(TaskOptions):
@@ -72,6 +72,13 @@ class Lesson(Generic[I, O]):
     target: str
 
 
+@dataclass(frozen=True)
+class Settled(Completion):
+    """The completion of a stream that was made of several, with the result that came of it."""
+
+    result: Any = None
+
+
 class TextToText(Task[I, O, R], Generic[I, O, R]):
     """A text written by a language model.
 
@@ -86,6 +93,14 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     @abstractmethod
     def prompt(self, inputs: I, options: O) -> Prompt:
         """What the model is given; plain text is continued, messages are answered."""
+
+    def ask(self, inputs: I, options: O, info: ModelInfo) -> Prompt:
+        """What this model is given, in training and in serving alike; override it where models differ."""
+        return self.prompt(inputs, options)
+
+    def decoding(self, inputs: I, options: O, info: ModelInfo) -> Decoding:
+        """How this model writes the answer to an input."""
+        return options.decoding()
 
     @abstractmethod
     def parse(self, inputs: I, completion: str) -> R:
@@ -114,17 +129,29 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
 
     def finish(self, inputs: I, completion: Completion) -> R:
         """The result with what only the completion knows; override to add fields of your own."""
+        if isinstance(completion, Settled):
+            return completion.result  # type: ignore[no-any-return]
         result = self.parse(inputs, completion.text)
         return result.model_copy(update={"num_tokens": completion.num_prompt_tokens, "truncated": completion.truncated})
 
     def run(self, inputs: Sequence[I], options: O, model: Model) -> list[R]:
-        prompts = [self.prompt(item, options) for item in inputs]
-        completions = model.generate(prompts, options.decoding())
+        completions = self.write(inputs, options, model)
         return [self.finish(item, done) for item, done in zip(inputs, completions, strict=True)]
+
+    def write(self, inputs: Sequence[I], options: O, model: Model) -> list[Completion]:
+        """One completion an input, in order; inputs that are written in one way share a call to the model."""
+        groups: dict[Decoding, list[int]] = {}
+        for place, item in enumerate(inputs):
+            groups.setdefault(self.decoding(item, options, model.info), []).append(place)
+        found: dict[int, Completion] = {}
+        for decoding, places in groups.items():
+            prompts = [self.ask(inputs[place], options, model.info) for place in places]
+            found |= zip(places, model.generate(prompts, decoding), strict=True)
+        return [found[place] for place in range(len(inputs))]
 
     def stream(self, inputs: I, options: O, model: Model) -> TextStream:
         """The raw text of one answer, piece by piece; `finish` makes the result of its completion."""
-        return model.stream(self.prompt(inputs, options), options.decoding())
+        return model.stream(self.ask(inputs, options, model.info), self.decoding(inputs, options, model.info))
 
 
 def _fields(row: Mapping[str, Any], names: Iterable[str], what: str) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def encode_prompt(root: Root, prompt: Prompt, decoding: Decoding) -> tuple[list[
 def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target: str | None = None) -> list[int]:
     """Tokens of plain text, or of a chat through the model's own template; training and serving both use this.
 
-    `source` and `target` are language codes of `languages.languages`.
+    `source` and `target` are BCP 47 tags, for tokenizers that mark languages.
     """
     if isinstance(prompt, str):
         ids = languages.source_ids(tokenizer, prompt, source, target)

@@ -1,4 +1,4 @@
-"""Which languages a tokenizer knows, and how a prompt is marked with them.
+"""Which languages a tokenizer knows, and how a prompt is marked with them. Outside, languages have BCP 47 tags.
 
 Three ways: Marian's multilingual checkpoints read the target's code before the text (`>>fra<< Hello`); M2M100, NLLB
 and mBART have a token for each language, which marks the source in the encoder and starts the target in the decoder;
@@ -7,6 +7,7 @@ all others know nothing of languages.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -17,49 +18,83 @@ _FLORES = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
 
 
 def languages(tokenizer: Any) -> tuple[str, ...]:
-    """The codes of the languages that a tokenizer knows; empty for most."""
+    """BCP 47 tags of the languages that a tokenizer knows; empty for most."""
+    return tuple(sorted(_by_tag(_codes(tokenizer))))
+
+
+def direction(tokenizer: Any) -> tuple[str, str] | None:
+    """BCP 47 tags of the one pair of languages of a bilingual checkpoint (Marian's say it)."""
+    pair = [_tag(getattr(tokenizer, name, None) or "") for name in ("source_lang", "target_lang")]
+    return (pair[0], pair[1]) if pair[0] and pair[1] else None
+
+
+def check(tokenizer: Any, *tags: str | None) -> None:
+    """Raise InvalidInputError for a language that the tokenizer does not know; None asks for nothing."""
+    strange = [tag for tag in tags if tag is not None and code_of(tokenizer, tag) is None]
+    if strange:
+        known = languages(tokenizer)
+        shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "") if known else "none"
+        expected = f"language: expected one that the model knows ({shown})"
+        raise InvalidInputError("The model cannot write this", [f"{expected}, found {tag!r}." for tag in strange])
+
+
+def code_of(tokenizer: Any, tag: str) -> str | None:
+    """What a tokenizer calls a language: the nearest of its codes, or None."""
+    import langcodes
+
+    by_tag = _by_tag(_codes(tokenizer))
+    # Up to 10 are a country, a script that goes without saying, a dialect; beyond it another language.
+    found, distance = langcodes.closest_match(tag, list(by_tag), max_distance=10)
+    return by_tag[found] if distance <= 10 else None
+
+
+def _codes(tokenizer: Any) -> tuple[str, ...]:
     marian = getattr(tokenizer, "supported_language_codes", None)
-    if marian:
+    if marian is not None:
         return tuple(marian)
     coded = getattr(tokenizer, "lang_code_to_token", None) or getattr(tokenizer, "lang_code_to_id", None)
     if coded:
         return tuple(coded)
     if not hasattr(tokenizer, "src_lang"):
         return ()
-    return tuple(sorted(token for token in tokenizer.all_special_tokens if _FLORES.fullmatch(token)))
+    return tuple(token for token in tokenizer.all_special_tokens if _FLORES.fullmatch(token))
 
 
-def direction(tokenizer: Any) -> tuple[str, str] | None:
-    """The one pair of languages of a bilingual checkpoint, by its own codes."""
-    source, target = getattr(tokenizer, "source_lang", None), getattr(tokenizer, "target_lang", None)
-    return (source, target) if source and target else None
+@functools.lru_cache(maxsize=16)
+def _by_tag(codes: tuple[str, ...]) -> dict[str, str]:
+    """Codes by their BCP 47 tags; the first of equal ones counts."""
+    found: dict[str, str] = {}
+    for code in codes:
+        # mBART says en_XX, Marian >>fra<<.
+        tag = _tag(code.removesuffix("_XX").removeprefix(">>").removesuffix("<<"))
+        if tag:
+            found.setdefault(tag, code)
+    return found
 
 
-def check(tokenizer: Any, *codes: str | None) -> None:
-    """Raise InvalidInputError for a code that the tokenizer does not know; None asks for nothing."""
-    known = languages(tokenizer)
-    strange = [code for code in codes if code is not None and code not in known]
-    if strange:
-        shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "") if known else "none"
-        problems = [
-            f"language: expected a code that the tokenizer knows ({shown}), found {code!r}." for code in strange
-        ]
-        raise InvalidInputError("The model cannot write this", problems)
+def _tag(code: str) -> str:
+    import langcodes
+    from langcodes.tag_parser import LanguageTagError
+
+    try:
+        return langcodes.standardize_tag(code) if code else ""
+    except LanguageTagError:
+        return ""
 
 
 def source_ids(tokenizer: Any, text: str, source: str | None, target: str | None) -> list[int]:
-    """Token ids of a text to translate, marked as the checkpoint was trained to read it."""
+    """Token ids of a text to translate, marked as the checkpoint was trained to read it; languages as BCP 47 tags."""
     if target is not None and _is_marian(tokenizer):
-        text = f"{target} {text}"
+        text = f"{code_of(tokenizer, target)} {text}"
     elif source is not None:
-        tokenizer.src_lang = source
+        tokenizer.src_lang = code_of(tokenizer, source)
     return list(tokenizer(text, truncation=False, verbose=False)["input_ids"])
 
 
 def target_ids(tokenizer: Any, text: str, target: str | None) -> list[int]:
     """Token ids of a translation, its end included: what the decoder learns to write."""
     if target is not None and not _is_marian(tokenizer):
-        tokenizer.tgt_lang = target
+        tokenizer.tgt_lang = code_of(tokenizer, target)
     return list(tokenizer(text_target=text, truncation=False, verbose=False)["input_ids"])
 
 
@@ -67,8 +102,8 @@ def first_id(tokenizer: Any, target: str | None) -> int | None:
     """The token that a translation into `target` must begin with, or None."""
     if target is None or _is_marian(tokenizer):
         return None
-    token = getattr(tokenizer, "lang_code_to_token", {}).get(target, target)
-    found: int = tokenizer.convert_tokens_to_ids(token)
+    code = code_of(tokenizer, target)
+    found: int = tokenizer.convert_tokens_to_ids(getattr(tokenizer, "lang_code_to_token", {}).get(code, code))
     return found
 
 

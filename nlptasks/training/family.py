@@ -18,7 +18,7 @@ from nlptasks.training.data import DataOptions
 
 if TYPE_CHECKING:
     from nlptasks.runtime.adapters import Verb
-    from nlptasks.verbs import ModelKind
+    from nlptasks.verbs import ModelInfo
 
 AnyTask = Task[Any, Any, Any]
 
@@ -163,9 +163,17 @@ class FamilyTrainer(ABC):
 
     @abstractmethod
     def encode(
-        self, rows: Sequence[Any], labels: Sequence[str], tokenizer: Any, max_length: int, kind: ModelKind = "encoder"
+        self,
+        rows: Sequence[Any],
+        labels: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        info: ModelInfo | None = None,
     ) -> list[Feature]:
-        """Inputs of at most `max_length` tokens for a model of this kind, without padding: one or more a row."""
+        """Model inputs of at most `max_length` tokens, without padding: one or more a row.
+
+        `info` is what a task may know of the model; where a head is trained nothing depends on it.
+        """
 
     def collate(self, features: Sequence[Feature], tokenizer: Any) -> dict[str, Any]:
         """A padded batch of tensors on the CPU."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import MissingExtraError, UnsupportedModelError
 from nlptasks.runtime.adapters import task_type
 from nlptasks.runtime.folders import check_folder
+from nlptasks.runtime.resident import describe
 from nlptasks.runtime.roots import BODY_CLASSES, HEAD_CLASSES, Root, load_config, load_tokenizer, model_kind
 from nlptasks.training.family import is_number
 from nlptasks.training.targets import Targets, choose_targets, choose_writer_targets
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nlptasks.runtime.download import BaseFolder
     from nlptasks.task import Recipe
     from nlptasks.training.family import FamilyTrainer, Feature
-    from nlptasks.verbs import ModelKind
+    from nlptasks.verbs import ModelInfo
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Trainable:
     """A task model ready for training, in float32.
 
     `config_changes` are the settings of the architecture that differ from the base's own; whoever serves
-    the adapter must set them too. `targets` is None for full fine-tuning.
+    the adapter must set them too. `targets` is None for full fine-tuning. `info` is what a task may know of the base.
     """
 
     model: Any
@@ -37,11 +38,7 @@ class Trainable:
     targets: Targets | None
     max_length: int
     config_changes: dict[str, Any]
-
-    @property
-    def kind(self) -> ModelKind:
-        """What the base is used as."""
-        return model_kind(self.task_model.config)
+    info: ModelInfo
 
     @property
     def trained(self) -> dict[str, Any]:
@@ -85,7 +82,7 @@ def build(
     dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
     model, fresh = _load(folder, family, labels, trust_remote_code, dropout)
     changes = _align_padding(model, tokenizer)
-    limit = Root(model, model.base_model, tokenizer, model.config, "encoder", placement).max_tokens
+    root = Root(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
     targets = None
     if recipe.method == "lora":
         if family.verb == "generate":
@@ -94,7 +91,8 @@ def build(
             targets = choose_targets(model, recipe.targets, fresh)
         with quiet():
             model = _with_lora(model, targets, recipe, folder, family.verb)
-    return Trainable(model, tokenizer, targets, min(recipe.max_length, limit), changes)
+    limit = min(recipe.max_length, root.max_tokens)
+    return Trainable(model, tokenizer, targets, limit, changes, describe(root, folder.id, None))
 
 
 def _load(

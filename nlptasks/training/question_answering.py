@@ -22,7 +22,7 @@ from nlptasks.training.questions import QuestionRow, read_questions
 from nlptasks.training.records import plural, read_tables
 from nlptasks.training.squad_metrics import Answered, Answers
 from nlptasks.training.unanswerable import with_unanswerable
-from nlptasks.verbs import ModelKind, SpanLogits
+from nlptasks.verbs import ModelInfo, SpanLogits
 
 if TYPE_CHECKING:
     from nlptasks.results import Answer
@@ -120,7 +120,7 @@ class QuestionAnsweringTrainer(FamilyTrainer):
         labels: Sequence[str],
         tokenizer: Any,
         max_length: int,
-        kind: ModelKind = "encoder",
+        info: ModelInfo | None = None,
     ) -> list[Feature]:
         # Rows by the thousand: the tokenizer's own records of all of them together take gigabytes.
         return [

@@ -173,7 +173,7 @@ class _Job:
         )
         self.events("model", text=f"{self.base.id} on {placement.device} in {placement.dtype}: {trainable.summary}")
         training, held_out = (
-            self.family.encode(rows, self.data.labels, trainable.tokenizer, trainable.max_length, trainable.kind)
+            self.family.encode(rows, self.data.labels, trainable.tokenizer, trainable.max_length, trainable.info)
             for rows in (self.data.training, self.data.held_out)
         )
         for note in self.family.notes_on(training):

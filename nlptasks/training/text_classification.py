@@ -11,7 +11,7 @@ from nlptasks.training import metrics
 from nlptasks.training.calibration import fit_temperature, fit_threshold
 from nlptasks.training.data import DataOptions, Example, Examples, read_examples, read_texts
 from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature
-from nlptasks.verbs import ModelKind
+from nlptasks.verbs import ModelInfo
 
 
 class TextClassificationTrainer(FamilyTrainer):
@@ -62,7 +62,7 @@ class TextClassificationTrainer(FamilyTrainer):
         labels: Sequence[str],
         tokenizer: Any,
         max_length: int,
-        kind: ModelKind = "encoder",
+        info: ModelInfo | None = None,
     ) -> list[Feature]:
         if not rows:
             return []

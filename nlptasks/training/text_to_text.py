@@ -10,27 +10,21 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from nlptasks.errors import DataError, InvalidInputError
+from nlptasks.families.text_to_text import Lesson
 from nlptasks.results import Result
 from nlptasks.training import text_metrics, writing
 from nlptasks.training.data import DataOptions, describe
 from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature, Setting
 from nlptasks.training.records import Findings, plural, read_tables
-from nlptasks.verbs import ModelKind, Prompt
+from nlptasks.verbs import Decoding, ModelInfo, Prompt
 
 
 @dataclass(frozen=True)
 class WritingRow:
-    """One lesson of the data as the model sees it; `place` is where it stands in its file.
+    """One lesson of the data; `place` is where it stands in its file."""
 
-    `source_language` and `target_language` are the tokenizer's codes, for models that mark a text with them.
-    """
-
-    inputs: Any
-    prompt: Prompt
-    target: str
+    lesson: Lesson[Any, Any]
     place: str
-    source_language: str | None = None
-    target_language: str | None = None
 
 
 @dataclass
@@ -86,25 +80,15 @@ class TextToTextTrainer(FamilyTrainer):
 
     def _rows(self, fields: Mapping[str, Any], place: str, serving: Any) -> list[WritingRow]:
         task: Any = self.task
-        rows = []
-        for lesson in task.lessons(fields, serving):
-            if not lesson.target.strip():
-                raise ValueError("expected a text to write, found an empty one")
-            decoding = lesson.options.decoding()
-            rows.append(
-                WritingRow(
-                    lesson.inputs,
-                    task.prompt(lesson.inputs, lesson.options),
-                    lesson.target,
-                    place,
-                    decoding.source_language,
-                    decoding.target_language,
-                )
-            )
+        rows = [WritingRow(lesson, place) for lesson in task.lessons(fields, serving)]
+        if any(not row.lesson.target.strip() for row in rows):
+            raise ValueError("expected a text to write, found an empty one")
         return rows
 
     def text_of(self, row: WritingRow) -> str:
-        return row.prompt if isinstance(row.prompt, str) else "\n".join(turn.content for turn in row.prompt)
+        task: Any = self.task
+        prompt = task.prompt(row.lesson.inputs, row.lesson.options)
+        return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
 
     def label_of(self, row: WritingRow) -> Hashable:
         return None
@@ -114,7 +98,7 @@ class TextToTextTrainer(FamilyTrainer):
             raise DataError("Training rows: expected at least one text to learn, found none.")
 
     def input_of(self, row: WritingRow) -> Any:
-        return row.inputs
+        return row.lesson.inputs
 
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
         return {}
@@ -125,9 +109,23 @@ class TextToTextTrainer(FamilyTrainer):
         labels: Sequence[str],
         tokenizer: Any,
         max_length: int,
-        kind: ModelKind = "causal",
+        info: ModelInfo | None = None,
     ) -> list[Feature]:
-        return [writing.encode(_request(row, max_length), tokenizer, max_length, kind) for row in rows]
+        assert info is not None
+        return [writing.encode(self._request(row, info, max_length), tokenizer, max_length, info.kind) for row in rows]
+
+    def _request(self, row: WritingRow, info: ModelInfo, max_length: int) -> dict[str, Any]:
+        """What serving would give the model for a row, and what it should write, in JSON values."""
+        task: Any = self.task
+        inputs, options = row.lesson.inputs, row.lesson.options
+        prompt: Prompt = task.ask(inputs, options, info)
+        decoding: Decoding = task.decoding(inputs, options, info)
+        return {
+            "prompt": prompt if isinstance(prompt, str) else [turn.model_dump() for turn in prompt],
+            "target": row.lesson.target,
+            "languages": [decoding.source_language, decoding.target_language],
+            "max_length": max_length,
+        }
 
     def notes_on(self, features: Sequence[Feature]) -> list[str]:
         cut = sum(feature.source.cut for feature in features)
@@ -169,7 +167,7 @@ class TextToTextTrainer(FamilyTrainer):
     def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
         task: Any = self.task
         written = [task.target(result) for result in results]
-        return Assessment(text_metrics.measure(task.text_metrics, written, [row.target for row in read.rows]))
+        return Assessment(text_metrics.measure(task.text_metrics, written, [row.lesson.target for row in read.rows]))
 
 
 def _named(fields: Mapping[str, Any], task: Any, options: DataOptions) -> Mapping[str, Any]:
@@ -198,13 +196,3 @@ def _sentence(error: Exception) -> str:
             "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()) + "."
         )
     return f"{error}."
-
-
-def _request(row: WritingRow, max_length: int) -> dict[str, Any]:
-    prompt = row.prompt if isinstance(row.prompt, str) else [turn.model_dump() for turn in row.prompt]
-    return {
-        "prompt": prompt,
-        "target": row.target,
-        "languages": [row.source_language, row.target_language],
-        "max_length": max_length,
-    }

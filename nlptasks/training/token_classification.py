@@ -19,7 +19,7 @@ from nlptasks.training.entity_metrics import TaggedWords
 from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature
 from nlptasks.training.metrics import calibration_error
 from nlptasks.training.records import plural, read_tables
-from nlptasks.verbs import ModelKind
+from nlptasks.verbs import ModelInfo
 
 IGNORED = -100
 """The target of tokens that are no part of a word; torch's cross entropy leaves it out."""
@@ -111,7 +111,7 @@ class TokenClassificationTrainer(FamilyTrainer):
         labels: Sequence[str],
         tokenizer: Any,
         max_length: int,
-        kind: ModelKind = "encoder",
+        info: ModelInfo | None = None,
     ) -> list[Feature]:
         pieces = [piece for row in rows for piece in _pieces(row, tokenizer, max_length)]
         if not pieces:

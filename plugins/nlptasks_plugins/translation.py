@@ -1,0 +1,326 @@
+"""Translation: a text comes back in another language, sentence by sentence, with everything between them kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from nlptasks import (
+    Completion,
+    Decoding,
+    InvalidInputError,
+    Lesson,
+    Message,
+    Model,
+    ModelInfo,
+    Prompt,
+    Recipe,
+    Result,
+    Settled,
+    TaskInput,
+    TextStream,
+    TextToText,
+    WritingOptions,
+    hookimpl,
+)
+from nlptasks_plugins import languages, parallel
+from nlptasks_plugins.segments import joined, segments
+
+DOUBTFUL = 0.2
+"""Geometric mean of the tokens' probabilities below which a segment is tried again alone, and flagged."""
+
+LONGEST, SHORTEST = 3.0, 1 / 3
+"""A translation with more, or fewer, than this many times the source's letters is tried again, and flagged."""
+
+FREE_LETTERS = 10
+"""Letters by which a translation may differ whatever the ratio: "Yes." is "Oui, bien sûr." in some sentences."""
+
+
+class TranslationInput(TaskInput):
+    """A text and the language it is wanted in."""
+
+    text: str = Field(min_length=1, pattern=r"\S", description="The text to translate.")
+    target_language: str = Field(default="en", description="Language to write, as a BCP 47 tag: en, fr, pt-BR.")
+    source_language: str | None = Field(default=None, description="Language of the text; detected when not given.")
+
+    @field_validator("target_language", "source_language")
+    @classmethod
+    def _tag(cls, value: str | None) -> str | None:
+        return None if value is None else languages.standard(value)
+
+
+class TranslationOptions(WritingOptions):
+    """How to translate. What is not given is left to the checkpoint's own settings."""
+
+    max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write for a sentence.")
+    num_beams: int | None = Field(default=None, ge=1, le=16, description="Beams of beam search; 1 for none.")  # type: ignore[assignment]
+    repetition_penalty: float | None = Field(default=None, gt=0, le=5, description="Above 1 discourages repetition.")  # type: ignore[assignment]
+    alternatives: int = Field(default=0, ge=0, le=8, description="Other translations of each sentence to give.")
+
+
+class TranslatedSegment(BaseModel):
+    """One sentence: `source == text[start:end]`, `text == translation[target_start:target_end]`, in code points."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(description="The sentence.")
+    start: int = Field(ge=0, description="Code point of its first character.")
+    end: int = Field(ge=0, description="Code point after its last character.")
+    text: str = Field(description="Its translation.")
+    target_start: int = Field(ge=0, description="Code point of the translation's first character.")
+    target_end: int = Field(ge=0, description="Code point after the translation's last character.")
+    score: float = Field(ge=0, le=1, description="Geometric mean of the probabilities of the tokens written.")
+    doubt: str | None = Field(default=None, description="Why this translation may be wrong; null if nothing says so.")
+    alternatives: tuple[str, ...] = Field(default=(), description="Other translations, the likeliest first.")
+
+
+class Translation(Result):
+    """A text in another language. What stands between the sentences is the source's own."""
+
+    translation: str = Field(description="The whole text, translated.")
+    segments: tuple[TranslatedSegment, ...] = Field(default=(), description="The sentences, in order.")
+    source_language: str = Field(description="BCP 47 tag, given or detected; `und` where it could not be told.")
+    target_language: str = Field(description="BCP 47 tag.")
+    confidence: float = Field(default=1.0, ge=0, le=1, description="Of the detected language; 1 where it was given.")
+    note: str | None = Field(default=None, description="What a reader should know.")
+
+    def to_hf(self) -> list[dict[str, Any]]:
+        """v4's `[{"translation_text": ...}]`."""
+        return [{"translation_text": self.translation}]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An input with its language and its sentences."""
+
+    inputs: TranslationInput
+    source: languages.Detected
+    places: list[tuple[int, int]]
+
+
+class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translation]):
+    """Translate a text, whole, with lines, lists and numbers kept."""
+
+    name = "translation"
+    input_type = TranslationInput
+    options_type = TranslationOptions
+    result_type = Translation
+    recipe = Recipe(base="smollm2", lr=5e-4, epochs=2, batch_size=16, max_length=256, metric="loss")
+    text_metrics = ("bleu", "chrf")
+    examples = (
+        {"text": "The train to Lyon leaves at seven.", "source_language": "en", "target_language": "fr"},
+        {"text": "Wo ist der Bahnhof?\n- Links\n- Rechts", "source_language": "de", "target_language": "en"},
+    )
+
+    def prompt(self, inputs: TranslationInput, options: TranslationOptions) -> Prompt:
+        source, target = languages.name(inputs.source_language or "und"), languages.name(inputs.target_language)
+        what = f"Translate from {source} to {target}" if inputs.source_language else f"Translate to {target}"
+        return [Message(role="user", content=f"{what}:\n{inputs.text}")]
+
+    def ask(self, inputs: TranslationInput, options: TranslationOptions, info: ModelInfo) -> Prompt:
+        if info.kind == "seq2seq":
+            return (
+                info.prefixes.get(f"translation_{inputs.source_language}_to_{inputs.target_language}", "") + inputs.text
+            )
+        if info.has_chat_template or info.adapter:
+            return self.prompt(inputs, options)
+        return parallel.shots(inputs.text, inputs.source_language or "en", inputs.target_language)
+
+    def decoding(self, inputs: TranslationInput, options: TranslationOptions, info: ModelInfo) -> Decoding:
+        beams = options.num_beams
+        texts = 1 + options.alternatives
+        found = replace(
+            options.decoding(), num_beams=max(beams or 4, texts) if texts > 1 else beams, num_return_sequences=texts
+        )
+        if info.kind != "seq2seq":
+            # A sentence is one line; a model without a template would go on with the next example.
+            return replace(found, stop=(*options.stop, "\n"), num_beams=found.num_beams or 1)
+        if info.languages:
+            marked = info.model_type != "marian" and inputs.source_language not in (None, languages.UNDETERMINED)
+            source = inputs.source_language if marked else None
+            return replace(found, source_language=source, target_language=inputs.target_language)
+        return found
+
+    def parse(self, inputs: TranslationInput, completion: str) -> Translation:
+        return Translation(
+            translation=completion.strip(),
+            source_language=inputs.source_language or languages.UNDETERMINED,
+            target_language=inputs.target_language,
+        )
+
+    def target(self, result: Translation) -> str:
+        return result.translation
+
+    def lessons(
+        self, row: Mapping[str, Any], options: TranslationOptions
+    ) -> Sequence[Lesson[TranslationInput, TranslationOptions]]:
+        return [
+            Lesson(
+                self.validate([{"text": text, "source_language": source, "target_language": target}])[0], options, said
+            )
+            for text, source, said, target in parallel.pairs(row)
+        ]
+
+    def run(self, inputs: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Translation]:
+        jobs = [_job(item) for item in inputs]
+        self._check(jobs, model.info)
+        asked = [piece for job in jobs if not _is_there(job) for piece in _pieces(job)]
+        found = iter(zip(asked, self._settle(asked, options, model), strict=True))
+        return [_result(job, [] if _is_there(job) else [next(found) for _ in job.places]) for job in jobs]
+
+    def stream(self, inputs: TranslationInput, options: TranslationOptions, model: Model) -> TextStream:
+        """The text sentence by sentence, each with what stands before it."""
+        [job] = jobs = [_job(inputs)]
+        self._check(jobs, model.info)
+        return _Sentences(job, lambda asked: self._settle([asked], options, model)[0])
+
+    def _settle(self, asked: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Completion]:
+        """A translation for each sentence; doubtful ones are tried again, alone and with a wider search."""
+        written = self.write(asked, options, model)
+        doubtful = [place for place, done in enumerate(written) if _doubt(asked[place], done)]
+        if not doubtful:
+            return written
+        # What failed greedily often succeeds with five beams.
+        wider = options.model_copy(update={"num_beams": max(5, options.num_beams or 0)})
+        for place, done in zip(doubtful, self.write([asked[p] for p in doubtful], wider, model), strict=True):
+            if _better(asked[place], done, written[place]):
+                written[place] = done
+        return written
+
+    def _check(self, jobs: Sequence[_Job], info: ModelInfo) -> None:
+        """Raise InvalidInputError for languages that the model does not translate, all of them at once."""
+        problems = []
+        for number, job in enumerate(jobs):
+            place = f"input {number}" if len(jobs) > 1 else "input"
+            target = job.inputs.target_language
+            if info.languages and info.model_type != "marian" and job.source.tag == languages.UNDETERMINED:
+                problems.append(f"{place}: its language could not be told: give source_language.")
+            if info.direction and not info.languages and not languages.same(info.direction[1], target):
+                problems.append(f"{place}: {info.name} writes {info.direction[1]}, found target_language {target!r}.")
+        if problems:
+            raise InvalidInputError("translation cannot run this", problems)
+
+
+class _Sentences:
+    """A translation as a stream of sentences."""
+
+    def __init__(self, job: _Job, translate: Callable[[TranslationInput], Completion]) -> None:
+        self._job = job
+        self._translate = translate
+        self._found: list[tuple[TranslationInput, Completion]] = []
+        self._asked = [] if _is_there(job) else list(_pieces(job))
+        self._closed = False
+
+    def __iter__(self) -> Iterator[str]:
+        text, last = self._job.inputs.text, 0
+        for asked, (start, end) in zip(self._asked, self._job.places, strict=False):
+            if self._closed:
+                return
+            done = self._translate(asked)
+            self._found.append((asked, done))
+            yield text[last:start] + _said(asked, done)
+            last = end
+        if text[last:]:
+            yield text[last:]
+
+    def close(self) -> None:
+        """No further sentence is begun; the engine's own token ends the one that is being written."""
+        self._closed = True
+
+    def completion(self) -> Completion:
+        """The whole translation with its result, the sentences that nobody has read yet included."""
+        self._found += [(asked, self._translate(asked)) for asked in self._asked[len(self._found) :]]
+        result = _result(self._job, self._found)
+        written = sum(done.num_generated_tokens for _, done in self._found)
+        return Settled(result.translation, "stop", result.num_tokens, written, result=result)
+
+
+def _job(inputs: TranslationInput) -> _Job:
+    given = inputs.source_language
+    source = languages.Detected(given, 1.0) if given else languages.detect(inputs.text)
+    return _Job(inputs, source, segments(inputs.text))
+
+
+def _is_there(job: _Job) -> bool:
+    """Whether the text is already in the language that is wanted, or has no word at all."""
+    return not job.places or languages.same(job.source.tag, job.inputs.target_language)
+
+
+def _pieces(job: _Job) -> Iterator[TranslationInput]:
+    known = None if job.source.tag == languages.UNDETERMINED else job.source.tag
+    for start, end in job.places:
+        yield job.inputs.model_copy(update={"text": job.inputs.text[start:end], "source_language": known})
+
+
+def _score(done: Completion) -> float:
+    """Geometric mean of the token probabilities; 1 where the model tells none."""
+    return math.exp(sum(done.logprobs) / len(done.logprobs)) if done.logprobs else 1.0
+
+
+def _doubt(asked: TranslationInput, done: Completion) -> str | None:
+    """Why a translation may be wrong."""
+    words, source = done.text.strip(), asked.text
+    if not words:
+        return "nothing was written"
+    if done.finish_reason == "length":
+        return "it was cut at max_new_tokens"
+    if len(words) > LONGEST * len(source) + FREE_LETTERS:
+        return f"it is {len(words) / len(source):.1f} times as long as the sentence"
+    if len(words) + FREE_LETTERS < SHORTEST * len(source):
+        return f"it is only {len(words) / len(source):.1f} times as long as the sentence"
+    score = _score(done)
+    return f"its tokens are unlikely ({score:.2f} on average)" if score < DOUBTFUL else None
+
+
+def _said(asked: TranslationInput, done: Completion) -> str:
+    """A sentence's translation; the sentence itself where the model wrote nothing, so that nothing is lost."""
+    return done.text.strip() or asked.text
+
+
+def _better(asked: TranslationInput, new: Completion, old: Completion) -> bool:
+    rank: Callable[[Completion], tuple[bool, float]] = lambda done: (_doubt(asked, done) is None, _score(done))  # noqa: E731
+    return rank(new) > rank(old)
+
+
+def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> Translation:
+    text = job.inputs.text
+    common: dict[str, Any] = {
+        "source_language": job.source.tag,
+        "target_language": job.inputs.target_language,
+        "confidence": job.source.confidence,
+    }
+    if not found:
+        note = f"the text is already {job.inputs.target_language}" if job.places else "there is no word to translate"
+        return Translation(translation=text, note=note, **common)
+    said = [_said(asked, done) for asked, done in found]
+    whole, starts = joined(text, job.places, said.__getitem__)
+    return Translation(
+        translation=whole,
+        segments=tuple(
+            TranslatedSegment(
+                source=asked.text,
+                start=start,
+                end=end,
+                text=new,
+                target_start=first,
+                target_end=first + len(new),
+                score=min(1.0, _score(done)),
+                doubt=_doubt(asked, done),
+                alternatives=tuple(other.text.strip() for other in done.alternatives),
+            )
+            for (asked, done), (start, end), new, first in zip(found, job.places, said, starts, strict=True)
+        ),
+        num_tokens=sum(done.num_prompt_tokens for _, done in found),
+        truncated=any(done.truncated for _, done in found),
+        **common,
+    )
+
+
+@hookimpl
+def register_tasks(register):  # type: ignore[no-untyped-def]
+    """Register the task."""
+    register(TranslationTask())
