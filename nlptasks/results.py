@@ -126,3 +126,30 @@ class GeneratedText(Result):
         if self.messages is not None:
             return [{"generated_text": [message.model_dump() for message in self.messages]}]
         return [{"generated_text": (self.prompt or "") + self.text}]
+
+
+class SummaryChunk(BaseModel):
+    """A part of a text that the model read at once, and its summary."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: int = Field(ge=0, description="Code point of the first character.")
+    end: int = Field(ge=0, description="Code point after the last character.")
+    summary: str = Field(description="What the part says in fewer words.")
+
+
+class Summary(Result):
+    """A text in fewer words; no longer than the text, and of whole sentences."""
+
+    summary: str = Field(description="The text in fewer words.")
+    chunks: tuple[SummaryChunk, ...] = Field(
+        default=(), description="The parts that were read, in order; together all characters but white space."
+    )
+    coverage: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the text's characters, without white space, that were read."
+    )
+    note: str | None = Field(default=None, description="What to know of this summary: when it is not the model's own.")
+
+    def to_hf(self) -> list[dict[str, Any]]:
+        """v4's `[{"summary_text": ...}]`."""
+        return [{"summary_text": self.summary}]

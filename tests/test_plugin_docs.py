@@ -79,6 +79,14 @@ def test_the_task_without_training_works(settings: Settings) -> None:
         task.run(task.validate(["text"]), task.validate_options({}), model)
 
 
+def test_the_summarizing_task_works() -> None:
+    task = run(block("plugins.md", "python", "class Minutes")).Minutes()
+    check_task(task, rows=[(task.examples[0], {"summary": "They ship in May."})])
+    model = FakeModel(kind="causal", completions=["They ship in May. Carl writes"], max_tokens=1024)
+    [result] = task.run(task.validate(task.examples), task.validate_options({"max_new_tokens": 5}), model)
+    assert result.summary == "They ship in May."
+
+
 def test_the_command_of_the_page_is_added(settings: Settings) -> None:
     plugins = Plugins(settings)
     plugins.register(run(block("hooks.md", "python", "def triage")), "triage")

@@ -9,7 +9,7 @@ from typing import Any
 
 from nlptasks.cli.excerpt import sentence
 from nlptasks.cli.marking import Mark, mark, visible
-from nlptasks.results import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result
+from nlptasks.results import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result, Summary
 
 _OWN = set(Result.model_fields)
 
@@ -25,7 +25,10 @@ def render(result: Result, source: Any = None, *, several: bool = False, colour:
     """
     if isinstance(result, Entities):
         return _entities(result, source, several, colour)
-    body = _answer(result, source, colour) if isinstance(result, Answer) else _plain(result)
+    if isinstance(result, Answer):
+        body = _answer(result, source, colour)
+    else:
+        body = _summary(result) if isinstance(result, Summary) else _plain(result)
     return f"{_head(result, source)}\n{indent(body, '  ')}" if several else body
 
 
@@ -48,6 +51,14 @@ def _classification(result: Classification) -> str:
     if result.label is None:
         return f"undecided (best: {best.label} {best.score:.3f})"
     return f"{result.label} {result.score:.3f}"
+
+
+def _summary(result: Summary) -> str:
+    """The summary, and below it what to know of it."""
+    cut = ["part of the input was cut"] if result.truncated else []
+    chunks = [f"{result.windows} chunks"] if result.windows > 1 else []
+    notes = [*cut, *chunks, *([result.note] if result.note else [])]
+    return visible(f"{result.summary}\n  ({', '.join(notes)})" if notes else result.summary)
 
 
 def _fields(result: Result) -> str:

@@ -77,9 +77,11 @@ def run_command(
 
 
 def _streams(task: Any) -> bool:
+    """Whether the pieces are the answer as they come; other results are read out of the text first."""
     from nlptasks.families.text_to_text import can_stream
+    from nlptasks.results import GeneratedText
 
-    return can_stream(task)
+    return can_stream(task) and issubclass(task.result_type, GeneratedText)
 
 
 def _echo_stream(pieces: Any, source: Any) -> None:

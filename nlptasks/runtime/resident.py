@@ -57,15 +57,18 @@ class ResidentModel:
         adapter: AdapterFolder | None = None,
         cancel: CancelToken | None = None,
         on_done: Callable[[int], None] | None = None,
+        on_asked: Callable[[int], None] | None = None,
     ) -> BoundModel:
         """A view of the model with one adapter active.
+
+        `on_asked` is told how many items go to the model when a call begins, `on_done` how many more are answered.
 
         Raises:
             AdapterMismatchError: the adapter was trained on another base; no weight was read.
         """
         if adapter:
             check_base(adapter, self.folder.id, self.folder.path)
-        return BoundModel(self, adapter, cancel or CancelToken(), on_done)
+        return BoundModel(self, adapter, cancel or CancelToken(), on_done, on_asked)
 
     def load(self) -> Root:
         """Load now instead of on first use; waits for the end and returns the loaded base."""
@@ -123,7 +126,7 @@ class ResidentModel:
 
 
 class BoundModel:
-    """`nlptasks.verbs.Model` on a resident model: one adapter, one cancel token, one progress callback."""
+    """`nlptasks.verbs.Model` on a resident model: one adapter, one cancel token, one listener to its progress."""
 
     def __init__(
         self,
@@ -131,11 +134,13 @@ class BoundModel:
         adapter: AdapterFolder | None,
         cancel: CancelToken,
         on_done: Callable[[int], None] | None,
+        on_asked: Callable[[int], None] | None = None,
     ) -> None:
         self._resident = resident
         self._adapter = adapter
         self._cancel = cancel
         self._on_done = on_done
+        self._on_asked = on_asked
         self._info: ModelInfo | None = None
 
     @property
@@ -247,6 +252,8 @@ class BoundModel:
             return []
         key = (verb, self._adapter.key if self._adapter else None)
         on_done = self._on_done if count else None
+        if count and self._on_asked:
+            self._on_asked(len(items))
         return self._wait(Job(key=key, items=items, handle=handle, cancel=self._cancel, on_done=on_done))
 
     def _wait(self, job: Job) -> list[Any]:

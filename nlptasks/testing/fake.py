@@ -42,8 +42,9 @@ class FakeModel(Model):
     each written text takes one from. A chat arrives there as `render` shows it; a mapping may name its
     last message alone. `likelihoods` maps a prompt and a choice to a natural-log likelihood. What is not
     given is made from a hash of the input, except answers: there is no `extract` without them, as there
-    is no `classify` or `tag` without labels.
-    `calls` lists (verb, inputs) of every call.
+    is no `classify` or `tag` without labels. `kind`, `max_tokens`, `has_chat_template`, `model_type`, `prefixes`,
+    `languages`, `direction` and the others are what `info` says.
+    `calls` lists (verb, inputs) of every call, `decodings` the Decoding of every call that writes.
     """
 
     def __init__(
@@ -63,10 +64,15 @@ class FakeModel(Model):
         temperature: float = 1.0,
         name: str = "fake",
         adapter: str | None = None,
+        model_type: str = "",
+        prefixes: Mapping[str, str] | None = None,
+        languages: Sequence[str] = (),
+        direction: tuple[str, str] | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
         abilities = {"classify": labels, "tag": labels, "extract": answers, "generate": kind != "encoder"}
         self.calls: list[tuple[str, list[Any]]] = []
+        self.decodings: list[Decoding] = []
         self._scores = scores
         self._tags = tags
         self._answers = answers
@@ -83,6 +89,10 @@ class FakeModel(Model):
             threshold=threshold,
             max_tokens=max_tokens,
             has_chat_template=kind == "causal" if has_chat_template is None else has_chat_template,
+            model_type=model_type,
+            prefixes=dict(prefixes or {}),
+            languages=tuple(languages),
+            direction=direction,
             trained_for=frozenset({"embed", *(verb for verb, able in abilities.items() if able)}),
         )
 
@@ -116,10 +126,12 @@ class FakeModel(Model):
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
         self._record("generate", prompts)
+        self.decodings += [decoding] if prompts else []
         return [self._write(prompt, decoding) for prompt in prompts]
 
     def stream(self, prompt: Prompt, decoding: Decoding) -> FakeStream:
         self._record("stream", [prompt])
+        self.decodings.append(decoding)
         return FakeStream(self._write(prompt, decoding), self._cancel)
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:

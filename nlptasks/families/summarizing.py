@@ -1,0 +1,366 @@
+"""Summarizing: a text of any length in fewer words, nothing left unread.
+
+A text longer than what the model reads at once is cut into chunks, each is summarized, and the summaries are read as
+the next text, until one chunk holds it. Every level is one call to the model for all chunks of all inputs. A chunk's
+part in the next level has at most half the characters of the chunk, so there is an end whatever the model writes.
+
+class Minutes(Summarizing[TextInput, SummarizingOptions]):
+    '''What a meeting decided.'''
+    name = "minutes"
+    examples = ("Ana: We ship in May, then. Ben: Agreed. Ana: And Carl writes the notes.",)
+
+    def prompt(self, inputs, options):
+        return [Message(role="user", content=f"What did this meeting decide?\\n\\n{inputs.text}")]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutputError
+from nlptasks.families import points, windows
+from nlptasks.families.chunks import chunk, lead, units
+from nlptasks.families.text_to_text import Settled, TextToText, WritingOptions
+from nlptasks.results import Summary, SummaryChunk
+from nlptasks.task import Recipe, TextInput
+from nlptasks.verbs import Completion, Decoding, Model, ModelInfo, Prompt, TextStream
+
+WORDS = {"short": 30, "medium": 70, "long": 150}
+"""About how many words each length has."""
+
+FEW_SENTENCES, FEW_TOKENS = 2, 128
+"""A text with no more of either is its own summary."""
+
+CAUSAL_CHUNK = 1024
+"""Tokens that a causal model reads at once by default: small ones lose the thread of longer texts."""
+
+LEAST_ROOM = 64
+"""Fewest tokens of a text in one chunk; in less nothing is told."""
+
+_TEMPLATE = 40
+"""Tokens that a chat template may put around a message."""
+
+OWN = "the text has one or two sentences and is its own summary"
+REFUSED = "the model's summary was longer than the text and was refused: this is the text"
+REFUSED_PARTS = "the summary of the parts was longer than the parts and was refused: these are the parts' summaries"
+NOTHING = "the model wrote no whole sentence: these are the text's first ones"
+
+
+class SummarizingOptions(WritingOptions):
+    """How to summarize. What is unset is the checkpoint's own for a seq2seq model, else plain greedy decoding."""
+
+    length: Literal["short", "medium", "long"] | Annotated[int, Field(ge=5, le=5000)] = Field(
+        default="medium", description="short, medium, long (about 30, 70, 150 words), or a number of words."
+    )
+    style: Literal["paragraph", "bullets"] = Field(default="paragraph", description="One paragraph, or a list.")
+    chunk_tokens: int | None = Field(
+        default=None,
+        ge=64,
+        description="Most tokens of the text to read at once, within the model's window. Unset: the whole window of a "
+        "seq2seq model, 1024 for a causal one.",
+    )
+    max_new_tokens: int | None = Field(  # type: ignore[assignment]
+        default=None, ge=1, le=32768, description="Most tokens to write. Unset: twice the words of the length, and 32."
+    )
+    min_new_tokens: int | None = Field(default=None, ge=0, description="Fewest tokens to write.")
+    num_beams: int | None = Field(  # type: ignore[assignment]
+        default=None, ge=1, le=16, description="Beams of beam search; 1 for none."
+    )
+    repetition_penalty: float | None = Field(  # type: ignore[assignment]
+        default=None, gt=0, le=5, description="Above 1 discourages repetition, and the text's own words."
+    )
+    no_repeat_ngram_size: int | None = Field(
+        default=None, ge=0, description="No sequence of so many tokens comes twice; 0 for no such rule."
+    )
+    length_penalty: float | None = Field(default=None, description="Above 0 beam search favours longer summaries.")
+    on_overflow: str = Field(
+        default="window",
+        pattern="^(window|error)$",
+        description="A text longer than one chunk: read it in chunks (window), or refuse it (error).",
+    )
+
+    @property
+    def words(self) -> int:
+        """About how many words are asked for."""
+        return WORDS[self.length] if isinstance(self.length, str) else self.length
+
+    def decoding(self) -> Decoding:
+        return dataclasses.replace(
+            super().decoding(),
+            max_new_tokens=self.max_new_tokens or 2 * self.words + 32,
+            min_new_tokens=self.min_new_tokens,
+            no_repeat_ngram_size=self.no_repeat_ngram_size,
+            length_penalty=self.length_penalty,
+        )
+
+
+I = TypeVar("I", bound=TextInput)  # noqa: E741 - Input, Options
+O = TypeVar("O", bound=SummarizingOptions)  # noqa: E741
+
+
+@dataclass
+class _Work(Generic[I]):
+    """One input on its way through the levels: the text that this level reads, and its chunks."""
+
+    inputs: I
+    text: str
+    ranges: Sequence[tuple[int, int]] = ()
+    num_tokens: int = 0
+    chunks: tuple[SummaryChunk, ...] = ()
+    truncated: bool = False
+    read: int = 0
+    unusable: int = 0
+    result: Summary | None = None
+
+    def parts(self) -> list[I]:
+        """The chunks as inputs of their own."""
+        return [self.inputs.model_copy(update={"text": self.text[start:end]}) for start, end in self.ranges]
+
+    def take(self, summaries: Sequence[str]) -> None:
+        """Go on with the summaries of the chunks as the text of the next level."""
+        if not self.chunks:
+            self.chunks = tuple(
+                SummaryChunk(start=start, end=end, summary=summary)
+                for (start, end), summary in zip(self.ranges, summaries, strict=True)
+            )
+        self.text = "\n\n".join(summaries)
+
+    def finish(self, summary: str, note: str | None) -> None:
+        """End with a summary."""
+        self.take([summary])
+        notes = [note] if note else []
+        if self.unusable:
+            notes.append(
+                f"for {self.unusable} of {self.read} parts the model wrote nothing usable: "
+                "their first sentences stand for them"
+            )
+        self.result = Summary(
+            summary=summary,
+            chunks=self.chunks,
+            coverage=_coverage(self.inputs.text, self.chunks),
+            note="; ".join(notes) or None,
+            truncated=self.truncated,
+            num_tokens=self.num_tokens,
+            windows=len(self.chunks),
+        )
+
+
+class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
+    """A text told in fewer words; `prompt` says how, everything else is here."""
+
+    input_type = TextInput
+    options_type = SummarizingOptions
+    result_type = Summary
+    recipe = Recipe(base="smollm2", max_length=1024, batch_size=8, metric="loss")
+    text_metrics = ("rouge",)
+
+    def ask(self, inputs: I, options: O, info: ModelInfo) -> Prompt:
+        """The prompt for one model: `prompt` for a causal one, the text behind its prefix for a seq2seq one."""
+        if info.kind == "seq2seq":
+            return info.prefixes.get(self.name, "") + inputs.text
+        return self.prompt(inputs, options)
+
+    def parse(self, inputs: I, completion: str) -> Summary:
+        text = points.tidy(completion)
+        if not text:
+            raise UnparsableOutputError(self.name, "a text", completion)
+        return Summary(summary=text)
+
+    def target(self, result: Summary) -> str:
+        return result.summary
+
+    def decoding(self, inputs: I, options: O, info: ModelInfo) -> Decoding:
+        """How this model writes: what the options leave open is a seq2seq checkpoint's own, else greedy."""
+        asked = options.decoding()
+        unset: dict[str, Any] = {"min_new_tokens": 0}
+        if info.kind == "seq2seq":
+            # Its own shortest length belongs to its own length, which is about the medium one.
+            unset["min_new_tokens"] = {"short": 0, "medium": None}.get(str(options.length), options.words)
+        else:
+            unset |= {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "length_penalty": 1.0}
+        chosen = {name: value for name, value in unset.items() if getattr(asked, name) is None}
+        most = min(asked.max_new_tokens, max(1, info.max_tokens // 2))
+        return dataclasses.replace(asked, max_new_tokens=most, **chosen)
+
+    def run(self, inputs: Sequence[I], options: O, model: Model) -> list[Summary]:
+        works = self._open(inputs, options, model)
+        while pending := [work for work in works if work.result is None]:
+            self._level(pending, options, model)
+        return [work.result for work in works if work.result is not None]
+
+    def stream(self, inputs: I, options: O, model: Model) -> TextStream:
+        """The last level as the model writes it; a text that needs no model comes in one piece.
+
+        The pieces are the model's own words. `finish` gives the result: whole sentences only, in the style asked for.
+        """
+        return _LastLevel(self, super().stream, inputs, options, model)
+
+    def _open(self, inputs: Sequence[I], options: O, model: Model) -> list[_Work[I]]:
+        """The inputs with their chunks; a text of few sentences is done."""
+        works = [_Work(item, item.text) for item in inputs]
+        counts, room = self._cut(works, options, model)
+        long = [f"input {i} has {count}" for i, count in enumerate(counts) if count > room]
+        if long and options.on_overflow == "error":
+            raise OverflowRefusedError(
+                f"{self.name}: expected a text of {room} tokens at most, which the model reads at once; "
+                f"{', '.join(long[:5])}: shorten the text or use on_overflow='window'."
+            )
+        for work, count in zip(works, counts, strict=True):
+            work.num_tokens = count
+            if count <= min(room, FEW_TOKENS) and len(units(work.text)) <= FEW_SENTENCES:
+                work.finish(work.text.strip(), OWN)
+        return works
+
+    def _cut(self, works: Sequence[_Work[I]], options: O, model: Model) -> tuple[list[int], int]:
+        """Give each text its chunks; the tokens of each text, and of a chunk at most."""
+        if not works:
+            return [], 0
+        bare = works[0].inputs.model_copy(update={"text": "."})
+        around, *texts = model.offsets([_words(self.ask(bare, options, model.info)), *(work.text for work in works)])
+        most = self.decoding(bare, options, model.info).max_new_tokens
+        room = self._room(len(around.spans), most, options, model.info)
+        for work, offsets in zip(works, texts, strict=True):
+            work.ranges = chunk(work.text, offsets.spans, room)
+        return [len(offsets.spans) for offsets in texts], room
+
+    def _room(self, around: int, most: int, options: O, info: ModelInfo) -> int:
+        """Tokens of the text that the model reads at once, beside the rest of the prompt and its answer."""
+        written = 0 if info.kind == "seq2seq" else most
+        template = _TEMPLATE if info.has_chat_template else 0
+        room = info.max_tokens - written - around - template - windows.MARGIN
+        if room < LEAST_ROOM:
+            raise OverflowRefusedError(
+                f"{self.name}: the model reads {info.max_tokens} tokens, the prompt takes {around + template} and the "
+                f"summary {written}, which leaves no room for the text: ask for a shorter one or take another model."
+            )
+        wanted = options.chunk_tokens or (room if info.kind == "seq2seq" else CAUSAL_CHUNK)
+        return min(room, wanted)
+
+    def _level(self, works: Sequence[_Work[I]], options: O, model: Model) -> None:
+        """Read one level of all texts in one call; each then has its result, or a shorter text with new chunks."""
+        done = iter(self.write([part for work in works for part in work.parts()], options, model))
+        for work in works:
+            self._take(work, [next(done) for _ in work.ranges], options)
+        self._cut([work for work in works if work.result is None], options, model)
+
+    def _take(self, work: _Work[I], completions: Sequence[Completion], options: O) -> None:
+        """Read what the model wrote for the chunks of one text."""
+        parts = work.parts()
+        told = [self._read(part, done, options) for part, done in zip(parts, completions, strict=True)]
+        work.truncated |= any(done.truncated for done in completions)
+        if len(parts) == 1:
+            text, note = _chosen(told[0], parts[0].text, options, whole=not work.chunks)
+            work.finish(text, note)
+            return
+        texts = [_usable(found, part.text) for found, part in zip(told, parts, strict=True)]
+        work.read += len(parts)
+        work.unusable += texts.count(None)
+        work.take(
+            [lead(text or part.text, max(1, len(part.text) // 2)) for text, part in zip(texts, parts, strict=True)]
+        )
+
+    def _read(self, part: I, done: Completion, options: O) -> list[str]:
+        """The whole sentences and items that the model wrote, within the length asked for; none if it wrote none."""
+        if done.finish_reason == "cancelled":
+            raise CancelledError("The request was cancelled before it was finished.")
+        try:
+            text = self.parse(part, done.text).summary
+        except UnparsableOutputError:
+            return []
+        # A small model that loops says one sentence again and again.
+        found = list(dict.fromkeys(points.points(text, finished=done.finish_reason == "stop")))
+        return points.within(found, options.words * 3 // 2)
+
+
+class _LastLevel(Generic[I, O]):
+    """A stream that first reads the levels before the last one; a cancelled request ends those as well.
+
+    `write` streams what the model writes for a text that it reads at once.
+    """
+
+    def __init__(
+        self, task: Summarizing[I, O], write: Callable[[I, O, Model], TextStream], inputs: I, options: O, model: Model
+    ) -> None:
+        self._task, self._write, self._inputs, self._options, self._model = task, write, inputs, options, model
+        self._work: _Work[I] | None = None
+        self._stream: TextStream | None = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[str]:
+        work = self._begin()
+        if self._stream is not None:
+            yield from self._stream
+        elif work.result is not None:
+            yield work.result.summary
+
+    def close(self) -> None:
+        """Stop the computation; safe to call twice."""
+        self._closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+    def completion(self) -> Completion:
+        """The finished text with its result."""
+        work = self._begin()
+        if self._stream is None:
+            if work.result is None:
+                raise CancelledError("The stream was closed before its end: there is no summary.")
+            return Settled(work.result.summary, "stop", work.num_tokens, 0, result=work.result)
+        done = self._stream.completion()
+        if done.finish_reason == "cancelled":
+            return done
+        if work.result is None:
+            self._task._take(work, [done], self._options)
+        fields = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
+        return Settled(**fields, result=work.result)
+
+    def _begin(self) -> _Work[I]:
+        """Read all levels but the last, once."""
+        if self._work is None:
+            [work] = self._task._open([self._inputs], self._options, self._model)
+            while work.result is None and len(work.ranges) > 1 and not self._closed:
+                self._task._level([work], self._options, self._model)
+            if work.result is None and not self._closed:
+                self._stream = self._write(work.parts()[0], self._options, self._model)
+            self._work = work
+        return self._work
+
+
+def _chosen(found: list[str], source: str, options: SummarizingOptions, *, whole: bool) -> tuple[str, str | None]:
+    """The summary of a text read in one piece, and what must be said of it.
+
+    `source` is the input when it is `whole`, else the summaries of its parts.
+    """
+    note = None
+    if not found:
+        found = points.within([source[start:end] for start, end in units(source)], options.words)
+        note = NOTHING
+    elif len(points.paragraph(found)) > len(source):
+        if whole:
+            return source, REFUSED
+        found, note = points.points(source), REFUSED_PARTS
+    return (points.bullets if options.style == "bullets" else points.paragraph)(found), note
+
+
+def _usable(found: list[str], source: str) -> str | None:
+    """What was written for a chunk, unless that is nothing or longer than the chunk."""
+    text = points.paragraph(found)
+    return text if text and len(text) <= len(source) else None
+
+
+def _words(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
+
+
+def _coverage(text: str, chunks: Sequence[SummaryChunk]) -> float:
+    """Share of a text's characters, white space left out, that stand in a chunk."""
+
+    def count(part: str) -> int:
+        return sum(not character.isspace() for character in part)
+
+    return sum(count(text[chunk.start : chunk.end]) for chunk in chunks) / count(text)

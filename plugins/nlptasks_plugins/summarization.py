@@ -1,0 +1,96 @@
+"""Summarization: an article or a dialogue of any length → a few sentences, or a list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nlptasks import (
+    Lesson,
+    Message,
+    ModelInfo,
+    Prompt,
+    Recipe,
+    Summarizing,
+    SummarizingOptions,
+    TextInput,
+    hookimpl,
+)
+
+_SIZES = {"short": "one sentence", "medium": "three sentences", "long": "six to eight sentences"}
+_TEXTS = ("text", "document", "article", "dialogue")
+_SUMMARIES = ("summary", "highlights", "target", "summaries")
+_ROOM = 0.55
+"""Words of a document that fit a training row, for each token of it: prompt, summary and end take their share."""
+
+
+class Summarization(Summarizing[TextInput, SummarizingOptions]):
+    """A text of any length in a few sentences or as a list."""
+
+    name = "summarization"
+    recipe = Recipe(base="smollm2", lr=2e-4, epochs=2, batch_size=8, max_length=1024, metric="loss")
+    examples = (
+        "The harbour town of Marrow Point voted on Tuesday to close its last coal pier after ninety-one years. The "
+        "pier once loaded forty ships a week, but last year only six called there. The site will become a terminal for "
+        "a ferry to the outer islands. Dockworkers fear for their jobs; the town promised to pay for their training.",
+        "Maya: Did you book the train for Saturday?\nTom: Not yet, the early one is already full.\n"
+        "Maya: Then take the one at 9:40, the party starts at one.\nTom: Ok, I'll book two seats now.",
+    )
+
+    def prompt(self, inputs: TextInput, options: SummarizingOptions) -> Prompt:
+        asked = f"Write a short summary of the following text in {_size(options)}. Use only facts from the text."
+        return [Message(role="user", content=f"{asked}\n\nText:\n{inputs.text}")]
+
+    def ask(self, inputs: TextInput, options: SummarizingOptions, info: ModelInfo) -> Prompt:
+        if info.kind == "causal" and not info.has_chat_template:
+            return f"Text:\n{inputs.text}\n\nThe text in {_size(options)}:\n"
+        return super().ask(inputs, options, info)
+
+    def lessons(
+        self, row: Mapping[str, Any], options: SummarizingOptions
+    ) -> Sequence[Lesson[TextInput, SummarizingOptions]]:
+        """A document and its summary; of several `summaries` the first.
+
+        The lesson asks for the length that the summary has, unless the training names one, so that the three lengths
+        are learnt. Serving cuts a long document into chunks; of one that does not fit a row the beginning is taken.
+        """
+        document = _first(row, _TEXTS)
+        summary = " ".join(_first(row, _SUMMARIES).split())
+        [inputs] = self.validate([{"text": _beginning(document, int(self.recipe.max_length * _ROOM))}])
+        if "length" not in options.model_fields_set:
+            options = options.model_copy(update={"length": _length(len(summary.split()))})
+        return [Lesson(inputs, options, summary)]
+
+
+def _size(options: SummarizingOptions) -> str:
+    return _SIZES.get(str(options.length), f"about {options.length} words")
+
+
+def _length(words: int) -> str:
+    return "short" if words <= 30 else "medium" if words <= 90 else "long"
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The text in the first of these columns that the row has."""
+    for name in names:
+        value = row.get(name)
+        value = value[0] if isinstance(value, list | tuple) and value else value
+        if isinstance(value, str) and value.strip():
+            return value
+    raise ValueError(f"expected a text in one of the columns {', '.join(names)}, found {', '.join(row) or 'none'}")
+
+
+def _beginning(text: str, words: int) -> str:
+    """A text's first words, up to the end of a sentence or a line where there is one in their second half."""
+    kept = re.match(rf"\s*(?:\S+\s*){{0,{words}}}", text)
+    if not kept or kept.end() == len(text):
+        return text
+    ends = [mark.end() for mark in re.finditer(r"[.!?。！？](?=\s)|\n", kept[0]) if mark.end() > kept.end() // 2]
+    return kept[0][: ends[-1]].rstrip() if ends else kept[0].rstrip()
+
+
+@hookimpl
+def register_tasks(register):  # type: ignore[no-untyped-def]
+    """Register the task."""
+    register(Summarization())
