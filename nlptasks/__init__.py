@@ -93,6 +93,9 @@ if TYPE_CHECKING:
     from nlptasks.families.question_answering import (
         QuestionInput as QuestionInput,
     )
+    from nlptasks.families.sentences import sentences as sentences
+    from nlptasks.families.summarizing import Summarizing as Summarizing
+    from nlptasks.families.summarizing import SummarizingOptions as SummarizingOptions
     from nlptasks.families.text_classification import (
         ClassificationOptions as ClassificationOptions,
     )
@@ -100,6 +103,7 @@ if TYPE_CHECKING:
         TextClassification as TextClassification,
     )
     from nlptasks.families.text_to_text import Lesson as Lesson
+    from nlptasks.families.text_to_text import Settled as Settled
     from nlptasks.families.text_to_text import TextToText as TextToText
     from nlptasks.families.text_to_text import WritingOptions as WritingOptions
     from nlptasks.families.token_classification import TaggingOptions as TaggingOptions
@@ -135,6 +139,12 @@ if TYPE_CHECKING:
     )
     from nlptasks.results import (
         Result as Result,
+    )
+    from nlptasks.results import (
+        Summary as Summary,
+    )
+    from nlptasks.results import (
+        SummaryChunk as SummaryChunk,
     )
     from nlptasks.settings import Settings as Settings
     from nlptasks.task import (
@@ -179,6 +189,7 @@ if TYPE_CHECKING:
     from nlptasks.verbs import (
         Text as Text,
     )
+    from nlptasks.verbs import TextStream as TextStream
     from nlptasks.verbs import (
         TokenLogits as TokenLogits,
     )
@@ -208,8 +219,10 @@ _HOMES = {
         "UnsupportedModelError",
     ),
     "nlptasks.families.question_answering": ("AnswerOptions", "QuestionAnswering", "QuestionInput"),
+    "nlptasks.families.summarizing": ("Summarizing", "SummarizingOptions"),
+    "nlptasks.families.sentences": ("sentences",),
     "nlptasks.families.text_classification": ("ClassificationOptions", "TextClassification"),
-    "nlptasks.families.text_to_text": ("Lesson", "TextToText", "WritingOptions"),
+    "nlptasks.families.text_to_text": ("Lesson", "Settled", "TextToText", "WritingOptions"),
     "nlptasks.families.token_classification": ("TaggingOptions", "TokenClassification"),
     "nlptasks.hookspecs": ("API_VERSION", "hookimpl"),
     "nlptasks.plugins": ("PluginFailure", "PluginRecord", "Plugins"),
@@ -223,6 +236,8 @@ _HOMES = {
         "LabelScore",
         "Message",
         "Result",
+        "Summary",
+        "SummaryChunk",
     ),
     "nlptasks.settings": ("Settings",),
     "nlptasks.task": ("Recipe", "Task", "TaskInput", "TaskOptions", "TextInput"),
@@ -236,6 +251,7 @@ _HOMES = {
         "Prompt",
         "SpanLogits",
         "Text",
+        "TextStream",
         "TokenLogits",
     ),
 }

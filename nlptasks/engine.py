@@ -18,6 +18,7 @@ from nlptasks.task import Task, TaskInput
 from nlptasks.verbs import CancelToken, Model, TextStream
 
 if TYPE_CHECKING:
+    from nlptasks.progress import Counter
     from nlptasks.runtime.adapters import AdapterFolder
     from nlptasks.runtime.download import BaseFolder, Progress
     from nlptasks.runtime.resident import ResidentModel
@@ -103,9 +104,9 @@ class Engine:
         """Answer one input with one result, or a list of inputs with a list in the same order.
 
         An input is a text, a mapping of the input's fields, or an instance of the task's input type; its fields
-        may also be given by name. All other names are the task's options. `adapter` is a name in the user's
-        store, a folder, a Hub id, or "none" for the bare base. `progress` is True for a bar on stderr, or a
-        callback `(done, total)`.
+        may also be given by name, of a list for all its inputs. All other names are the task's options. `adapter` is
+        a name in the user's store, a folder, a Hub id, or "none" for the bare base. `progress` is True for a bar on
+        stderr, or a callback `(done, total)`; a long text counts once for each window or chunk, so the total may grow.
 
         Raises:
             UnknownNameError: no such task, adapter or base; names the near miss.
@@ -118,8 +119,8 @@ class Engine:
         if not request.inputs:
             return []
         with (
-            reporting(progress, len(request.inputs)) as on_done,
-            self.bind(request.task, adapter, model, cancel=cancel, on_done=on_done) as bound,
+            reporting(progress, len(request.inputs)) as counter,
+            self.bind(request.task, adapter, model, cancel=cancel, counter=counter) as bound,
         ):
             results = request.task.run(request.inputs, request.options, bound)
             results = [_signed(result, bound) for result in results]
@@ -180,14 +181,9 @@ class Engine:
         }
         if inputs is None and not own:
             raise InvalidInputError(f"{task.name} needs an input", [f"expected {', '.join(known)}, found nothing."])
-        if own and inputs is not None:
-            first = next(iter(known))
-            if first in own or not isinstance(inputs, str):
-                raise InvalidInputError(
-                    f"{task.name} got its input twice", [f"once in place and once as {', '.join(own)}."]
-                )
-            own[first] = inputs
-        value = own or inputs
+        value: Any = inputs
+        if own:
+            value = own if inputs is None else _with_fields(task, inputs, own)
         single = task.is_one(value)
         if not single and not isinstance(value, Iterable):
             raise InvalidInputError(
@@ -209,14 +205,15 @@ class Engine:
         model: str | None = None,
         *,
         cancel: CancelToken | None = None,
-        on_done: Callable[[int], None] | None = None,
+        counter: Counter | None = None,
     ) -> Iterator[Model]:
         """The model that would answer a task's request, for direct use of its verbs; held until the block ends."""
         pool = self._open_pool()
         chosen, base_name = self.choose(task, adapter, model)
         resident = pool.acquire(self._find_base(base_name))
         try:
-            yield resident.bind(chosen, cancel or CancelToken(), on_done)
+            asked, done = (counter.ask, counter.advance) if counter else (None, None)
+            yield resident.bind(chosen, cancel or CancelToken(), done, asked)
         finally:
             pool.release(resident)
 
@@ -311,6 +308,25 @@ class ResultStream:
                 self._result = _signed(task.finish(inputs, pieces.completion()), bound)
             finally:
                 pieces.close()
+
+
+def _with_fields(task: AnyTask, inputs: Any, own: Mapping[str, Any]) -> Any:
+    """One input, or each of several, with fields that were given by name: many questions share one context.
+
+    Raises:
+        InvalidInputError: a field was given both ways.
+    """
+    if not task.is_one(inputs):
+        return [_with_fields(task, item, own) for item in inputs] if isinstance(inputs, Iterable) else inputs
+    fields = {next(iter(task.input_type.model_fields)): inputs} if isinstance(inputs, str) else task.as_fields(inputs)
+    if isinstance(fields, TaskInput):
+        fields = {name: getattr(fields, name) for name in fields.model_fields_set}
+    twice = own.keys() & fields.keys()
+    if twice:
+        raise InvalidInputError(
+            f"{task.name} got its input twice", [f"once in place and once as {', '.join(sorted(twice))}."]
+        )
+    return {**fields, **own}
 
 
 def _signed(result: Result, model: Model) -> Result:

@@ -7,10 +7,23 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nlptasks import Engine, GeneratedText, Plugins, TextClassification, TextInput, TextToText, WritingOptions
+from nlptasks import (
+    Answer,
+    Engine,
+    GeneratedText,
+    Plugins,
+    QuestionAnswering,
+    QuestionInput,
+    TextClassification,
+    TextInput,
+    TextToText,
+    WritingOptions,
+    hookimpl,
+)
 from nlptasks.errors import (
     AdapterMismatchError,
     CancelledError,
@@ -256,7 +269,8 @@ def test_progress_reaches_the_total(engine: Engine) -> None:
         "mood", ["a", "b", "words " * 80], adapter="first", progress=lambda done, total: seen.append((done, total))
     )
     assert seen[-1][0] == seen[-1][1] >= 3
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
+    assert {total for _, total in seen} == {len(seen)}, "windows are counted from the start"
 
 
 def test_many_threads_get_their_own_answers(engine: Engine) -> None:
@@ -312,3 +326,33 @@ def test_a_closed_engine_says_so(settings: Settings, plugins: Plugins) -> None:
 def test_offline_with_an_empty_cache_is_one_sentence(settings: Settings, plugins: Plugins) -> None:
     with Engine(settings=settings, plugins=plugins) as engine, pytest.raises(OfflineError, match="smollm2"):
         engine.run("mood", "x")
+
+
+def test_fields_given_by_name_stand_for_every_input_of_a_list(tiny_encoder: Path, settings: Settings) -> None:
+    seen: list[Any] = []
+
+    class Asks(QuestionAnswering):
+        """Notes what it is asked."""
+
+        name = "asks"
+        examples = ({"question": "Who?", "context": "Ada."},)
+        needs = ""
+
+        def run(self, inputs, options, model):  # type: ignore[no-untyped-def]
+            seen.extend((item.question, item.context) for item in inputs)
+            return [Answer(text="", start=0, end=0, score=1, answerable=False, null_score=0) for _ in inputs]
+
+    class Plugin:
+        @hookimpl
+        def register_tasks(self, register):  # type: ignore[no-untyped-def]
+            register(Asks())
+
+    plugins = Plugins(settings)
+    plugins.register(Plugin(), "asks")
+    with Engine(str(tiny_encoder), settings=settings, plugins=plugins) as engine:
+        assert len(engine.run("asks", ["Who?", {"question": "Where?"}], context="Ada, Oslo.")) == 2
+        assert seen == [("Who?", "Ada, Oslo."), ("Where?", "Ada, Oslo.")]
+        engine.run("asks", QuestionInput.model_construct(question="When?"), context="In May.")
+        assert seen[-1] == ("When?", "In May.")
+        with pytest.raises(InvalidInputError, match=r"asks got its input twice:\s+once in place and once as context"):
+            engine.run("asks", [{"question": "Who?", "context": "Ada."}], context="Ben.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from nlptasks.errors import CancelledError, OverflowRefusedError, UnsupportedMod
 from nlptasks.results import Message
 from nlptasks.runtime.decoding import cut_at_stop
 from nlptasks.runtime.download import BaseFolder
+from nlptasks.runtime.encoding import pad
+from nlptasks.runtime.generation import rescore
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.testing import tiny_model
 from nlptasks.verbs import CancelToken, Decoding
@@ -158,3 +161,31 @@ def test_an_encoder_cannot_write(tiny_encoder: Path) -> None:
     with pytest.raises(UnsupportedModelError, match="bert is loaded without a language-model output and cannot write"):
         model.bind().generate(["x"], Decoding())
     model.close()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "marian", "t5"])
+def test_beams_give_each_prompt_its_own_texts(tmp_path: Path, architecture: str) -> None:
+    base = tiny_model(tmp_path / "base", architecture=architecture)
+    model = ResidentModel(BaseFolder("tiny", None, base, "test"), "cpu", "float32").bind()
+    prompts = ["translate this", "and that, please", "x"]
+    decoding = Decoding(max_new_tokens=6, num_beams=4)
+    found = model.generate(prompts, dataclasses.replace(decoding, num_return_sequences=3))
+    for prompt, done in zip(prompts, found, strict=True):
+        texts = [done, *done.alternatives]
+        assert len({text.logprobs for text in texts}) == 3
+        assert all(len(text.logprobs) == text.num_generated_tokens for text in texts)
+        assert model.generate([prompt], decoding)[0].text == done.text
+
+
+@pytest.mark.parametrize("architecture", ["llama", "marian", "t5"])
+def test_rescored_texts_have_the_probabilities_they_were_written_with(tmp_path: Path, architecture: str) -> None:
+    base = tiny_model(tmp_path / "base", architecture=architecture)
+    root = ResidentModel(BaseFolder("tiny", None, base, "test"), "cpu", "float32").load()
+    rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in ([9, 8, 7], [9])]
+    inputs = pad(rows, 0, "cpu", left=root.kind == "causal")
+    start = 1 if root.kind == "seq2seq" else 3
+    settings = {"max_new_tokens": 4, "do_sample": False, "forced_eos_token_id": None, "pad_token_id": 0}
+    output = root.model.generate(**inputs, **settings, return_dict_in_generate=True, output_scores=True)
+    expected = root.model.compute_transition_scores(output.sequences, output.scores, normalize_logits=True)
+    found = torch.tensor(rescore(root, inputs, output.sequences, start))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -19,13 +19,13 @@ class Watch(StoppingCriteria):
     """Ends a row at a stop string, or within one step once its caller cancelled."""
 
     def __init__(
-        self, tokenizer: Any, start: int, stops: Sequence[str], alive: Callable[[int], bool], num_beams: int
+        self, tokenizer: Any, start: int, stops: Sequence[str], alive: Callable[[int], bool], num_prompts: int
     ) -> None:
         self._tokenizer = tokenizer
         self._start = start
         self._stops = stops
         self._alive = alive
-        self._beams = num_beams
+        self._num_prompts = num_prompts
         self._cancelled: set[int] = set()
         # A token may hold part of a character only, so a few more tokens than characters are looked at.
         self._tail = max((len(stop) for stop in stops), default=0) + 8
@@ -34,8 +34,10 @@ class Watch(StoppingCriteria):
         import torch
 
         done = []
+        # Beam search asks about more candidates a prompt than it has beams.
+        candidates = len(input_ids) // self._num_prompts
         for row, ids in enumerate(input_ids):
-            source = row // self._beams
+            source = row // candidates
             if not self._alive(source):
                 self._cancelled.add(source)
                 done.append(True)

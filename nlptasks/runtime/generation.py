@@ -106,7 +106,7 @@ def _write(
     inputs = pad(rows, root.tokenizer.pad_token_id or 0, root.placement.device, left=root.kind == "causal")
     start = 1 if root.kind == "seq2seq" else inputs["input_ids"].shape[1]
     beams = decoding.num_beams or root.model.generation_config.num_beams or 1
-    watch = Watch(root.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), beams)
+    watch = Watch(root.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), len(alive))
     record = LogProbabilities() if beams == 1 else None
     writer = PieceWriter(root.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
     room = root.max_tokens if root.kind == "seq2seq" else root.max_tokens - inputs["input_ids"].shape[1]

@@ -103,6 +103,9 @@ def load_root(
     loaded.eval().requires_grad_(False).to(placement.device)
     if loaded.config.pad_token_id is None:
         loaded.config.pad_token_id = tokenizer.pad_token_id
+    if getattr(loaded, "generation_config", None) is not None:
+        # Every request says how much to write; a second limit would only be warned about.
+        loaded.generation_config.max_length = None
     backbone = loaded.base_model
     if kind == "encoder" and placement.device == "cpu":
         cpu.tune(loaded, placement.dtype)
@@ -113,8 +116,12 @@ def load_root(
 
 def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
     """The fast tokenizer of a folder, with a padding token (the end token stands in where there is none)."""
+    import warnings
+
     from transformers import AutoTokenizer
 
+    # Marian's tokenizer asks for it; it changes quotation marks and spaces, which ought to stay as they are.
+    warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
