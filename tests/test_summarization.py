@@ -204,7 +204,7 @@ def test_the_prompt_asks_for_the_length() -> None:
     assert "in one sentence" in asked(length="short")
     assert "in three sentences" in asked()
     assert "in about 40 words" in asked(length=40)
-    assert asked().endswith(ARTICLE)
+    assert asked().startswith(f"user: {ARTICLE}\n\nWrite a short summary of the text above")
 
 
 def test_styles() -> None:

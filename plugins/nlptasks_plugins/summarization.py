@@ -39,8 +39,9 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
     )
 
     def prompt(self, inputs: TextInput, options: SummarizingOptions) -> Prompt:
-        asked = f"Write a short summary of the following text in {_size(options)}. Use only facts from the text."
-        return [Message(role="user", content=f"{asked}\n\nText:\n{inputs.text}")]
+        # Asked before the text, a small model goes on with a dialogue; asked behind it, it tells what was said.
+        asked = f"Write a short summary of the text above in {_size(options)}. Use only facts from the text."
+        return [Message(role="user", content=f"{inputs.text}\n\n{asked}")]
 
     def ask(self, inputs: TextInput, options: SummarizingOptions, info: ModelInfo) -> Prompt:
         if info.kind == "causal" and not info.has_chat_template:
