@@ -116,7 +116,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(PIECES, min_size=1, max_size=30),
     st.integers(1, 40),
@@ -129,7 +129,7 @@ def test_it_ends_with_a_summary_whatever_the_model_writes(pieces: list[str], tim
     model = writer(lambda prompt: prompt if written == "echo" else written, max_tokens=512)
     [result] = run(model, text, chunk_tokens=64, length="short")
     assert result.summary.strip()
-    assert len(result.summary) <= len(text.strip()) + 1, "a full stop may be added"
+    assert len(result.summary) <= len(text.strip())
     assert result.coverage == 1.0
     assert not result.truncated
     assert result.num_tokens == len(text.split())

@@ -338,8 +338,10 @@ def _chosen(found: list[str], source: str, options: SummarizingOptions, *, whole
     """
     note = None
     if not found:
-        found = points.within([source[start:end] for start, end in units(source)], options.words)
-        note = NOTHING
+        places = units(source)
+        found, note = points.within([source[start:end] for start, end in places], options.words), NOTHING
+        if options.style == "paragraph":
+            return source[places[0][0] : places[len(found) - 1][1]], note
     elif len(points.paragraph(found)) > len(source):
         if whole:
             return source, REFUSED
