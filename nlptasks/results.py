@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,7 +10,13 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 
 class Result(BaseModel):
-    """What every task answers with; frozen, JSON in and out, never a tensor."""
+    """What every task answers with; frozen, JSON in and out, never a tensor.
+
+    `shown` names the field that is the answer itself, where the others only describe it; a field `note` is shown
+    with it.
+    """
+
+    shown: ClassVar[str] = ""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -140,6 +146,8 @@ class SummaryChunk(BaseModel):
 
 class Summary(Result):
     """A text in fewer words; no longer than the text, and of whole sentences."""
+
+    shown: ClassVar[str] = "summary"
 
     summary: str = Field(description="The text in fewer words.")
     chunks: tuple[SummaryChunk, ...] = Field(

@@ -349,7 +349,7 @@ def test_on_the_command_line_a_summary_stands_with_its_chunks_and_note(settings:
     plugins.load_entry_points()
     assert isinstance(plugins.task("summarization"), Summarization)
     [result] = run(writer(), "\n\n".join([ARTICLE] * 4), chunk_tokens=200)
-    assert render(result, ARTICLE) == f"{TOLD}\n  ({result.windows} chunks)"
+    assert render(result, ARTICLE) == f"{TOLD}\n  ({result.windows} windows)"
     [own] = run(writer(), "It rains.")
     assert render(own) == f"It rains.\n  ({summarizing.OWN})"
     [one] = run(writer(), ARTICLE)

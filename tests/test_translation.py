@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from nlptasks import Completion, Message
-from nlptasks.errors import InvalidInputError
+from nlptasks.cli.render import render
+from nlptasks.errors import InvalidInputError, UnsupportedModelError
 from nlptasks.testing import FakeModel, check_task
 from nlptasks_plugins import languages
 from nlptasks_plugins.parallel import pairs
@@ -106,16 +107,28 @@ def test_what_each_kind_of_checkpoint_is_given() -> None:
     assert TASK.decoding(item, options, marian).target_language == "fr"
 
 
+def test_the_recipe_s_base_must_have_been_trained_to_translate() -> None:
+    with pytest.raises(UnsupportedModelError, match="smollm2 has not learnt to translate: name a translation checkpoi"):
+        translate("Hello.", Upper(name="smollm2", kind="causal"))
+    assert translate("Hello.", Upper(name="smollm2", kind="causal", adapter="mine")).translation == "HELLO."
+
+
+def test_the_command_line_shows_the_text_and_what_to_know_of_it() -> None:
+    assert render(translate("Good day. Bye.", Upper())) == "GOOD DAY. BYE."
+    doubtful = translate("Good day. Bye.", Second(Completion("", "stop", 3, 1), again=False))
+    assert render(doubtful) == "Good day. Bye.\n  (2 of 2 sentences are doubtful)"
+
+
 class Second(Upper):
     """Fails at first: says nothing, too much or unlikely words, until it may search with beams."""
 
-    def __init__(self, first: Completion) -> None:
+    def __init__(self, first: Completion, again: bool = True) -> None:
         super().__init__()
-        self.first = first
+        self.first, self.again = first, again
 
     def generate(self, prompts, decoding):  # type: ignore[no-untyped-def]
         done = super().generate(prompts, decoding)
-        return [self.first for _ in done] if decoding.num_beams is None else done
+        return done if self.again and decoding.num_beams else [self.first for _ in done]
 
 
 @pytest.mark.parametrize(
@@ -134,11 +147,7 @@ def test_a_doubtful_sentence_is_tried_again_alone(first: Completion, doubt: str)
     good = translate("Good day.", Second(first))
     assert (good.translation, good.segments[0].doubt) == ("GOOD DAY.", None)
 
-    class Never(Second):
-        def generate(self, prompts, decoding):  # type: ignore[no-untyped-def]
-            return [self.first for _ in prompts]
-
-    bad = translate("Good day.", Never(first))
+    bad = translate("Good day.", Second(first, again=False))
     assert re.match(doubt, str(bad.segments[0].doubt))
     assert bad.translation == (first.text.strip() or "Good day.")
 

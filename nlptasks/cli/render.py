@@ -9,7 +9,7 @@ from typing import Any
 
 from nlptasks.cli.excerpt import sentence
 from nlptasks.cli.marking import Mark, mark, visible
-from nlptasks.results import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result, Summary
+from nlptasks.results import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result
 
 _OWN = set(Result.model_fields)
 
@@ -28,7 +28,7 @@ def render(result: Result, source: Any = None, *, several: bool = False, colour:
     if isinstance(result, Answer):
         body = _answer(result, source, colour)
     else:
-        body = _summary(result) if isinstance(result, Summary) else _plain(result)
+        body = _shown(result) if result.shown else _plain(result)
     return f"{_head(result, source)}\n{indent(body, '  ')}" if several else body
 
 
@@ -53,12 +53,11 @@ def _classification(result: Classification) -> str:
     return f"{result.label} {result.score:.3f}"
 
 
-def _summary(result: Summary) -> str:
-    """The summary, and below it what to know of it."""
-    cut = ["part of the input was cut"] if result.truncated else []
-    chunks = [f"{result.windows} chunks"] if result.windows > 1 else []
-    notes = [*cut, *chunks, *([result.note] if result.note else [])]
-    return visible(f"{result.summary}\n  ({', '.join(notes)})" if notes else result.summary)
+def _shown(result: Result) -> str:
+    """The answer itself, and below it what to know of it."""
+    text = str(getattr(result, result.shown))
+    notes = [*_notes(result), *([result.note] if getattr(result, "note", None) else [])]  # type: ignore[attr-defined]
+    return visible(f"{text}\n  ({', '.join(notes)})" if notes else text)
 
 
 def _fields(result: Result) -> str:

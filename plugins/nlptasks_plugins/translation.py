@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -24,6 +24,7 @@ from nlptasks import (
     TaskInput,
     TextStream,
     TextToText,
+    UnsupportedModelError,
     WritingOptions,
     hookimpl,
 )
@@ -80,6 +81,8 @@ class TranslatedSegment(BaseModel):
 
 class Translation(Result):
     """A text in another language. What stands between the sentences is the source's own."""
+
+    shown: ClassVar[str] = "translation"
 
     translation: str = Field(description="The whole text, translated.")
     segments: tuple[TranslatedSegment, ...] = Field(default=(), description="The sentences, in order.")
@@ -174,8 +177,8 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
 
     def stream(self, inputs: TranslationInput, options: TranslationOptions, model: Model) -> TextStream:
         """The text sentence by sentence, each with what stands before it."""
-        [job] = jobs = [_job(inputs)]
-        self._check(jobs, model.info)
+        job = _job(inputs)
+        self._check([job], model.info)
         return _Sentences(job, lambda asked: self._settle([asked], options, model)[0])
 
     def _settle(self, asked: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Completion]:
@@ -192,7 +195,17 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         return written
 
     def _check(self, jobs: Sequence[_Job], info: ModelInfo) -> None:
-        """Raise InvalidInputError for languages that the model does not translate, all of them at once."""
+        """Whether the model translates at all, and these languages.
+
+        Raises:
+            UnsupportedModelError: it is the base of the recipe, which only an adapter teaches to translate.
+            InvalidInputError: for all languages that it does not translate.
+        """
+        if info.name == self.recipe.base and not info.adapter:
+            raise UnsupportedModelError(
+                f"{info.name} has not learnt to translate: name a translation checkpoint with --model "
+                "(Helsinki-NLP/opus-mt-en-fr, facebook/m2m100_418M, ...), or an adapter that was trained on it."
+            )
         problems = []
         for number, job in enumerate(jobs):
             place = f"input {number}" if len(jobs) > 1 else "input"
@@ -297,6 +310,7 @@ def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> 
         note = f"the text is already {job.inputs.target_language}" if job.places else "there is no word to translate"
         return Translation(translation=text, note=note, **common)
     said = [_said(asked, done) for asked, done in found]
+    doubtful = sum(_doubt(asked, done) is not None for asked, done in found)
     whole, starts = joined(text, job.places, said.__getitem__)
     return Translation(
         translation=whole,
@@ -316,6 +330,7 @@ def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> 
         ),
         num_tokens=sum(done.num_prompt_tokens for _, done in found),
         truncated=any(done.truncated for _, done in found),
+        note=f"{doubtful} of {len(found)} sentences are doubtful" if doubtful else None,
         **common,
     )
 
