@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from nlptasks.errors import AdapterError, AdapterMismatchError, UnknownNameError, UnsafeWeightsError
 from nlptasks.runtime.adapters import MANIFEST, PEFT_WEIGHTS, fingerprint, open_adapter
 from nlptasks.runtime.download import BaseFolder
+from nlptasks.runtime.folding import Adapters
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.store import AdapterStore, writing
 from nlptasks.settings import Settings
@@ -105,6 +106,29 @@ def test_sixteen_threads_on_two_adapters_and_the_base_get_no_wrong_answer(tmp_pa
         thread.join(60)
     assert wrong == []
     shared.close()
+
+
+def test_folded_weights_beyond_the_budget_are_forgotten_and_folded_again(tmp_path: Path, tiny_encoder: Path) -> None:
+    adapters = [open_adapter(classifier_adapter(tiny_encoder, tmp_path / str(i), seed=i)[0]) for i in range(3)]
+    resident = ResidentModel(base_folder(tiny_encoder), dtype="float32")
+    inputs = AutoTokenizer.from_pretrained(tiny_encoder)(TEXTS, padding=True, return_tensors="pt")
+
+    def visit(budget: int) -> tuple[torch.Tensor, int]:
+        """The logits of all adapters in turns, and the bytes that are kept in the end."""
+        kept = Adapters(resident.load(), budget)
+        with torch.inference_mode():
+            logits = [kept.activate(adapter)(**inputs).logits for adapter in [*adapters, *adapters]]
+        kept.activate(None)
+        return torch.stack(logits), kept.num_bytes
+
+    logits, three = visit(2**30)
+    again, one = visit(1)
+    assert torch.equal(again, logits)
+    folded = (three - one) // 2
+    again, two = visit(3 * folded - 1)
+    assert torch.equal(again, logits)
+    assert (two, folded > 0) == (one + folded, True)
+    resident.close()
 
 
 def test_an_adapter_of_another_base_is_refused_before_its_weights_are_read(tmp_path: Path, tiny_encoder: Path) -> None:

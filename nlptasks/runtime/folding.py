@@ -18,8 +18,12 @@ from nlptasks.runtime.adapters import PEFT_WEIGHTS, AdapterFolder
 from nlptasks.runtime.heads import body_name, build_head
 from nlptasks.runtime.roots import HEAD_CLASSES, Root
 
-FOLD_BUDGET = 256 * 1024 * 1024
-"""Bytes of folded weights that are kept; beyond it the least recently used set is folded again when needed."""
+FOLD_BUDGET = 96 * 1024 * 1024
+"""Bytes of folded weights that are kept; beyond it the least recently used set is folded again when needed.
+
+MiniLM's sets have 43 MB in float32, 21 in bfloat16: two and four of them. Three tasks in float32 took 1.17 times the
+memory of one while all three sets were kept, and take 1.11 times with this. Folding a set again takes 17 ms.
+"""
 
 
 @dataclass
@@ -83,23 +87,21 @@ class Adapters:
 
     def _fold(self, key: tuple[str, int], adapter: LoadedAdapter) -> dict[str, Any]:
         if key not in self._folded:
+            self._make_room(_num_bytes({name: self._parameters[name] for name in (*adapter.whole, *adapter.factors)}))
             weights = dict(adapter.whole)
             for name, factors in adapter.factors.items():
                 weights[name] = fold(self._parameters[name].data, *factors)
             self._folded[key] = {name: self._laid_out(name, tensor) for name, tensor in weights.items()}
         self._folded.move_to_end(key)
-        self._trim(keep=key)
         return self._folded[key]
 
     def _laid_out(self, name: str, tensor: Any) -> Any:
         return self._packed[name].format.pack(tensor) if name in self._packed else tensor
 
-    def _trim(self, keep: tuple[str, int]) -> None:
-        total = sum(map(_num_bytes, self._folded.values()))
-        for key in [k for k in self._folded if k != keep]:
-            if total <= self._budget:
-                return
-            total -= _num_bytes(self._folded.pop(key))
+    def _make_room(self, size: int) -> None:
+        """Forget the least recently used weights first, so that old and new never exceed the budget together."""
+        while self._folded and size + sum(map(_num_bytes, self._folded.values())) > self._budget:
+            self._folded.popitem(last=False)
 
     def _load(self, adapter: AdapterFolder) -> LoadedAdapter:
         if adapter.key not in self._loaded:
@@ -205,7 +207,8 @@ def fold(weight: Any, a: Any, b: Any, scaling: float, magnitude: Any = None) -> 
     import torch
 
     with torch.no_grad():
-        total = weight.float() + scaling * (b.to(weight.device).float() @ a.to(weight.device).float())
+        a, b = (factor.to(weight.device).float() for factor in (a, b))
+        total = torch.addmm(weight.float(), b, a, alpha=scaling)
         if magnitude is not None:
             inputs = 1 if magnitude.shape[1] == 1 else 0
             total = total * (magnitude.to(weight.device).float() / total.norm(dim=inputs, keepdim=True))
