@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nlptasks import QuestionAnswering, Recipe, hookimpl
 
 
@@ -10,18 +12,18 @@ class Qa(QuestionAnswering):
 
     name = "qa"
     aliases = ("question-answering",)
+    adapter = Path(__file__).parent / "adapters" / "qa"
     recipe = Recipe(
         base="minilm",
         r=32,
         alpha=64,
         dropout=0.0,
-        lr=6e-4,
-        epochs=3,
-        batch_size=32,
-        average=0.999,
+        base_dropout=0.0,
+        lr=5e-4,
+        epochs=2,
+        batch_size=16,
         max_length=384,
         metric="best_f1",
-        extra={"questions_per_context": 8},
     )
     examples = (
         {
