@@ -109,7 +109,7 @@ class Loop(Trainer):
         if self.still_steps >= STILL_STEPS:
             raise TrainingError(
                 f"The loss has been exactly {value:g} for {STILL_STEPS} steps: the model learns nothing. Check that "
-                "the labels differ between rows, use another lr, or --dtype float32."
+                "the labels differ between rows, use a lower lr, or --dtype float32."
             )
 
     def prediction_step(
