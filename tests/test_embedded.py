@@ -56,7 +56,7 @@ def test_names_are_found(engine: Engine, text: str, entities: str) -> None:
 
 
 def test_names_on_fifty_pages_are_all_found(engine: Engine) -> None:
-    page = "Nothing happened for a long while, and the rain fell. " * 40
+    page = "Nothing happened for a long while, and the rain fell. " * 50
     text = "".join(f"{page}Then Marie Curie came to Warsaw. " for _ in range(50))
     result = engine.run("ner", text)
     assert result.windows > 100
