@@ -1,11 +1,12 @@
 """Texts per second: `nlptasks.run("ner", texts)` against transformers' pipeline on the same checkpoint.
 
-    python benchmarks/token_classification.py [--texts 2000] [--rounds 3] [--batch-size N] [--data rows.jsonl]
+    python benchmarks/token_classification.py [--texts 2000] [--rounds 3] [--data rows.jsonl] [--dtype int8]
 
-Both run in this process, one after the other (A B A B ...), on the same texts, each left at its defaults: the
-pipeline reads one text at a time and gives tokens, not entities, unless it is told otherwise. The checkpoint is the
-shipped adapter merged into its base by plain PEFT. What both answer is compared before: there the pipeline joins its
-tokens to entities as nlptasks does (`aggregation_strategy="first"`), which is not timed.
+Both run in this process, one after the other (A B A B ...), on the same texts, each left at its defaults but for
+--dtype, which is nlptasks' alone, and --batch-size, the pipeline's: it reads one text at a time and gives tokens, not
+entities, unless it is told otherwise. The checkpoint is the shipped adapter merged into its base by plain PEFT. What
+both answer is compared before: there the pipeline joins its tokens to entities as nlptasks does
+(`aggregation_strategy="first"`), which is not timed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from common import WORDS, adapter_of, in_turns, made_up, merged_checkpoint, print_times, ratio, read_texts
 
 from nlptasks import Engine
+from nlptasks.runtime.devices import choose_placement
 
 NAMES = ("Marie Curie", "Warsaw", "Siemens", "the University of Oslo", "Simone Biles", "Texas", "Unilever", "Nairobi")
 
@@ -41,25 +43,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=1, help="the pipeline's; 1 is its default")
     parser.add_argument("--data", type=Path, help="JSONL with a text field, instead of made-up texts")
+    parser.add_argument("--dtype", default="auto", help="nlptasks' number format")
     given = parser.parse_args()
     texts = read_texts(given.data, given.texts) if given.data else sample_texts(given.texts)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = merged_checkpoint(adapter_of("ner", Path(folder) / "spare"), Path(folder) / "merged")
-        compare(texts, checkpoint, given.rounds, given.batch_size)
+        compare(texts, checkpoint, given)
 
 
-def compare(texts: Sequence[str], checkpoint: Path, rounds: int, batch_size: int) -> None:
+def compare(texts: Sequence[str], checkpoint: Path, given: argparse.Namespace) -> None:
     """Compare the entities of both, time both, taking turns, and print medians and their ratio."""
     from transformers import pipeline
 
-    stock = pipeline("token-classification", model=str(checkpoint), batch_size=batch_size)
+    stock = pipeline("token-classification", model=str(checkpoint), batch_size=given.batch_size)
     sample = list(texts)
-    with Engine() as engine:
+    with Engine(dtype=given.dtype) as engine:
         results = engine.run("ner", sample)
         agreement = agree(results, stock(sample, aggregation_strategy="first", batch_size=32))
-        times = in_turns({"nlptasks": lambda: engine.run("ner", sample), "pipeline": lambda: stock(sample)}, rounds)
+        works = {"nlptasks": lambda: engine.run("ner", sample), "pipeline": lambda: stock(sample)}
+        times = in_turns(works, given.rounds)
     print_times(times, len(sample))
     print(f"ratio    {ratio(times, 'pipeline', 'nlptasks'):.1f} times the texts/s of the pipeline; {agreement}")
+    served = given.dtype if given.dtype != "auto" else choose_placement().dtype
+    print(f"numbers  nlptasks {served}, pipeline {str(stock.model.dtype).removeprefix('torch.')}")
     print(f"model    {results[0].model} + {results[0].adapter}")
 
 
