@@ -1,6 +1,6 @@
 """Train the embedded translator from nothing: a small Marian model for English with French, German and Spanish.
 
-    python recipes/translator/pretrain.py PARALLEL --out translator [--minutes 150] [--resume]
+    python recipes/translator/pretrain.py PARALLEL --out translator [--minutes 150] [--resume | --start FOLDER]
 
 PARALLEL is a folder of folders with `train.jsonl[.gz]` (rows with `en` and one of `fr`, `de`, `es`); README.md beside
 this file says which sets were used. One model translates both ways: the wanted language stands before the text
@@ -57,6 +57,8 @@ class Recipe:
     label_smoothing: float = 0.1
     average: float = 0.9995
     seed: int = 13
+    into_english: float = 1.0
+    """How often a row comes with English as its target, where 1 is as often as the other way."""
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
     """How often the rows of a set come in an epoch, by the beginning of its folder's name; 1 for others."""
 
@@ -77,11 +79,16 @@ def read_pairs(folder: Path, recipe: Recipe, limit: int | None = None) -> list[P
             if (english, other) in seen:
                 continue
             seen.add((english, other))
-            times = int(weight) + (chance.random() < weight % 1)
-            pairs += [(CODES[tag], english, other), (CODES["en"], other, english)] * times
+            pairs += [(CODES[tag], english, other)] * _times(weight, chance)
+            pairs += [(CODES["en"], other, english)] * _times(weight * recipe.into_english, chance)
     if not pairs:
         raise SystemExit(f"{folder}: expected folders with train.jsonl or train.jsonl.gz, found no row in any.")
     return pairs
+
+
+def _times(weight: float, chance: random.Random) -> int:
+    """A whole number whose mean is `weight`."""
+    return int(weight) + (chance.random() < weight % 1)
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str, str]]:
@@ -108,6 +115,7 @@ def make_tokenizer(pairs: Sequence[Pair], folder: Path, recipe: Recipe) -> Maria
         vocab_size=recipe.pieces,
         character_coverage=0.9998,
         byte_fallback=True,
+        split_digits=True,
         input_sentence_size=400_000,
         shuffle_input_sentence=True,
         train_extremely_large_corpus=False,
@@ -279,13 +287,19 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=Path(__file__).with_name("pretrain.toml"))
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop, with a checkpoint, after so long")
     parser.add_argument("--limit", type=int, help="rows of each set, for a trial")
+    parser.add_argument("--start", type=Path, help="a translator of this program, whose weights and pieces to begin with")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     given = parser.parse_args()
     recipe = Recipe(**tomllib.loads(given.recipe.read_text(encoding="utf-8")))
     given.out.mkdir(parents=True, exist_ok=True)
     pairs = read_pairs(given.data, recipe, given.limit)
-    tokenizer = make_tokenizer(pairs, given.out, recipe)
-    model = make_model(tokenizer, recipe)
+    if given.start:
+        tokenizer = MarianTokenizer.from_pretrained(given.start)
+        tokenizer.save_pretrained(given.out)
+        model = MarianMTModel.from_pretrained(given.start, dtype=torch.float32, dropout=recipe.dropout)
+    else:
+        tokenizer = make_tokenizer(pairs, given.out, recipe)
+        model = make_model(tokenizer, recipe)
     batches = Batches(pairs, tokenizer, recipe)
     print(f"{len(pairs):,} pairs in {len(batches):,} batches, {model.num_parameters():,} parameters", flush=True)
     train(model, batches, given.out, recipe, given.minutes, given.resume)
