@@ -1,1 +1,1 @@
-"""The place of the web app, which will be a plugin like any other. Nothing is here yet."""
+"""The web app: every task a form, a chat over all of them, batches, and training; itself a plugin."""
