@@ -291,3 +291,9 @@ def test_texts_of_the_same_words_are_the_same() -> None:
     assert len({splits.normalised(value) for value in same}) == 1
     assert splits.normalised("🙂 ") == "🙂"
     assert splits.normalised("🙂") != splits.normalised("🙁")
+
+
+def test_semicolons_and_columns_without_a_name(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.csv", ';text\n1;"one, two; three"\n')
+    [table] = read_tables([str(file)])
+    assert [dict(record.fields) for record in table.records] == [{"column 1": "1", "text": "one, two; three"}]

@@ -146,15 +146,22 @@ def _holds_columns(path: Path) -> bool:
 def _read(source: str, offline: bool, split: str) -> Table:
     if source.startswith("hub:"):
         return _read_hub(source, offline, split)
-    path = Path(source).expanduser()
-    content = path.read_bytes()
+    return parse_table(source, Path(source).expanduser().read_bytes())
+
+
+def parse_table(source: str, content: bytes) -> Table:
+    """The rows of a file's bytes; the ending of `source` says the format, and places begin with it.
+
+    Raises:
+        DataError: the bytes as a whole are not what the ending says.
+    """
     table = Table(source, sha256=hashlib.sha256(content).hexdigest())
-    if path.suffix.lower() == ".gz":
+    if source.lower().endswith(".gz"):
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError) as error:
             raise DataError(f"{source}: expected gzip, found something else or half a file ({error}).") from error
-    kind = _format(path)
+    kind = _format(Path(source))
     if kind == ".parquet":
         _read_parquet(table, content)
         return table
@@ -173,7 +180,9 @@ def _format(path: Path) -> str:
 
 
 def _read_csv(table: Table, text: str) -> None:
-    _read_delimited(table, text, ",", csv.QUOTE_MINIMAL)
+    # Spreadsheets of many countries separate by semicolons, since their comma is the decimal point.
+    head = text.split("\n", 1)[0]
+    _read_delimited(table, text, ";" if head.count(";") > head.count(",") else ",", csv.QUOTE_MINIMAL)
 
 
 def _read_tsv(table: Table, text: str) -> None:
@@ -204,7 +213,7 @@ def _read_delimited(table: Table, text: str, delimiter: str, quoting: int) -> No
             table.problems.append(f"{place}: expected fields separated by {delimiter!r}, found {found}.")
             continue
         if not table.columns:
-            table.columns = tuple(name.strip() for name in row)
+            table.columns = tuple(name.strip() or f"column {place}" for place, name in enumerate(row, start=1))
         elif row:
             _add_delimited(table, place, row)
 
