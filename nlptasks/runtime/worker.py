@@ -75,6 +75,12 @@ class Worker:
         with self._wake:
             return not self._busy and not self._jobs
 
+    @property
+    def waiting(self) -> int:
+        """Calls in the queue, without those that are being answered."""
+        with self._wake:
+            return len(self._jobs)
+
     def submit(self, job: Job) -> Future[list[Any]]:
         """Queue a call; raises NlptasksError once the worker is closed."""
         job.answers = [None] * len(job.items)
