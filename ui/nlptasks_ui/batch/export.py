@@ -1,0 +1,188 @@
+"""The results of a batch as a table: every field of a result in a column of its own, as CSV, JSONL and XLSX."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import BaseModel
+
+from nlptasks import LabelScore, Result
+from nlptasks.training.records import Record
+from nlptasks_ui.batch.run import Outcome
+
+Row = dict[str, Any]
+
+_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+"""What a spreadsheet may take for the start of a formula (OWASP, CSV Injection)."""
+
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?%?")
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that XML, and so a workbook, cannot hold."""
+
+_CELL = 32_767
+"""Characters that a cell of a workbook holds."""
+
+_CUT = " [cut here: the CSV and JSONL files have all of it]"
+
+
+def flat(result: Result) -> Row:
+    """A result's fields as cells, in the type's order.
+
+    Scores of labels become a column for each label, marked spans a column for each type with their texts; other lists
+    of texts are joined with semicolons, and whatever else is nested stands there as JSON.
+    """
+    cells: Row = {}
+    for name in type(result).model_fields:
+        value = getattr(result, name)
+        if isinstance(value, tuple | list) and value and all(isinstance(item, LabelScore) for item in value):
+            cells |= {f"{name}.{item.label}": item.score for item in sorted(value, key=lambda item: item.label)}
+        elif isinstance(value, tuple | list) and all(isinstance(item, str) for item in value):
+            cells[name] = "; ".join(value)
+        elif isinstance(value, str | int | float | bool | None):
+            cells[name] = value
+        else:
+            cells[name] = json.dumps(_plain(value), ensure_ascii=False)
+            cells |= _by_type(name, value)
+    return cells
+
+
+def table_of(
+    task: str, records: Sequence[Record], outcomes: Sequence[Outcome | None]
+) -> tuple[list[str], Iterator[Row]]:
+    """The columns, and the rows that were reached: what was read, then the result's fields behind the task's name.
+
+    The last column, `task.error`, has the reason where there is no result.
+    """
+    reached = [(record, outcome) for record, outcome in zip(records, outcomes, strict=True) if outcome]
+    read = list(dict.fromkeys(name for record, _ in reached for name in record.fields))
+    # Each result may bring columns that others lack; they keep the places that the type gives them.
+    written: dict[str, None] = {}
+    for _, outcome in reached:
+        written |= dict.fromkeys(flat(outcome.result) if outcome.result else ())
+    order = _in_order([*written], reached)
+    names = {column: _free(f"{task}.{column}", read) for column in [*order, "error"]}
+
+    def rows() -> Iterator[Row]:
+        for record, outcome in reached:
+            own = {name: _readable(value) for name, value in record.fields.items()}
+            answer = flat(outcome.result) if outcome.result else {}
+            yield {**own, **{names[key]: value for key, value in answer.items()}, names["error"]: outcome.error or None}
+
+    return [*read, *names.values()], rows()
+
+
+def write_csv(stream: TextIO, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """A header and the rows. A text that a spreadsheet could take for a formula begins with an apostrophe."""
+    writer = csv.writer(stream)
+    writer.writerow([_harmless(column) for column in columns])
+    writer.writerows([_harmless(row.get(column)) for column in columns] for row in rows)
+
+
+def write_jsonl(path: Path, records: Sequence[Record], outcomes: Sequence[Outcome | None]) -> None:
+    """One object a line: `input` as it was read, `result` as the engine gave it, `error` or null."""
+    with path.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:
+        for record, outcome in zip(records, outcomes, strict=True):
+            if outcome:
+                result = outcome.result.model_dump(mode="json") if outcome.result else None
+                line = {"input": dict(record.fields), "result": result, "error": outcome.error or None}
+                stream.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+
+def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """A workbook of one sheet. Every text is stored as a text and marked so, so that none is taken for a formula."""
+    import openpyxl
+
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("results")
+    sheet.freeze_panes = "A2"
+    sheet.append([_cell(sheet, column) for column in columns])
+    for row in rows:
+        sheet.append([_cell(sheet, row.get(column)) for column in columns])
+    book.save(path)
+
+
+def write_all(
+    folder: Path, stem: str, task: str, records: Sequence[Record], outcomes: Sequence[Outcome | None]
+) -> dict[str, Path]:
+    """The three files in a folder that is made, by their kinds: csv, jsonl, xlsx."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "batch"
+    paths = {kind: folder / f"{name}-{task}.{kind}" for kind in ("csv", "jsonl", "xlsx")}
+    columns, rows = table_of(task, records, outcomes)
+    kept = list(rows)
+    # Excel needs the byte order mark to see that it is UTF-8.
+    with paths["csv"].open("w", encoding="utf-8-sig", errors="replace", newline="") as stream:
+        write_csv(stream, columns, kept)
+    write_jsonl(paths["jsonl"], records, outcomes)
+    write_xlsx(paths["xlsx"], columns, kept)
+    return paths
+
+
+def _by_type(name: str, value: Any) -> Row:
+    """The texts of spans that have a label, joined for each label."""
+    cells: dict[str, list[str]] = {}
+    for item in value if isinstance(value, tuple | list) else ():
+        label, words = getattr(item, "label", None), getattr(item, "text", None)
+        if isinstance(label, str) and isinstance(words, str):
+            cells.setdefault(f"{name}.{label}", []).append(words)
+    return {column: "; ".join(cells[column]) for column in sorted(cells)}
+
+
+def _in_order(columns: list[str], reached: Sequence[tuple[Record, Outcome]]) -> list[str]:
+    """Columns by the place of their field in the result's type, then by name."""
+    result = next((outcome.result for _, outcome in reached if outcome.result), None)
+    fields = list(type(result).model_fields) if result else []
+    # What describes a result stands behind what it says.
+    own = [name for name in fields if name not in Result.model_fields]
+    places = {name: place for place, name in enumerate([*own, *Result.model_fields])}
+
+    def place(column: str) -> tuple[int, str]:
+        field = column if column in places else column.split(".", 1)[0]
+        return places.get(field, len(places)), "" if column == field else column
+
+    return sorted(columns, key=place)
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """The name, or the name with a number where the table that was read has it already: results may be read again."""
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name} ({number})", number + 1
+    return free
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _readable(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else json.dumps(value, ensure_ascii=False)
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def _cell(sheet: Any, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    from openpyxl.cell import WriteOnlyCell
+
+    value = _FORBIDDEN.sub("\ufffd", value)
+    if len(value) > _CELL:
+        value = value[: _CELL - len(_CUT)] + _CUT
+    cell = WriteOnlyCell(sheet, value)
+    cell.data_type = "s"
+    cell.quotePrefix = bool(_FORMULA.match(value))
+    return cell
