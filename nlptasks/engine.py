@@ -20,6 +20,7 @@ from nlptasks.verbs import CancelToken, Model, TextStream
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
     from nlptasks.runtime.adapters import AdapterFolder
+    from nlptasks.runtime.devices import Placement
     from nlptasks.runtime.download import BaseFolder, Progress
     from nlptasks.runtime.resident import ResidentModel
 
@@ -168,6 +169,12 @@ class Engine:
                 yield piece
         finally:
             stream.close()
+
+    def placement(self) -> Placement:
+        """The device and the number format that bases are loaded on and in, with the reasons; imports torch."""
+        from nlptasks.runtime.devices import choose_placement
+
+        return choose_placement(*self._placement)
 
     def resident(self) -> list[ResidentModel]:
         """The models in memory, least recently used first."""
