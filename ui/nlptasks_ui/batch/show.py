@@ -1,0 +1,133 @@
+"""What the batch page shows: HTML for people, tables and bars for gradio's components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nlptasks import Result
+from nlptasks.training.records import Table
+from nlptasks_ui import html
+from nlptasks_ui.batch.charts import Chart
+from nlptasks_ui.batch.export import table_of
+from nlptasks_ui.batch.run import Batch, Outcome, Progress
+
+FIRST = 20
+"""Rows of a preview."""
+
+_PROBLEMS = 10
+_CLIP = 160
+_COLUMN_LIMIT = 12
+
+
+def found(table: Table) -> str:
+    """How many rows there are, and every row that cannot be read, the first ones at once."""
+    parts = [
+        html.element("p", html.text(f"{_count(len(table.records), 'row')} in {_count(len(table.columns), 'column')}."))
+    ]
+    if table.problems:
+        lines = [html.element("li", html.text(problem)) for problem in table.problems]
+        parts += [
+            html.alert(f"{_count(len(table.problems), 'row')} cannot be read and will be left out:"),
+            html.element("ul", *lines[:_PROBLEMS], class_="nlp-list"),
+        ]
+        if len(lines) > _PROBLEMS:
+            more = html.element("summary", f"{len(lines) - _PROBLEMS} more")
+            parts.append(html.element("details", more, html.element("ul", *lines[_PROBLEMS:], class_="nlp-list")))
+    return "".join(parts)
+
+
+def preview(table: Table) -> dict[str, Any]:
+    """The first rows of a table, long texts shortened."""
+    columns = table.columns[:_COLUMN_LIMIT]
+    cells = [[_clip(record.fields.get(column)) for column in columns] for record in table.records[:FIRST]]
+    return {"headers": list(columns), "data": cells}
+
+
+def results(task: str, table: Table, outcomes: Sequence[Outcome | None]) -> dict[str, Any]:
+    """The first rows that were reached, with what was read and what the task said, but not who said it."""
+    reached = [(record, outcome) for record, outcome in zip(table.records, outcomes, strict=True) if outcome][:FIRST]
+    columns, rows = table_of(task, [record for record, _ in reached], [outcome for _, outcome in reached])
+    shown = list(rows)
+    hidden = {f"{task}.{name}" for name in Result.model_fields}
+    told = [
+        column for column in columns
+        if column not in hidden and any(row.get(column) not in (None, "") for row in shown)
+    ][:_COLUMN_LIMIT]  # fmt: skip
+    return {"headers": told, "data": [[_clip(row.get(column)) for column in told] for row in shown]}
+
+
+def progress(step: Progress, loading: str = "") -> str:
+    """A bar with its numbers in words; `loading` is what the computation waits for."""
+    if loading:
+        return html.status(f"{loading} …")
+    words = [f"{step.done:,} of {_count(step.total, 'row')}"]
+    if step.rate:
+        words.append(f"{step.rate:,.0f} rows/s" if step.rate >= 10 else f"{step.rate:.1f} rows/s")
+    if step.left is not None and step.done < step.total:
+        words.append(f"{duration(step.left)} left")
+    if step.failed:
+        words.append(f"{_count(step.failed, 'row')} without a result")
+    bar = html.element("progress", value=step.done, max=max(1, step.total), aria_label="Rows done")
+    return html.box("progress", bar, html.element("p", html.text(", ".join(words))))
+
+
+def ended(batch: Batch) -> str:
+    """How the run ended, and what was kept."""
+    step = batch.progress()
+    failed = f" {_count(step.failed, 'row')} could not be answered; the last column says why." if step.failed else ""
+    took = f"{_count(step.done, 'row')} in {duration(step.seconds)}"
+    bar = html.element("progress", value=step.done, max=max(1, step.total), aria_label="Rows done")
+    kept = f"{step.done:,} of {_count(step.total, 'row')} are done and kept.{failed}"
+    if batch.error:
+        return html.box("progress", bar, html.alert(f"{batch.error} {kept}"))
+    words = f"Stopped. {kept}" if not batch.complete else f"Done: {took}.{failed}"
+    return html.box("progress", bar, html.element("p", html.text(words), role="status"))
+
+
+def bars(chart: Chart) -> Any:
+    """A chart as gradio's own bar plot."""
+    import gradio as gr
+    import pandas
+
+    frame = pandas.DataFrame({chart.axis: chart.names, "count": chart.counts})
+    return gr.BarPlot(
+        value=frame, x=chart.axis, y="count", title=chart.title, sort=list(chart.names),
+        x_label_angle=-40 if max(map(len, chart.names)) > 6 else 0, y_title="rows", visible=True,
+    )  # fmt: skip
+
+
+def counts(charts: Sequence[Chart]) -> str:
+    """The charts' numbers as tables, for those who cannot see bars or want to copy them."""
+    parts = []
+    for chart in charts:
+        pairs = [(name, count) for name, count in zip(chart.names, chart.counts, strict=True) if count]
+        rows = [
+            html.element("tr", html.element("th", html.text(name), scope="row"), html.element("td", f"{count:,}"))
+            for name, count in pairs
+        ]
+        caption = html.element("caption", html.text(chart.title))
+        parts.append(html.element("table", caption, *rows, class_="nlp-table"))
+    return html.element("details", html.element("summary", "The charts in numbers"), *parts) if parts else ""
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as a person would say them."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 90:
+        return _count(round(seconds), "second")
+    if seconds < 5400:
+        return _count(round(seconds / 60), "minute")
+    return f"{seconds / 3600:.1f} hours"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _clip(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    words = "" if value is None else str(value)
+    return words if len(words) <= _CLIP else f"{words[:_CLIP]}…"
