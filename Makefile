@@ -42,5 +42,5 @@ $(VENV)/.runtime: pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime pyproject.toml
-	$(PIP) --editable '.[train]' --group dev
+	$(PIP) --editable '.[train,ui]' --group dev
 	@touch $@

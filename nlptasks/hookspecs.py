@@ -1,4 +1,4 @@
-"""The whole plugin contract: two hooks. `hookimpl` marks a plugin's implementation of one."""
+"""The whole plugin contract: three hooks. `hookimpl` marks a plugin's implementation of one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from nlptasks.results import Result
     from nlptasks.task import Task
 
 API_VERSION = 1
@@ -27,3 +28,8 @@ def register_tasks(register: Callable[[Task[Any, Any, Any]], None]) -> None:
 @hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to the command line: `@cli.command()` as in click."""
+
+
+@hookspec
+def register_views(register: Callable[[type[Result], Callable[[Any, Any], str]], None]) -> None:
+    """Call `register(result_type, view)` for each result type that the web app should show in a way of its own."""

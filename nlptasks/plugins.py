@@ -24,13 +24,18 @@ import pluggy
 from nlptasks import hookspecs
 from nlptasks.discovery import GROUP, Refused, Source, installed_entry_points, load, reason_of, source_of
 from nlptasks.errors import PluginError, UnknownNameError
+from nlptasks.results import Result
 from nlptasks.settings import Settings
 from nlptasks.task import Task, check_task_class
 
 if TYPE_CHECKING:
     import click
 
-_SPECS = {name: inspect.signature(getattr(hookspecs, name)) for name in ("register_tasks", "register_commands")}
+_HOOKS = ("register_tasks", "register_commands", "register_views")
+_SPECS = {name: inspect.signature(getattr(hookspecs, name)) for name in _HOOKS}
+
+View = Callable[[Any, Any], str]
+"""A result and its input as HTML."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class Plugins:
         self._seen: set[tuple[str, str, str]] = set()
         self._left_out: set[str] = set()
         self._with_commands: list[Source] = []
+        self._with_views: list[Source] = []
+        self._views: dict[type[Result], View] = {}
 
     @property
     def tasks(self) -> Mapping[str, Task[Any, Any, Any]]:
@@ -155,6 +162,16 @@ class Plugins:
                     cli.add_command(command, name)
                 self._note_commands(source, tuple(own.commands))
 
+    def views(self) -> Mapping[type[Result], View]:
+        """How plugins want results of their types shown; a plugin that fails here is off with its tasks."""
+        for source in tuple(self._with_views):
+            self._with_views.remove(source)
+            own: dict[type[Result], View] = {}
+            with self._isolated(source, "in register_views"):
+                self._call("register_views", source, register=functools.partial(_note_view, own))
+                self._views |= own
+        return MappingProxyType(self._views)
+
     def failure_notice(self) -> str | None:
         """One line for the command line, or None when every plugin is on."""
         if not self.failures:
@@ -183,6 +200,8 @@ class Plugins:
         self._commit(source, staged)
         if "register_commands" in hooks:
             self._with_commands.append(source)
+        if "register_views" in hooks:
+            self._with_views.append(source)
         self.records.append(PluginRecord(source.name, source.distribution, source.version, tuple(staged), hooks))
 
     def _check_hooks(self, plugin: object) -> tuple[str, ...]:
@@ -204,7 +223,7 @@ class Plugins:
                 hooks.append(hook)
             elif not options.get("optionalhook"):
                 near = difflib.get_close_matches(hook, _SPECS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {' and '.join(_SPECS)}."
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_SPECS)}."
                 raise Refused(f"It implements {hook}, which is no hook of nlptasks: {hint}")
         if not hooks:
             raise Refused("It implements no hook: mark a function register_tasks with @nlptasks.hookimpl.")
@@ -243,6 +262,7 @@ class Plugins:
             self._aliases.pop(name, None)
             self._tasks.pop(name, None)
         self._with_commands = [other for other in self._with_commands if other != source]
+        self._with_views = [other for other in self._with_views if other != source]
         self.records = [record for record in self.records if not _is_from(record, source)]
 
     def _call(self, hook: str, source: Source, **arguments: Any) -> None:
@@ -253,7 +273,7 @@ class Plugins:
     @contextmanager
     def _isolated(self, source: Source, doing: str, *, strict: bool = False) -> Iterator[None]:
         # A refused newcomer must not pull down the plugin whose key it wanted.
-        taken = self._manager.has_plugin(source.key) and doing != "in register_commands"
+        taken = self._manager.has_plugin(source.key) and doing not in ("in register_commands", "in register_views")
         try:
             yield
         except (Exception, SystemExit) as error:
@@ -318,6 +338,13 @@ def default_plugins() -> Plugins:
                 _default = None
                 raise
         return _default
+
+
+def _note_view(views: dict[type[Result], View], result_type: type[Result], view: View) -> None:
+    """What a plugin gets as `register` of its views."""
+    if not (isinstance(result_type, type) and issubclass(result_type, Result)) or not callable(view):
+        raise Refused(f"register_views: expected a subclass of Result and a function, found {result_type!r}, {view!r}.")
+    views[result_type] = view
 
 
 def _key(failure: PluginFailure) -> str:

@@ -1,0 +1,108 @@
+"""Every task as an endpoint for programs, `/sentiment`, `/ner`, ... with typed parameters, and as a tool of MCP.
+
+Names and parameters follow from the task's types: they stay as long as the task's input and options do.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from nlptasks import Task
+from nlptasks_ui import forms, work
+from nlptasks_ui.context import MODEL_QUEUE, Context
+from nlptasks_ui.errors import sentence
+
+_WHO = {
+    "adapter": "Adapter that answers: a name, a folder, a Hub id, or none for the bare base. Unset: the task's own.",
+    "model": "Base model that answers: a catalog name, a Hub id or a folder. Unset: the task's own.",
+}
+
+_EVERY = 2.0
+"""Seconds between two signs of life. They carry nothing, but the queue sees by them that a caller has left."""
+
+
+def add(context: Context, task: Task[Any, Any, Any]) -> None:
+    """Add the endpoint of a task to the Blocks that is open."""
+    import gradio as gr
+
+    gr.api(endpoint(context, task), api_name=task.name, concurrency_id=MODEL_QUEUE)
+
+
+def endpoint(context: Context, task: Task[Any, Any, Any]) -> Callable[..., AsyncGenerator[Any, None]]:
+    """A function whose signature and docstring are made of the fields of the task's input and options."""
+    parameters, lines = _parameters(task)
+    names = [parameter.name for parameter in parameters]
+
+    async def call(*values: Any) -> AsyncGenerator[Any, None]:
+        import gradio as gr
+
+        given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        try:
+            fields = {name: given.pop(name) for name in task.input_type.model_fields if name in given}
+            steps = work.answer(context.engine, task.name, fields, every=_EVERY, **given)
+            async with aclosing(steps):
+                async for step in steps:
+                    yield None if step.result is None else step.result.model_dump(mode="json")
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    shown = ", ".join(task.result_type.model_fields)
+    call.__name__ = call.__qualname__ = task.name.replace("-", "_")
+    call.__doc__ = f"{task.summary}\n\nArgs:\n" + "\n".join(lines) + f"\n\nReturns:\n    An object with {shown}.\n"
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": dict}
+    call.__signature__ = inspect.Signature(parameters, return_annotation=dict)  # type: ignore[attr-defined]
+    return call
+
+
+def _parameters(task: Task[Any, Any, Any]) -> tuple[list[inspect.Parameter], list[str]]:
+    """The parameters, required ones first, and a line of documentation for each."""
+    fields = {**task.options_type.model_fields, **task.input_type.model_fields}
+    order = [*task.input_type.model_fields, *task.options_type.model_fields]
+    found = [_parameter(name, fields[name]) for name in dict.fromkeys(order)]
+    found.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+    who = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=str | None)
+        for name in _WHO
+    ]
+    lines = [f"    {parameter.name}: {_help(fields[parameter.name])}" for parameter in found]
+    return [*found, *who], [*lines, *(f"    {name}: {told}" for name, told in _WHO.items())]
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    default: Any = inspect.Parameter.empty
+    if not field.is_required():
+        default = field.get_default(call_default_factory=True)
+        default = list(default) if isinstance(default, tuple) else default
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(name, kind, default=default, annotation=_plain(field.annotation))
+
+
+def _help(field: FieldInfo) -> str:
+    """The description in one line, with the bounds of a number."""
+    low, high = forms.bounds(field)
+    limits = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
+    told = ", ".join(limit for limit in limits if limit)
+    return " ".join(f"{field.description or ''}{f' ({told})' if told else ''}".split())
+
+
+def _plain(annotation: Any) -> Any:
+    """A type as JSON has it: models become objects, tuples lists, constraints go."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _plain(parts[0])
+    if origin in (Union, types.UnionType):
+        return Union[tuple(_plain(part) for part in parts)]  # noqa: UP007 - made at run time
+    if origin in (tuple, list, set, frozenset):
+        return list[_plain(parts[0])]  # type: ignore[misc]
+    if origin is Literal or annotation in (str, int, float, bool, type(None)):
+        return annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return dict
+    return Any

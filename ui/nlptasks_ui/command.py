@@ -1,0 +1,58 @@
+"""`nlptasks ui`: the app is a plugin like any other. Gradio is imported when the command is called."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from nlptasks import hookimpl
+
+nlptasks_api = 1
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    """Add `nlptasks ui`."""
+    cli.add_command(ui)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others than this machine's need a login.")  # fmt: skip  # noqa: E501
+@click.option("--port", type=click.IntRange(1, 65535), help="Port; by default the first free one from 7860.")
+@click.option("--auth", multiple=True, metavar="NAME:PASSWORD", help="A login; may be repeated. Others see it in the process list: prefer --auth-file.")  # fmt: skip  # noqa: E501
+@click.option("--auth-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Logins, a NAME:PASSWORD a line.")  # fmt: skip  # noqa: E501
+@click.option("--browser/--no-browser", default=False, help="Open the start page in a browser.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8.")
+def ui(
+    host: str,
+    port: int | None,
+    auth: tuple[str, ...],
+    auth_file: Path | None,
+    browser: bool,
+    device: str,
+    dtype: str,
+) -> None:
+    """Open the web app: a page for every task, chat, batches and training.
+
+    It is open to this machine only. To open it to the network, name a --host and a login.
+    """
+    from nlptasks import Engine, MissingExtraError
+    from nlptasks_ui import serving
+    from nlptasks_ui.loads import Loads
+
+    address = serving.Address(host, port)
+    logins = serving.read_logins(auth, auth_file)
+    serving.check(address, logins)
+    if find_spec("gradio") is None:
+        raise MissingExtraError("nlptasks ui", "ui")
+    from nlptasks_ui.app import build_app
+
+    loads = Loads()
+    with Engine(device=device, dtype=dtype, on_progress=loads) as engine:
+        app = build_app(engine, loads=loads)
+        url = serving.launch(app, address, logins=logins, browser=browser, block=False)
+        click.echo(f"Open {url} (Ctrl-C stops the app). Programs: {url}gradio_api/mcp/ and {url}?view=api", err=True)
+        app.block_thread()

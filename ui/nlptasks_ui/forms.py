@@ -1,0 +1,322 @@
+"""Forms from types: the fields of a task's input and options become components, their values become fields again.
+
+What a field becomes follows from its type alone, so that a plugin's task has a form without a line of UI code. A
+description is the help, `examples` of a string are offered as choices, `json_schema_extra={"format": "long"}` makes any
+string a tall one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from nlptasks import InvalidInputError
+
+if TYPE_CHECKING:
+    from nlptasks import Task
+
+UNSET = "unset"
+"""The choice that leaves an optional field out."""
+
+_YES_NO = {"yes": True, "no": False}
+_ALTERNATIVES = re.compile(r"\^\(([\w-]+(?:\|[\w-]+)+)\)\$")
+_LONG = re.compile(r"(?:the )?(?:text|document|article|passage|dialogue)\b", re.IGNORECASE)
+_FEW = 4
+"""Up to so many choices stand beside each other; more are a list to open."""
+
+
+class _Empty:
+    """What a component gives when nobody filled it: the field is left out."""
+
+
+EMPTY = _Empty()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One field: its component, what the component's value means, and how a value of the field is shown in it."""
+
+    name: str
+    component: Any
+    read: Callable[[Any], Any]
+    show: Callable[[Any], Any]
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """Components of a type's fields, in order."""
+
+    entries: Sequence[Entry]
+
+    @property
+    def components(self) -> list[Any]:
+        return [entry.component for entry in self.entries]
+
+    def fields(self, values: Sequence[Any]) -> dict[str, Any]:
+        """The fields that the user filled or changed.
+
+        Raises:
+            InvalidInputError: a value that cannot be read at all; what is out of bounds is told by the task.
+        """
+        found: dict[str, Any] = {}
+        problems = []
+        for entry, value in zip(self.entries, values, strict=True):
+            try:
+                read = entry.read(value)
+            except ValueError as error:
+                problems.append(f"{_title(entry.name)}: {error}")
+                continue
+            if read is not EMPTY and read != entry.default:
+                found[entry.name] = read
+        if problems:
+            raise InvalidInputError("The form cannot be read", problems)
+        return found
+
+    def values(self, fields: Mapping[str, Any]) -> list[Any]:
+        """What the components show for these fields; the others get their defaults."""
+        return [entry.show(fields.get(entry.name, entry.default)) for entry in self.entries]
+
+
+def build(model: type[BaseModel], *, labels: Iterable[str] = ()) -> Form:
+    """The form of a type, in the Blocks that is open. `labels` are offered where a field named `labels` wants some."""
+    return Form([_entry(name, field, tuple(labels)) for name, field in model.model_fields.items()])
+
+
+def annotation_of(field: FieldInfo) -> tuple[Any, bool]:
+    """A field's type without None and without Annotated, and whether None is among its values."""
+    return _without_none(field.annotation)
+
+
+def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
+    import gradio as gr
+
+    kind, optional = annotation_of(field)
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    common: dict[str, Any] = {"label": _title(name), "info": field.description or None}
+    done: Callable[..., Entry] = partial(Entry, name, default=default)
+
+    if kind is bool and not optional:
+        return done(gr.Checkbox(value=bool(default), **common), _same, bool)
+    choices = _choices(kind, field)
+    if choices:
+        return _choice(done, choices, default, optional, common)
+    if _is_file(kind):
+        return done(gr.File(type="filepath", label=_title(name)), _path, _same)
+    if kind in (int, float):
+        low, high = bounds(field)
+        component = gr.Number(
+            value=default, minimum=low, maximum=high, precision=0 if kind is int else None, step=_step(kind), **common
+        )
+        return done(component, _given, _same)
+    if get_origin(kind) in (list, tuple, set, frozenset) or kind in (list, tuple):
+        return _sequence(done, name, kind, default, labels, common)
+    if kind is str:
+        return _string(done, field, default, name, common)
+    if get_origin(kind) in (Union, types.UnionType):
+        component = gr.Dropdown(
+            choices=[str(choice) for part in get_args(kind) for choice in _literals(part)],
+            value=default if default is None else str(default),
+            allow_custom_value=True,
+            **common,
+        )
+        return done(component, _number_or_word, _word)
+    common["info"] = f"{common['info'] or ''} As JSON.".strip()
+    return done(gr.Textbox(value=_as_json(default), lines=3, **common), _json, _as_json)
+
+
+def _choice(
+    done: Callable[..., Entry], choices: dict[str, Any], default: Any, optional: bool, common: dict[str, Any]
+) -> Entry:
+    import gradio as gr
+
+    if optional:
+        choices = {UNSET: EMPTY, **choices}
+    names = {value: name for name, value in choices.items() if value is not EMPTY}
+    first = names.get(default, UNSET if optional else None)
+    make = gr.Radio if len(choices) <= _FEW else gr.Dropdown
+    return done(
+        make(choices=list(choices), value=first, **common),
+        lambda value: choices.get(value, EMPTY if value is None else value),
+        lambda value: names.get(value, UNSET if optional else None),
+    )
+
+
+def _string(done: Callable[..., Entry], field: FieldInfo, default: Any, name: str, common: dict[str, Any]) -> Entry:
+    import gradio as gr
+
+    if field.examples:
+        component = gr.Dropdown(
+            choices=[str(example) for example in field.examples], value=default, allow_custom_value=True, **common
+        )
+        return done(component, _word_given, _same)
+    extra = field.json_schema_extra
+    wanted = extra.get("format") if isinstance(extra, dict) else None
+    long = wanted == "long" or name in ("text", "context", "prompt") or bool(_LONG.match(field.description or ""))
+    lines = 6 if long else 1
+    component = gr.Textbox(value=default or "", lines=lines, max_lines=18 if long else 4, **common)
+    return done(component, _text_given, lambda value: value or "")
+
+
+def _sequence(
+    done: Callable[..., Entry], name: str, kind: Any, default: Any, labels: tuple[str, ...], common: dict[str, Any]
+) -> Entry:
+    import gradio as gr
+
+    [item, *_] = get_args(kind) or (Any,)
+    if isinstance(item, type) and issubclass(item, BaseModel) and _is_flat(item):
+        columns = list(item.model_fields)
+        component = gr.Dataframe(
+            headers=[_title(column) for column in columns],
+            datatype="str",
+            column_count=(len(columns), "fixed"),
+            row_count=(1, "dynamic"),
+            type="array",
+            label=f"{_title(name)}. {common['info'] or ''}".strip(),
+            wrap=True,
+        )
+        return done(component, partial(_rows, columns), partial(_cells, columns))
+    if item in (str, int, float) or get_origin(item) is Literal:
+        offered = [str(choice) for choice in _literals(item)] or (list(labels) if name == "labels" else [])
+        component = gr.Dropdown(
+            choices=offered,
+            value=[str(value) for value in default or ()],
+            multiselect=True,
+            allow_custom_value=get_origin(item) is not Literal,
+            **common,
+        )
+        return done(component, lambda values: tuple(values) if values else EMPTY, lambda values: list(values or ()))
+    common["info"] = f"{common['info'] or ''} As JSON.".strip()
+    return done(gr.Textbox(value=_as_json(default), lines=3, **common), _json, _as_json)
+
+
+def bounds(field: FieldInfo) -> tuple[Any, Any]:
+    """The least and the greatest value that a number may have, None where there is none."""
+    low = [getattr(rule, name) for rule in field.metadata for name in ("ge", "gt") if hasattr(rule, name)]
+    high = [getattr(rule, name) for rule in field.metadata for name in ("le", "lt") if hasattr(rule, name)]
+    return (low[0] if low else None), (high[0] if high else None)
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if get_origin(annotation) is Annotated:
+        return _without_none(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return annotation, False
+    parts = get_args(annotation)
+    kept = [part for part in parts if part is not type(None)]
+    if len(kept) == 1:
+        return _without_none(kept[0])[0], len(kept) < len(parts)
+    return Union[tuple(kept)], len(kept) < len(parts)  # noqa: UP007 - made at run time
+
+
+def _choices(kind: Any, field: FieldInfo) -> dict[str, Any]:
+    """Names of the values of a closed list, empty for any other type."""
+    if kind is bool:
+        return dict(_YES_NO)
+    if get_origin(kind) is Literal:
+        return {str(value): value for value in get_args(kind)}
+    pattern = next((rule.pattern for rule in field.metadata if getattr(rule, "pattern", None)), "")
+    found = _ALTERNATIVES.fullmatch(str(pattern)) if kind is str else None
+    return {word: word for word in found[1].split("|")} if found else {}
+
+
+def _literals(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _is_file(kind: Any) -> bool:
+    return kind is bytes or (isinstance(kind, type) and issubclass(kind, Path))
+
+
+def _is_flat(model: type[BaseModel]) -> bool:
+    return all(_without_none(field.annotation)[0] is str or _choices(_without_none(field.annotation)[0], field)
+               for field in model.model_fields.values())  # fmt: skip
+
+
+def _step(kind: Any) -> float:
+    return 1 if kind is int else 0.05
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _given(value: Any) -> Any:
+    return EMPTY if value is None else value
+
+
+def _text_given(value: Any) -> Any:
+    return value if value else EMPTY
+
+
+def _word_given(value: Any) -> Any:
+    return value.strip() if value and value.strip() else EMPTY
+
+
+def _word(value: Any) -> Any:
+    return None if value is None else str(value)
+
+
+def _number_or_word(value: Any) -> Any:
+    if value in (None, ""):
+        return EMPTY
+    return int(value) if re.fullmatch(r"-?\d+", str(value)) else value
+
+
+def _path(value: Any) -> Any:
+    return Path(value) if value else EMPTY
+
+
+def _json(value: Any) -> Any:
+    if not value or not value.strip():
+        return EMPTY
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected JSON, found an error in line {error.lineno}: {error.msg}.") from None
+
+
+def _as_json(value: Any) -> str:
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=_plain, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else list(value)
+
+
+def _rows(columns: Sequence[str], cells: Sequence[Sequence[Any]] | None) -> Any:
+    """A table's rows as mappings; rows without a word are left out, and a table without rows is empty."""
+    rows = [
+        {column: str(cell or "") for column, cell in zip(columns, row, strict=False)}
+        for row in cells or ()
+        if any(str(cell or "").strip() for cell in row)
+    ]
+    return tuple(rows) if rows else EMPTY
+
+
+def _cells(columns: Sequence[str], rows: Iterable[Any] | None) -> list[list[str]]:
+    dumped = [row.model_dump() if isinstance(row, BaseModel) else row for row in rows or ()]
+    return [[str(row.get(column, "")) for column in columns] for row in dumped] or [[""] * len(columns)]
+
+
+def form_of(task: Task[Any, Any, Any]) -> Form:
+    """The form of a task's input."""
+    return build(task.input_type, labels=getattr(task, "labels", ()))
+
+
+def options_of(task: Task[Any, Any, Any]) -> Form:
+    """The form of a task's options."""
+    return build(task.options_type, labels=getattr(task, "labels", ()))

@@ -1,0 +1,42 @@
+"""The few pieces of HTML that pages and views are made of. Every text is escaped here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+
+def element(tag: str, *content: str, **attributes: object) -> str:
+    """An element around HTML. `class_` and `data_pair` become class and data-pair; None and False leave one out."""
+    shown = "".join(
+        f" {name.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(str(value))}"')
+        for name, value in attributes.items()
+        if value is not None and value is not False
+    )
+    return f"<{tag}{shown}>{''.join(content)}</{tag}>"
+
+
+def text(words: object) -> str:
+    """Any text, as HTML that shows it."""
+    return escape(str(words), quote=False)
+
+
+def box(kind: str, *content: str, **attributes: object) -> str:
+    """A div of one of the classes of look.css."""
+    return element("div", *content, class_=f"nlp-{kind}", **attributes)
+
+
+def badges(words: Iterable[str]) -> str:
+    """Short facts in a row."""
+    shown = [element("span", text(word), class_="nlp-badge") for word in words if word]
+    return box("badges", *shown) if shown else ""
+
+
+def alert(words: str) -> str:
+    """Something that the user must read; screen readers say it at once."""
+    return box("alert", text(words), role="alert")
+
+
+def status(words: str) -> str:
+    """What is going on; screen readers say it when they pause."""
+    return box("status", element("span", class_="nlp-pulse", aria_hidden="true"), text(words), role="status")

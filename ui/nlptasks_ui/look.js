@@ -1,0 +1,32 @@
+// Elements of one data-pair name light up together; what has data-scroll is brought into sight when it appears.
+(() => {
+  const light = (target) => {
+    const one = target instanceof Element ? target.closest("[data-pair]") : null;
+    const room = one ? one.closest(".nlp-result") : null;
+    for (const lit of document.querySelectorAll(".nlp-lit")) lit.classList.remove("nlp-lit");
+    if (!room) return;
+    for (const other of room.querySelectorAll("[data-pair]")) {
+      if (other.dataset.pair !== one.dataset.pair) continue;
+      other.classList.add("nlp-lit");
+      if (other !== one) show(other);
+    }
+  };
+  // Only the scrolling part moves, never the page.
+  const show = (element) => {
+    const part = element.closest(".nlp-scroll");
+    if (!part) return;
+    const inside = element.getBoundingClientRect();
+    const frame = part.getBoundingClientRect();
+    if (inside.top >= frame.top && inside.bottom <= frame.bottom) return;
+    part.scrollTop += inside.top - frame.top - part.clientHeight / 3;
+  };
+  document.addEventListener("mouseover", (event) => light(event.target));
+  document.addEventListener("focusin", (event) => light(event.target));
+  new MutationObserver((changes) => {
+    for (const change of changes) {
+      for (const node of change.addedNodes) {
+        if (node instanceof Element) node.querySelectorAll("[data-scroll]").forEach(show);
+      }
+    }
+  }).observe(document, { childList: true, subtree: true });
+})();

@@ -1,0 +1,1 @@
+"""Pages that every installation has: the start page and one a task."""

@@ -1,0 +1,246 @@
+"""A task's page: its form on one side, its answer on the other. Everything on it follows from the task's types."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from nlptasks import Result, Task
+from nlptasks.families.text_to_text import can_stream
+from nlptasks_ui import forms, html, snippets, views, work
+from nlptasks_ui.context import MODEL_QUEUE, Context
+from nlptasks_ui.errors import sentence
+from nlptasks_ui.loads import waiting_for
+from nlptasks_ui.views.generated import draft
+
+DEFAULT_ADAPTER = "default"
+"""The choice that leaves the adapter to the task."""
+
+_IDLE = html.element("p", "The answer appears here.", class_="nlp-note")
+_STOPPED = html.element("p", "Stopped.", class_="nlp-note", role="status")
+
+
+def build(context: Context, task: Task[Any, Any, Any]) -> None:
+    """Add the page of a task."""
+    _TaskPage(context, task).build()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the answer's side of the page shows, in the order of the components."""
+
+    view: Any
+    facts: Any
+    json: Any
+    python: Any
+    curl: Any
+    cli: Any
+
+    def values(self) -> tuple[Any, ...]:
+        return self.view, self.facts, self.json, self.python, self.curl, self.cli
+
+
+class _TaskPage:
+    """The components of one page, and what happens between them."""
+
+    def __init__(self, context: Context, task: Task[Any, Any, Any]) -> None:
+        self._context = context
+        self._task = task
+
+    def build(self) -> None:
+        import gradio as gr
+
+        with gr.Row(elem_classes="nlp-page"):
+            with gr.Column(elem_classes="nlp-form", min_width=320):
+                self._form = forms.form_of(self._task)
+                self._build_examples()
+                with gr.Row(elem_classes="nlp-actions"):
+                    run = gr.Button("Run", variant="primary", elem_id=f"run-{self._task.name}")
+                    stop = gr.Button("Stop", variant="stop", elem_id=f"stop-{self._task.name}")
+                with gr.Accordion("Options", open=False):
+                    self._adapter = gr.Dropdown(
+                        choices=[DEFAULT_ADAPTER],
+                        value=DEFAULT_ADAPTER,
+                        allow_custom_value=True,
+                        label="Adapter",
+                        info="One of yours, a folder, a Hub id, or none for the bare base.",
+                    )
+                    self._model = gr.Textbox(
+                        label="Model", info="A catalog name, a Hub id or a folder. Empty: the task's own."
+                    )
+                    self._options = forms.options_of(self._task)
+            with gr.Column(elem_classes="nlp-answer", min_width=320):
+                self._answer = self._build_answer()
+        self._connect(run, stop)
+
+    def _build_answer(self) -> Answer:
+        import gradio as gr
+
+        name = self._task.name
+        view = gr.HTML(_IDLE, elem_id=f"view-{name}", elem_classes="nlp-view", label="Answer", min_height=80)
+        facts = gr.HTML("", elem_id=f"facts-{name}")
+        with gr.Tabs(elem_classes="nlp-elsewhere"):
+            shown = [
+                self._code(title, language, elem_id=f"{title.lower().replace(' ', '-')}-{name}")
+                for title, language in (
+                    ("JSON", "json"),
+                    ("As Python", "python"),
+                    ("As curl", "shell"),
+                    ("As CLI", "shell"),
+                )
+            ]
+        return Answer(view, facts, *shown)
+
+    def _code(self, title: str, language: str, elem_id: str) -> Any:
+        import gradio as gr
+
+        with gr.Tab(title):
+            return gr.Code(
+                language=language,
+                interactive=False,
+                label=title,
+                show_label=False,
+                lines=4,
+                wrap_lines=True,
+                elem_id=elem_id,
+            )
+
+    def _build_examples(self) -> None:
+        """The task's examples; a click fills the form."""
+        import gradio as gr
+
+        if not self._task.examples:
+            return
+        filled = [self._task.as_fields(example) for example in self._task.examples]
+        samples = [[_label(fields)] for fields in filled]
+        chosen = gr.Dataset(
+            components=[gr.Textbox(visible=False, label="Examples")],
+            samples=samples,
+            type="index",
+            label="Examples",
+            elem_classes="nlp-examples",
+        )
+
+        def fill(index: int) -> Any:
+            values = self._form.values(filled[index])
+            return values if len(values) > 1 else values[0]
+
+        chosen.click(fill, chosen, self._form.components, queue=False, show_progress="hidden", api_visibility="private")
+
+    def _connect(self, run: Any, stop: Any) -> None:
+        import gradio as gr
+
+        inputs = [*self._form.components, self._adapter, self._model, *self._options.components]
+        triggers = [run.click, *(c.submit for c in self._form.components if isinstance(c, gr.Textbox))]
+        asked = gr.on(
+            triggers,
+            self._handler(),
+            inputs,
+            list(self._answer.values()),
+            concurrency_id=MODEL_QUEUE,
+            show_progress="minimal",
+            show_progress_on=self._answer.view,
+            trigger_mode="once",
+            api_visibility="private",
+        )
+        stop.click(lambda: _STOPPED, None, self._answer.view, cancels=[asked], queue=False, api_visibility="private")
+        gr.on(None, self._adapters, None, self._adapter, queue=False, show_progress="hidden", api_visibility="private")
+
+    def _adapters(self) -> Any:
+        """The adapters that there are now."""
+        import gradio as gr
+
+        return gr.update(choices=adapter_choices(self._context, self._task.name))
+
+    def _handler(self) -> Any:
+        """What the Run button does: updates of the answer's components, until the result or the error is there."""
+        import gradio as gr
+
+        async def run(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
+            try:
+                updates = self._updates(self._read(values), root_of(request))
+                async with aclosing(updates):
+                    async for update in updates:
+                        yield update
+            except Exception as error:
+                yield html.alert(sentence(error)), "", None, None, None, None
+
+        # Gradio finds the request by the type of its argument; a name in a string could not be resolved from here.
+        run.__annotations__["request"] = gr.Request
+        return run
+
+    async def _updates(self, asked: snippets.Request, root: str) -> AsyncGenerator[Any, None]:
+        engine = self._context.engine
+        name = self._task.name
+        stream = can_stream(self._task)
+        elsewhere = (snippets.python(asked), snippets.curl(asked, root), snippets.command(asked))
+        arguments = {**asked.options, "adapter": asked.adapter, "model": asked.model}
+        yield html.status("Starting"), "", None, *elsewhere
+        steps = work.answer(engine, name, dict(asked.fields), stream=stream, **arguments)
+        async with aclosing(steps):
+            async for step in steps:
+                if step.result is None:
+                    yield self._waiting(step, asked), *_unchanged(5)
+                else:
+                    yield *self._shown(asked, step.result, step.seconds), *elsewhere
+
+    def _read(self, values: Sequence[Any]) -> snippets.Request:
+        size = len(self._form.entries)
+        adapter, model = values[size : size + 2]
+        return snippets.Request(
+            self._task,
+            self._form.fields(values[:size]),
+            self._options.fields(values[size + 2 :]),
+            None if not adapter or adapter == DEFAULT_ADAPTER else adapter,
+            (model or "").strip() or None,
+        )
+
+    def _waiting(self, step: work.Step, asked: snippets.Request) -> str:
+        """What is going on while there is no result."""
+        if step.text:
+            return draft(step.text)
+        if step.total > 1:
+            return html.status(f"{step.done} of {step.total} parts read")
+        base = waiting_for(self._context.engine, self._task.name, asked.adapter, asked.model)
+        loading = self._context.loads.line() or (f"Loading the base model {base}" if base else "")
+        return html.status(f"{loading or 'Computing'}, {step.seconds:.0f} s")
+
+    def _shown(self, asked: snippets.Request, result: Result, seconds: float) -> tuple[str, str, str]:
+        [inputs] = self._task.validate([dict(asked.fields)])
+        return (
+            views.show(result, inputs, self._context.views),
+            views.facts(result, seconds),
+            result.model_dump_json(indent=2),
+        )
+
+
+def adapter_choices(context: Context, task: str) -> list[str]:
+    """What an adapter picker offers: the task's own, the bare base, and those in the user's store."""
+    from nlptasks.runtime.store import AdapterStore
+
+    return [DEFAULT_ADAPTER, "none", *AdapterStore(context.engine.settings).names(task)]
+
+
+def root_of(request: Any) -> str:
+    """The address at which the user sees the app."""
+    return str(request.request.base_url).rstrip("/")
+
+
+def _unchanged(count: int) -> list[Any]:
+    import gradio as gr
+
+    return [gr.skip()] * count
+
+
+def _label(fields: dict[str, Any], width: int = 90) -> str:
+    """An example in one line."""
+    line = " ".join(" | ".join(_words(value) for value in fields.values()).split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("content", value))
+    return " ".join(map(_words, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,83 @@
+"""The same request elsewhere: as Python, as a call of the command line, as curl."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from nlptasks import Task
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a form asks for: fields of the input, options, and who should answer."""
+
+    task: Task[Any, Any, Any]
+    fields: Mapping[str, Any]
+    options: Mapping[str, Any]
+    adapter: str | None = None
+    model: str | None = None
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Adapter and model, as far as they are named."""
+        return {name: value for name, value in (("adapter", self.adapter), ("model", self.model)) if value}
+
+    @property
+    def plain(self) -> tuple[str | None, dict[str, Any]]:
+        """The first field if it is a text, and the other fields."""
+        first = next(iter(self.task.input_type.model_fields))
+        given = self.fields.get(first)
+        if not isinstance(given, str):
+            return None, dict(self.fields)
+        return given, {name: value for name, value in self.fields.items() if name != first}
+
+
+def python(request: Request) -> str:
+    """A call of `nlptasks.run`."""
+    first, rest = request.plain
+    arguments = [repr(request.task.name), *([repr(first)] if first is not None else [])]
+    named = {**rest, **request.options, **request.chosen}
+    arguments += [f"{name}={_jsonable(value)!r}" for name, value in named.items()]
+    inside = ", ".join(arguments)
+    if len(inside) > 80:
+        inside = "\n    " + ",\n    ".join(arguments) + ",\n"
+    return f"import nlptasks\n\nresult = nlptasks.run({inside})\nprint(result)"
+
+
+def command(request: Request) -> str:
+    """A call of `nlptasks run`."""
+    first, rest = request.plain
+    words = ["nlptasks", "run", request.task.name, *([first] if first is not None else [])]
+    for name, value in {**rest, **request.options}.items():
+        words += ["-o", name, value if isinstance(value, str) else json.dumps(_jsonable(value), ensure_ascii=False)]
+    words += ["-a", request.adapter] if request.adapter else []
+    words += ["-m", request.model] if request.model else []
+    return f"{shlex.join(words)} --json"
+
+
+def curl(request: Request, root: str) -> str:
+    """A call of the app's own HTTP interface: one request starts the work, the next one reads the answer."""
+    body = json.dumps(_jsonable({**request.fields, **request.options, **request.chosen}), ensure_ascii=False)
+    call = f"{root.rstrip('/')}/gradio_api/call"
+    name = request.task.name
+    return (
+        f"id=$(curl -s {shlex.quote(f'{call}/v2/{name}')} -H 'Content-Type: application/json' \\\n"
+        f"  -d {shlex.quote(body)} | cut -d '\"' -f 4)\n"
+        f'curl -sN {call}/{name}/"$id"'
+    )
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, Mapping):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_jsonable(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,60 @@
+"""Results as HTML, one file a result kind: pages, chat and comparisons show them alike.
+
+A view takes a result and the input that it belongs to. What a plugin registered for a type stands before ours; a type
+that nobody knows is shown field by field.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from nlptasks import Answer, Classification, Entities, GeneratedText, Result, Summary
+from nlptasks_ui import html
+from nlptasks_ui.context import View
+from nlptasks_ui.views import answer, classification, entities, generated, record, summary
+
+OWN: Mapping[type[Result], View] = {
+    Classification: classification.view,
+    Entities: entities.view,
+    Answer: answer.view,
+    Summary: summary.view,
+    GeneratedText: generated.view,
+    Result: record.view,
+}
+
+_log = logging.getLogger(__name__)
+
+
+def show(result: Result, inputs: Any, views: Mapping[type[Result], View] | None = None) -> str:
+    """A result as HTML, by the view of its nearest class; `views` are those of plugins."""
+    for kind in type(result).__mro__:
+        registered = (views or {}).get(kind)
+        if registered:
+            try:
+                return html.box("result", registered(result, inputs))
+            except Exception:
+                _log.exception("the view of %s failed", kind.__name__)
+        if kind in OWN:
+            return html.box("result", OWN[kind](result, inputs))
+    return html.box("result", record.view(result, inputs))
+
+
+def facts(result: Result, seconds: float | None = None) -> str:
+    """The badges of a result: who answered, how much was read, how long it took."""
+    return html.badges(
+        [
+            f"model {_short(result.model)}" if result.model else "",
+            f"adapter {_short(result.adapter)}" if result.adapter else "no adapter",
+            f"{result.windows} windows" if result.windows > 1 else "",
+            "part of the input was cut" if result.truncated else "",
+            f"{result.num_tokens:,} tokens" if result.num_tokens else "",
+            "" if seconds is None else f"{seconds:.2f} s",
+        ]
+    )
+
+
+def _short(name: str) -> str:
+    """The end of a long path."""
+    return name if len(name) <= 40 else f"…{name[-39:]}"

@@ -1,0 +1,46 @@
+"""A result of any type: the field that is the answer in large, the others in a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nlptasks import Result
+from nlptasks_ui.html import box, element, text
+
+_COMMON = frozenset(Result.model_fields)
+
+
+def view(result: Result, _: Any) -> str:
+    """Every field that is the type's own; nested values as tables and lists."""
+    fields = {name: value for name, value in result.model_dump(mode="json").items() if name not in _COMMON}
+    shown = result.shown or (next(iter(fields)) if len(fields) == 1 else "")
+    answer = fields.pop(shown, None) if shown else None
+    note = fields.pop("note", None)
+    parts = [_large(answer)] if shown else []
+    parts += [element("p", text(note), class_="nlp-note")] if note else []
+    parts += [value_of(fields)] if fields else []
+    return "".join(parts)
+
+
+def value_of(value: Any) -> str:
+    """A JSON value as HTML."""
+    if isinstance(value, dict):
+        rows = [element("tr", element("th", text(_title(k)), scope="row"), element("td", value_of(v))) for k, v in value.items()]  # fmt: skip  # noqa: E501
+        return element("table", *rows, class_="nlp-table")
+    if isinstance(value, list):
+        return element("ul", *(element("li", value_of(item)) for item in value), class_="nlp-list") if value else "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    return "–" if value is None else text(value)
+
+
+def _large(value: Any) -> str:
+    if isinstance(value, str) and len(value) > 80:
+        return box("text", text(value))
+    return box("headline", value_of(value))
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()

@@ -1,0 +1,89 @@
+"""Running a task for a page: in a thread, with its progress told as it goes, and ended when nobody waits any more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nlptasks import CancelToken
+
+if TYPE_CHECKING:
+    from nlptasks import Engine
+
+THREADS = 32
+"""Computations at once; the queue of the app lets fewer through."""
+
+_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="nlptasks-ui")
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a computation is.
+
+    `text` is what a stream has written, `done` of `total` the pieces read; the last step of all has the `result`.
+    """
+
+    seconds: float
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    result: Any = None
+
+
+class _Work:
+    """One request, in its thread."""
+
+    def __init__(self, engine: Engine, cancel: CancelToken) -> None:
+        self._engine = engine
+        self._cancel = cancel
+        self.text = ""
+        self.counts = (0, 0)
+
+    def run(self, task: str, inputs: Any, arguments: dict[str, Any]) -> Any:
+        return self._engine.run(task, inputs, progress=self._report, cancel=self._cancel, **arguments)
+
+    def stream(self, task: str, inputs: Any, arguments: dict[str, Any]) -> Any:
+        with self._engine.stream(task, inputs, cancel=self._cancel, **arguments) as pieces:
+            for piece in pieces:
+                self.text += piece
+            return pieces.result()
+
+    def _report(self, done: int, total: int) -> None:
+        self.counts = (done, total)
+
+
+async def answer(
+    engine: Engine,
+    task: str,
+    inputs: Any,
+    *,
+    every: float = 0.2,
+    stream: bool = False,
+    cancel: CancelToken | None = None,
+    **arguments: Any,
+) -> AsyncGenerator[Step, None]:
+    """Steps of a computation, at most `every` seconds apart; the last one has the result, or the list of results.
+
+    A handler that yields at each step is closed by the queue soon after its tab is; so is one whose event is cancelled.
+    Read it within `contextlib.aclosing`: leaving the loop then ends the computation within one step. Raises what
+    `Engine.run` raises.
+    """
+    token = cancel or CancelToken()
+    work = _Work(engine, token)
+    start = time.monotonic()
+    call = work.stream if stream else work.run
+    future = asyncio.get_running_loop().run_in_executor(_pool, call, task, inputs, arguments)
+    try:
+        while not future.done():
+            await asyncio.wait({future}, timeout=every)
+            if not future.done():
+                yield Step(time.monotonic() - start, work.text, *work.counts)
+        yield Step(time.monotonic() - start, work.text, *work.counts, result=future.result())
+    finally:
+        token.cancel()
+        # Whatever the thread still says has no reader any more.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
