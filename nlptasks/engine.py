@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.results import Result
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nlptasks.progress import Counter
     from nlptasks.runtime.adapters import AdapterFolder
     from nlptasks.runtime.devices import Placement
-    from nlptasks.runtime.download import BaseFolder, Progress
+    from nlptasks.runtime.download import Progress
     from nlptasks.runtime.resident import ResidentModel
 
 AnyTask = Task[Any, Any, Any]
@@ -64,7 +65,7 @@ class Engine:
         self.settings = settings or Settings.from_env()
         self.plugins = plugins or default_plugins()
         self._model = model
-        self._on_progress = on_progress
+        self._bases = Bases(self.settings, self.plugins, on_progress)
         self._placement = (device, dtype)
         self._pool_arguments: dict[str, Any] = {
             "max_bytes": max_resident_bytes or self.settings.max_resident_bytes,
@@ -72,7 +73,6 @@ class Engine:
             "trust_remote_code": trust_remote_code,
         }
         self._pool: Any = None
-        self._folders: dict[str, BaseFolder] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -119,13 +119,14 @@ class Engine:
         request = self._validate(task, inputs, fields)
         if not request.inputs:
             return []
-        with (
-            reporting(progress, len(request.inputs)) as counter,
-            self.bind(request.task, adapter, model, cancel=cancel, counter=counter) as bound,
-        ):
-            results = request.task.run(request.inputs, request.options, bound)
-            results = [_signed(result, bound) for result in results]
-        return results[0] if request.single else results
+        results: dict[int, Any] = {}
+        with reporting(progress, len(request.inputs)) as counter:
+            for base, places in self._shares(request, adapter, model).items():
+                with self.bind(request.task, adapter, base, cancel=cancel, counter=counter) as bound:
+                    inputs = [request.inputs[place] for place in places]
+                    found = request.task.run(inputs, request.options, bound)
+                    results |= {place: _signed(item, bound) for place, item in zip(places, found, strict=True)}
+        return results[0] if request.single else [results[place] for place in range(len(results))]
 
     def stream(
         self,
@@ -204,6 +205,15 @@ class Engine:
             raise InvalidInputError(f"{task.name} cannot run this", problems)
         return _Request(task, valid or [], options, single)
 
+    def _shares(self, request: _Request, adapter: str | None, model: str | None) -> dict[str | None, list[int]]:
+        """The places of the inputs that each base answers; None is the task's own base."""
+        shares: dict[str | None, list[int]] = {}
+        for place, item in enumerate(request.inputs):
+            named = adapter or model or self._model
+            base = model if named else self._bases.hub_model(request.task, item)
+            shares.setdefault(base, []).append(place)
+        return shares
+
     @contextmanager
     def bind(
         self,
@@ -217,7 +227,7 @@ class Engine:
         """The model that would answer a task's request, for direct use of its verbs; held until the block ends."""
         pool = self._open_pool()
         chosen, base_name = self.choose(task, adapter, model)
-        resident = pool.acquire(self._find_base(base_name))
+        resident = pool.acquire(self._bases.find(base_name))
         try:
             asked, done = (counter.ask, counter.advance) if counter else (None, None)
             yield resident.bind(chosen, cancel or CancelToken(), done, asked)
@@ -246,15 +256,6 @@ class Engine:
             if model is None or model == shipped.base_id:
                 return shipped, shipped.base_id
         return None, model or task.untrained_base or task.recipe.base
-
-    def _find_base(self, name: str) -> BaseFolder:
-        from nlptasks.runtime.download import find_base
-
-        # One look-up a name: asking the Hub whether a model changed costs a round trip, and would mix two
-        # revisions within one engine.
-        if name not in self._folders:
-            self._folders[name] = find_base(name, self.settings, on_progress=self._on_progress)
-        return self._folders[name]
 
     def _open_pool(self) -> Any:
         from nlptasks.runtime.pool import ModelPool
@@ -308,7 +309,9 @@ class ResultStream:
     def _run(self) -> Iterator[str]:
         task: Any = self._request.task
         inputs = self._request.inputs[0]
-        with self._engine.bind(task, *self._where, cancel=self._cancel) as bound:
+        adapter, model = self._where
+        (base,) = self._engine._shares(self._request, adapter, model)
+        with self._engine.bind(task, adapter, base, cancel=self._cancel) as bound:
             pieces: TextStream = task.stream(inputs, self._request.options, bound)
             try:
                 yield from pieces

@@ -21,6 +21,7 @@ class Settings:
 
     `cache` holds base models and may be deleted at any time; `data` holds what the user made
     (adapters, training runs). `load_plugins` is None for all, else the only entry-point names to load.
+    `accepted_licences` names the bases whose licence the user accepts, where a base asks for that.
     """
 
     cache: Path
@@ -30,6 +31,7 @@ class Settings:
     strict: bool = False
     offline: bool = False
     max_resident_bytes: int | None = None
+    accepted_licences: frozenset[str] = frozenset()
 
     @property
     def bases(self) -> Path:
@@ -54,16 +56,20 @@ class Settings:
             expected = ", ".join(get_args(Profile))
             raise NlptasksError(f"NLPTASKS_PROFILE: expected one of {expected}, found {profile!r}.")
         listed = env.get("NLPTASKS_LOAD_PLUGINS")
-        only = None if listed is None else frozenset(n.strip() for n in listed.split(",") if n.strip())
         return cls(
             cache=Path(env.get("NLPTASKS_CACHE") or platformdirs.user_cache_dir("nlptasks")),
             data=Path(env.get("NLPTASKS_DATA") or platformdirs.user_data_dir("nlptasks")),
             profile=cast(Profile, profile),
-            load_plugins=only,
+            load_plugins=None if listed is None else _names(listed),
             strict=_flag(env, "NLPTASKS_STRICT"),
             offline=_flag(env, "HF_HUB_OFFLINE") or _flag(env, "TRANSFORMERS_OFFLINE"),
+            accepted_licences=_names(env.get("NLPTASKS_ACCEPT_LICENSE", "")),
             max_resident_bytes=_megabytes(env, "NLPTASKS_MAX_RESIDENT_MB"),
         )
+
+
+def _names(listed: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in listed.split(",") if name.strip())
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -103,10 +104,20 @@ class Task(ABC, Generic[I, O, R]):
     """The verb that needs a trained head, or "" if any model will do."""
     untrained_base: ClassVar[str | None] = None
     """The base that answers without an adapter, when it is another than the recipe's."""
+    bases: ClassVar[Mapping[str, Path]] = MappingProxyType({})
+    """Folders of base models that ship with the plugin, by the names they are called by."""
+    hub_base: ClassVar[str | None] = None
+    """The Hub checkpoint that answers in the profile `hub`: the best small public one."""
+    hub_first: ClassVar[bool] = False
+    """Whether the profile `auto` prefers `hub_base` where it can be had."""
 
     @property
     def summary(self) -> str:
         return next(iter((type(self).__doc__ or "").strip().splitlines()), "")
+
+    def hub_model(self, inputs: I) -> str | None:
+        """The Hub checkpoint for an input, where it depends on what is asked; None if there is none."""
+        return self.hub_base
 
     @abstractmethod
     def run(self, inputs: Sequence[I], options: O, model: Model) -> list[R]:

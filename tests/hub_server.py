@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "a" * 40
+PULL, PULL_COMMIT = "refs/pr/1", "b" * 40
 _CHUNK = 64 * 1024
 
 
@@ -27,14 +28,19 @@ class Request:
 class Site:
     """What a server offers, what it was asked, and how it misbehaves.
 
-    `break_after` cuts the connection once, after that many bytes of a file; `pause` waits between two chunks.
+    `pulls` are files that the repositories have only at the pull request 1, by the account `author`. `delay` is how
+    many seconds the Hub thinks about a repository. `break_after` cuts the connection once, after that many bytes of
+    a file; `pause` waits between two chunks.
     """
 
     url: str = ""
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    pulls: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    author: str = "SFconvertbot"
     wheels: dict[str, bytes] = field(default_factory=dict)
     break_after: int | None = None
     pause: float = 0.0
+    delay: float = 0.0
     requests: list[Request] = field(default_factory=list)
 
     def asked(self, part: str, method: str = "GET") -> list[Request]:
@@ -99,21 +105,46 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _api(self, repo: str, rest: list[str]) -> None:
         files = self.site.repos.get(repo)
+        time.sleep(self.site.delay)
         if files is None:
             return self._error(404, "RepoNotFound")
-        if len(rest) > 1 and rest[1] not in ("main", COMMIT):
+        if rest == ["discussions"]:
+            return self._json(self._discussions(repo))
+        revision = "/".join(rest[1:]) or "main"
+        if revision in (PULL, PULL_COMMIT) and repo in self.site.pulls:
+            files, commit = files | self.site.pulls[repo], PULL_COMMIT
+        elif revision in ("main", COMMIT):
+            commit = COMMIT
+        else:
             return self._error(404, "RevisionNotFound")
         if rest and rest[0] == "tree":
             return self._json([_tree_entry(name, data) for name, data in files.items()])
         siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
-        return self._json({"id": repo, "modelId": repo, "sha": COMMIT, "siblings": siblings, "tags": []})
+        return self._json({"id": repo, "modelId": repo, "sha": commit, "siblings": siblings, "tags": []})
+
+    def _discussions(self, repo: str) -> dict[str, object]:
+        pull = {
+            "title": "Adding `safetensors` variant of this model",
+            "num": 1,
+            "author": {"name": self.site.author},
+            "createdAt": "2023-01-01T00:00:00.000Z",
+            "status": "open",
+            "repo": {"name": repo, "type": "model"},
+            "isPullRequest": True,
+        }
+        found = [pull] if repo in self.site.pulls else []
+        return {"discussions": found, "count": len(found), "start": 0}
 
     def _resolve(self, repo: str, revision: str, name: str) -> None:
-        data = self.site.repos.get(repo, {}).get(name)
-        if data is None or revision not in ("main", COMMIT):
+        pulled = revision == PULL_COMMIT
+        data = (self.site.repos.get(repo, {}) | (self.site.pulls.get(repo, {}) if pulled else {})).get(name)
+        if data is None or revision not in ("main", COMMIT, PULL_COMMIT):
             return self._error(404, "EntryNotFound")
         digest = _digest(name, data)
-        return self._file(data, {"X-Repo-Commit": COMMIT, "ETag": f'"{digest}"', "X-Linked-Size": str(len(data))})
+        return self._file(
+            data,
+            {"X-Repo-Commit": revision if pulled else COMMIT, "ETag": f'"{digest}"', "X-Linked-Size": str(len(data))},
+        )
 
     def _file(self, data: bytes, headers: dict[str, str]) -> None:
         start = 0

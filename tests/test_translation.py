@@ -107,8 +107,8 @@ def test_what_each_kind_of_checkpoint_is_given() -> None:
     assert TASK.decoding(item, options, marian).target_language == "fr"
 
 
-def test_the_recipe_s_base_must_have_been_trained_to_translate() -> None:
-    with pytest.raises(UnsupportedModelError, match="smollm2 has not learnt to translate: name a translation checkpoi"):
+def test_a_language_model_must_have_been_trained_to_translate() -> None:
+    with pytest.raises(UnsupportedModelError, match="smollm2 has not learnt to translate: leave --model out, name a tr"):
         translate("Hello.", Upper(name="smollm2", kind="causal"))
     assert translate("Hello.", Upper(name="smollm2", kind="causal", adapter="mine")).translation == "HELLO."
 

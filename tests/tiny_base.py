@@ -30,18 +30,18 @@ HUB_FILES = FILES | {"onnx/model.onnx": b"x", "pytorch_model.bin": b"x", "model.
 CLOSED = "https://127.0.0.1:9"
 
 
-def wheel_of(files: dict[str, bytes], folder: str = "tiny_base/model/") -> bytes:
-    info = "tiny_base-1.0.dist-info"
-    members = {f"{folder}{name}": data for name, data in files.items()} | {
-        "tiny_base/__init__.py": b"raise SystemExit('the code of the wheel ran')",
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny-base\nVersion: 1.0\n",
+def wheel_of(files: dict[str, bytes], folder: str = "tiny_base/model/", name: str = "tiny_base") -> bytes:
+    info = f"{name}-1.0.dist-info"
+    members = {f"{folder}{file}": data for file, data in files.items()} | {
+        f"{name}/__init__.py": b"raise SystemExit('the code of the wheel ran')",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-        archive.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in members))
+        for member, data in members.items():
+            archive.writestr(member, data)
+        archive.writestr(f"{info}/RECORD", "".join(f"{member},,\n" for member in members))
     return buffer.getvalue()
 
 

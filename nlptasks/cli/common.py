@@ -64,7 +64,7 @@ def _json_lines(path: Path) -> Iterator[Any]:
 
 
 class DownloadBar:
-    """Shows a download on stderr; silent when nothing is downloaded."""
+    """Shows a download on stderr, where that is no terminal as a line a step; silent when nothing is downloaded."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -76,6 +76,11 @@ class DownloadBar:
         from rich.progress import BarColumn, DownloadColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
+        if not sys.stderr.isatty():
+            if progress.label != self._label:
+                click.echo(progress.label, err=True)
+                self._label = progress.label
+            return
         if self._bar is None:
             columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
             self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)

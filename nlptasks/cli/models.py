@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import click
 
@@ -19,9 +20,12 @@ def models_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_command(as_json: bool) -> None:
     """List the catalog and what of it is in the cache."""
+    from nlptasks.bases import shipped
+    from nlptasks.plugins import default_plugins
     from nlptasks.runtime.catalog import CATALOG
     from nlptasks.runtime.download import cached_bases
 
+    own = shipped(default_plugins())
     cached = {base.name: base for base in cached_bases(Settings.from_env())}
     if as_json:
         rows = [
@@ -36,23 +40,29 @@ def list_command(as_json: bool) -> None:
             }
             for base in CATALOG.values()
         ]
+        rows += [{"name": name, "sources": ["plugin"], "path": str(folder)} for name, folder in own.items()]
         click.echo(json.dumps(rows, indent=2))
         return
     for base in CATALOG.values():
         state = f"cached, {cached[base.name].bytes / 1e6:.0f} MB" if base.name in cached else "not fetched yet"
         click.echo(
-            f"{base.name:10} {base.title}  {base.parameters / 1e6:.1f} M, {base.kind}, {base.licence}  ({state})"
+            f"{base.name:12} {base.title}  {base.parameters / 1e6:.1f} M, {base.kind}, {base.licence}  ({state})"
         )
+    for name in own:
+        click.echo(f"{name:12} comes with a plugin")
     click.echo("Any other base works by Hub id (ORG/NAME[@revision]) or folder: --model NAME.", err=True)
 
 
 @models_group.command("pull")
 @click.argument("names", nargs=-1, required=True)
-def pull_command(names: tuple[str, ...]) -> None:
+@click.option("--accept-license", is_flag=True, help="Accept the licences of bases that ask for it.")
+def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
     """Fetch base models ahead of their first use: catalog names or Hub ids."""
     from nlptasks.runtime.download import find_base
 
     settings = Settings.from_env()
+    if accept_license:
+        settings = replace(settings, accepted_licences=settings.accepted_licences | frozenset(names))
     for name in names:
         bar = DownloadBar()
         try:
@@ -66,11 +76,12 @@ def pull_command(names: tuple[str, ...]) -> None:
 @click.argument("name")
 def path_command(name: str) -> None:
     """Print the folder of a base that is already here; fetch nothing."""
-    from dataclasses import replace
-
+    from nlptasks.bases import shipped
+    from nlptasks.plugins import default_plugins
     from nlptasks.runtime.download import find_base
 
-    click.echo(find_base(name, replace(Settings.from_env(), offline=True)).path)
+    settings = replace(Settings.from_env(), offline=True)
+    click.echo(find_base(name, settings, shipped=shipped(default_plugins())).path)
 
 
 @models_group.command("rm")

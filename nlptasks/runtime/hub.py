@@ -7,12 +7,13 @@ import glob
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nlptasks.errors import DownloadError, OfflineError, UnsupportedModelError
+from nlptasks.errors import DownloadError, OfflineError, UnsafeWeightsError, UnsupportedModelError
 from nlptasks.runtime.catalog import HubSource
 from nlptasks.runtime.folders import check_shards, check_weights
 from nlptasks.runtime.sources import Probe, Progress, Report, SourceError, bytes_under
@@ -25,6 +26,9 @@ _METADATA_SECONDS = 5.0
 # Of the top folder only: repositories keep exports for other runtimes below it.
 _WANTED = ("model*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "LICENSE*")
 _UNWANTED = ("*/*", "model.*.safetensors")
+
+CONVERTER = "SFconvertbot"
+"""The Hub's own account, which offers safetensors of pickled weights in a pull request that few owners ever merge."""
 
 
 def endpoint() -> str:
@@ -64,8 +68,12 @@ def check_hub(source: HubSource, timeout: float) -> str | None:
     return None
 
 
-def find_snapshot(repo: str, revision: str | None, *, offline: bool, label: str, report: Report) -> tuple[Path, str]:
+def find_snapshot(
+    repo: str, revision: str | None, *, offline: bool, label: str, report: Report, patience: float | None = None
+) -> tuple[Path, str]:
     """Find ORG/NAME in the Hugging Face cache, after bringing it up to date when the Hub answers.
+
+    `patience` bounds the seconds until the Hub's answer; a connection alone may take `PROBE_SECONDS` of them.
 
     Returns:
         The folder and its commit.
@@ -78,10 +86,12 @@ def find_snapshot(repo: str, revision: str | None, *, offline: bool, label: str,
     """
     reason: str | None = "the network is off (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set)"
     if not offline:
+        asked = time.monotonic()
         reason = Probe(endpoint()).failure()
         if reason is None:
+            left = _METADATA_SECONDS if patience is None else max(0.1, patience - (time.monotonic() - asked))
             try:
-                return _online(repo, revision, label, report)
+                return _online(repo, revision, label, report, left)
             except SourceError as error:
                 if not error.unreachable:
                     raise DownloadError(f"Base model {label!r} could not be fetched from the Hub: {error}.") from error
@@ -94,19 +104,51 @@ def find_snapshot(repo: str, revision: str | None, *, offline: bool, label: str,
     )
 
 
-def _online(repo: str, revision: str | None, label: str, report: Report) -> tuple[Path, str]:
+def _online(repo: str, revision: str | None, label: str, report: Report, timeout: float) -> tuple[Path, str]:
     from huggingface_hub import constants
 
-    info = _info(repo, revision)
-    # Before a byte is fetched: pickled weights are of no use here.
-    check_weights(f"The Hub repository {repo}", _sizes(info))
+    info = _info(repo, revision, timeout)
+    try:
+        # Before a byte is fetched: pickled weights are of no use here.
+        check_weights(f"The Hub repository {repo}", _sizes(info))
+    except UnsafeWeightsError:
+        if revision or (converted := _converted(repo)) is None:
+            raise
+        return _online(repo, converted, label, report, timeout)
     blobs = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
     path = _snapshot(info, repo, revision, list(_WANTED), blobs, label, report, local=None)
     check_shards(f"The Hub repository {repo}", path)
     return path, path.name
 
 
+def _converted(repo: str) -> str | None:
+    """The revision at which the Hub's converter offers a repository's weights as safetensors, or None."""
+    from huggingface_hub import HfApi
+
+    try:
+        offers = HfApi(endpoint=endpoint()).get_repo_discussions(
+            repo, author=CONVERTER, discussion_type="pull_request", discussion_status="open"
+        )
+        return next((f"refs/pr/{offer.num}" for offer in offers if offer.author == CONVERTER), None)
+    # As in `_info`. Without an answer the repository is what it is: pickled.
+    except Exception:
+        return None
+
+
 def _cached(repo: str, revision: str | None) -> tuple[Path, str] | None:
+    """What the cache has of a repository: the revision, or without one its main branch, else the converter's offer."""
+    from huggingface_hub import constants
+
+    if revision:
+        return _cached_revision(repo, revision)
+    offers = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "refs" / "refs" / "pr"
+    for offer in sorted(offers.glob("*")):
+        if (found := _cached_revision(repo, f"refs/pr/{offer.name}")) is not None:
+            return found
+    return _cached_revision(repo, None)
+
+
+def _cached_revision(repo: str, revision: str | None) -> tuple[Path, str] | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

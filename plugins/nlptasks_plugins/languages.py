@@ -72,15 +72,18 @@ def standard(tag: str) -> str:
         raise ValueError(f"expected a BCP 47 tag such as en, fr or pt-BR, found {tag!r}") from None
 
 
-def same(one: str, other: str) -> bool:
-    """Whether two tags name one language, whatever country or script they add."""
+def primary(tag: str) -> str:
+    """The language of a tag, without script or country."""
     import langcodes
 
-    return bool(langcodes.Language.get(one).language == langcodes.Language.get(other).language)
+    return langcodes.Language.get(tag).language or UNDETERMINED
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two tags name one language, whatever country or script they add."""
+    return primary(one) == primary(other)
 
 
 def name(tag: str) -> str:
     """A language's English name; the tag itself where the table has none."""
-    import langcodes
-
-    return NAMES.get(langcodes.Language.get(tag).language or "", tag)
+    return NAMES.get(primary(tag), tag)

@@ -14,6 +14,7 @@ class NamedEntities(TokenClassification):
     aliases = ("token-classification",)
     labels = ("PER", "ORG", "LOC")
     adapter = Path(__file__).parent / "adapters" / "ner"
+    hub_base = "dslim/bert-base-NER"
     recipe = Recipe(base="minilm", r=32, alpha=64, lr=6e-4, epochs=5, batch_size=32, metric="f1")
     examples = (
         "Marie Curie moved from Warsaw to Paris in 1891.",

@@ -13,6 +13,7 @@ class Qa(QuestionAnswering):
     name = "qa"
     aliases = ("question-answering",)
     adapter = Path(__file__).parent / "adapters" / "qa"
+    hub_base = "deepset/tinyroberta-squad2"
     recipe = Recipe(
         base="minilm",
         r=32,

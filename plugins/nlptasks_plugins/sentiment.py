@@ -14,6 +14,7 @@ class Sentiment(TextClassification):
     aliases = ("sentiment-analysis", "text-classification")
     labels = ("negative", "positive")
     adapter = Path(__file__).parent / "adapters" / "sentiment"
+    hub_base = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
     recipe = Recipe(base="minilm", r=32, alpha=64, lr=6e-4, epochs=3, batch_size=64, average=0.999, evals_per_epoch=3)
     examples = (
         "I loved every minute of it.",

@@ -29,6 +29,7 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
     """A text of any length in a few sentences or as a list."""
 
     name = "summarization"
+    hub_base = "facebook/bart-large-cnn"
     recipe = Recipe(base="smollm2", lr=2e-4, epochs=2, batch_size=8, max_length=1024, metric="loss")
     examples = (
         "The harbour town of Marrow Point voted on Tuesday to close its last coal pier after ninety-one years. The "

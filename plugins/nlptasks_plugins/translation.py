@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -36,6 +38,15 @@ DOUBTFUL = 0.2
 
 LONGEST, SHORTEST = 3.0, 1 / 3
 """A translation with more, or fewer, than this many times the source's letters is tried again, and flagged."""
+
+EMBEDDED = "translator"
+"""The base that ships with this plugin: a Marian model for English with French, German and Spanish."""
+
+UNTAUGHT = frozenset({"smollm2"})
+"""Bases that only an adapter teaches to translate."""
+
+OPUS = "Helsinki-NLP/opus-mt-{source}-{target}"
+"""Checkpoints for one pair of languages (Tiedemann and Thottingal 2020, OPUS-MT)."""
 
 FREE_LETTERS = 10
 """Letters by which a translation may differ whatever the ratio: "Yes." is "Oui, bien sûr." in some sentences."""
@@ -112,12 +123,23 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     input_type = TranslationInput
     options_type = TranslationOptions
     result_type = Translation
-    recipe = Recipe(base="smollm2", lr=5e-4, epochs=2, batch_size=16, max_length=256, metric="loss")
+    recipe = Recipe(base=EMBEDDED, lr=5e-4, epochs=2, batch_size=16, max_length=256, metric="loss")
+    bases = MappingProxyType({EMBEDDED: Path(__file__).parent / "models" / EMBEDDED})
+    hub_first = True
     text_metrics = ("bleu", "chrf")
     examples = (
         {"text": "The train to Lyon leaves at seven.", "source_language": "en", "target_language": "fr"},
         {"text": "Wo ist der Bahnhof?\n- Links\n- Rechts", "source_language": "de", "target_language": "en"},
     )
+
+    def hub_model(self, inputs: TranslationInput) -> str | None:
+        source = inputs.source_language or languages.detect(inputs.text).tag
+        pair = [languages.primary(tag) for tag in (source, inputs.target_language)]
+        return (
+            None
+            if languages.UNDETERMINED in pair or pair[0] == pair[1]
+            else OPUS.format(source=pair[0], target=pair[1])
+        )
 
     def prompt(self, inputs: TranslationInput, options: TranslationOptions) -> Prompt:
         source, target = languages.name(inputs.source_language or "und"), languages.name(inputs.target_language)
@@ -198,12 +220,12 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         """Whether the model translates at all, and these languages.
 
         Raises:
-            UnsupportedModelError: it is the base of the recipe, which only an adapter teaches to translate.
+            UnsupportedModelError: it is a base that only an adapter teaches to translate.
             InvalidInputError: for all languages that it does not translate.
         """
-        if info.name == self.recipe.base and not info.adapter:
+        if info.name in UNTAUGHT and not info.adapter:
             raise UnsupportedModelError(
-                f"{info.name} has not learnt to translate: name a translation checkpoint with --model "
+                f"{info.name} has not learnt to translate: leave --model out, name a translation checkpoint "
                 "(Helsinki-NLP/opus-mt-en-fr, facebook/m2m100_418M, ...), or an adapter that was trained on it."
             )
         problems = []
@@ -212,6 +234,8 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
             target = job.inputs.target_language
             if info.languages and info.model_type != "marian" and job.source.tag == languages.UNDETERMINED:
                 problems.append(f"{place}: its language could not be told: give source_language.")
+            if info.name == EMBEDDED and (strange := _beyond(job, info)):
+                problems.append(f"{place}: {strange}")
             if info.direction and not info.languages and not languages.same(info.direction[1], target):
                 problems.append(f"{place}: {info.name} writes {info.direction[1]}, found target_language {target!r}.")
         if problems:
@@ -256,6 +280,21 @@ def _job(inputs: TranslationInput) -> _Job:
     given = inputs.source_language
     source = languages.Detected(given, 1.0) if given else languages.detect(inputs.text)
     return _Job(inputs, source, segments(inputs.text))
+
+
+def _beyond(job: _Job, info: ModelInfo) -> str | None:
+    """Why the embedded translator cannot translate this, or None."""
+    known = ", ".join(info.languages)
+    source, target = (languages.primary(tag) for tag in (job.source.tag, job.inputs.target_language))
+    other = "name another checkpoint with --model (facebook/m2m100_418M, gemma3-270m, ...)."
+    for what, tag in (("source_language", source), ("target_language", target)):
+        if tag not in info.languages and tag != languages.UNDETERMINED:
+            return f"{EMBEDDED} knows {known}, found {what} {tag!r}: {other}"
+    if _is_there(job) or "en" in (source, target) or source == languages.UNDETERMINED:
+        return None
+    return (
+        f"{EMBEDDED} translates from or into English, found {source} to {target}: translate into en first, or {other}"
+    )
 
 
 def _is_there(job: _Job) -> bool:

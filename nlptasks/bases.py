@@ -1,0 +1,84 @@
+"""Which base model answers when the caller names none, and where its files are."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import DownloadError, UnsafeWeightsError, UnsupportedModelError
+from nlptasks.plugins import Plugins
+from nlptasks.settings import Settings
+from nlptasks.task import Task
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.download import BaseFolder, Progress
+
+PATIENCE = 2.0
+"""Seconds that the Hub may take to answer before the embedded model is taken instead."""
+
+FORGET = 60.0
+"""Seconds for which a model that could not be had is not asked for again."""
+
+_log = logging.getLogger(__name__)
+
+
+class Bases:
+    """The base models of one engine. A folder is looked up once: asking the Hub whether a model changed costs a round
+    trip, and would mix two revisions within one engine."""
+
+    def __init__(
+        self, settings: Settings, plugins: Plugins, on_progress: Callable[[Progress], None] | None = None
+    ) -> None:
+        self._settings = settings
+        self._plugins = plugins
+        self._on_progress = on_progress
+        self._folders: dict[str, BaseFolder] = {}
+        self._missing: dict[str, float] = {}
+
+    def find(self, name: str, patience: float | None = None) -> BaseFolder:
+        """The folder of a base, fetched when it is not here yet; `patience` is how many seconds the Hub has to answer.
+
+        Raises:
+            NlptasksError: whatever `find_base` raises.
+        """
+        from nlptasks.runtime.download import find_base
+
+        if name not in self._folders:
+            self._folders[name] = find_base(
+                name, self._settings, on_progress=self._on_progress, shipped=shipped(self._plugins), patience=patience
+            )
+        return self._folders[name]
+
+    def hub_model(self, task: Task[Any, Any, Any], inputs: Any) -> str | None:
+        """The Hub checkpoint that the profile chooses for an input, or None for the task's embedded base.
+
+        `hub` takes the one that the task names; `auto` does so for a task with `hub_first`, as long as the
+        checkpoint is cached or the Hub answers within `PATIENCE`; `embedded` never does.
+        """
+        profile = self._settings.profile
+        if profile == "embedded" or (profile == "auto" and not task.hub_first):
+            return None
+        name = task.hub_model(inputs)
+        return name if name is None or profile == "hub" or self._is_at_hand(name, task) else None
+
+    def _is_at_hand(self, name: str, task: Task[Any, Any, Any]) -> bool:
+        if time.monotonic() < self._missing.get(name, 0.0):
+            return False
+        try:
+            self.find(name, PATIENCE)
+        except (DownloadError, UnsafeWeightsError, UnsupportedModelError) as error:
+            if name not in self._missing:
+                embedded = task.untrained_base or task.recipe.base
+                _log.warning("%s: %s answers, because %s cannot be had.", task.name, embedded, name)
+                _log.info("%s", error)
+            self._missing[name] = time.monotonic() + FORGET
+            return False
+        return True
+
+
+def shipped(plugins: Plugins) -> Mapping[str, Path]:
+    """The folders of the bases that come with plugins, by name."""
+    return {name: folder for task in plugins.tasks.values() for name, folder in task.bases.items()}
