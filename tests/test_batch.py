@@ -178,15 +178,18 @@ def test_a_batch_answers_every_row_in_order(engine: FakeEngine) -> None:
 def test_a_row_that_cannot_be_answered_fails_alone(engine: FakeEngine) -> None:
     texts = [f"text {i}" for i in range(40)]
     texts[3], texts[20], texts[33] = " ", "refuse me", "crash here"
-    batch = Batch(engine, "mood", [{"text": text} for text in texts])
+    inputs = [{"text": text} for text in texts]
+    inputs[5] = {}
+    batch = Batch(engine, "mood", inputs)
     steps = run(batch)
     errors = {place: outcome.error for place, outcome in enumerate(batch.outcomes) if outcome and outcome.error}
     assert errors == {
         3: "Input 'text': expected a text with at least one visible character, found ' '.",
+        5: "There is nothing to read: the row is empty in the chosen columns.",
         20: "Mood: the text is too long.",
         33: "This failed inside the program (KeyError: 'left').",
     }
-    assert (steps[-1].done, steps[-1].failed, batch.error) == (40, 3, "")
+    assert (steps[-1].done, steps[-1].failed, batch.error) == (40, 4, "")
 
 
 def test_what_every_row_would_meet_ends_the_batch_and_keeps_what_is_done(engine: FakeEngine) -> None:

@@ -35,19 +35,22 @@ class Base:
 def build(context: Context) -> None:
     """Add the page to the Blocks that is open."""
     import gradio as gr
-    from gradio.context import get_blocks_context
+    from gradio.context import Context as Building
 
-    app: Any = get_blocks_context()
-    engine = context.engine
+    app, engine = Building.root_block, context.engine
+    light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def live() -> str:
         return live_part(bases(engine), context.loads.line(), queue_of(app))
 
-    moving = gr.HTML(live, elem_id="status-live")
-    gr.HTML(lambda: plugins_part(engine.plugins), elem_id="status-plugins")
-    gr.HTML(lambda: machine_part(engine), elem_id="status-machine")
-    timer = gr.Timer(REFRESH)
-    timer.tick(live, None, [moving], queue=False, show_progress="hidden", api_visibility="private")
+    moving = gr.HTML(elem_id="status-live")
+    plugins = gr.HTML(plugins_part(engine.plugins), elem_id="status-plugins")
+    machine = gr.HTML(html.status("Looking at this machine"), elem_id="status-machine")
+    # Once the page is open: the first look at the device imports torch, which takes seconds.
+    gr.on(None, lambda: plugins_part(engine.plugins), None, plugins, **light)
+    gr.on(None, lambda: machine_part(engine), None, machine, **light)
+    gr.on(None, live, None, moving, **light)
+    gr.Timer(REFRESH).tick(live, None, moving, **light)
 
 
 def bases(engine: Engine) -> list[Base]:
@@ -66,8 +69,7 @@ def bases(engine: Engine) -> list[Base]:
 
 def queue_of(app: Any) -> tuple[int, int]:
     """How many requests of the app are under way with a model, and how many wait for their turn."""
-    queues = app._queue.event_queue_per_concurrency_id if app is not None else {}
-    queue = queues.get(MODEL_QUEUE)
+    queue = app._queue.event_queue_per_concurrency_id.get(MODEL_QUEUE)
     return (queue.current_concurrency, len(queue.queue)) if queue else (0, 0)
 
 
@@ -98,7 +100,11 @@ def plugins_part(plugins: Plugins) -> str:
     """Every plugin: what it brought, or why it is off."""
     parts = [html.element("h2", "Plugins")]
     for failure in plugins.failures:
-        trace = html.element("pre", html.text(failure.traceback), tabindex="0") if failure.traceback else ""
+        trace = (
+            html.element("pre", html.text(failure.traceback), class_="nlp-trace", tabindex="0")
+            if failure.traceback
+            else ""
+        )
         parts.append(html.alert(f"{failure.plugin} ({_origin(failure)}) is off: {failure.reason}"))
         if trace:
             parts.append(html.element("details", html.element("summary", "Traceback"), trace))
@@ -152,7 +158,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for first, *rest in rows
     ]
     return html.box(
-        "scroll", html.element("table", html.element("thead", head), html.element("tbody", *body), class_="nlp-table")
+        "wide", html.element("table", html.element("thead", head), html.element("tbody", *body), class_="nlp-table")
     )
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_origin
 
 from nlptasks import NlptasksError, Task
-from nlptasks.engine import NO_ADAPTER
-from nlptasks.runtime.store import AdapterStore
 from nlptasks.training.records import Table
 from nlptasks_ui import forms
 from nlptasks_ui.batch import tables
 from nlptasks_ui.context import Context
+from nlptasks_ui.pages.task import DEFAULT_ADAPTER, adapter_choices
 
 SHARED = "The same for all rows"
-"""The choice of a field that comes from no column."""
+UNUSED = "No column"
+"""The choices of a field that comes from no column: a simple one is then filled in once, another is left out."""
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -28,22 +28,26 @@ class Request:
     columns: Mapping[str, str]
     fixed: Mapping[str, Any]
     options: Mapping[str, Any]
-    adapter: str | None
+    adapter: str | None = None
+    model: str | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Panel:
-    """The components of one task: a list of columns for each field, the field's own component, the options."""
+    """The components of one task: a list of columns for each field, the field's own component, who answers and how."""
 
     task: Task[Any, Any, Any]
     group: Any
-    columns: dict[str, Any] = field(default_factory=dict)
-    shared: forms.Form = field(default_factory=lambda: forms.Form(()))
-    options: forms.Form = field(default_factory=lambda: forms.Form(()))
+    columns: Mapping[str, Any]
+    shared: forms.Form
+    adapter: Any
+    model: Any
+    options: forms.Form
 
     @property
     def components(self) -> list[Any]:
-        return [*self.columns.values(), *self.shared.components, *self.options.components]
+        own = [*self.shared.components, *self.options.components]
+        return [*self.columns.values(), self.adapter, self.model, *own]
 
 
 class Mapper:
@@ -54,20 +58,15 @@ class Mapper:
 
         self._context = context
         tasks = context.engine.plugins.tasks
-        first = next(iter(tasks), None)
+        # A task with a trained head is quick: a better first guess for many rows than one that writes.
+        first = next((name for name, task in tasks.items() if task.needs), next(iter(tasks), None))
         with gr.Column(visible=False) as self.area:
-            with gr.Row():
-                self.task = gr.Dropdown(
-                    [(f"{name}: {task.summary}", name) for name, task in tasks.items()],
-                    value=first, label="Task", scale=2, elem_id="batch-task",
-                )  # fmt: skip
-                self.adapter = gr.Dropdown(
-                    self._adapters(first), value="", label="Adapter", info="Who answers.", elem_id="batch-adapter"
-                )
-            self._panels = {name: _panel(task, visible=name == first) for name, task in tasks.items()}
-        self.task.change(
-            self._choose, [self.task], [self.adapter, *(panel.group for panel in self._panels.values())], **_QUIET
-        )
+            self.task = gr.Dropdown(
+                [(f"{name}: {task.summary}", name) for name, task in tasks.items()],
+                value=first, label="Task", elem_id="batch-task",
+            )  # fmt: skip
+            self._panels = {name: _panel(context, task, visible=name == first) for name, task in tasks.items()}
+        self.task.change(self._choose, [self.task], [panel.group for panel in self._panels.values()], **_QUIET)
         for panel in self._panels.values():
             for name, column in panel.columns.items():
                 own = _component(panel.shared, name)
@@ -76,14 +75,15 @@ class Mapper:
     @property
     def inputs(self) -> set[Any]:
         """The components that `request` reads."""
-        return {self.task, self.adapter, *(part for panel in self._panels.values() for part in panel.components)}
+        return {self.task, *(part for panel in self._panels.values() for part in panel.components)}
 
     @property
     def outputs(self) -> set[Any]:
         """The components that `columns_of` sets."""
         panels = self._panels.values()
         columns = {column for panel in panels for column in panel.columns.values()}
-        return {self.area, *columns, *(component for panel in panels for component in panel.shared.components)}
+        own = {component for panel in panels for component in (panel.adapter, *panel.shared.components)}
+        return {self.area, *columns, *own}
 
     def columns_of(self, table: Table) -> dict[Any, Any]:
         """Offer a table's columns to every field of every task, with a guess."""
@@ -91,10 +91,13 @@ class Mapper:
 
         updates: dict[Any, Any] = {self.area: gr.Column(visible=True)}
         for panel in self._panels.values():
+            # An adapter may have been trained since the app started.
+            updates[panel.adapter] = gr.Dropdown(choices=adapter_choices(self._context, panel.task.name))
             guessed = tables.guess_columns(panel.task, table)
             for name, column in panel.columns.items():
-                value = guessed.get(name, SHARED)
-                updates[column] = gr.Dropdown(choices=[SHARED, *table.columns], value=value)
+                none = _no_column(panel.task, name)
+                value = guessed.get(name, none)
+                updates[column] = gr.Dropdown(choices=[none, *table.columns], value=value)
                 updates[_component(panel.shared, name)] = gr.update(visible=value == SHARED)
         return updates
 
@@ -106,7 +109,8 @@ class Mapper:
         """
         name = values[self.task]
         panel = self._panels[name]
-        columns = {field: values[c] for field, c in panel.columns.items() if values[c] and values[c] != SHARED}
+        chosen = {field: values[column] for field, column in panel.columns.items()}
+        columns = {field: column for field, column in chosen.items() if column not in (None, SHARED, UNUSED)}
         given = panel.shared.fields([values[component] for component in panel.shared.components])
         fixed = {field: value for field, value in given.items() if field not in columns}
         missing = [
@@ -118,35 +122,43 @@ class Mapper:
             wanted = " and ".join(missing) or " or ".join(panel.columns)
             raise NlptasksError(f"{name}: expected a column for {wanted}, found none: choose it above.")
         options = panel.options.fields([values[component] for component in panel.options.components])
-        return Request(name, columns, fixed, options, values[self.adapter] or None)
+        adapter, model = values[panel.adapter], (values[panel.model] or "").strip()
+        return Request(name, columns, fixed, options, None if adapter == DEFAULT_ADAPTER else adapter, model or None)
 
     def _choose(self, name: str) -> list[Any]:
         import gradio as gr
 
-        groups = [gr.update(visible=name == task) for task in self._panels]
-        return [gr.Dropdown(choices=self._adapters(name), value=""), *groups]
-
-    def _adapters(self, name: str | None) -> list[tuple[str, str]]:
-        own = AdapterStore(self._context.engine.settings).names(name) if name else []
-        return [("the task's own", ""), *((adapter, adapter) for adapter in own), ("none, the bare base", NO_ADAPTER)]
+        return [gr.Column(visible=name == task) for task in self._panels]
 
 
-def _panel(task: Task[Any, Any, Any], *, visible: bool) -> _Panel:
+def _panel(context: Context, task: Task[Any, Any, Any], *, visible: bool) -> _Panel:
     import gradio as gr
 
     with gr.Column(visible=visible) as group:
-        panel = _Panel(task, group)
         with gr.Row():
-            for name, info in task.input_type.model_fields.items():
-                panel.columns[name] = gr.Dropdown(
-                    [SHARED], value=SHARED, label=f"Column for {name.replace('_', ' ')}", info=info.description,
+            columns = {
+                name: gr.Dropdown(
+                    [],
+                    label=f"Column for {name.replace('_', ' ')}",
+                    info=info.description,
                     elem_id=f"batch-{task.name}-{name}",
-                )  # fmt: skip
-        panel.shared = forms.form_of(task)
-        if task.options_type.model_fields:
-            with gr.Accordion("Options", open=False):
-                panel.options = forms.options_of(task)
-    return panel
+                )
+                for name, info in task.input_type.model_fields.items()
+            }
+        shared = forms.form_of(task)
+        with gr.Accordion("Options", open=False):
+            adapter = gr.Dropdown(
+                adapter_choices(context, task.name), value=DEFAULT_ADAPTER, allow_custom_value=True, label="Adapter",
+                info="One of yours, a folder, a Hub id, or none for the bare base.",
+            )  # fmt: skip
+            model = gr.Textbox(label="Model", info="A catalog name, a Hub id or a folder. Empty: the task's own.")
+            options = forms.options_of(task)
+    return _Panel(task, group, columns, shared, adapter, model, options)
+
+
+def _no_column(task: Task[Any, Any, Any], name: str) -> str:
+    kind, _ = forms.annotation_of(task.input_type.model_fields[name])
+    return SHARED if kind in (str, int, float, bool) or get_origin(kind) is Literal else UNUSED
 
 
 def _component(form: forms.Form, name: str) -> Any:

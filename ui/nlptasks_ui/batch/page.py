@@ -106,7 +106,7 @@ class _Page:
         shown = [self.batch, self.run, self.stop, self.progress, self.downloads, *self.files.values()]
         self.run.click(
             self._compute, {self.table, *self.mapper.inputs}, [*shown, self.results, *self.plots, self.counts],
-            concurrency_id=MODEL_QUEUE, concurrency_limit=None, show_progress="hidden", api_visibility="private",
+            concurrency_id=MODEL_QUEUE, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
         self.stop.click(_stop, [self.batch], [self.stop], queue=False, show_progress="hidden", api_visibility="private")
 
@@ -151,8 +151,8 @@ class _Page:
         try:
             asked = self.mapper.request(values)
             inputs = tables.inputs_of(table, asked.columns, asked.fixed)
-            batch = Batch(engine, asked.task, inputs, adapter=asked.adapter, options=asked.options)
-            waits = waiting_for(engine, asked.task, asked.adapter, None)
+            batch = Batch(engine, asked.task, inputs, adapter=asked.adapter, model=asked.model, options=asked.options)
+            waits = waiting_for(engine, asked.task, asked.adapter, asked.model)
         except NlptasksError as error:
             yield {self.progress: html.alert(sentence(error))}
             return

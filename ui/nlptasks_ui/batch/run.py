@@ -29,6 +29,8 @@ FIRST_SLICE, LAST_SLICE = 8, 512
 QUICK = 2.0
 """Seconds: a slice that took less is followed by one of twice its rows. A cancel loses one slice at most."""
 
+EMPTY_ROW = "There is nothing to read: the row is empty in the chosen columns."
+
 ROW_FAULTS = (OverflowRefusedError, UnparsableOutputError)
 """Errors on purpose that are about one text; all others would meet every row."""
 
@@ -168,6 +170,9 @@ class Batch:
         """The rows that the task takes; the others have their errors at once."""
         good: deque[int] = deque()
         for place, fields in enumerate(self._inputs):
+            if not fields:
+                self.outcomes[place] = Outcome(error=EMPTY_ROW)
+                continue
             try:
                 [self._inputs[place]] = self.task.validate([fields])
             except InvalidInputError as error:

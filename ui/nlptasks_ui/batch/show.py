@@ -108,7 +108,9 @@ def counts(charts: Sequence[Chart]) -> str:
         ]
         caption = html.element("caption", html.text(chart.title))
         parts.append(html.element("table", caption, *rows, class_="nlp-table"))
-    return html.element("details", html.element("summary", "The charts in numbers"), *parts) if parts else ""
+    if not parts:
+        return ""
+    return html.element("details", html.element("summary", "The charts in numbers"), html.box("counts", *parts))
 
 
 def duration(seconds: float) -> str:
