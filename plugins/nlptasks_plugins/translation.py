@@ -30,7 +30,7 @@ from nlptasks import (
     WritingOptions,
     hookimpl,
 )
-from nlptasks_plugins import languages, parallel
+from nlptasks_plugins import languages, parallel, side_by_side
 from nlptasks_plugins.segments import joined, segments
 
 DOUBTFUL = 0.2
@@ -56,8 +56,12 @@ class TranslationInput(TaskInput):
     """A text and the language it is wanted in."""
 
     text: str = Field(min_length=1, pattern=r"\S", description="The text to translate.")
-    target_language: str = Field(default="en", description="Language to write, as a BCP 47 tag: en, fr, pt-BR.")
-    source_language: str | None = Field(default=None, description="Language of the text; detected when not given.")
+    target_language: str = Field(
+        default="en", description="Language to write, as a BCP 47 tag: en, fr, pt-BR.", examples=[*languages.NAMES]
+    )
+    source_language: str | None = Field(
+        default=None, description="Language of the text; detected when not given.", examples=[*languages.NAMES]
+    )
 
     @field_validator("target_language", "source_language")
     @classmethod
@@ -378,3 +382,9 @@ def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> 
 def register_tasks(register):  # type: ignore[no-untyped-def]
     """Register the task."""
     register(TranslationTask())
+
+
+@hookimpl
+def register_views(register):  # type: ignore[no-untyped-def]
+    """Show a translation beside its text in the web app."""
+    register(Translation, side_by_side.view)
