@@ -51,7 +51,7 @@ def build_app(engine: Engine, *, runs: Path | None = None, loads: Loads | None =
         for task in engine.plugins.tasks.values():
             api.add(context, task)
     for page in pages[1:]:
-        with app.route(page.title, f"/{page.path}"):
+        with app.route(page.title, f"/{page.path}", show_in_navbar=False):
             _frame(context, pages, page)
     app.queue(max_size=QUEUE_SIZE, default_concurrency_limit=AT_ONCE)
     return app
@@ -94,7 +94,6 @@ def _frame(context: Context, pages: Sequence[Page], page: Page) -> None:
     """What stands on every page, around the page itself."""
     import gradio as gr
 
-    gr.Navbar(visible=False)
     gr.HTML(_menu(pages, page), elem_classes="nlp-top")
     broken = _broken(context)
     if broken:
