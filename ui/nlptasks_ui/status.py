@@ -182,7 +182,7 @@ def megabytes(size: int) -> str:
 
 
 def _origin(plugin: Any) -> str:
-    return f"{plugin.distribution} {plugin.version or ''}".rstrip() if plugin.distribution else "this process"
+    return f"{plugin.distribution} {plugin.version or ''}".rstrip() if plugin.distribution else "no distribution"
 
 
 def _version(package: str) -> str:

@@ -10,17 +10,18 @@ from typing import Any
 
 from nlptasks import Result
 
-BINS = 20
+BINS = 10
 MOST = 15
 """Bars that can be read beside each other."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars: `names` and their `counts`, with what the two axes are."""
+    """Bars: `names` and their `counts`; `axis` is what is named, `counted` what is counted."""
 
     title: str
     axis: str
+    counted: str
     names: tuple[str, ...]
     counts: tuple[int, ...]
 
@@ -43,7 +44,7 @@ def _labels(results: Sequence[Result]) -> Chart | None:
     counts: Counter[str] = Counter()
     for result in results:
         counts.update(getattr(result, "labels", ()) or ("no label",))
-    return _bars("Labels", "label", counts)
+    return _bars("Labels", "label", "rows", counts)
 
 
 def _entities(results: Sequence[Result]) -> list[Chart | None]:
@@ -52,13 +53,13 @@ def _entities(results: Sequence[Result]) -> list[Chart | None]:
         return []
     types = Counter(entity.label for entity in entities)
     names = Counter(f"{entity.text} ({entity.label})" for entity in entities)
-    return [_bars("Entities by type", "type", types), _bars("Most frequent entities", "entity", names)]
+    return [_bars("Entities by type", "type", "entities", types), _bars("Entities", "entity", "times", names)]
 
 
 def _answers(results: Sequence[Result]) -> Chart | None:
     told = [result for result in results if isinstance(getattr(result, "answerable", None), bool)]
     counts = Counter("answered" if getattr(result, "answerable", False) else "no answer" for result in told)
-    return _bars("Answers", "answer", counts)
+    return _bars("Answers", "answer", "rows", counts)
 
 
 def _scores(results: Sequence[Result]) -> Chart | None:
@@ -69,8 +70,8 @@ def _scores(results: Sequence[Result]) -> Chart | None:
     counts = [0] * BINS
     for score in scores:
         counts[min(BINS - 1, int(score * BINS))] += 1
-    names = tuple(f"{place / BINS:.2f}" for place in range(BINS))
-    return Chart("Scores", f"score, in steps of {1 / BINS:.2f}", names, tuple(counts))
+    names = tuple(f"{place / BINS:.1f}" for place in range(BINS))
+    return Chart("Scores", "score, from", "scores", names, tuple(counts))
 
 
 def _scores_of(result: Result) -> Iterable[float]:
@@ -87,11 +88,11 @@ def _is_score(value: Any) -> bool:
     return isinstance(value, float) and not math.isnan(value) and 0 <= value <= 1
 
 
-def _bars(title: str, axis: str, counts: Counter[str]) -> Chart | None:
+def _bars(title: str, axis: str, counted: str, counts: Counter[str]) -> Chart | None:
     """The most frequent first; None where there is nothing to count."""
     if not counts:
         return None
     most = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST]
     if len(counts) > MOST:
-        title = f"{title}: the first {MOST} of {len(counts):,}"
-    return Chart(title, axis, tuple(name for name, _ in most), tuple(count for _, count in most))
+        title = f"{title}: the {MOST} most frequent"
+    return Chart(title, axis, counted, tuple(name for name, _ in most), tuple(count for _, count in most))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,7 +65,7 @@ class _Page:
         self.found = gr.HTML(elem_id="batch-found")
         self.preview = gr.Dataframe(
             label=f"The first {show.FIRST} rows", interactive=False, visible=False, wrap=True, max_height=280,
-            elem_id="batch-preview",
+            elem_id="batch-preview", elem_classes="nlp-rows",
         )  # fmt: skip
 
     def _add_run(self) -> None:
@@ -90,10 +90,11 @@ class _Page:
             visible=False,
             wrap=True,
             elem_id="batch-results",
+            elem_classes="nlp-rows",
         )
         with gr.Row():
             self.plots = [
-                gr.BarPlot(visible=False, height=280, min_width=320, elem_id=f"batch-chart-{place}")
+                gr.BarPlot(visible=False, height=280, min_width=420, elem_id=f"batch-chart-{place}")
                 for place in range(CHARTS)
             ]
         self.counts = gr.HTML(elem_id="batch-counts")
@@ -166,7 +167,7 @@ class _Page:
             self.stop: gr.Button(interactive=False),
             self.progress: show.ended(batch),
         }
-        async with aclosing(self._results(table, batch)) as parts:
+        async with aclosing(self._results(table, batch, asked.columns.values())) as parts:
             async for part in parts:
                 yield part
 
@@ -182,7 +183,7 @@ class _Page:
             **{plot: gr.BarPlot(visible=False) for plot in self.plots},
         }
 
-    async def _results(self, table: Table, batch: Batch) -> AsyncGenerator[Updates, None]:
+    async def _results(self, table: Table, batch: Batch, read: Collection[str]) -> AsyncGenerator[Updates, None]:
         """What was reached: a table and charts at once, files as soon as they are written."""
         import gradio as gr
         from gradio.utils import get_upload_folder
@@ -192,7 +193,7 @@ class _Page:
             return
         charts: list[Chart] = await asyncio.to_thread(charts_of, results)
         yield {
-            self.results: gr.Dataframe(value=show.results(batch.task.name, table, batch.outcomes), visible=True),
+            self.results: gr.Dataframe(value=show.results(batch.task.name, table, batch.outcomes, read), visible=True),
             self.counts: show.counts(charts[:CHARTS]),
             **{plot: show.bars(chart) for plot, chart in zip(self.plots, charts, strict=False)},
         }

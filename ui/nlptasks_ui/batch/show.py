@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from nlptasks import Result
@@ -44,16 +44,25 @@ def preview(table: Table) -> dict[str, Any]:
     return {"headers": list(columns), "data": cells}
 
 
-def results(task: str, table: Table, outcomes: Sequence[Outcome | None]) -> dict[str, Any]:
-    """The first rows that were reached, with what was read and what the task said, but not who said it."""
+def results(task: str, table: Table, outcomes: Sequence[Outcome | None], read: Collection[str]) -> dict[str, Any]:
+    """The first rows that were reached: the columns that were `read`, and what the task said, but not who said it.
+
+    What stands as JSON in the files is left out; its texts have columns of their own.
+    """
     reached = [(record, outcome) for record, outcome in zip(table.records, outcomes, strict=True) if outcome][:FIRST]
     columns, rows = table_of(task, [record for record, _ in reached], [outcome for _, outcome in reached])
     shown = list(rows)
-    hidden = {f"{task}.{name}" for name in Result.model_fields}
+    hidden = {f"{task}.{name}" for name in Result.model_fields} | (set(table.columns) - set(read))
     told = [
-        column for column in columns
-        if column not in hidden and any(row.get(column) not in (None, "") for row in shown)
-    ][:_COLUMN_LIMIT]  # fmt: skip
+        column
+        for column in columns
+        if column not in hidden
+        and any(row.get(column) not in (None, "") for row in shown)
+        and (column in read or not any(str(row.get(column)).startswith("[{") for row in shown))
+    ]
+    # Why a row has no result stands beside the row, not behind all that the others have.
+    told.sort(key=lambda column: (column not in read, column != columns[-1]))
+    told = told[:_COLUMN_LIMIT]
     return {"headers": told, "data": [[_clip(row.get(column)) for column in told] for row in shown]}
 
 
@@ -75,7 +84,9 @@ def progress(step: Progress, loading: str = "") -> str:
 def ended(batch: Batch) -> str:
     """How the run ended, and what was kept."""
     step = batch.progress()
-    failed = f" {_count(step.failed, 'row')} could not be answered; the last column says why." if step.failed else ""
+    failed = (
+        f" {_count(step.failed, 'row')} could not be answered; the column of errors says why." if step.failed else ""
+    )
     took = f"{_count(step.done, 'row')} in {duration(step.seconds)}"
     bar = html.element("progress", value=step.done, max=max(1, step.total), aria_label="Rows done")
     kept = f"{step.done:,} of {_count(step.total, 'row')} are done and kept.{failed}"
@@ -90,10 +101,10 @@ def bars(chart: Chart) -> Any:
     import gradio as gr
     import pandas
 
-    frame = pandas.DataFrame({chart.axis: chart.names, "count": chart.counts})
+    frame = pandas.DataFrame({chart.axis: chart.names, chart.counted: chart.counts})
     return gr.BarPlot(
-        value=frame, x=chart.axis, y="count", title=chart.title, sort=list(chart.names),
-        x_label_angle=-40 if max(map(len, chart.names)) > 6 else 0, y_title="rows", visible=True,
+        value=frame, x=chart.axis, y=chart.counted, title=chart.title, sort=list(chart.names),
+        x_label_angle=-40 if max(map(len, chart.names)) > 6 else 0, y_lim=[0, None], visible=True,
     )  # fmt: skip
 
 
