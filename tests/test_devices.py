@@ -34,6 +34,20 @@ def test_without_amx_the_cpu_s_speed_decides(monkeypatch: pytest.MonkeyPatch, ga
     assert found.dtype_reason == f"the CPU has avx512_bf16 and multiplies bfloat16 {gain:.1f} times as fast as float32"
 
 
+def test_a_language_model_takes_half_the_memory_wherever_the_cpu_knows_bfloat16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(devices, "native_bf16_flag", lambda: "avx512_bf16")
+    monkeypatch.setattr(devices, "bf16_gain", lambda: 0.5)
+    found = choose_placement(writes=True)
+    assert found.dtype == "bfloat16"
+    assert found.dtype_reason == "the CPU has avx512_bf16, and a text costs the reading of all weights for each token"
+    monkeypatch.setattr(devices, "native_bf16_flag", lambda: None)
+    assert choose_placement(writes=True).dtype == "float32"
+
+
 def test_the_gain_is_measured_once() -> None:
     assert 0 < devices.bf16_gain() < 100
     assert devices.bf16_gain() == devices.bf16_gain()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from nlptasks import Engine
+from nlptasks.runtime.devices import native_bf16_flag
 from nlptasks.settings import Settings
 
 pytestmark = pytest.mark.embedded
@@ -130,3 +134,13 @@ def test_embeddings_put_like_beside_like(engine: Engine) -> None:
 
     assert dot(cat, cat) == pytest.approx(1, abs=1e-3)
     assert dot(cat, kitten) > 0.5 > dot(cat, tax)
+
+
+def test_six_tasks_fit_in_one_process() -> None:
+    """Peak memory under 1.2 GB; a CPU without bfloat16 needs the language model in float32, which is 400 MB more."""
+    program = Path(__file__).parents[1] / "benchmarks" / "six_tasks.py"
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True, timeout=300)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["sentiment", "ner", "qa", "translation", "summarization", "generation"]
+    assert {line[3] for line in lines} == {"minilm", "smollm2", "translator"}
+    assert max(int(line[1]) for line in lines) < (1200 if native_bf16_flag() else 1600)

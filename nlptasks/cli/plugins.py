@@ -77,6 +77,8 @@ def _describe(task: Task[Any, Any, Any], plugins: Plugins) -> dict[str, Any]:
         "plugin": owner and owner.name,
         "distribution": owner and owner.distribution,
         "version": owner and owner.version,
+        "base": task.untrained_base or task.recipe.base,
+        "hub_base": task.hub_base,
         "input": _schema(task.input_type),
         "options": _schema(task.options_type),
         "result": _schema(task.result_type),

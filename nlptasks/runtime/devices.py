@@ -45,8 +45,10 @@ class Placement:
         return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
 
-def choose_placement(device: str = "auto", dtype: str = "auto", model_type: str = "") -> Placement:
-    """Decide device and dtype.
+def choose_placement(
+    device: str = "auto", dtype: str = "auto", model_type: str = "", *, writes: bool = False
+) -> Placement:
+    """Decide device and dtype; `writes` says that the model is a language model, which writes token by token.
 
     Raises:
         NlptasksError: a device that is not there, a dtype that is unknown or unsafe for `model_type`.
@@ -59,7 +61,7 @@ def choose_placement(device: str = "auto", dtype: str = "auto", model_type: str 
         _check_int8(name)
     if dtype != "auto":
         return Placement(name, why, dtype, "asked for")
-    chosen, reason = _choose_dtype(name)
+    chosen, reason = _choose_dtype(name, writes)
     return Placement(name, why, chosen, reason)
 
 
@@ -85,7 +87,7 @@ def _choose_device(device: str) -> tuple[str, str]:
     return device, "asked for"
 
 
-def _choose_dtype(device: str) -> tuple[str, str]:
+def _choose_dtype(device: str, writes: bool) -> tuple[str, str]:
     import torch
 
     if device.startswith("cuda"):
@@ -99,6 +101,10 @@ def _choose_dtype(device: str) -> tuple[str, str]:
         return "float32", "the CPU has no native bfloat16"
     if "amx" in flag:
         return "bfloat16", f"the CPU computes bfloat16 natively ({flag})"
+    if writes:
+        # Measured with SmolLM2-135M on a CPU that multiplies bfloat16 half as fast: 40 tokens took 1.03 times as
+        # long as in float32, reading a prompt of 121 tokens 1.45 times, with half the memory.
+        return "bfloat16", f"the CPU has {flag}, and a text costs the reading of all weights for each token"
     gain = bf16_gain()
     measured = f"the CPU has {flag} and multiplies bfloat16 {gain:.1f} times as fast as float32"
     return ("bfloat16" if gain >= WORTH_IT else "float32"), measured

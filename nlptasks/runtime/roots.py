@@ -82,9 +82,9 @@ def load_root(
     import transformers
 
     config = load_config(folder, trust_remote_code)
-    placement = choose_placement(device, dtype, config.model_type)
     verb = _native_verb(config)
     kind = model_kind(config)
+    placement = choose_placement(device, dtype, config.model_type, writes=kind == "causal" and not verb)
     if placement.dtype == "int8" and kind != "encoder":
         # Written one token at a time, text costs the reading of weights, not products of many rows.
         found = f"{folder.id} is a {kind} model ({config.model_type})"
