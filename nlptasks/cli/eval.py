@@ -13,6 +13,7 @@ from nlptasks.cli.train import as_data_options, data_options
 
 if TYPE_CHECKING:
     from nlptasks.training.evaluate import EvalReport
+    from nlptasks.training.perplexity import PerplexityReport
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -36,6 +37,9 @@ _NAMES = {
 @click.option("-a", "--adapter", help="Name in your store, folder, Hub id, or `none`.")
 @click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder.")
 @click.option("--compare", is_flag=True, help="Measure the task without -a and -m on the same rows too.")
+@click.option("--perplexity", "as_text", is_flag=True, help="DATA is plain text: measure how well it is predicted.")
+@click.option("--window", type=click.IntRange(min=1), help="Tokens read at once for --perplexity; 1024 if they fit.")
+@click.option("--stride", type=click.IntRange(min=1), help="Tokens from window to window; half a window if not given.")
 @data_options
 @click.option("-o", "--option", "pairs", type=(str, str), multiple=True, metavar="KEY VALUE",
               help="Option of the task, as in -o threshold 0.5; may be repeated.")  # fmt: skip
@@ -48,6 +52,9 @@ def eval_command(
     adapter: str | None,
     model: str | None,
     compare: bool,
+    as_text: bool,
+    window: int | None,
+    stride: int | None,
     device: str,
     dtype: str,
     as_json: bool,
@@ -59,28 +66,47 @@ def eval_command(
     \b
     nlptasks eval sentiment test.csv
     nlptasks eval sentiment test.csv -a mine --compare
+    nlptasks eval generation novel.txt --perplexity --stride 512
     """
     from nlptasks.engine import Engine
     from nlptasks.training import evaluate
+    from nlptasks.training.perplexity import perplexity
 
     if compare and adapter is None and model is None:
         raise click.UsageError("--compare: expected -a ADAPTER or -m MODEL to compare with the default, found none.")
+    if not as_text and (window or stride):
+        raise click.UsageError("--window, --stride: expected --perplexity beside them, found none.")
     options = as_data_options(**columns)
     bar = DownloadBar()
     progress = sys.stderr.isatty()
     try:
         with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
-            shared: dict[str, Any] = {"options": options, "engine": engine, "progress": progress} | option_values(pairs)
-            reports = [evaluate(task, data, adapter=adapter, model=model, **shared)]
+            shared: dict[str, Any] = {"engine": engine, "progress": progress}
+            measure: Any = perplexity if as_text else evaluate
+            shared |= {"window": window, "stride": stride} if as_text else {"options": options} | option_values(pairs)
+            reports = [measure(task, data, adapter=adapter, model=model, **shared)]
             if compare:
-                reports.append(evaluate(task, data, **shared))
+                reports.append(measure(task, data, **shared))
     finally:
         bar.close()
     if as_json:
         dumped = [report.as_dict() for report in reports]
         click.echo(json.dumps(dumped if compare else dumped[0], ensure_ascii=False, indent=2))
         return
+    if as_text:
+        click.echo("\n\n".join(map(_predicted, reports)))
+        return
     click.echo(_comparison(reports) if compare else _one(reports[0]))
+
+
+def _predicted(report: PerplexityReport) -> str:
+    rows: list[tuple[str, ...]] = [
+        ("perplexity by token", f"{report.token_perplexity:.2f}", f"{report.tokens} tokens"),
+        ("perplexity by word", f"{report.word_perplexity:.2f}", f"{report.words} words"),
+        ("negative log-likelihood", f"{report.loss:.4f}", "nats a token"),
+    ]
+    where = f"windows of {report.window} tokens, stride {report.stride}"
+    return "\n".join([f"{report.task}: {_who(report)}, {where}", "", *_table(("", "", ""), rows)[1:]])
 
 
 def _one(report: EvalReport) -> str:
@@ -111,7 +137,7 @@ def _comparison(reports: list[EvalReport]) -> str:
     return "\n".join([f"{new.task} on {new.rows} rows", "", *_table(head, rows), *_notes(new)])
 
 
-def _who(report: EvalReport) -> str:
+def _who(report: EvalReport | PerplexityReport) -> str:
     return f"{report.adapter} on {report.model}" if report.adapter else report.model
 
 
