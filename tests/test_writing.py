@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from nlptasks.cli import cli
 from nlptasks.errors import DataError
 from nlptasks.runtime.generation import prompt_ids
 from nlptasks.training import text_metrics, writing
@@ -112,3 +114,13 @@ def test_text_metrics_are_those_of_their_packages() -> None:
     one = [scorer.score(b, a)["rouge1"].fmeasure for a, b in zip(written, right, strict=True)]
     assert found["rouge1"] == pytest.approx(50 * sum(one))
     assert text_metrics.signatures(("bleu", "chrf"), 1)["chrf"].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0")
+
+
+def test_eval_prints_what_texts_are_measured_by(tiny_causal: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": "Once upon", "completion": " a time."}), encoding="utf-8")
+    command = ["eval", "generation", str(file), "-m", str(tiny_causal), "-o", "max_new_tokens", "4"]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    for name in ("exact match", "ROUGE-1  ", "ROUGE-2  ", "ROUGE-Lsum  "):
+        assert name in done.stdout

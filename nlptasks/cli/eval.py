@@ -28,6 +28,11 @@ _NAMES = {
     "mcc": "Matthews correlation",
     "ece": "calibration error",
     "loss": "negative log-likelihood",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeLsum": "ROUGE-Lsum",
+    "bleu": "BLEU",
+    "chrf": "chrF",
 }
 
 
