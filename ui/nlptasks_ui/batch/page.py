@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from nlptasks import NlptasksError
@@ -197,16 +197,14 @@ class _Page:
             self.counts: show.counts(charts[:CHARTS]),
             **{plot: show.bars(chart) for plot, chart in zip(self.plots, charts, strict=False)},
         }
-        Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=get_upload_folder()) as folder:
-            paths = await asyncio.to_thread(
-                write_all, Path(folder), Path(table.source).stem, batch.task.name, table.records, batch.outcomes
-            )
-            # The app copies the files to its own place before it asks for the next step.
-            yield {
-                self.downloads: gr.Row(visible=True),
-                **{self.files[kind]: gr.DownloadButton(value=str(path)) for kind, path in paths.items()},
-            }
+        # The folder that the app serves from; a name that nobody can guess keeps the files of users apart.
+        folder = Path(get_upload_folder()) / "batches" / secrets.token_hex(16)
+        name = Path(table.source).stem
+        paths = await asyncio.to_thread(write_all, folder, name, batch.task.name, table.records, batch.outcomes)
+        yield {
+            self.downloads: gr.Row(visible=True),
+            **{self.files[kind]: gr.DownloadButton(value=str(path)) for kind, path in paths.items()},
+        }
 
 
 def _stop(batch: Batch | None) -> Any:
