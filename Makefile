@@ -16,7 +16,7 @@ demo: $(VENV)/.runtime  ## Install, then run the built-in tasks on real sentence
 	$(BIN)/nlptasks demo
 
 test: $(VENV)/.dev  ## Install what tests need, then run the whole default suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.dev  ## Lint, formatting and types; with `make test` this is what CI runs
 	$(BIN)/ruff check .
