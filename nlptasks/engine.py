@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -165,11 +165,21 @@ class Engine:
         """`stream` for async code."""
         stream = await asyncio.to_thread(self.stream, task, inputs, **arguments)
         pieces = iter(stream)
+        step: asyncio.Future[str | None] | None = None
         try:
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            while True:
+                step = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
+                piece = await asyncio.shield(step)
+                if piece is None:
+                    return
                 yield piece
         finally:
             stream.close()
+            if step is not None and not step.done():
+                # The thread that waits for a piece holds the model until its step ends.
+                await asyncio.wait({step})
+                step.exception()
+                stream.close()
 
     def placement(self) -> Placement:
         """The device and the number format that bases are loaded on and in, with the reasons; imports torch."""
@@ -293,10 +303,12 @@ class ResultStream:
         return self._pieces
 
     def close(self) -> None:
-        """Stop the computation within one step; safe to call twice."""
+        """Stop the computation within one step; safe to call twice, and from another thread than the reader's."""
         self._cancel.cancel()
         if self._pieces is not None:
-            self._pieces.close()  # type: ignore[attr-defined]
+            # A reader that waits for a piece just now ends by the token; its generator cannot be closed from here.
+            with suppress(ValueError):
+                self._pieces.close()  # type: ignore[attr-defined]
 
     def result(self) -> Any:
         """The typed result; reads the rest of the pieces first."""

@@ -100,6 +100,8 @@ class Task(ABC, Generic[I, O, R]):
     recipe: ClassVar[Recipe] = Recipe()
     adapter: ClassVar[Path | None] = None
     examples: ClassVar[Sequence[str | Mapping[str, Any]]] = ()
+    phrases: ClassVar[Sequence[str]] = ()
+    """Ways to ask for the task in plain words, without the text: a chat compares what is said with them."""
     needs: ClassVar[str] = ""
     """The verb that needs a trained head, or "" if any model will do."""
     untrained_base: ClassVar[str | None] = None

@@ -256,6 +256,34 @@ def test_async_calls_answer_and_cancelling_them_stops_the_model(engine: Engine, 
     assert asyncio.run(session()) < 2
 
 
+def test_cancelling_a_task_that_waits_for_a_piece_stops_the_model(engine: Engine, tiny_causal: Path) -> None:
+    model = str(tiny_causal)
+    held = threading.Event()
+
+    async def read() -> None:
+        async for _ in engine.astream("echo", "Once", model=model, max_new_tokens=400):
+            pass
+
+    async def session() -> float:
+        # The model's own thread is held, so that the reader is inside the wait for its first piece.
+        task = engine.plugins.task("echo")
+        with engine.bind(task, model=model) as bound:
+            busy = asyncio.create_task(asyncio.to_thread(bound.submit, lambda *_: held.wait(10)))
+            reader = asyncio.create_task(read())
+            await asyncio.sleep(0.3)
+            reader.cancel()
+            await asyncio.sleep(0.1)
+            held.set()
+            with pytest.raises(asyncio.CancelledError):
+                await reader
+            await busy
+        started = time.monotonic()
+        await engine.arun("echo", "Once", model=model, max_new_tokens=1)
+        return time.monotonic() - started
+
+    assert asyncio.run(session()) < 2
+
+
 def test_a_cancelled_request_raises(engine: Engine) -> None:
     token = CancelToken()
     token.cancel()

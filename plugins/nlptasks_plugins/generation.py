@@ -62,6 +62,18 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
         {"messages": [{"role": "user", "content": "Name three things to pack for a rainy hike."}]},
         "Once upon a time, in a lighthouse at the end of the world,",
     )
+    phrases = (
+        "Write a story.",
+        "Explain this to me.",
+        "Give me some ideas.",
+        "Tell me more about it.",
+        "How do I do this?",
+        "Help me with this problem.",
+        "Write an email about it.",
+        "What do you think of this?",
+        "Continue this text.",
+        "Thank you, that was helpful.",
+    )
 
     def prompt(self, inputs: GenerationInput, options: GenerationOptions) -> Prompt:
         if inputs.messages is None and not options.chat:

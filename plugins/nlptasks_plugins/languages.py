@@ -62,10 +62,13 @@ def _identifier() -> Any:
 
 
 def standard(tag: str) -> str:
-    """A tag in BCP 47's own form; raises ValueError for what is none."""
+    """A tag in BCP 47's own form, or the tag of a language's English name; raises ValueError for what is neither."""
     import langcodes
     from langcodes.tag_parser import LanguageTagError
 
+    named = next((code for code, name in NAMES.items() if name.lower() == tag.strip().lower()), None)
+    if named:
+        return named
     try:
         return str(langcodes.standardize_tag(tag))
     except LanguageTagError:

@@ -22,6 +22,14 @@ class NamedEntities(TokenClassification):
         "Ada Lovelace wrote to Charles Babbage about his engine.",
         "The train was late again.",
     )
+    phrases = (
+        "Find the names in this text.",
+        "Which people, places and organisations are mentioned here?",
+        "Extract the named entities.",
+        "Who is mentioned in this?",
+        "List the companies and the cities in this text.",
+        "Mark the persons and locations.",
+    )
 
 
 @hookimpl

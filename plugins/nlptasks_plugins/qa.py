@@ -40,6 +40,12 @@ class Qa(QuestionAnswering):
             "context": "The phone weighs 180 grams. Its battery lasts two days, and a full charge takes 40 minutes.",
         },
     )
+    phrases = (
+        "Answer this question from the text.",
+        "What does the document say about it?",
+        "According to the text, when did it happen?",
+        "Look up the answer in this document.",
+    )
 
 
 @hookimpl

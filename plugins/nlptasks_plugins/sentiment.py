@@ -22,6 +22,14 @@ class Sentiment(TextClassification):
         "The battery lasts two days, but the screen scratches if you look at it.",
         "Not half as bad as I had feared.",
     )
+    phrases = (
+        "What is the mood of this?",
+        "Is this review positive or negative?",
+        "What is the sentiment of this text?",
+        "How does the writer feel about it?",
+        "Does this customer sound happy or unhappy?",
+        "Rate the tone of this message.",
+    )
 
 
 @hookimpl

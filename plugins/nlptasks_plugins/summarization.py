@@ -29,6 +29,7 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
     """A text of any length in a few sentences or as a list."""
 
     name = "summarization"
+    aliases = ("summarize",)
     hub_base = "facebook/bart-large-cnn"
     recipe = Recipe(base="smollm2", lr=2e-4, epochs=2, batch_size=8, max_length=1024, metric="loss")
     examples = (
@@ -37,6 +38,14 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
         "a ferry to the outer islands. Dockworkers fear for their jobs; the town promised to pay for their training.",
         "Maya: Did you book the train for Saturday?\nTom: Not yet, the early one is already full.\n"
         "Maya: Then take the one at 9:40, the party starts at one.\nTom: Ok, I'll book two seats now.",
+    )
+    phrases = (
+        "Summarize this text.",
+        "Give me the short version of this.",
+        "What are the main points of this article?",
+        "Sum this up in a few sentences.",
+        "Shorten this document.",
+        "What is this about, in brief?",
     )
 
     def prompt(self, inputs: TextInput, options: SummarizingOptions) -> Prompt:

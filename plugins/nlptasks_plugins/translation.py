@@ -124,6 +124,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     """Translate a text, whole, with lines, lists and numbers kept."""
 
     name = "translation"
+    aliases = ("translate",)
     input_type = TranslationInput
     options_type = TranslationOptions
     result_type = Translation
@@ -134,6 +135,14 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     examples = (
         {"text": "The train to Lyon leaves at seven.", "source_language": "en", "target_language": "fr"},
         {"text": "Wo ist der Bahnhof?\n- Links\n- Rechts", "source_language": "de", "target_language": "en"},
+    )
+    phrases = (
+        "Translate this.",
+        "Translate into French.",
+        "Translate this text to German.",
+        "How do you say this in Spanish?",
+        "Put this into English.",
+        "What does this mean in English?",
     )
 
     def hub_model(self, inputs: TranslationInput) -> str | None:
