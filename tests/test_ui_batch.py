@@ -54,6 +54,14 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def loaded(browser: Browser, url: str, file: Path) -> Iterator[Page]:
+    """A tab with the file in it."""
+    with tab(browser) as page:
+        load(page, url, file)
+        yield page
+
+
 def load(page: Page, url: str, file: Path, task: str = "sentiment") -> None:
     visit(page, f"{url}/batch")
     page.set_input_files("#batch-file input[type=file]", str(file))
@@ -71,22 +79,23 @@ def download(page: Page, kind: str, folder: Path) -> Path:
     return target
 
 
-def test_five_hundred_rows_from_file_to_files(
-    browser: Browser, url: str, engine: FakeEngine, file: Path, tmp_path: Path
-) -> None:
+def run(page: Page) -> None:
+    page.get_by_role("button", name="Run", exact=True).click()
+
+
+def test_five_hundred_rows_from_file_to_files(loaded: Page, engine: FakeEngine, tmp_path: Path) -> None:
     engine.seconds = 0.02
-    with tab(browser) as page:
-        load(page, url, file)
-        assert page.get_by_label("Column for text").input_value() == "review"
-        page.wait_for_selector("#batch-preview >> text=Film 0 was what it was.")
-        page.get_by_role("button", name="Run", exact=True).click()
-        page.wait_for_selector("#batch-progress >> text=/rows.s, .* left/")
-        page.wait_for_selector("#batch-progress >> text=/Done: 500 rows .* 1 row could not be answered/")
-        table = download(page, "csv", tmp_path)
-        lines = [json.loads(line) for line in download(page, "jsonl", tmp_path).read_text("utf-8").splitlines()]
-        page.wait_for_selector("#batch-chart-0 canvas, #batch-chart-0 svg")
-        page.get_by_text("The charts in numbers").click()
-        counts = page.locator("#batch-counts table").first.inner_text()
+    page = loaded
+    page.wait_for_selector("#batch-preview >> text=Film 0 was what it was.")
+    assert page.get_by_label("Column for text").input_value() == "review"
+    run(page)
+    page.wait_for_selector("#batch-progress >> text=/rows.s, .* left/")
+    page.wait_for_selector("#batch-progress >> text=/Done: 500 rows .* 1 row could not be answered/")
+    table = download(page, "csv", tmp_path)
+    lines = [json.loads(line) for line in download(page, "jsonl", tmp_path).read_text("utf-8").splitlines()]
+    page.wait_for_selector("#batch-chart-0 canvas, #batch-chart-0 svg")
+    page.get_by_text("The charts in numbers").click()
+    counts = page.locator("#batch-counts table").first.inner_text()
     assert table.name == "reviews-sentiment.csv"
     with table.open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -101,19 +110,17 @@ def test_five_hundred_rows_from_file_to_files(
 
 
 def test_stop_ends_the_computation_within_one_step_and_keeps_what_is_done(
-    browser: Browser, url: str, engine: FakeEngine, file: Path, tmp_path: Path
+    loaded: Page, engine: FakeEngine, tmp_path: Path
 ) -> None:
-    with tab(browser) as page:
-        load(page, url, file)
-        engine.seconds = 0.05
-        page.get_by_role("button", name="Run", exact=True).click()
-        until(lambda: engine.steps > 8)
-        page.get_by_role("button", name="Stop", exact=True).click()
-        until(lambda: engine.models[-1].token.cancelled)
-        seen = engine.steps
-        page.wait_for_selector("#batch-progress >> text=/Stopped. .* of 500 rows are done and kept/")
-        rows = download(page, "jsonl", tmp_path).read_text("utf-8").splitlines()
-        page.wait_for_selector("#batch-run:enabled")
+    engine.seconds = 0.05
+    run(loaded)
+    until(lambda: engine.steps > 8)
+    loaded.get_by_role("button", name="Stop", exact=True).click()
+    until(lambda: engine.models[-1].token.cancelled)
+    seen = engine.steps
+    loaded.wait_for_selector("#batch-progress >> text=/Stopped. .* of 500 rows are done and kept/")
+    rows = download(loaded, "jsonl", tmp_path).read_text("utf-8").splitlines()
+    loaded.wait_for_selector("#batch-run:enabled")
     assert engine.steps <= seen + 1
     assert 8 < len(rows) < ROWS
 
@@ -122,7 +129,7 @@ def test_a_closed_tab_ends_the_computation(browser: Browser, url: str, engine: F
     with tab(browser) as page:
         load(page, url, file)
         engine.seconds = 0.05
-        page.get_by_role("button", name="Run", exact=True).click()
+        run(page)
         until(lambda: engine.steps > 4)
     until(lambda: engine.models[-1].token.cancelled)
     seen = engine.steps
@@ -130,36 +137,31 @@ def test_a_closed_tab_ends_the_computation(browser: Browser, url: str, engine: F
     assert engine.steps <= seen + 1
 
 
-def test_what_is_wrong_is_said_beside_it(browser: Browser, url: str, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.csv"
+def test_what_is_wrong_is_said_and_lines_may_be_pasted_on_a_phone(browser: Browser, url: str, tmp_path: Path) -> None:
+    bad, useless = tmp_path / "bad.csv", tmp_path / "empty.csv"
     bad.write_text("text,label\nfine,1\nlonely\n", encoding="utf-8")
-    useless = tmp_path / "empty.csv"
     useless.write_text("text\n", encoding="utf-8")
-    with tab(browser) as page:
-        visit(page, f"{url}/batch")
-        assert page.get_by_role("button", name="Run", exact=True).is_disabled()
-        page.set_input_files("#batch-file input[type=file]", str(bad))
-        page.wait_for_selector("#batch-found >> text=bad.csv:3: expected 2 fields, found 1.")
-        assert page.get_by_role("button", name="Run", exact=True).is_enabled()
-        page.set_input_files("#batch-file input[type=file]", [])
-        visit(page, f"{url}/batch")
-        page.set_input_files("#batch-file input[type=file]", str(useless))
-        page.wait_for_selector("#batch-found [role=alert] >> text=Empty.csv: expected rows, found none.")
-
-
-def test_pasted_lines_and_one_context_for_all_questions(browser: Browser, url: str) -> None:
     with tab(browser, viewport=PHONE) as page:
         visit(page, f"{url}/batch")
+        page.set_input_files("#batch-file input[type=file]", str(useless))
+        page.wait_for_selector("#batch-found [role=alert] >> text=empty.csv: expected rows, found none.")
+        assert page.get_by_role("button", name="Run", exact=True).is_disabled()
+        page.get_by_label("Clear").click()
+        page.set_input_files("#batch-file input[type=file]", str(bad))
+        page.wait_for_selector("#batch-found >> text=bad.csv:3: expected 2 fields, found 1.")
+        page.wait_for_selector("#batch-run:enabled")
+
         page.get_by_role("tab", name="Pasted lines").click()
         page.get_by_label("One text a line").fill("Who?\nWhen?\n")
         page.get_by_role("button", name="Use these lines").click()
         page.wait_for_selector("#batch-found >> text=2 rows in 1 column.")
         page.get_by_label("Task", exact=True).click()
         page.get_by_role("option", name="qa:").click()
+        page.wait_for_selector("#batch-qa-context")
         assert page.get_by_label("Column for question").input_value() == "text"
         assert page.get_by_label("Column for context").input_value() == "The same for all rows"
-        page.get_by_role("button", name="Run", exact=True).click()
-        page.wait_for_selector("#batch-progress >> text=expected a column for context, found none: choose it above.")
+        run(page)
+        page.wait_for_selector("#batch-progress >> text=/expected a column for context, found none: choose it above/i")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 

@@ -123,7 +123,8 @@ class _Page:
         try:
             table = reader(source)
         except NlptasksError as error:
-            return self._nothing(html.alert(sentence(error)))
+            # Not `sentence`, which would write a file's name with a capital.
+            return self._nothing(html.alert(" ".join(str(error).split())))
         return {
             self.table: table,
             self.found: show.found(table),
