@@ -47,20 +47,40 @@ def build_app(engine: Engine, *, runs: Path | None = None, loads: Loads | None =
     context = Context(engine, runs or engine.settings.data / "ui", loads or Loads(), engine.plugins.views())
     pages = list_pages(context)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as app:
-        _frame(context, pages, pages[0])
+        for page in pages:
+            _turn_to(app, page)
+            _frame(context, pages, page)
+        _turn_to(app, pages[0])
         for task in engine.plugins.tasks.values():
             api.add(context, task)
-    for page in pages[1:]:
-        with app.route(page.title, f"/{page.path}", show_in_navbar=False):
-            _frame(context, pages, page)
     app.queue(max_size=QUEUE_SIZE, default_concurrency_limit=AT_ONCE)
     return app
 
 
+def _turn_to(app: Any, page: Page) -> None:
+    """What is added from now on is on this page.
+
+    As `Blocks.route` does it, which makes a whole server and the configuration of all pages each time it is left: ten
+    pages took three seconds of the start.
+    """
+    if page.path and page.path not in (path for path, *_ in app.pages):
+        app.pages.append((page.path, page.title, False))
+    app.current_page = page.path
+
+
 def list_pages(context: Context) -> list[Page]:
     """The start page, one page a task, and the rooms that are there, in the order of the menu."""
+    from gradio.routes import INTERNAL_ROUTES
+
+    taken = {*INTERNAL_ROUTES, *(path for _, path, *_ in _ROOMS)}
     tasks = [
-        Page(title_of(name), name, partial(task_page.build, task=task), TASKS, task.summary)
+        Page(
+            title_of(name),
+            f"{name}-task" if name in taken else name,
+            partial(task_page.build, task=task),
+            TASKS,
+            task.summary,
+        )
         for name, task in context.engine.plugins.tasks.items()
     ]
     rooms = [Page(title, path, _room(module), WORK, told) for title, path, told, module in _ROOMS if _exists(module)]

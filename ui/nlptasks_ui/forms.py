@@ -178,8 +178,9 @@ def _sequence(
         component = gr.Dataframe(
             headers=[_title(column) for column in columns],
             datatype="str",
-            column_count=(len(columns), "fixed"),
-            row_count=(1, "dynamic"),
+            column_count=len(columns),
+            column_limits=(len(columns), len(columns)),
+            row_count=1,
             type="array",
             label=f"{_title(name)}. {common['info'] or ''}".strip(),
             wrap=True,

@@ -1,0 +1,223 @@
+"""The task pages in a real browser, over fake models: what a user fills, sees, stops and reads back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import Field
+
+from nlptasks import Plugins, TextInput, hookimpl
+from nlptasks.task import Task, TaskOptions
+from nlptasks.testing import FakeModel
+from tests.sample_tasks import TitleResult
+from tests.ui_browser import (  # noqa: F401 - fixtures
+    PHONE,
+    FakeEngine,
+    browser,
+    engine,
+    own_settings,
+    served,
+    tab,
+    until,
+    url,
+    visit,
+)
+
+LONG = "Nothing happens here. " * 60 + "It lasts two days at most. " + "Nothing happens here. " * 60
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, url: str) -> Iterator[Any]:
+    """One tab for all tests that need nothing special; a page is loaded for each."""
+    with tab(browser) as opened:
+        yield opened
+
+
+def fill(page: Any, **fields: str) -> None:
+    for label, value in fields.items():
+        page.get_by_label(label.replace("_", " ").capitalize(), exact=False).first.fill(value)
+
+
+def run(page: Any, task: str) -> Any:
+    """Press Run and wait for the result."""
+    page.click(f"#run-{task}")
+    view = page.locator(f"#view-{task}")
+    view.locator(".nlp-result:not(:has(.nlp-caret))").wait_for()
+    return view
+
+
+def test_sentiment_shows_bars_facts_and_the_other_ways_in(page: Any, url: str) -> None:
+    visit(page, f"{url}/sentiment")
+    fill(page, text="I love it.")
+    view = run(page, "sentiment")
+    assert view.locator(".nlp-headline").inner_text() == "positive"
+    assert view.get_by_role("meter", name="positive").get_attribute("aria-valuenow") == "0.953"
+    assert "adapter fake" in page.locator("#facts-sentiment").inner_text()
+    assert '"label": "positive"' in page.locator("#json-sentiment").inner_text()
+    page.get_by_role("tab", name="As Python").click()
+    assert "nlptasks.run('sentiment', 'I love it.')" in page.locator("#as-python-sentiment").inner_text()
+    page.get_by_role("tab", name="As curl").click()
+    assert f"{url}/gradio_api/call/v2/sentiment" in page.locator("#as-curl-sentiment").inner_text()
+    page.get_by_role("tab", name="As CLI").click()
+    assert "nlptasks run sentiment 'I love it.' --json" in page.locator("#as-cli-sentiment").inner_text()
+
+
+def test_ner_marks_the_text(page: Any, url: str) -> None:
+    visit(page, f"{url}/ner")
+    page.get_by_role("button", name="Ada Lovelace wrote").click()
+    until(lambda: page.get_by_label("Text").first.input_value().startswith("Ada Lovelace wrote"))
+    fill(page, text="Ada Lovelace saw Oslo again")
+    view = run(page, "ner")
+    assert view.locator("mark").all_inner_texts() == ["Ada LovelacePER", "OsloLOC"]
+    assert view.get_by_role("list", name="Types of entities").inner_text().split("\n") == ["PER 1", "LOC 1"]
+
+
+def test_qa_brings_the_answer_into_sight(page: Any, url: str) -> None:
+    visit(page, f"{url}/qa")
+    fill(page, question="How long?", context=LONG)
+    view = run(page, "qa")
+    assert view.locator(".nlp-headline").inner_text().startswith("two days")
+    until(lambda: view.locator(".nlp-scroll").evaluate("part => part.scrollTop") > 200)
+    assert view.locator("mark").evaluate(
+        "mark => { const m = mark.getBoundingClientRect(), p = mark.closest('.nlp-scroll').getBoundingClientRect();"
+        " return m.top >= p.top && m.bottom <= p.bottom }"
+    )
+
+
+def test_summarization_stands_beside_its_source(page: Any, url: str) -> None:
+    visit(page, f"{url}/summarization")
+    fill(page, text="A lamp shone. It was red. It never went out, whatever they tried.")
+    view = run(page, "summarization")
+    panes = view.locator(".nlp-pane")
+    assert "The lamp never went out." in panes.nth(0).inner_text()
+    assert "It was red." in panes.nth(1).inner_text()
+
+
+def test_translation_lights_up_sentences_that_belong_together(page: Any, url: str) -> None:
+    visit(page, f"{url}/translation")
+    fill(page, text="Good morning. See you soon.", source_language="en", target_language="fr")
+    page.keyboard.press("Tab")
+    view = run(page, "translation")
+    left, right = view.locator(".nlp-pane").all()
+    left.locator("span[data-pair]").nth(1).hover()
+    until(lambda: right.locator(".nlp-lit").count())
+    assert right.locator(".nlp-lit").inner_text() == "À bientôt."
+
+
+def test_generation_streams_and_stop_ends_the_computation(page: Any, url: str, engine: FakeEngine) -> None:
+    visit(page, f"{url}/generation")
+    fill(page, prompt="A story:")
+    before = len(engine.models)
+    page.click("#run-generation")
+    page.locator("#view-generation .nlp-caret").wait_for()
+    until(lambda: "Once there was" in page.locator("#view-generation").inner_text())
+    page.click("#stop-generation")
+    page.locator("#view-generation").get_by_text("Stopped.").wait_for()
+    [model] = engine.models[before:]
+    until(lambda: model._cancel.cancelled)
+    done = model.done
+    page.wait_for_timeout(300)
+    assert model.done <= done + 1
+    assert model.done < 150
+
+
+def test_a_closed_tab_ends_the_computation(browser: Any, url: str, engine: FakeEngine) -> None:
+    before = len(engine.models)
+    with tab(browser) as page:
+        visit(page, f"{url}/generation")
+        fill(page, prompt="A story:")
+        page.click("#run-generation")
+        page.locator("#view-generation .nlp-caret").wait_for()
+    [model] = engine.models[before:]
+    until(lambda: model._cancel.cancelled, 5)
+    assert model.done < 150
+
+
+def test_an_error_is_a_sentence_on_the_page(page: Any, url: str) -> None:
+    visit(page, f"{url}/sentiment")
+    page.click("#run-sentiment")
+    alert = page.locator("#view-sentiment").get_by_role("alert")
+    alert.wait_for()
+    assert alert.inner_text() == "Input 'text': field required, found {}."
+
+
+def test_the_start_page_leads_everywhere_by_keyboard(page: Any, url: str) -> None:
+    visit(page, url)
+    for name in ("Sentiment", "NER", "QA", "Summarization", "Translation", "Generation"):
+        assert page.locator(".nlp-card", has_text=name).count() >= 1
+    page.locator(".nlp-menu a", has_text="Sentiment").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sentiment")
+    page.locator("#run-sentiment").wait_for()
+    assert page.locator(".nlp-menu [aria-current]").inner_text() == "Sentiment"
+
+
+def test_a_phone_shows_a_page_without_scrolling_sideways(browser: Any, url: str) -> None:
+    with tab(browser, viewport=PHONE) as page:
+        for path in ("", "qa", "generation"):
+            visit(page, f"{url}/{path}")
+            page.wait_for_timeout(200)
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+        fill(page, prompt="A story:")
+        form, answer = page.locator(".nlp-form").bounding_box(), page.locator(".nlp-answer").bounding_box()
+        assert answer["y"] >= form["y"] + form["height"]
+
+
+class Letter(TextInput):
+    """What a letter is made of."""
+
+    tone: Literal["warm", "cool"] = Field(default="warm", description="How it sounds.")
+    copies: int = Field(default=1, ge=1, le=5, description="How many.")
+
+
+class LetterOptions(TaskOptions):
+    shout: bool = Field(default=False, description="Capital letters.")
+
+
+class Letters(Task[Letter, LetterOptions, TitleResult]):
+    """Write a letter."""
+
+    name = "config"  # also a route of the server
+    input_type = Letter
+    options_type = LetterOptions
+    result_type = TitleResult
+    examples = ({"text": "To Ada", "tone": "cool", "copies": 2},)
+
+    def run(self, inputs: Any, options: LetterOptions, model: Any) -> list[TitleResult]:
+        [item] = inputs
+        said = f"{item.text}, {item.tone}, {item.copies}"
+        return [TitleResult(title=said.upper() if options.shout else said)]
+
+
+class LetterPlugin:
+    @hookimpl
+    def register_tasks(self, register: Any) -> None:
+        register(Letters())
+
+    @hookimpl
+    def register_views(self, register: Any) -> None:
+        register(TitleResult, lambda result, inputs: f'<p class="letter">{result.title}!</p>')
+
+
+def test_a_plugin_has_a_form_and_a_broken_one_a_banner(browser: Any, tmp_path: Path) -> None:
+    from importlib.metadata import EntryPoint
+
+    plugins = Plugins(own_settings(tmp_path))
+    plugins.register(LetterPlugin(), "letters")
+    plugins.load_entry_points([EntryPoint("broken", "nowhere.at.all", "nlptasks")])
+    lent = FakeEngine(own_settings(tmp_path), {"config": FakeModel}, plugins)
+    with served(lent) as address, tab(browser) as page:
+        visit(page, address)
+        banner = page.get_by_role("alert")
+        assert "1 plugin is off" in banner.inner_text()
+        assert "names the module 'nowhere.at.all', which does not exist." in banner.inner_text()
+        page.locator(".nlp-card", has_text="Write a letter.").click()
+        page.locator("#run-config").wait_for()
+        page.get_by_role("button", name="To Ada | cool | 2").click()
+        until(lambda: page.get_by_label("Text").first.input_value() == "To Ada")
+        page.get_by_role("button", name="Options").click()
+        page.get_by_label("Shout").check()
+        assert run(page, "config").locator(".letter").inner_text() == "TO ADA, COOL, 2!"

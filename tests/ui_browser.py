@@ -1,0 +1,246 @@
+"""The web app for tests: an engine of fake models, the app on loopback, and a headless Chromium of the system."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nlptasks import Engine, Plugins, Settings
+from nlptasks.testing import FakeModel
+
+pytest.importorskip("gradio", reason="the web app needs pip install 'nlptasks[ui]'")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PHONE = {"width": 390, "height": 844}
+
+STORY = "Once there was a lamp that would not go out. " * 20
+
+
+class SlowModel(FakeModel):
+    """A fake model that takes time for every piece it writes and every text it classifies, and counts them."""
+
+    def __init__(self, *, pause: float = 0.05, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.pause = pause
+        self.done = 0
+
+    def stream(self, prompt: Any, decoding: Any) -> Any:
+        return _SlowStream(super().stream(prompt, decoding), self)
+
+    def classify(self, texts: Any) -> Any:
+        answers = []
+        for text in texts:
+            self._cancel.raise_if_cancelled()
+            time.sleep(self.pause)
+            self.done += 1
+            answers += super().classify([text])
+        return answers
+
+
+class _SlowStream:
+    """A fake stream with a pause before each piece."""
+
+    def __init__(self, stream: Any, model: SlowModel) -> None:
+        self._stream = stream
+        self._model = model
+        self.close, self.completion = stream.close, stream.completion
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._stream:
+            time.sleep(self._model.pause)
+            self._model.done += 1
+            yield piece
+
+
+Make = Callable[..., FakeModel]
+
+
+class FakeEngine(Engine):
+    """An engine whose tasks are answered by fake models, made anew for each request; `models` keeps all of them."""
+
+    def __init__(self, settings: Settings, makers: Mapping[str, Make], plugins: Plugins | None = None) -> None:
+        super().__init__(settings=settings, plugins=plugins)
+        self.makers = dict(makers)
+        self.models: list[FakeModel] = []
+
+    @contextmanager
+    def bind(
+        self, task: Any, adapter: Any = None, model: Any = None, *, cancel: Any = None, counter: Any = None
+    ) -> Iterator[Any]:
+        self.choose(task, adapter, model)
+        made = self.makers[task.name](cancel=cancel)
+        self.models.append(made)
+        yield made
+
+
+def find(words: str) -> Callable[[str, str], tuple[int, int] | None]:
+    """Answers that are these words of a context, where they stand in it."""
+
+    def answer(_: str, context: str) -> tuple[int, int] | None:
+        start = context.find(words)
+        return None if start < 0 else (start, start + len(words))
+
+    return answer
+
+
+def built_in_makers() -> dict[str, Make]:
+    """A fake model for each built-in task."""
+
+    def sentiment(**more: Any) -> FakeModel:
+        scores = lambda text: (0.0, 3.0) if "love" in str(text).lower() else (3.0, 0.0)  # noqa: E731
+        return FakeModel(labels=("negative", "positive"), scores=scores, name="fake-encoder", adapter="fake", **more)
+
+    def ner(**more: Any) -> FakeModel:
+        names = {"Ada": "B-PER", "Lovelace": "I-PER", "Oslo": "B-LOC"}
+        tags = lambda text: [names.get(word.strip(".,"), "O") for word in text.split()]  # noqa: E731
+        return FakeModel(labels=("O", "B-PER", "I-PER", "B-LOC", "I-LOC"), tags=tags, name="fake-encoder", **more)
+
+    def writer(text: str, pause: float = 0.0) -> Make:
+        def make(**more: Any) -> FakeModel:
+            completions = lambda _: text  # noqa: E731
+            return SlowModel(pause=pause, kind="causal", completions=completions, name="fake-writer", **more)
+
+        return make
+
+    def translator(**more: Any) -> FakeModel:
+        french = {"Good morning.": "Bonjour.", "See you soon.": "À bientôt."}
+        completions = lambda prompt: next((v for k, v in french.items() if k in prompt), "?")  # noqa: E731
+        return FakeModel(
+            kind="seq2seq", completions=completions, languages=("en", "fr"), name="fake-translator", **more
+        )  # fmt: skip
+
+    return {
+        "sentiment": sentiment,
+        "ner": ner,
+        "qa": lambda **more: FakeModel(answers=find("two days"), name="fake-encoder", max_tokens=64, **more),
+        "summarization": writer("The lamp never went out."),
+        "translation": translator,
+        "generation": writer(STORY, pause=0.05),
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(engine: Engine, **arguments: Any) -> Iterator[str]:
+    """The address of the app of an engine, for as long as the block lasts."""
+    from nlptasks_ui.app import build_app
+    from nlptasks_ui.serving import Address, launch
+
+    app = build_app(engine, **arguments)
+    url = launch(app, Address(port=free_port()), block=False)
+    try:
+        yield url.rstrip("/")
+    finally:
+        app.close(verbose=False)
+
+
+def own_settings(folder: Path) -> Settings:
+    return Settings(cache=folder / "cache", data=folder / "data", offline=True)
+
+
+def installed_plugins() -> Plugins:
+    plugins = Plugins()
+    plugins.load_entry_points()
+    return plugins
+
+
+@contextmanager
+def opened() -> Iterator[Browser]:
+    """A Chromium of the system; the test is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: apt install chromium, or put one on PATH")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests need pip install playwright")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def tab(browser: Browser, **arguments: Any) -> Iterator[Page]:
+    """A new tab with a storage of its own. At its end it must have asked for nothing outside loopback.
+
+    `page.outside` lists such requests, `page.faults` what the page's scripts complained of.
+    """
+    arguments.setdefault("viewport", {"width": 1280, "height": 900})
+    context = browser.new_context(**arguments)
+    page = context.new_page()
+    outside: list[str] = []
+    faults: list[str] = []
+
+    def note(request: Any) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "about:")):
+            outside.append(request.url)
+
+    page.on("request", note)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    try:
+        yield page
+        assert outside == [], "the app must work without a network"
+        assert faults == []
+    finally:
+        with contextlib.suppress(Exception):
+            context.close()
+
+
+def visit(page: Page, url: str) -> None:
+    """Open a page of the app and wait until its components are there."""
+    page.goto(url)
+    page.wait_for_selector(".nlp-menu")
+    page.wait_for_load_state("load")
+
+
+def until(holds: Callable[[], Any], seconds: float = 10.0) -> None:
+    """Wait for something that other threads bring about."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        threading.Event().wait(0.02)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
+    with FakeEngine(own_settings(tmp_path_factory.mktemp("app")), built_in_makers(), installed_plugins()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def url(engine: FakeEngine) -> Iterator[str]:
+    """The app over fake models, one for all tests of a file."""
+    with served(engine) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with opened() as found:
+        yield found
