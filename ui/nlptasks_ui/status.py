@@ -61,7 +61,7 @@ def bases(engine: Engine) -> list[Base]:
         if root:
             state = "in memory" if worker.idle else "computing"
         else:
-            state = "could not be loaded" if worker.idle else "being read into memory"
+            state = "not loaded" if worker.idle else "being read into memory"
         placed = f"{root.placement.dtype} on {root.placement.device}" if root else ""
         found.append(Base(resident.folder.id, state, resident.num_bytes, placed, worker.waiting))
     return found

@@ -161,8 +161,9 @@ class _Page:
         yield {self.batch: batch, **self._started()}
         async with aclosing(batch.run()) as steps:
             async for step in steps:
-                loading = self._context.loads.line() or f"Loading {waits}"
-                yield {self.progress: show.progress(step, loading if waits and not step.done else "")}
+                loading = waits and step.done == step.failed
+                news = self._context.loads.line() or f"Loading the base model {waits}"
+                yield {self.progress: show.progress(step, news if loading else "")}
         yield {
             self.run: gr.Button(interactive=True),
             self.stop: gr.Button(interactive=False),

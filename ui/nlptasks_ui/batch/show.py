@@ -69,7 +69,7 @@ def results(task: str, table: Table, outcomes: Sequence[Outcome | None], read: C
 def progress(step: Progress, loading: str = "") -> str:
     """A bar with its numbers in words; `loading` is what the computation waits for."""
     if loading:
-        return html.status(f"{loading} …")
+        return html.status(f"{loading}, {step.seconds:.0f} s")
     words = [f"{step.done:,} of {_count(step.total, 'row')}"]
     if step.rate:
         words.append(f"{step.rate:,.0f} rows/s" if step.rate >= 10 else f"{step.rate:.1f} rows/s")
