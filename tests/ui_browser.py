@@ -154,7 +154,7 @@ def served(engine: Engine, **arguments: Any) -> Iterator[str]:
     from nlptasks_ui.serving import Address, launch
 
     app = build_app(engine, **arguments)
-    url = launch(app, Address(port=free_port()), block=False)
+    url = launch(app, Address(port=free_port()))
     try:
         yield url.rstrip("/")
     finally:

@@ -53,6 +53,6 @@ def ui(
     loads = Loads()
     with Engine(device=device, dtype=dtype, on_progress=loads) as engine:
         app = build_app(engine, loads=loads)
-        url = serving.launch(app, address, logins=logins, browser=browser, block=False)
+        url = serving.launch(app, address, logins=logins, browser=browser)
         click.echo(f"Open {url} (Ctrl-C stops the app). Programs: {url}gradio_api/mcp/ and {url}?view=api", err=True)
         app.block_thread()

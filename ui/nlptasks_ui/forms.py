@@ -179,7 +179,6 @@ def _sequence(
             headers=[_title(column) for column in columns],
             datatype="str",
             column_count=len(columns),
-            column_limits=(len(columns), len(columns)),
             row_count=1,
             type="array",
             label=f"{_title(name)}. {common['info'] or ''}".strip(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import ipaddress
 import os
 from collections.abc import Sequence
@@ -38,21 +40,30 @@ def check(address: Address, logins: Logins) -> None:
         )
 
 
-def launch(app: Any, address: Address, *, logins: Logins = (), browser: bool = False, block: bool = True) -> str:
-    """Serve the app and return its address; with `block` only when it was stopped.
+def launch(app: Any, address: Address, *, logins: Logins = (), browser: bool = False) -> str:
+    """Serve the app from a thread of its own and return its address.
 
     Nothing is fetched from outside and nothing is sent there: no public link, no analytics, no web font.
     """
     check(address, logins)
-    # Gradio reads these when it starts; a variable in the user's environment must not open the app.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # An empty list of ours would be taken for none.
+    os.environ.pop("GRADIO_ALLOWED_PATHS", None)
+    _leave_proxy_out("127.0.0.1", "localhost")
+    # Gradio announces its MCP server however quiet it is asked to be.
+    with contextlib.redirect_stdout(io.StringIO()):
+        return _launched(app, address, logins, browser)
+
+
+def _launched(app: Any, address: Address, logins: Logins, browser: bool) -> str:
+    """Every argument that a variable in the user's environment could set is given: none may open the app."""
     _, url, _ = app.launch(
         server_name=address.host,
         server_port=address.port,
         auth=list(logins) or None,
         share=False,
         inbrowser=browser,
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
         quiet=True,
         show_error=True,
         max_file_size=LARGEST_UPLOAD,
@@ -68,6 +79,13 @@ def launch(app: Any, address: Address, *, logins: Logins = (), browser: bool = F
         head=look.head(),
     )
     return str(url)
+
+
+def _leave_proxy_out(*hosts: str) -> None:
+    """The app and its MCP server speak to themselves over loopback, which a proxy of the network cannot reach."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join([*known, *(host for host in hosts if host not in known)])
 
 
 def read_logins(auth: Sequence[str], auth_file: Path | None) -> list[tuple[str, str]]:

@@ -1,0 +1,94 @@
+"""Take the pictures of the web app in docs/screens: every page, light and dark, and one as wide as a phone.
+
+    python docs/screens.py [PAGE ...]
+
+Serves the app over the real engine on loopback, asks each task its first example, and takes the pictures with a
+Chromium of the system. Needs `pip install 'nlptasks[ui]' playwright pillow` and a filled cache.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlptasks import Engine
+from nlptasks_ui.app import build_app, list_pages
+from nlptasks_ui.context import Context
+from nlptasks_ui.serving import Address, launch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+FOLDER = Path(__file__).parent / "screens"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+DESK = {"width": 1200, "height": 860}
+PHONE = {"width": 390, "height": 780}
+COLOURS = 128
+"""Colours of a picture: text on flat ground needs no more, and the file has a third of the size."""
+
+
+def main(wanted: list[str]) -> None:
+    """Take all pictures, or those of the pages that are named."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("Expected a chromium on PATH, found none: apt install chromium.")
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as runs, Engine() as engine, sync_playwright() as playwright:
+        app = build_app(engine, runs=Path(runs))
+        url = launch(app, Address())
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        paths = [page.path for page in list_pages(Context(engine, Path(runs)))]
+        for path in paths:
+            if not wanted or (path or "home") in wanted:
+                for name, picture in pictures(browser, url, path):
+                    save(picture, FOLDER / name)
+        browser.close()
+        app.close(verbose=False)
+
+
+def pictures(browser: Browser, url: str, path: str) -> Iterator[tuple[str, bytes]]:
+    """The pictures of a page with their file names."""
+    name = path or "home"
+    for scheme in ("light", "dark"):
+        context = browser.new_context(viewport=DESK, color_scheme=scheme)
+        yield f"{name}-{scheme}.png", taken(context.new_page(), f"{url}{path}", path)
+        context.close()
+    if name in ("home", "qa", "chat"):
+        context = browser.new_context(viewport=PHONE, color_scheme="light", device_scale_factor=1.5)
+        yield f"{name}-phone.png", taken(context.new_page(), f"{url}{path}", path)
+        context.close()
+
+
+def taken(page: Page, address: str, task: str) -> bytes:
+    """A page, with an answer on it where it is a task's."""
+    page.goto(address)
+    page.wait_for_selector(".nlp-menu")
+    run = page.locator(f"#run-{task}") if task else None
+    if run and run.count():
+        page.locator(".nlp-examples button").first.click()
+        page.wait_for_timeout(800)
+        run.click()
+        page.locator(f"#view-{task} :is(.nlp-result:not(:has(.nlp-caret)), .nlp-alert)").wait_for(timeout=180_000)
+        page.mouse.move(2, 2)
+    page.wait_for_timeout(1500)
+    return page.screenshot(full_page=True)
+
+
+def save(picture: bytes, path: Path) -> None:
+    """Write a picture with few colours."""
+    from PIL import Image
+
+    image: Any = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
