@@ -26,7 +26,7 @@ def chat_command(
 
     bar = DownloadBar()
     with Engine(on_progress=bar) as engine:
-        task = _chat_task(engine)
+        task = chat_task(engine)
         opening = [{"role": "system", "content": system}] if system else []
         turns = list(opening)
         while (text := _ask()) is not None:
@@ -39,7 +39,7 @@ def chat_command(
             turns.append({"role": "assistant", "content": answer})
 
 
-def _chat_task(engine: Any) -> str:
+def chat_task(engine: Any) -> str:
     """The first task that answers a list of messages."""
     from nlptasks.families.text_to_text import can_stream
 

@@ -1,0 +1,1 @@
+"""The chat: one conversation over all tasks."""

@@ -1,0 +1,129 @@
+"""One turn to its answer: the text as it is written, or the result of a task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+from nlptasks import CancelledError, CancelToken
+from nlptasks.cli.render import render
+from nlptasks.families.text_to_text import can_stream
+from nlptasks_ui import work
+from nlptasks_ui.chat import commands
+from nlptasks_ui.chat.conversation import Conversation, Turn
+from nlptasks_ui.chat.planning import Planner, Request
+from nlptasks_ui.context import Context
+from nlptasks_ui.errors import sentence
+from nlptasks_ui.loads import waiting_for
+
+EVERY = 0.1
+"""Seconds between two looks at what was written."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A turn on its way to its answer, and what is going on while there is none; the last step's turn is done."""
+
+    turn: Turn
+    status: str = ""
+
+
+class Answers:
+    """Answers the last turns of conversations."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._engine = context.engine
+        self._planner = Planner(context.engine)
+
+    async def answer(self, conversation: Conversation, cancel: CancelToken) -> AsyncGenerator[Step, None]:
+        """Steps of the last turn; errors and a stop become part of the turn.
+
+        Read it within `contextlib.aclosing`: leaving the loop ends the computation within one step.
+        """
+        last = conversation.turns[-1]
+        try:
+            async with aclosing(self._steps(conversation, cancel)) as steps:
+                async for step in steps:
+                    last = step.turn
+                    yield step
+        except CancelledError:
+            yield Step(last.model_copy(update={"done": True, "notes": ("Stopped.",), "aside": not last.answer}))
+        except Exception as error:
+            yield Step(last.model_copy(update={"done": True, "error": sentence(error), "aside": True}))
+
+    async def _steps(self, conversation: Conversation, cancel: CancelToken) -> AsyncGenerator[Step, None]:
+        turn = conversation.turns[-1]
+        command = commands.parse(turn.said)
+        if command and command.name == commands.HELP and not turn.wanted:
+            told = commands.help_text(self._engine.plugins)
+            yield Step(turn.model_copy(update={"answer": told, "aside": True, "done": True}))
+            return
+        async with aclosing(_told(lambda: self._planner.plan(conversation, cancel))) as waits:
+            async for request in waits:
+                if request is None:
+                    yield Step(turn, self._loading())
+        assert request is not None
+        turn = turn.model_copy(update={"task": request.task.name, "others": request.others, "notes": request.notes})
+        yield Step(turn, self._waiting(request))
+        stream = can_stream(request.task)
+        steps = work.answer(
+            self._engine, request.task.name, dict(request.fields), every=EVERY, stream=stream, cancel=cancel,
+            adapter=request.adapter, **request.options,
+        )  # fmt: skip
+        async with aclosing(steps) as parts:
+            async for part in parts:
+                if part.result is not None:
+                    yield Step(self._finished(turn, request, part))
+                elif part.text:
+                    turn = turn.model_copy(update={"answer": part.text})
+                    yield Step(turn)
+                else:
+                    count = f"{part.done} of {part.total} parts read" if part.total > 1 else ""
+                    yield Step(turn, count or self._waiting(request))
+
+    def _finished(self, turn: Turn, request: Request, step: work.Step) -> Turn:
+        result = step.result
+        notes = list(request.notes)
+        ended = getattr(result, "finish_reason", None)
+        if ended == "length":
+            notes.append(f"It ended at {result.num_generated_tokens} tokens, the most that it may have.")
+        if ended == "cancelled":
+            notes.append("Stopped.")
+        chat = "messages" in request.fields
+        [inputs] = request.task.validate([dict(request.fields)])
+        return turn.model_copy(
+            update={
+                "answer": result.text if chat else render(result),
+                "result": None if chat else result.model_dump(mode="json"),
+                "inputs": None if chat else inputs.model_dump(mode="json"),
+                "notes": tuple(notes),
+                "seconds": round(step.seconds, 3),
+                "done": True,
+            }
+        )
+
+    def _waiting(self, request: Request) -> str:
+        base = waiting_for(self._engine, request.task.name, request.adapter, None)
+        return self._context.loads.line() or (f"Loading the base model {base}" if base else "Computing")
+
+    def _loading(self) -> str:
+        return self._context.loads.line() or "Reading"
+
+
+async def _told(call: Callable[[], T]) -> AsyncGenerator[T | None, None]:
+    """None while a call runs in a thread, then what it returns."""
+    future = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        while not future.done():
+            await asyncio.wait({future}, timeout=EVERY)
+            if not future.done():
+                yield None
+        yield future.result()
+    finally:
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
