@@ -75,7 +75,7 @@ def taken(page: Page, address: str, task: str) -> bytes:
         page.locator(".nlp-examples button").first.click()
         page.wait_for_timeout(800)
         run.click()
-        page.locator(f"#view-{task} :is(.nlp-result:not(:has(.nlp-caret)), .nlp-alert)").wait_for(timeout=180_000)
+        page.locator(f"#view-{task} :is(.nlp-result:not(:has(.nlp-caret)), .nlp-alert)").wait_for(timeout=600_000)
         page.mouse.move(2, 2)
     page.wait_for_timeout(1500)
     return page.screenshot(full_page=True)
