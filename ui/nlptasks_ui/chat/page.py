@@ -139,7 +139,8 @@ class _Page:
         self.delete.click(self._delete, [self.open, self.store, self.ticket], [*whole, self.store], **other)
         for button, kind in ((self.markdown, "md"), (self.json, "json")):
             button.click(_file(kind), self.open, self.file, **_QUIET).then(None, self.file, None, js=_DOWNLOAD)
-        gr.on(None, self._load, self.store, whole, **_QUIET)
+        # An event without a trigger that had the store as its input would also follow each change of it.
+        gr.on(None, lambda: None, None, None, **_QUIET).then(self._load, self.store, whole, **_QUIET)
 
     # What begins an answer.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nlptasks import Result
+from nlptasks import Result, TaskInput
 from nlptasks_ui import html, views
 from nlptasks_ui.chat.answers import Step
 from nlptasks_ui.chat.commands import CHAT
@@ -50,20 +50,20 @@ def _answer(context: Context, turn: Turn) -> list[Any]:
     if not turn.done:
         return [_html(html.element("p", "Not answered.", class_="nlp-note"))]
     notes = "".join(html.element("p", html.text(note), class_="nlp-note") for note in turn.notes)
-    result = _result(context, turn)
-    if result is not None:
-        shown = views.show(result, turn.inputs, context.views) + views.facts(result, turn.seconds)
-        return [_html(notes + shown)]
+    found = _result(context, turn)
+    if found:
+        result, inputs = found
+        return [_html(notes + views.show(result, inputs, context.views) + views.facts(result, turn.seconds))]
     return [*([turn.answer] if turn.answer else []), *([_html(notes)] if notes else [])] or ["…"]
 
 
-def _result(context: Context, turn: Turn) -> Result | None:
-    """The typed result of a turn; None where there is none, or where its task is gone or has changed since."""
+def _result(context: Context, turn: Turn) -> tuple[Result, TaskInput] | None:
+    """A turn's typed result and input; None where there is none, or where its task is gone or has changed since."""
     task = context.engine.plugins.tasks.get(turn.task)
     if turn.result is None or task is None:
         return None
     try:
-        return task.result_type.model_validate(turn.result)
+        return task.result_type.model_validate(turn.result), task.input_type.model_validate(turn.inputs)
     except ValidationError:
         return None
 
