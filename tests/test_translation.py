@@ -108,7 +108,7 @@ def test_what_each_kind_of_checkpoint_is_given() -> None:
 
 
 def test_a_language_model_must_have_been_trained_to_translate() -> None:
-    with pytest.raises(UnsupportedModelError, match="smollm2 has not learnt to translate: leave --model out, name a tr"):
+    with pytest.raises(UnsupportedModelError, match="smollm2 has not learnt to translate: leave --model out"):
         translate("Hello.", Upper(name="smollm2", kind="causal"))
     assert translate("Hello.", Upper(name="smollm2", kind="causal", adapter="mine")).translation == "HELLO."
 
