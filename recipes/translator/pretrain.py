@@ -301,7 +301,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=Path(__file__).with_name("pretrain.toml"))
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop, with a checkpoint, after so long")
     parser.add_argument("--limit", type=int, help="rows of each set, for a trial")
-    parser.add_argument("--start", type=Path, help="a translator of this program, whose weights and pieces to begin with")
+    parser.add_argument("--start", type=Path, help="a translator of this program, to go on from")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     given = parser.parse_args()
     recipe = Recipe(**tomllib.loads(given.recipe.read_text(encoding="utf-8")))
