@@ -260,6 +260,8 @@ class Engine:
                 raise NlptasksError(
                     f"Adapter {adapter!r} was trained for {found.manifest.task}, expected one for {task.name}."
                 )
+            if not model and not found.base_id:
+                raise NlptasksError(f"Adapter {adapter!r} does not say which base it was trained on: name it as model.")
             return found, model or found.base_id
         if adapter != NO_ADAPTER and task.adapter and task.adapter.is_dir():
             shipped = open_adapter(task.adapter)

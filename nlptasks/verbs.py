@@ -50,6 +50,7 @@ class ModelInfo:
     name: str
     kind: ModelKind
     adapter: str | None = None
+    """What was trained on top of the base; of a model that was trained here as a whole, or merged, its own name."""
     labels: tuple[str, ...] | None = None
     multi_label: bool = False
     temperature: float = 1.0

@@ -21,7 +21,7 @@ _COMMANDS = {
     "data": ("data", "data_group", "Check training data."),
     "tasks": ("plugins", "tasks_command", "List the tasks."),
     "models": ("models", "models_group", "List, fetch and remove base models."),
-    "adapters": ("adapters", "adapters_group", "List, show and remove your adapters."),
+    "adapters": ("adapters", "adapters_group", "List, show, remove, export, import and merge adapters."),
     "plugins": ("plugins", "plugins_command", "List plugins and why one is off."),
     "doctor": ("doctor", "doctor_command", "Show versions, device, cache, plugins and sources."),
 }

@@ -1,11 +1,13 @@
-"""`nlptasks adapters list|show|rm`."""
+"""`nlptasks adapters list|show|rm|export|import|merge`."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
+from nlptasks.cli.common import DownloadBar, read_inputs
 from nlptasks.settings import Settings
 
 
@@ -31,17 +33,18 @@ def list_command(task: str | None, as_json: bool) -> None:
     for adapter in found:
         metrics = adapter.manifest.metrics if adapter.manifest else {}
         shown = "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:3])
-        click.echo(f"{adapter.path.parent.name}/{adapter.path.name}  on {adapter.base_id}  {shown}")
+        click.echo(f"{adapter.path.parent.name}/{adapter.path.name}  on {adapter.base_id}  {shown}".rstrip())
 
 
 @adapters_group.command("show")
 @click.argument("task")
-@click.argument("name")
-def show_command(task: str, name: str) -> None:
-    """Print an adapter's manifest as JSON."""
-    from nlptasks.runtime.store import AdapterStore
+@click.argument("name", required=False)
+def show_command(task: str, name: str | None) -> None:
+    """Print an adapter's manifest as JSON; without NAME the one that ships with TASK."""
+    from nlptasks.exchange import find_adapter
+    from nlptasks.plugins import default_plugins
 
-    adapter = AdapterStore(Settings.from_env()).find(task, name)
+    adapter = find_adapter(default_plugins().task(task), name, Settings.from_env())
     content = adapter.manifest.model_dump(mode="json") if adapter.manifest else adapter.peft
     click.echo(json.dumps({"path": str(adapter.path), **content}, indent=2, ensure_ascii=False))
 
@@ -59,3 +62,116 @@ def remove_command(task: str, name: str, yes: bool) -> None:
         click.confirm(f"Delete {store.folder(task, name)}?", abort=True)
     store.remove(task, name)
     click.echo(f"Deleted {task}/{name}.", err=True)
+
+
+@adapters_group.command("export")
+@click.argument("task")
+@click.argument("name", required=False)
+@click.option("--to", "target", type=click.Path(path_type=Path), required=True, metavar="PATH",
+              help="A new folder, or a new .zip for one archive.")  # fmt: skip
+def export_command(task: str, name: str | None, target: Path) -> None:
+    """Copy an adapter out of the store, as a standard PEFT folder or one archive; without NAME the one of TASK.
+
+    \b
+    nlptasks adapters export sentiment mine --to mine.zip
+    """
+    from nlptasks.exchange import export_adapter, find_adapter
+    from nlptasks.plugins import default_plugins
+
+    adapter = find_adapter(default_plugins().task(task), name, Settings.from_env())
+    click.echo(export_adapter(adapter, target))
+
+
+@adapters_group.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--task", help="What it is for, where it does not say so itself.")
+@click.option("--name", help="Its name in the store; its own if not given.")
+@click.option(
+    "--labels", metavar="A,B,...", help="Names of the head's outputs, in their order, where nothing says them."
+)
+@click.option("-m", "--model", help="Base, where it does not name one that can be found.")
+@click.option("--replace", is_flag=True, help="Replace an adapter of this name.")
+def import_command(
+    source: Path, task: str | None, name: str | None, labels: str | None, model: str | None, replace: bool
+) -> None:
+    """Check an adapter's folder or .zip and put it into the store: one of ours, or any LoRA folder of PEFT.
+
+    \b
+    nlptasks adapters import mine.zip
+    nlptasks adapters import ./from-peft --task sentiment --labels negative,positive
+    """
+    from nlptasks.exchange import import_adapter
+    from nlptasks.plugins import default_plugins
+
+    names = [label.strip() for label in labels.split(",")] if labels is not None else None
+    if names is not None and not all(names):
+        raise click.UsageError(f"--labels: expected names joined by commas, found {labels!r}.")
+    bar = DownloadBar()
+    try:
+        done = import_adapter(
+            source, Settings.from_env(), default_plugins(),
+            task=task, name=name, labels=names, model=model, replace=replace, on_progress=bar,
+        )  # fmt: skip
+    finally:
+        bar.close()
+    for note in done.notes:
+        click.echo(f"Note: {note}.", err=True)
+    click.echo(f"{done.task}/{done.adapter.path.name}")
+
+
+@adapters_group.command("merge")
+@click.argument("task")
+@click.argument("name", required=False)
+@click.option("--to", "target", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="A new folder; models/TASK/NAME in the data folder if not given.")  # fmt: skip
+@click.option("--rows", "files", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True,
+              metavar="FILE", help="Inputs to compare on, as `nlptasks run -f` reads them; the task's examples if not "
+              "given. May be repeated.")  # fmt: skip
+@click.option("--lines", "by_line", is_flag=True, help="Every line of a text file is one input.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+              help="Numbers of the merged weights; bfloat16 takes half the room and rounds.")  # fmt: skip
+@click.option("--limit", type=click.FloatRange(0, min_open=True),
+              help="Most that may differ, as a share of the largest output; 0.001, in bfloat16 0.05.")  # fmt: skip
+@click.option("-m", "--model", help="Base, where the adapter's own is not found by its name.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def merge_command(
+    task: str,
+    name: str | None,
+    target: Path | None,
+    files: tuple[Path, ...],
+    by_line: bool,
+    dtype: str,
+    limit: float | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Write a model folder with an adapter's weights in it, for -m; without NAME the adapter that ships with TASK.
+
+    The folder is written only if it answers as the adapter does.
+
+    \b
+    nlptasks adapters merge sentiment mine --rows reviews.txt --lines
+    """
+    from nlptasks.exchange import find_adapter
+    from nlptasks.plugins import default_plugins
+    from nlptasks.training.card import use_line
+    from nlptasks.training.merging import merge
+
+    settings = Settings.from_env()
+    plugins = default_plugins()
+    found = plugins.task(task)
+    adapter = find_adapter(found, name, settings)
+    rows = [row for file in files for row in read_inputs(file, by_line)]
+    target = target or settings.data / "models" / found.name / adapter.name
+    bar = DownloadBar()
+    try:
+        report = merge(
+            found, adapter, target, settings, plugins,
+            rows=rows or None, dtype=dtype, limit=limit, model=model, on_progress=bar,
+        )  # fmt: skip
+    finally:
+        bar.close()
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+        return
+    click.echo(f"{report.path}: {report.summary}\n  {use_line(found, f'-m {report.path}')}")

@@ -20,10 +20,19 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nlptasks.errors import AdapterError, AdapterMismatchError, UnsafeWeightsError
+from nlptasks.runtime.catalog import CATALOG, HubSource
 
 MANIFEST = "nlptasks.json"
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
+PEFT_PICKLE = "adapter_model.bin"
+FILES = (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, "README.md")
+"""What belongs to an adapter's folder."""
+
+PICKLED = (
+    f"expected {PEFT_WEIGHTS}, found a pickled {PEFT_PICKLE}, which can run code. "
+    "Load it once where you trust it and save it again with PEFT's save_pretrained."
+)
 
 Verb = Literal["classify", "tag", "extract", "generate"]
 
@@ -100,16 +109,30 @@ class AdapterFolder:
     def verb(self) -> Verb:
         if self.manifest:
             return self.manifest.verb
-        task_type = str(self.peft.get("task_type"))
-        if task_type not in _VERB_OF_TASK_TYPE:
+        if self.peft_verb is None:
             known = ", ".join(_VERB_OF_TASK_TYPE)
-            raise AdapterError(f"{self.path}: expected a task_type of {known}, found {task_type}.")
-        return _VERB_OF_TASK_TYPE[task_type]
+            raise AdapterError(
+                f"{self.path}: expected a task_type of {known}, found {self.peft.get('task_type')}. "
+                "Say what it is for with `nlptasks adapters import FOLDER --task TASK`."
+            )
+        return self.peft_verb
+
+    @property
+    def peft_verb(self) -> Verb | None:
+        """What PEFT's settings say the adapter is for, if they do."""
+        return _VERB_OF_TASK_TYPE.get(str(self.peft.get("task_type")))
 
     @property
     def base_id(self) -> str:
-        """The base to load for this adapter."""
-        return self.manifest.base.id if self.manifest else str(self.peft.get("base_model_name_or_path") or "")
+        """The base to load for this adapter; "" where a folder of another tool names none."""
+        if self.manifest:
+            return self.manifest.base.id
+        repo = str(self.peft.get("base_model_name_or_path") or "")
+        revision = self.peft.get("revision")
+        if repo and revision:
+            return f"{repo}@{revision}"
+        sources = ((base.name, source) for base in CATALOG.values() for source in base.sources)
+        return next((name for name, source in sources if isinstance(source, HubSource) and source.repo == repo), repo)
 
 
 def open_adapter(path: Path) -> AdapterFolder:
@@ -122,25 +145,30 @@ def open_adapter(path: Path) -> AdapterFolder:
     if not path.is_dir():
         raise AdapterError(f"{path}: expected an adapter folder, found none.")
     if not (path / PEFT_WEIGHTS).is_file():
-        if (path / "adapter_model.bin").is_file():
-            raise UnsafeWeightsError(
-                f"{path}: expected {PEFT_WEIGHTS}, found a pickled adapter_model.bin, which can run code. "
-                "Load it once where you trust it and save it again with PEFT's save_pretrained."
-            )
+        if (path / PEFT_PICKLE).is_file():
+            raise UnsafeWeightsError(f"{path}: {PICKLED}")
         raise AdapterError(f"{path}: expected {PEFT_WEIGHTS}, found none; the folder is no adapter or is incomplete.")
     peft = _read_json(path / PEFT_CONFIG)
     if peft.get("peft_type", "LORA") != "LORA":
         raise AdapterError(f"{path}: expected a LoRA adapter, found {peft['peft_type']}.")
-    manifest = None
-    if (path / MANIFEST).is_file():
-        try:
-            manifest = Manifest.model_validate(_read_json(path / MANIFEST))
-        except ValidationError as error:
-            fault = error.errors()[0]
-            raise AdapterError(
-                f"{path / MANIFEST}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}; train or export it again."
-            ) from None
-    return AdapterFolder(path, peft, manifest)
+    return AdapterFolder(path, peft, read_manifest(path))
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """The `nlptasks.json` of an adapter, or of a model whose weights were trained here; None where there is none.
+
+    Raises:
+        AdapterError: it is there and cannot be read.
+    """
+    if not (path / MANIFEST).is_file():
+        return None
+    try:
+        return Manifest.model_validate(_read_json(path / MANIFEST))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise AdapterError(
+            f"{path / MANIFEST}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}; train or export it again."
+        ) from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -200,6 +228,29 @@ def fingerprint(base: Path) -> str:
                     stream.seek(8 + size + place)
                     digest.update(stream.read(min(64, end - start)))
     return digest.hexdigest()[:16]
+
+
+def check_weights(adapter: AdapterFolder) -> None:
+    """Raise AdapterError unless the weights are a whole safetensors file with at least one LoRA factor."""
+    from safetensors import SafetensorError, safe_open
+
+    file = adapter.path / PEFT_WEIGHTS
+    try:
+        with safe_open(file, framework="np") as content:
+            names = list(content.keys())
+    except SafetensorError as error:
+        raise AdapterError(f"{file.name}: expected a whole safetensors file, found something else ({error}).") from None
+    if not any(".lora_" in name for name in names):
+        raise AdapterError(f"{file.name}: expected LoRA factors, found {', '.join(names[:3]) or 'no tensor'}.")
+
+
+def head_outputs(adapter: AdapterFolder) -> int:
+    """How many outputs the task head in an adapter has: the rows of its last layer, which are the fewest."""
+    headers = tensor_headers(adapter.path / PEFT_WEIGHTS)
+    rows = [shape[0] for name, shape in headers.items() if ".lora_" not in name and len(shape) == 2]
+    if not rows:
+        raise AdapterError(f"{adapter.path.name}: expected the weights of a task head, found none.")
+    return min(rows)
 
 
 def tensor_headers(file: Path) -> dict[str, tuple[int, ...]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nlptasks.errors import AdapterError
-from nlptasks.runtime.adapters import PEFT_WEIGHTS, AdapterFolder
+from nlptasks.runtime.adapters import PEFT_WEIGHTS, AdapterFolder, head_outputs
 from nlptasks.runtime.heads import body_name, build_head
 from nlptasks.runtime.roots import HEAD_CLASSES, Root
 
@@ -125,7 +125,7 @@ class Adapters:
         self._finish_factors(result, adapter)
         if adapter.verb in HEAD_CLASSES:
             labels = adapter.manifest.labels if adapter.manifest else None
-            count = len(labels) if labels else _num_labels(head_weights, adapter)
+            count = len(labels) if labels else head_outputs(adapter)
             config = adapter.manifest.settings.get("config", {}) if adapter.manifest else {}
             result.head = build_head(self._root, adapter.verb, count, head_weights, config)
         elif head_weights:
@@ -222,11 +222,3 @@ def _scaling(peft: dict[str, Any], name: str, rank: int) -> float:
         if re.fullmatch(rf"(?:.*\.)?(?:{pattern})", layer):
             alpha = float(value)
     return alpha / math.sqrt(rank) if peft.get("use_rslora") else alpha / rank
-
-
-def _num_labels(head: dict[str, Any], adapter: AdapterFolder) -> int:
-    """The label count of a foreign adapter: rows of the last head layer."""
-    last = [tensor for name, tensor in head.items() if tensor.ndim == 2]
-    if not last:
-        raise AdapterError(f"{adapter.path}: expected the weights of a task head, found none.")
-    return min(int(tensor.shape[0]) for tensor in last)

@@ -310,25 +310,26 @@ def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
     """What a task may know of a base with an adapter."""
     from nlptasks.runtime.languages import direction, languages
 
-    manifest = adapter.manifest if adapter else None
+    manifest = adapter.manifest if adapter else root.manifest
+    verb = adapter.verb if adapter else root.native_verb
     labels: tuple[str, ...] | None = None
     trained: set[str] = {"embed"} | ({"generate"} if root.kind != "encoder" and root.native_head is None else set())
     limit = root.max_tokens
     if adapter:
         trained.add(adapter.verb)
         labels = manifest.labels if manifest else _config_labels(adapter.peft.get("id2label"))
-        if manifest and manifest.max_length and adapter.verb != "generate":
-            limit = min(limit, manifest.max_length)
     elif root.native_head is not None:
         trained.add(root.native_verb)
         labels = _config_labels(root.config.id2label)
+    if manifest and manifest.max_length and verb not in ("", "generate"):
+        limit = min(limit, manifest.max_length)
     if "extract" in trained:
         # Its two outputs are a start and an end, which a configuration calls LABEL_0 and LABEL_1.
         labels = None
     return ModelInfo(
         name=name,
         kind=root.kind,
-        adapter=adapter.name if adapter else None,
+        adapter=adapter.name if adapter else manifest.name if manifest else None,
         labels=labels,
         multi_label=manifest.multi_label if manifest else root.config.problem_type == "multi_label_classification",
         temperature=manifest.temperature if manifest else 1.0,

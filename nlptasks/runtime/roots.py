@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
 from nlptasks.runtime import cpu
+from nlptasks.runtime.adapters import Manifest, read_manifest
 from nlptasks.runtime.devices import Placement, choose_placement
 from nlptasks.runtime.folders import check_folder
 from nlptasks.verbs import ModelKind
@@ -35,6 +36,7 @@ class Root:
 
     `model` is the bare encoder, or the language model with its output layer; `backbone` is the part that
     heads stand on; `native_head` is the checkpoint's own task model when it has one, for `native_verb`.
+    `manifest` is that of a model that was trained here: all weights fine-tuned, or an adapter merged.
     """
 
     model: Any
@@ -45,6 +47,7 @@ class Root:
     placement: Placement
     native_head: Any = None
     native_verb: str = ""
+    manifest: Manifest | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -82,6 +85,7 @@ def load_root(
     import transformers
 
     config = load_config(folder, trust_remote_code)
+    manifest = read_manifest(folder.path)
     verb = _native_verb(config)
     kind = model_kind(config)
     placement = choose_placement(device, dtype, config.model_type, writes=kind == "causal" and not verb)
@@ -110,8 +114,8 @@ def load_root(
     if kind == "encoder" and placement.device == "cpu":
         cpu.tune(loaded, placement.dtype)
     if verb:
-        return Root(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb)
-    return Root(loaded, backbone, tokenizer, loaded.config, kind, placement)
+        return Root(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb, manifest)
+    return Root(loaded, backbone, tokenizer, loaded.config, kind, placement, manifest=manifest)
 
 
 def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """Largest difference allowed, as a share of the largest logit; folding LoRA in float32 differs by about 1e-6."""
 
-_SERVE: dict[str, Callable[[Any, list[Any]], list[list[float]]]] = {
+SERVE: dict[str, Callable[[Any, list[Any]], list[list[float]]]] = {
     "classify": lambda model, texts: [list(answer.values) for answer in model.classify(texts)],
     "tag": lambda model, texts: [[value for row in answer.values for value in row] for answer in model.tag(texts)],
     "extract": lambda model, pairs: [
         [*answer.starts, *answer.ends, answer.null] for answer in model.extract([tuple(pair) for pair in pairs])
     ],
+    "embed": lambda model, texts: [list(vector.values) for vector in model.embed(texts)],
     "generate": lambda model, requests: model.submit(functools.partial(served_logprobs, requests=requests)),
 }
 """A flat list of numbers for each request, as `FamilyTrainer.served` gives it."""
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         adapter = open_adapter(Path(request["adapter"])) if request["adapter"] else None
         resident = ResidentModel(folder, request["device"], "float32", trust_remote_code=request["trust_remote_code"])
-        logits = _SERVE[request["verb"]](resident.bind(adapter), request["requests"])
+        logits = SERVE[request["verb"]](resident.bind(adapter), request["requests"])
         resident.close()
     except NlptasksError as error:
         print(" ".join(str(error).split()), file=sys.stderr)

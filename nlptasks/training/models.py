@@ -80,7 +80,7 @@ def build(
     transformers.set_seed(recipe.seed)
     tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
     dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
-    model, fresh = _load(folder, family, labels, trust_remote_code, dropout)
+    model, fresh = load_task_model(folder, family, labels, trust_remote_code, dropout)
     changes = _align_padding(model, tokenizer)
     root = Root(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
     targets = None
@@ -95,14 +95,14 @@ def build(
     return Trainable(model, tokenizer, targets, limit, changes, describe(root, folder.id, None))
 
 
-def _load(
+def load_task_model(
     folder: BaseFolder,
     family: FamilyTrainer,
     labels: Sequence[str],
     trust_remote_code: bool,
     settings: Mapping[str, Any],
 ) -> tuple[Any, list[str]]:
-    """The task model, and the names of the parameters that the checkpoint does not hold.
+    """The task model in float32, and the names of the parameters that the checkpoint does not hold.
 
     Raises:
         UnsupportedModelError: transformers has no such head, or the checkpoint no such body.

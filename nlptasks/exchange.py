@@ -1,0 +1,230 @@
+"""Adapters leave the user's store and enter it: as a standard PEFT folder, or as one archive of it.
+
+A folder that another tool wrote has no `nlptasks.json`. What it and its base tell is put into one on import; the rest
+is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.bases import shipped
+from nlptasks.errors import AdapterError, NlptasksError
+from nlptasks.plugins import Plugins
+from nlptasks.settings import Settings
+from nlptasks.task import Task
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.adapters import AdapterFolder, Manifest, Verb
+    from nlptasks.runtime.download import BaseFolder
+    from nlptasks.runtime.sources import Report
+
+AnyTask = Task[Any, Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """An adapter in the store, and what the user should know of how it came there."""
+
+    adapter: AdapterFolder
+    task: str
+    notes: tuple[str, ...]
+
+
+def find_adapter(task: AnyTask, name: str | None, settings: Settings) -> AdapterFolder:
+    """An adapter by name, folder or Hub id; without a name the one that ships with the task.
+
+    Raises:
+        AdapterError: no name, and none ships with the task.
+    """
+    from nlptasks.runtime.adapters import open_adapter
+    from nlptasks.runtime.store import AdapterStore
+
+    if name is not None:
+        return AdapterStore(settings).find(task.name, name)
+    if task.adapter is None or not task.adapter.is_dir():
+        raise AdapterError(f"No adapter ships with {task.name}: name one of yours (`nlptasks adapters list`).")
+    return open_adapter(task.adapter)
+
+
+def export_adapter(adapter: AdapterFolder, target: Path) -> Path:
+    """Write an adapter to the new folder `target`, or to one archive if it ends in .zip; atomic.
+
+    Raises:
+        AdapterError: `target` exists, or its folder does not.
+    """
+    from nlptasks.runtime.archives import copy_files, pack
+    from nlptasks.runtime.store import writing
+
+    if target.exists():
+        raise AdapterError(f"{target}: expected a new folder or .zip to write to, found one that exists.")
+    if not target.absolute().parent.is_dir():
+        raise AdapterError(f"{target}: expected a folder {target.parent} to write into, found none.")
+    if target.suffix == ".zip":
+        pack(adapter.path, target)
+    else:
+        with writing(target) as staging:
+            copy_files(adapter.path, staging)
+    return target
+
+
+def import_adapter(
+    source: Path,
+    settings: Settings,
+    plugins: Plugins,
+    *,
+    task: str | None = None,
+    name: str | None = None,
+    labels: Sequence[str] | None = None,
+    model: str | None = None,
+    replace: bool = False,
+    on_progress: Report | None = None,
+) -> Imported:
+    """Check an adapter's folder or archive and put it into the user's store; atomic.
+
+    Args:
+        source: a folder, or a .zip of one.
+        settings: where the store and the bases are.
+        plugins: the tasks there are.
+        task: what it is for; an adapter that nlptasks trained says it.
+        name: its name in the store; its own if not given.
+        labels: the names of a head's outputs, in their order, for a folder that another tool wrote.
+        model: the base; the one that the adapter names if not given.
+        replace: whether an adapter of this name may be replaced.
+        on_progress: hears the progress of fetching the base.
+
+    Raises:
+        AdapterError: something of it is missing, broken or must be told.
+        AdapterMismatchError: the base has another fingerprint, or other shapes, than the adapter was trained on.
+        UnknownNameError: no such task, base or name.
+    """
+    from nlptasks.runtime.adapters import MANIFEST, check_weights, open_adapter
+    from nlptasks.runtime.archives import copy_files, opened
+    from nlptasks.runtime.store import AdapterStore, check_name, writing
+
+    with opened(source) as folder:
+        adapter = open_adapter(folder)
+        check_weights(adapter)
+        found = _task(adapter, task, plugins)
+        called = check_name(name or (adapter.name if adapter.manifest else source.stem.lower()))
+        target = AdapterStore(settings).folder(found.name, called)
+        if target.exists() and not replace:
+            raise AdapterError(
+                f"An adapter {called!r} for {found.name} exists: give this one another --name, or --replace it."
+            )
+        bases = shipped(plugins)
+        if adapter.manifest:
+            if labels:
+                raise AdapterError(f"{source}: it names its labels itself: import it without --labels.")
+            notes = _check_known(adapter, model, settings, bases)
+            manifest = adapter.manifest.model_copy(update={"name": called, "task": found.name})
+        else:
+            base = _base(adapter, model, settings, bases, on_progress)
+            manifest, notes = _described(adapter, found, called, labels, base)
+        with writing(target) as staging:
+            copy_files(folder, staging)
+            text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
+            (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return Imported(open_adapter(target), found.name, tuple(notes))
+
+
+def _task(adapter: AdapterFolder, named: str | None, plugins: Plugins) -> AnyTask:
+    """The task that the adapter is imported for."""
+    from nlptasks.runtime.adapters import MANIFEST
+
+    manifest = adapter.manifest
+    if named is None and manifest is None:
+        raise AdapterError(
+            f"{adapter.path.name}: it has no {MANIFEST}, and nothing else says its task: give it with --task TASK."
+        )
+    task = plugins.task(named or (manifest.task if manifest else ""))
+    if manifest and manifest.family != task.family:
+        raise AdapterError(f"Adapter {adapter.name!r} was trained for {manifest.task}, expected one for {task.name}.")
+    return task
+
+
+def _base(
+    adapter: AdapterFolder, model: str | None, settings: Settings, bases: Any, on_progress: Report | None = None
+) -> BaseFolder:
+    from nlptasks.runtime.download import find_base
+
+    if not (model or adapter.base_id):
+        raise AdapterError(f"{adapter.path.name}: it does not say which base it was trained on: give it with --model.")
+    return find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=bases)
+
+
+def _check_known(adapter: AdapterFolder, model: str | None, settings: Settings, bases: Any) -> list[str]:
+    """Compare fingerprints where the base is on this machine; nothing is fetched only to compare."""
+    from nlptasks.runtime.adapters import check_base
+
+    try:
+        base = _base(adapter, model, settings if model else dataclasses.replace(settings, offline=True), bases)
+    except NlptasksError:
+        if model:
+            raise
+        return [f"its base {adapter.base_id} is not on this machine yet and is compared when the adapter is first used"]
+    check_base(adapter, base.id, base.path)
+    return []
+
+
+def _described(
+    adapter: AdapterFolder, task: AnyTask, name: str, labels: Sequence[str] | None, base: BaseFolder
+) -> tuple[Manifest, list[str]]:
+    """What `nlptasks.json` would say of another tool's folder, and how much of it was inferred."""
+    from nlptasks.runtime.adapters import BaseReference, Manifest, check_base, fingerprint
+
+    check_base(adapter, base.id, base.path)
+    verb: Any = task.needs or "generate"
+    if adapter.peft_verb not in (None, verb):
+        raise AdapterError(f"{adapter.path.name}: PEFT says it is for {adapter.peft_verb}, {task.name} needs {verb}.")
+    config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
+    named, notes = _labels(adapter, task, verb, labels, config)
+    reference = BaseReference(
+        id=base.id,
+        revision=base.revision,
+        fingerprint=fingerprint(base.path),
+        model_type=config["model_type"],
+        hidden_size=config.get("hidden_size"),
+    )
+    manifest = Manifest(
+        name=name,
+        task=task.name,
+        family=task.family,
+        verb=verb,
+        base=reference,
+        labels=named,
+        multi_label=bool(getattr(task, "multi_label", False)),
+    )
+    return manifest, notes
+
+
+def _labels(
+    adapter: AdapterFolder, task: AnyTask, verb: Verb, given: Sequence[str] | None, config: dict[str, Any]
+) -> tuple[tuple[str, ...] | None, list[str]]:
+    """The names of a head's outputs: those given, else the base's own, else the task's if they are as many."""
+    from nlptasks.runtime.adapters import head_outputs
+
+    if verb not in ("classify", "tag"):
+        return None, []
+    count = head_outputs(adapter)
+    if given:
+        if len(given) != count:
+            raise AdapterError(
+                f"--labels: expected {count} names, as many as the head has outputs, found {len(given)}."
+            )
+        return tuple(given), []
+    own = {int(number): str(label) for number, label in (config.get("id2label") or {}).items()}
+    if len(own) == count and any(label != f"LABEL_{number}" for number, label in own.items()):
+        return tuple(own[number] for number in sorted(own)), []
+    tags = getattr(task, "tags", None)
+    known = tuple(tags()) if tags else tuple(getattr(task, "labels", ()))
+    if len(known) != count:
+        raise AdapterError(
+            f"{adapter.path.name}: its head has {count} outputs and nothing names them: "
+            "give the names with --labels A,B,..., in the order of the outputs."
+        )
+    return known, [f"its outputs are taken to be {', '.join(known)}, in this order; --labels says otherwise"]
