@@ -7,6 +7,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 STYLES = HERE / "look.css"
+PHONE = HERE / "phone.css"
 SCRIPT = HERE / "look.js"
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
@@ -86,4 +87,5 @@ def theme() -> Any:
 
 def head() -> str:
     """What is put into the head of every page."""
-    return f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+    style, script = PHONE.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
+    return f"<style>{style}</style><script>{script}</script>"
