@@ -73,6 +73,16 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(
     assert RunFolder(settings, "feeling", "parts").checkpoints == []
 
 
+def test_a_run_that_is_told_to_finish_publishes_the_best_so_far(
+    train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nlptasks.training.events.Events.__init__.__defaults__", (0.0,))
+    finish, listen = stopping_at(5)
+    report = train("early", dataclasses.replace(QUICK, epochs=50), finish=finish, on_event=listen)
+    assert (report.steps, report.stopped_early, report.path.is_dir()) == (5, True, True)
+    assert report.history[-1]["step"] == 5
+
+
 def test_a_run_that_broke_while_publishing_publishes_its_best_weights_when_resumed(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from statistics import quantiles
 from typing import Any
 
 import click
@@ -25,36 +25,22 @@ def check_command(data: tuple[str, ...], task: str, as_json: bool, **columns: An
     """Read DATA as `nlptasks train` would: columns, labels, every bad row with its line (then the exit code is 1)."""
     from nlptasks.plugins import default_plugins
     from nlptasks.settings import Settings
+    from nlptasks.training.check import check_data
     from nlptasks.training.family import family_trainer
 
     family = family_trainer(default_plugins().task(task))
-    read = family.read(data, as_data_options(**columns), offline=Settings.from_env().offline)
-    lengths = [len(family.text_of(row)) for row in read.rows]
-    report = {
-        "task": task,
-        "rows": len(read.rows),
-        "labels": read.counts,
-        "characters": _spread(lengths),
-        "notes": read.notes,
-        "warnings": read.warnings,
-        "sources": read.sources,
-    }
+    found = check_data(family, data, as_data_options(**columns), offline=Settings.from_env().offline)
     if as_json:
+        report = {"task": task, **dataclasses.asdict(found)}
+        report["labels"] = report.pop("counts")
         click.echo(json.dumps(report, ensure_ascii=False, indent=2))
         return
-    for note in read.notes:
+    for note in found.notes:
         click.echo(note)
-    for warning in read.warnings:
+    for warning in found.warnings:
         click.echo(f"Warning: {warning}")
-    width = max(map(len, read.counts))
-    for name, count in read.counts.items():
-        click.echo(f"  {name:<{width}}  {count:>8}  {count / max(1, sum(read.counts.values())):6.1%}")
-    shown = ", ".join(f"{name} {value:.0f}" for name, value in _spread(lengths).items())
-    click.echo(f"{len(read.rows)} rows, no bad one; characters a text: {shown}")
-
-
-def _spread(lengths: list[int]) -> dict[str, float]:
-    if len(lengths) < 2:
-        return {"median": float(lengths[0]), "95 %": float(lengths[0]), "longest": float(lengths[0])}
-    cuts = quantiles(lengths, n=20, method="inclusive")
-    return {"median": cuts[9], "95 %": cuts[18], "longest": float(max(lengths))}
+    width = max(map(len, found.counts))
+    for name, count in found.counts.items():
+        click.echo(f"  {name:<{width}}  {count:>8}  {count / max(1, sum(found.counts.values())):6.1%}")
+    shown = ", ".join(f"{name} {value:.0f}" for name, value in found.characters.items())
+    click.echo(f"{found.rows} rows, no bad one; characters a text: {shown}")

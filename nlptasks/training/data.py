@@ -161,14 +161,19 @@ def _find_column(table: Table, what: str, named: str | None, common: Sequence[st
         near = difflib.get_close_matches(named, table.columns, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise DataError(f"{table.source}: expected a column {named!r}, found {listed}.{hint}")
-    by_name = {column.strip().casefold(): column for column in reversed(table.columns)}
-    for name in common:
-        if name in by_name:
-            return by_name[name]
+    found = common_column(table.columns, common)
+    if found is not None:
+        return found
     raise DataError(
         f"{table.source}: expected a {what} column ({', '.join(common[:5])}, ...), found {listed}. "
         f"Name it with --{what}-column; a CSV or TSV file needs a header line."
     )
+
+
+def common_column(columns: Sequence[str], common: Sequence[str]) -> str | None:
+    """The first of the common names that one of the columns has, whatever its case; None if none does."""
+    by_name = {column.strip().casefold(): column for column in reversed(columns)}
+    return next((by_name[name] for name in common if name in by_name), None)
 
 
 def _label_names(pairs: Sequence[tuple[Table, _Columns]], given: tuple[str, ...], multi_label: bool) -> tuple[str, ...]:

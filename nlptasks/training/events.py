@@ -55,7 +55,7 @@ class Events:
 
 
 class EventFile:
-    """Appends every event as a line of JSON; a reader may follow the file while it grows."""
+    """Appends every event as a line of JSON; a reader may follow the file while it grows (`read_events`)."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,3 +65,27 @@ class EventFile:
         line = json.dumps({"time": round(time.time(), 3), "event": event.kind, **event.values}, ensure_ascii=False)
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
+
+
+def read_events(path: Path, start: int = 0) -> tuple[list[Event], int]:
+    """The events behind byte `start`, and the byte to go on from; a line that is still being written is left for later.
+
+    Their values have `time`, in seconds since 1970. A line that is no event, as a killed process may leave it, is
+    passed over; a file that is not there yet has no events.
+    """
+    try:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            content = stream.read()
+    except FileNotFoundError:
+        return [], start
+    whole = content[: content.rfind(b"\n") + 1]
+    return [event for line in whole.splitlines() if (event := _parsed(line))], start + len(whole)
+
+
+def _parsed(line: bytes) -> Event | None:
+    try:
+        values = json.loads(line)
+        return Event(values.pop("event"), values)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None

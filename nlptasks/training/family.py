@@ -147,6 +147,14 @@ class FamilyTrainer(ABC):
     def label_of(self, row: Any) -> Hashable:
         """What a split keeps the shares of."""
 
+    @abstractmethod
+    def right_of(self, read: Dataset, row: Any) -> str:
+        """What the row says the answer is, for a person."""
+
+    def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
+        """Of a file's columns those that are read as text and as label; None where columns are not chosen by name."""
+        return options.text_column, options.label_column
+
     def check_training(self, rows: Sequence[Any]) -> None:
         """Raise DataError if nothing can be learnt from the rows."""
         different = {self.label_of(row) for row in rows}

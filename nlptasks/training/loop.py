@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,11 @@ class Interrupted(Exception):
 
 
 class Loop(Trainer):
-    """One training. `stop` is asked after every step; when it is true, a checkpoint is written and the run ends."""
+    """One training. `stop` and `finish` are asked after every step.
+
+    When `stop` is true, a checkpoint is written and the run ends. When `finish` is true, the weights are measured and
+    the training ends as if this had been its last step.
+    """
 
     def __init__(
         self,
@@ -44,15 +48,16 @@ class Loop(Trainer):
         training: list[Feature],
         held_out: list[Feature],
         events: Events,
-        stop: Any = lambda: False,
+        stop: Callable[[], bool] = lambda: False,
+        finish: Callable[[], bool] = lambda: False,
     ) -> None:
         self.trainable = trainable
         self.family = family
         self.recipe = recipe
         self.events = events
-        self.stop = stop
+        self.stop, self.finish = stop, finish
         self.history: list[dict[str, Any]] = []
-        self.step_loss = 0.0
+        self.step_loss = self.step_lr = 0.0
         self.loss_sum, self.loss_rows = 0.0, 0
         self.still_steps = 0
         self.average: WeightAverage | None = None
@@ -90,6 +95,7 @@ class Loop(Trainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         rows = len(inputs["labels"])
+        self.step_lr = self._get_learning_rate()
         loss = super().training_step(model, inputs, num_items_in_batch)
         value = float(loss) * self.current_gradient_accumulation_steps
         self._check_loss(value)
@@ -248,9 +254,12 @@ class _Watch(TrainerCallback):
         loop = self._loop
         if loop.average:
             loop.average.update(state.global_step)
-        loop.events("step", step=state.global_step, epoch=round(state.epoch, 4), loss=loop.step_loss)
+        epoch = round(state.epoch, 4)
+        loop.events("step", step=state.global_step, epoch=epoch, loss=loop.step_loss, lr=loop.step_lr)
         place = (state.global_step - 1) % loop.steps_per_epoch + 1
-        if self._due(place):
+        if loop.finish():
+            control.should_training_stop = True
+        if self._due(place) or loop.finish():
             control.should_evaluate = control.should_save = True
         elif loop.stop() and place < loop.steps_per_epoch:
             control.should_save = True

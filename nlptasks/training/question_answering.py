@@ -99,6 +99,9 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     def label_of(self, row: QuestionRow) -> Hashable:
         return bool(row.answers)
 
+    def right_of(self, read: Dataset, row: QuestionRow) -> str:
+        return row.answers[0][0] if row.answers else "no answer in the text"
+
     def check_training(self, rows: Sequence[QuestionRow]) -> None:
         if not any(row.answers for row in rows):
             raise DataError(

@@ -81,6 +81,7 @@ def finetune(
     resume: bool = False,
     replace: bool = False,
     cancel: CancelToken | None = None,
+    finish: CancelToken | None = None,
     on_event: Listener | None = None,
     on_download: Callable[[Progress], None] | None = None,
     trust_remote_code: bool = False,
@@ -101,6 +102,7 @@ def finetune(
         resume: continue an unfinished run from its last checkpoint.
         replace: replace an adapter of this name, and an unfinished run.
         cancel: stops after the current step, with a checkpoint.
+        finish: ends the training after the current step and publishes the best weights that it has had.
         on_event: hears everything that happens.
         on_download: hears the progress of fetching the base.
         trust_remote_code: whether the base may bring code of its own.
@@ -121,13 +123,25 @@ def finetune(
     target = _target(settings, task, name, recipe, replace=replace)
     sources = [data] if isinstance(data, str) else list(data)
     prepared = prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
-    base = _find_base(recipe.base, settings, on_download)
+    base = _find_base(recipe.base, task, settings, on_download)
     run = RunFolder(settings, task.name, name)
     command = command_line(task, name, recipe, sources, validation, exclude, options)
     with run.locked():
         checkpoint = run.start(run_plan(base, prepared, recipe), resume=resume, replace=replace)
         events = Events([EventFile(run.events), *([on_event] if on_event else [])])
-        job = _Job(task, family, name, recipe, base, prepared, settings, device, events, trust_remote_code)
+        job = _Job(
+            task,
+            family,
+            name,
+            recipe,
+            base,
+            prepared,
+            settings,
+            device,
+            events,
+            trust_remote_code,
+            finish or CancelToken(),
+        )
         with _reporting_failure(events):
             report = job.run(run, checkpoint, target, cancel or CancelToken(), licence, command)
         run.clear()
@@ -148,6 +162,7 @@ class _Job:
     device: str
     events: Events
     trust_remote_code: bool
+    finish: CancelToken
 
     def run(
         self,
@@ -179,7 +194,10 @@ class _Job:
         for note in self.family.notes_on(training):
             self.events("note", text=note)
         with _stopping(cancel) as stop, quiet():
-            loop = Loop(trainable, self.family, self.recipe, placement, run.path, training, held_out, self.events, stop)
+            ends: dict[str, Callable[[], bool]] = {"stop": stop, "finish": lambda: self.finish.cancelled}
+            loop = Loop(
+                trainable, self.family, self.recipe, placement, run.path, training, held_out, self.events, **ends
+            )
             try:
                 loop.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 loop.restore_best()
@@ -317,10 +335,12 @@ def _task(task: AnyTask | str) -> AnyTask:
     return default_plugins().task(task)
 
 
-def _find_base(name: str, settings: Settings, on_download: Callable[[Progress], None] | None) -> BaseFolder:
+def _find_base(
+    name: str, task: AnyTask, settings: Settings, on_download: Callable[[Progress], None] | None
+) -> BaseFolder:
     from nlptasks.runtime.download import find_base
 
-    return find_base(name, settings, on_progress=on_download)
+    return find_base(name, settings, on_progress=on_download, shipped=task.bases)
 
 
 def _require_extra() -> None:

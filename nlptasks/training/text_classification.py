@@ -9,7 +9,16 @@ from nlptasks.errors import DataError
 from nlptasks.results import Classification
 from nlptasks.training import metrics
 from nlptasks.training.calibration import fit_temperature, fit_threshold
-from nlptasks.training.data import DataOptions, Example, Examples, read_examples, read_texts
+from nlptasks.training.data import (
+    LABEL_COLUMNS,
+    TEXT_COLUMNS,
+    DataOptions,
+    Example,
+    Examples,
+    common_column,
+    read_examples,
+    read_texts,
+)
 from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature
 from nlptasks.verbs import ModelInfo
 
@@ -47,6 +56,15 @@ class TextClassificationTrainer(FamilyTrainer):
 
     def label_of(self, row: Example) -> Hashable:
         return row.label
+
+    def right_of(self, read: Dataset, row: Example) -> str:
+        return ", ".join(_names(read, row))
+
+    def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
+        return (
+            options.text_column or common_column(names, TEXT_COLUMNS),
+            options.label_column or common_column(names, LABEL_COLUMNS),
+        )
 
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
         return {

@@ -93,6 +93,9 @@ class TextToTextTrainer(FamilyTrainer):
     def label_of(self, row: WritingRow) -> Hashable:
         return None
 
+    def right_of(self, read: Dataset, row: WritingRow) -> str:
+        return row.lesson.target
+
     def check_training(self, rows: Sequence[WritingRow]) -> None:
         if not rows:
             raise DataError("Training rows: expected at least one text to learn, found none.")

@@ -94,6 +94,9 @@ class TokenClassificationTrainer(FamilyTrainer):
         # By the set of its types many a row of a small file would be alone, and could not be held out.
         return bool(row.spans)
 
+    def right_of(self, read: Dataset, row: EntityRow) -> str:
+        return ", ".join(f"{row.text[span.start : span.end]} ({span.label})" for span in row.spans) or "no entity"
+
     def check_training(self, rows: Sequence[EntityRow]) -> None:
         if not any(row.spans for row in rows):
             raise DataError(f"Training rows: expected at least one entity, found none in {plural(len(rows), 'row')}.")

@@ -1,0 +1,74 @@
+"""What a training would find in some data, without a model: rows, columns, balance, lengths, every fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import quantiles
+from typing import Any
+
+from nlptasks.errors import DataError
+from nlptasks.training.data import DataOptions
+from nlptasks.training.family import FamilyTrainer
+from nlptasks.training.records import read_tables
+
+PREVIEW = 5
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """Data that can be trained on. `counts` has the rows, entities or answers of each label; lengths are characters."""
+
+    rows: int
+    counts: dict[str, int]
+    characters: dict[str, float]
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A file's columns, its first rows, and which columns would be read as what."""
+
+    columns: tuple[str, ...]
+    preview: tuple[tuple[str, ...], ...]
+    text_column: str | None
+    label_column: str | None
+
+
+def check_data(
+    family: FamilyTrainer, sources: Sequence[str], options: DataOptions, *, offline: bool = False
+) -> DataCheck:
+    """Read data as a training would.
+
+    Raises:
+        DataError: naming every bad row with its line.
+    """
+    read = family.read(sources, options, offline=offline)
+    lengths = [len(family.text_of(row)) for row in read.rows]
+    return DataCheck(len(read.rows), read.counts, spread(lengths), read.notes, read.warnings, read.sources)
+
+
+def layout(family: FamilyTrainer, source: str, options: DataOptions, *, offline: bool = False) -> Layout:
+    """The columns of a source, without a look at what stands in them.
+
+    Raises:
+        DataError: the source is not there or not readable at all.
+    """
+    [table] = read_tables([source], offline=offline)
+    if not table.columns and not table.records:
+        raise DataError(
+            "The data cannot be read.", table.problems or [f"{source}: expected rows, found an empty file."]
+        )
+    columns = table.columns or tuple(dict.fromkeys(name for record in table.records for name in record.fields))
+    rows = [tuple(str(record.fields.get(name, "")) for name in columns) for record in table.records[:PREVIEW]]
+    return Layout(columns, tuple(rows), *family.columns(columns, options))
+
+
+def spread(lengths: Sequence[int]) -> dict[str, float]:
+    """Median, 95th percentile and maximum."""
+    if len(lengths) < 2:
+        return {"median": float(lengths[0]), "95 %": float(lengths[0]), "longest": float(lengths[0])}
+    cuts = quantiles(lengths, n=20, method="inclusive")
+    return {"median": cuts[9], "95 %": cuts[18], "longest": float(max(lengths))}
