@@ -73,6 +73,18 @@ class FakeEngine(Engine):
         self.models.append(SlowModel(self, cancel or CancelToken(), counter, labels=labels, name="fake"))
         yield self.models[-1]
 
+    def hold(self, after: int) -> None:
+        """Wait for so many steps, then keep the model that computes from going on until the gate is set."""
+        end = time.monotonic() + 30
+        while self.steps < after:
+            assert time.monotonic() < end, f"expected {after} steps, found {self.steps}"
+            time.sleep(0.01)
+        self.gate.clear()
+        # A slice that was just finished has let go of its token; the next one is then held.
+        while self.models[-1].token.cancelled:
+            assert time.monotonic() < end, "expected a slice under way, found none"
+            time.sleep(0.01)
+
     @property
     def steps(self) -> int:
         """Steps that all models have computed."""

@@ -114,10 +114,11 @@ def test_stop_ends_the_computation_within_one_step_and_keeps_what_is_done(
 ) -> None:
     engine.seconds = 0.05
     run(loaded)
-    until(lambda: engine.steps > 8)
+    engine.hold(after=8)
     loaded.get_by_role("button", name="Stop", exact=True).click()
-    until(lambda: engine.models[-1].token.cancelled)
+    until(lambda: engine.models[-1].token.cancelled, 30)
     seen = engine.steps
+    engine.gate.set()
     loaded.wait_for_selector("#batch-progress >> text=/Stopped. .* of 500 rows are done and kept/")
     rows = download(loaded, "jsonl", tmp_path).read_text("utf-8").splitlines()
     loaded.wait_for_selector("#batch-run:enabled")
@@ -130,9 +131,10 @@ def test_a_closed_tab_ends_the_computation(browser: Browser, url: str, engine: F
         load(page, url, file)
         engine.seconds = 0.05
         run(page)
-        until(lambda: engine.steps > 4)
-    until(lambda: engine.models[-1].token.cancelled)
+        engine.hold(after=4)
+    until(lambda: engine.models[-1].token.cancelled, 30)
     seen = engine.steps
+    engine.gate.set()
     time.sleep(0.3)
     assert engine.steps <= seen + 1
 
