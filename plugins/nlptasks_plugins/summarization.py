@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nlptasks import (
@@ -30,6 +31,7 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
 
     name = "summarization"
     aliases = ("summarize",)
+    adapter = Path(__file__).parent / "adapters" / "summarization"
     hub_base = "facebook/bart-large-cnn"
     recipe = Recipe(base="smollm2", lr=2e-4, epochs=2, batch_size=8, max_length=1024, metric="loss")
     examples = (
