@@ -278,9 +278,9 @@ def _unfit_shapes(adapter: dict[str, tuple[int, ...]], base: dict[str, tuple[int
         if not match:
             continue
         layer = match[1]
-        candidates = [layer, layer.split(".", 1)[-1]]
-        weight = next((base[f"{c}.weight"] for c in candidates if f"{c}.weight" in base), None)
-        weight = weight or next((s for n, s in base.items() if n.endswith(f".{layer}.weight")), None)
+        # Task models put the body under a name of their own: bert., model., transformer., ...
+        endings = (f".{layer}.weight", f".{layer.split('.', 1)[-1]}.weight")
+        weight = next((found for name, found in base.items() if f".{name}".endswith(endings)), None)
         if weight is None:
             return f"it has no layer {layer}"
         if shape[1] not in weight:
