@@ -29,7 +29,10 @@ class DataCheck:
 
 @dataclass(frozen=True)
 class Layout:
-    """A file's columns, its first rows, and which columns would be read as what."""
+    """A file's columns, its first rows, and the columns that would be read as text and as label.
+
+    Those are None where a family does not choose columns by name, or finds none.
+    """
 
     columns: tuple[str, ...]
     preview: tuple[tuple[str, ...], ...]
