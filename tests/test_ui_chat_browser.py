@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
         return SlowModel(pause=0.1, kind="causal", completions=said, name="fake-writer", max_tokens=4096, **more)
 
     folder = tmp_path_factory.mktemp("chat")
-    with FakeEngine(own_settings(folder), makers() | {"generation": writer}, installed_plugins()) as made:
+    with FakeEngine(
+        replace(own_settings(folder), profile="embedded"), makers() | {"generation": writer}, installed_plugins()
+    ) as made:
         yield made
 
 
@@ -48,13 +51,14 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     """One tab for all tests: each begins a conversation of its own in it."""
     with tab(browser, accept_downloads=True) as opened:
         visit(opened, f"{url}/chat")
-        opened.wait_for_selector("#chat-words textarea")
+        opened.wait_for_selector("#chat-words textarea:enabled")
         yield opened
 
 
 def fresh(page: Page) -> None:
-    page.click("#chat-new")
-    page.wait_for_function("!document.querySelector('#chat-turns .bot')")
+    with page.expect_response("**/run/predict"):
+        page.click("#chat-new")
+    page.wait_for_function("!document.querySelector('#chat-turns .bot, #chat-list input:checked')")
 
 
 def say(page: Page, words: str) -> Locator:
@@ -117,7 +121,7 @@ def test_an_attached_document_is_asked(page: Page) -> None:
     page.set_input_files("#chat-words input[type=file]", files=[file])
     page.wait_for_selector("#chat-words button[aria-label='Remove file']", state="attached")
     assert "two days" in say(page, "/qa How long does it last?").inner_text()
-    assert page.locator("#chat-turns mark").inner_text() == "two days"
+    assert "two days" in page.locator("#chat-turns mark").inner_text()
     assert "phone.txt" in page.locator("#chat-turns .user").first.inner_text()
 
 

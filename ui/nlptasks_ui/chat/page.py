@@ -29,6 +29,8 @@ _DOWNLOAD = """(file) => {
   URL.revokeObjectURL(link.href);
 }"""
 
+_FOCUS = "() => document.querySelector('#chat-words textarea')?.focus()"
+
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 Updates = dict[Any, Any]
@@ -74,10 +76,11 @@ class _Page:
             label="Conversation", show_label=False, height="min(62vh, 640px)", editable="user", layout="panel",
             buttons=["copy"], placeholder=_PLACEHOLDER, elem_id="chat-turns",
         )  # fmt: skip
+        # Not to be filled before the conversations are read from the browser: what is said goes into one of them.
         self.words = gr.MultimodalTextbox(
-            label="Your message", show_label=False, placeholder=_PLACEHOLDER, lines=1, max_lines=8, autofocus=True,
-            file_types=list(attachments.TYPES), file_count="multiple", max_plain_text_length=attachments.MAX_CHARACTERS,
-            elem_id="chat-words",
+            label="Your message", show_label=False, placeholder=_PLACEHOLDER, lines=1, max_lines=8, interactive=False,
+            file_types=list(attachments.TYPES), file_count="multiple",
+            max_plain_text_length=attachments.MAX_CHARACTERS, elem_id="chat-words",
         )  # fmt: skip
         self.fault = gr.HTML(elem_id="chat-fault")
         with gr.Row(elem_classes="nlp-actions"):
@@ -89,8 +92,8 @@ class _Page:
         self.new = gr.Button("New conversation", size="md", elem_id="chat-new")
         self.list = gr.Radio([], label="Conversations", elem_id="chat-list", elem_classes="nlp-choices")
         with gr.Row(elem_classes="nlp-actions"):
-            self.markdown = gr.Button("Markdown", size="sm", elem_id="chat-markdown")
-            self.json = gr.Button("JSON", size="sm", elem_id="chat-json")
+            self.markdown = gr.Button("Save .md", size="sm", elem_id="chat-markdown")
+            self.json = gr.Button("Save .json", size="sm", elem_id="chat-json")
             self.delete = gr.Button("Delete", size="sm", variant="stop", elem_id="chat-delete")
         self.file = gr.JSON(visible=False)
 
@@ -131,16 +134,18 @@ class _Page:
             for start in starts
         ]
         self.stop.click(_stop, self.ticket, self.stop, **_QUIET)
-        whole = [self.open, self.ticket, self.chat, self.words, self.fault, self.stop, self.list, *settings]
+        whole = [self.open, self.ticket, self.chat, self.fault, self.stop, self.list, *settings]
         other: dict[str, Any] = {**_QUIET, "cancels": asked}
-        self.chat.undo(self._undo, [self.open, self.store, self.ticket], [*whole, self.store], **other)
+        self.chat.undo(self._undo, [self.open, self.store, self.ticket], [*whole, self.store, self.words], **other)
         self.new.click(self._new, [self.store, self.ticket], whole, **other)
         self.list.input(self._choose, [self.list, self.store, self.ticket], whole, **other)
         self.delete.click(self._delete, [self.open, self.store, self.ticket], [*whole, self.store], **other)
         for button, kind in ((self.markdown, "md"), (self.json, "json")):
             button.click(_file(kind), self.open, self.file, **_QUIET).then(None, self.file, None, js=_DOWNLOAD)
         # An event without a trigger that had the store as its input would also follow each change of it.
-        gr.on(None, lambda: None, None, None, **_QUIET).then(self._load, self.store, whole, **_QUIET)
+        loaded = gr.on(None, lambda: None, None, None, **_QUIET)
+        ready = loaded.then(self._load, self.store, [*whole, self.words], **_QUIET)
+        ready.then(None, None, None, js=_FOCUS)
 
     # What begins an answer.
 
@@ -163,8 +168,8 @@ class _Page:
 
     def _attached(self, now: Conversation, documents: Sequence[Document]) -> Updates:
         """A document alone asks for nothing: it waits for what is said next."""
-        turn = now.ask("", documents).turns[-1].model_copy(update={"done": True, "aside": True, "answer": _ATTACHED})
-        now = now.ask("", documents).answered(turn)
+        now = now.ask("", documents)
+        now = now.answered(now.turns[-1].model_copy(update={"done": True, "answer": _ATTACHED}))
         return {
             self.open: now,
             self.chat: show.turns(self._context, now.turns),
@@ -247,8 +252,11 @@ class _Page:
         }
 
     def _load(self, stored: Any) -> Updates:
+        import gradio as gr
+
         kept = unpack(stored)
-        return self._opened(kept[0] if kept else Conversation(), kept)
+        opened = self._opened(kept[0] if kept else Conversation(), kept)
+        return {**opened, self.words: gr.MultimodalTextbox(interactive=True)}
 
     def _new(self, stored: Any, ticket: Ticket | None) -> Updates:
         _end(ticket)
@@ -273,6 +281,7 @@ class _Page:
         return {**self._opened(now, unpack(kept[self.store])), **kept, self.words: words}
 
     def _opened(self, now: Conversation, kept: Sequence[Conversation]) -> Updates:
+        """Another conversation in sight; what is being typed stays."""
         import gradio as gr
 
         offered = self._adapters()
@@ -280,7 +289,6 @@ class _Page:
             self.open: now,
             self.ticket: None,
             self.chat: show.turns(self._context, now.turns),
-            self.words: {"text": "", "files": []},
             self.fault: "",
             self.stop: gr.Button(interactive=False),
             self.list: gr.Radio(_titles(kept), value=now.id if now.turns else None),
