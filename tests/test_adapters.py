@@ -236,3 +236,17 @@ def test_a_process_killed_while_it_saves_leaves_nothing_that_counts(settings: Se
     with writing(target) as folder:
         (folder / "file").write_text("x")
     assert [path.name for path in target.parent.iterdir()] == ["films"], "the leftover is gone"
+
+
+def test_an_adapter_of_the_store_gets_another_name(settings: Settings, tiny_encoder: Path) -> None:
+    store = AdapterStore(settings)
+    for name in ("films", "books"):
+        classifier_adapter(tiny_encoder, settings.adapters / "mood" / name)
+    assert store.rename("mood", "films", "movies").name == "movies"
+    assert store.names("mood") == ["books", "movies"]
+    with pytest.raises(AdapterError, match="An adapter 'books' for mood exists: choose another name"):
+        store.rename("mood", "movies", "books")
+    with pytest.raises(AdapterError, match="expected lower-case letters"):
+        store.rename("mood", "movies", "../../gone")
+    with pytest.raises(UnknownNameError, match="Did you mean 'movies'"):
+        store.rename("mood", "movie", "other")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nlptasks.errors import AdapterError, DownloadError, NlptasksError, OfflineError, UnknownNameError
 from nlptasks.runtime.adapters import MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, AdapterFolder, open_adapter
+from nlptasks.runtime.archives import copy_files
 from nlptasks.runtime.hub import endpoint
 from nlptasks.runtime.sources import Probe
 from nlptasks.settings import Settings
@@ -79,6 +80,27 @@ class AdapterStore:
         doomed = Path(tempfile.mkdtemp(prefix=_STAGING, dir=path.parent))
         path.rename(doomed / name)
         shutil.rmtree(doomed)
+
+    def rename(self, task: str, name: str, new: str) -> AdapterFolder:
+        """Give an adapter of the store another name; a killed renaming leaves it under both.
+
+        Raises:
+            AdapterError: `new` is no name, or taken.
+            UnknownNameError: there is no adapter of this name.
+        """
+        path, target = self._root / task / name, self.folder(task, new)
+        if not _NAME.fullmatch(name) or not path.is_dir():
+            raise UnknownNameError("adapter", name, self.names(task))
+        if target.exists():
+            raise AdapterError(f"An adapter {new!r} for {task} exists: choose another name.")
+        manifest = open_adapter(path).manifest
+        with writing(target) as staging:
+            copy_files(path, staging)
+            if manifest:
+                text = manifest.model_copy(update={"name": new}).model_dump_json(indent=2)
+                (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        self.remove(task, name)
+        return open_adapter(target)
 
     def _from_hub(self, name: str) -> Path:
         from huggingface_hub import snapshot_download
