@@ -126,13 +126,14 @@ def _write(
         scores = [record.of(row) for row in range(len(output))]
     else:
         scores = rescore(root, inputs, output, start)
+    # The target language's token was given, not written, and M2M100's tokenizer does not call it a special one.
+    given = languages.first_id(root.tokenizer, decoding.target_language) is not None
     finished = []
     for row in range(len(output)):
         ids, cut = batch[row // decoding.num_return_sequences]
         cancelled = watch.cancelled(row // decoding.num_return_sequences)
-        finished.append(
-            _completion(root, output[row, start:].tolist(), scores[row], decoding, len(ids), cut, cancelled)
-        )
+        own = output[row, start + given :].tolist()
+        finished.append(_completion(root, own, scores[row][given:], decoding, len(ids), cut, cancelled))
     return _grouped(finished, decoding.num_return_sequences)
 
 
