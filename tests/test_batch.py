@@ -33,7 +33,7 @@ from tests.fake_engine import STEP, FakeEngine
 
 openpyxl = pytest.importorskip("openpyxl")
 
-from nlptasks_ui.batch import tables  # noqa: E402
+from nlptasks_ui.batch import show, tables  # noqa: E402
 from nlptasks_ui.batch.charts import charts_of  # noqa: E402
 from nlptasks_ui.batch.export import flat, write_all, write_csv  # noqa: E402
 from nlptasks_ui.batch.run import Batch, Outcome, Progress  # noqa: E402
@@ -109,6 +109,12 @@ def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
     ]
     assert read(tmp_path, "b.xlsx", workbook(("text",), ("a", "b"), ("c",))).problems == [
         "b.xlsx:2: expected 1 cells, found 2."
+    ]
+    book, stream = openpyxl.load_workbook(io.BytesIO(workbook(("text",), ("a",)))), io.BytesIO()
+    book.create_sheet("more")
+    book.save(stream)
+    assert read(tmp_path, "two.xlsx", stream.getvalue()).problems == [
+        "two.xlsx: only the first of 2 sheets is read (Sheet)."
     ]
     assert read(tmp_path, "c.txt", b"caf\xe9\nfine\n").problems == [
         "c.txt:1: expected UTF-8, found other bytes; save the file as UTF-8."
@@ -330,10 +336,21 @@ def test_no_text_becomes_a_formula(text: str) -> None:
 def test_charts_follow_from_the_fields() -> None:
     labels, scores = charts_of(MOODS)
     assert (labels.title, labels.names, labels.counts) == ("Labels", ("calm", "upset"), (2, 1))
-    assert labels.in_words == "Labels. calm: 2, upset: 1."
     assert (sum(scores.counts), scores.counts[9], scores.counts[7]) == (3, 1, 1)
     types, names, scores = charts_of([NAMES, NAMES])
     assert (types.names, types.counts) == (("PER", "LOC"), (4, 2))
     assert names.names == ("Ada (PER)", "Bo (PER)", "Oslo (LOC)")
     assert (scores.counts[5], sum(scores.counts)) == (6, 6)
     assert charts_of([]) == []
+
+
+def test_the_page_shows_answers_first_and_errors_beside_their_rows() -> None:
+    records = [Record("t:1", {"id": 1, "text": "a"}), Record("t:2", {"id": 2, "text": "b"})]
+    table = tables.Table("t", ("id", "text"), records)
+    shown = show.results("ner", table, [Outcome(NAMES), Outcome(error="Too long.")], ["text"])
+    assert shown["headers"] == ["text", "error", "entities.LOC", "entities.PER"]
+    assert shown["data"] == [["a", "", "Oslo", "Ada; Bo"], ["b", "Too long.", "", ""]]
+    assert show.duration(0.2) == "less than a second"
+    assert [show.duration(seconds) for seconds in (1, 89, 90, 7200)] == [
+        "1 second", "89 seconds", "2 minutes", "2.0 hours"
+    ]  # fmt: skip

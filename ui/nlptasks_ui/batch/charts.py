@@ -25,12 +25,6 @@ class Chart:
     names: tuple[str, ...]
     counts: tuple[int, ...]
 
-    @property
-    def in_words(self) -> str:
-        """The chart for those who cannot see it."""
-        shown = [f"{name}: {count}" for name, count in zip(self.names, self.counts, strict=True) if count]
-        return f"{self.title}. {', '.join(shown)}."
-
 
 def charts_of(results: Sequence[Result]) -> list[Chart]:
     """The charts that fit the results: by what their fields are, not by their task."""

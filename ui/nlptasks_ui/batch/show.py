@@ -18,17 +18,19 @@ FIRST = 20
 _PROBLEMS = 10
 _CLIP = 160
 _COLUMN_LIMIT = 12
+_LEVEL = 40
+"""Characters that fit below the bars side by side, on a phone too."""
 
 
 def found(table: Table) -> str:
-    """How many rows there are, and every row that cannot be read, the first ones at once."""
+    """How many rows there are, and all that is not read, the first of it at once."""
     parts = [
         html.element("p", html.text(f"{_count(len(table.records), 'row')} in {_count(len(table.columns), 'column')}."))
     ]
     if table.problems:
         lines = [html.element("li", html.text(problem)) for problem in table.problems]
         parts += [
-            html.alert(f"{_count(len(table.problems), 'row')} cannot be read and will be left out:"),
+            html.alert("Not everything is read. This is left out:"),
             html.element("ul", *lines[:_PROBLEMS], class_="nlp-list"),
         ]
         if len(lines) > _PROBLEMS:
@@ -63,7 +65,9 @@ def results(task: str, table: Table, outcomes: Sequence[Outcome | None], read: C
     # Why a row has no result stands beside the row, not behind all that the others have.
     told.sort(key=lambda column: (column not in read, column != columns[-1]))
     told = told[:_COLUMN_LIMIT]
-    return {"headers": told, "data": [[_clip(row.get(column)) for column in told] for row in shown]}
+    short = [column if column in read else column.removeprefix(f"{task}.") for column in told]
+    heads = told if len(set(short)) < len(short) else short
+    return {"headers": heads, "data": [[_clip(row.get(column)) for column in told] for row in shown]}
 
 
 def progress(step: Progress, loading: str = "") -> str:
@@ -104,7 +108,7 @@ def bars(chart: Chart) -> Any:
     frame = pandas.DataFrame({chart.axis: chart.names, chart.counted: chart.counts})
     return gr.BarPlot(
         value=frame, x=chart.axis, y=chart.counted, title=chart.title, sort=list(chart.names),
-        x_label_angle=-40 if max(map(len, chart.names)) > 6 else 0, y_lim=[0, None], visible=True,
+        x_label_angle=-40 if sum(map(len, chart.names)) > _LEVEL else 0, y_lim=[0, None], visible=True,
     )  # fmt: skip
 
 

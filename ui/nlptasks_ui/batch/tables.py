@@ -138,7 +138,9 @@ def _read_workbook(source: str, content: bytes) -> Table:
         raise DataError(f"{source}: expected an Excel workbook, found something else ({error}).") from error
     try:
         table = Table(source)
-        sheet = book.worksheets[0]
+        sheet, *others = book.worksheets
+        if others:
+            table.problems.append(f"{source}: only the first of {len(others) + 1} sheets is read ({sheet.title}).")
         # Some writers note a wrong size in the sheet, and openpyxl would believe it.
         sheet.reset_dimensions()
         for number, cells in enumerate(_rows(sheet), start=1):
