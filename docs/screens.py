@@ -70,15 +70,26 @@ def taken(page: Page, address: str, task: str) -> bytes:
     """A page, with an answer on it where it is a task's."""
     page.goto(address)
     page.wait_for_selector(".nlp-menu")
-    run = page.locator(f"#run-{task}") if task else None
-    if run and run.count():
+    page.wait_for_timeout(1500)  # the rest of the page comes behind the menu
+    if task and page.locator(f"#run-{task}").count():
         page.locator(".nlp-examples button").first.click()
-        page.wait_for_timeout(800)
-        run.click()
+        shorten(page)
+        page.click(f"#run-{task}")
         page.locator(f"#view-{task} :is(.nlp-result:not(:has(.nlp-caret)), .nlp-alert)").wait_for(timeout=600_000)
         page.mouse.move(2, 2)
     page.wait_for_timeout(1500)
     return page.screenshot(full_page=True)
+
+
+def shorten(page: Page) -> None:
+    """Ask a language model for few words only."""
+    options = page.get_by_role("button", name="Options")
+    options.click()
+    limit = page.get_by_label("Max new tokens")
+    if limit.count() and limit.input_value():
+        limit.fill("40")
+    options.click()
+    page.wait_for_timeout(800)
 
 
 def save(picture: bytes, path: Path) -> None:

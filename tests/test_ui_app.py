@@ -115,7 +115,7 @@ def test_every_task_is_a_tool_of_the_mcp_server(url: str) -> None:
 def test_a_full_queue_refuses_with_a_sentence(url: str, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     from gradio import Blocks
 
-    [app] = [blocks for blocks in Blocks.get_instances() if getattr(blocks, "local_url", "").rstrip("/") == url]
+    [app] = [blocks for blocks in Blocks.get_instances() if (blocks.local_url or "").rstrip("/") == url]
     monkeypatch.setattr(app._queue, "max_size", 0)
     with pytest.raises(Exception, match="Queue is full"):
         Client(url, verbose=False, analytics_enabled=False).predict("Good.", api_name="/sentiment")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +52,8 @@ def run(page: Any, task: str) -> Any:
 
 def test_sentiment_shows_bars_facts_and_the_other_ways_in(page: Any, url: str) -> None:
     visit(page, f"{url}/sentiment")
+    page.get_by_role("button", name="Options").click()  # what is only looked at must stay unset
+    page.get_by_label("Threshold").wait_for()
     fill(page, text="I love it.")
     view = run(page, "sentiment")
     assert view.locator(".nlp-headline").inner_text() == "positive"
@@ -58,7 +61,7 @@ def test_sentiment_shows_bars_facts_and_the_other_ways_in(page: Any, url: str) -
     assert "adapter fake" in page.locator("#facts-sentiment").inner_text()
     assert '"label": "positive"' in page.locator("#json-sentiment").inner_text()
     page.get_by_role("tab", name="As Python").click()
-    assert "nlptasks.run('sentiment', 'I love it.')" in page.locator("#as-python-sentiment").inner_text()
+    assert "result = nlptasks.run('sentiment', 'I love it.')" in page.locator("#as-python-sentiment").inner_text()
     page.get_by_role("tab", name="As curl").click()
     assert f"{url}/gradio_api/call/v2/sentiment" in page.locator("#as-curl-sentiment").inner_text()
     page.get_by_role("tab", name="As CLI").click()
@@ -134,6 +137,23 @@ def test_a_closed_tab_ends_the_computation(browser: Any, url: str, engine: FakeE
     [model] = engine.models[before:]
     until(lambda: model._cancel.cancelled, 5)
     assert model.done < 150
+
+
+@pytest.mark.parametrize("task", ["ner", "qa", "summarization", "translation", "generation"])
+def test_options_that_are_only_looked_at_stay_unset(page: Any, url: str, task: str) -> None:
+    visit(page, f"{url}/{task}")
+    page.get_by_role("button", name="Options").click()
+    page.get_by_role("combobox", name="Adapter").wait_for()
+    page.locator(".nlp-examples button").last.click()
+    until(lambda: page.locator("textarea").first.input_value())
+    page.click(f"#run-{task}")
+    page.get_by_role("tab", name="As Python").click()
+    code = page.locator(f"#as-python-{task}")
+    until(lambda: "nlptasks.run(" in code.inner_text())
+    assert not re.search(
+        r"(threshold|temperature|top_|seed|penalty|tokens|beams|stride|labels|length)=", code.inner_text()
+    )
+    page.click(f"#stop-{task}")
 
 
 def test_an_error_is_a_sentence_on_the_page(page: Any, url: str) -> None:

@@ -72,7 +72,7 @@ def test_each_type_has_its_component(form: forms.Form) -> None:
     kinds = {name: type(component).__name__ for name, component in by_name(form).items()}
     assert kinds == {
         "text": "Textbox", "question": "Textbox", "tall": "Textbox", "tongue": "Dropdown", "paper": "File",
-        "tone": "Radio", "mode": "Radio", "sure": "Radio", "quick": "Checkbox", "count": "Number", "share": "Number",
+        "tone": "Radio", "mode": "Radio", "sure": "Radio", "quick": "Checkbox", "count": "Number", "share": "Textbox",
         "labels": "Dropdown", "size": "Dropdown", "turns": "Dataframe", "extra": "Textbox",
     }  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_components_know_bounds_choices_and_help(form: forms.Form) -> None:
     assert found["text"].info == "The text to read."
     assert found["text"].label == "Text"
     assert (found["count"].minimum, found["count"].maximum, found["count"].value) == (1, 9, 3)
-    assert (found["share"].minimum, found["share"].maximum, found["share"].value) == (0, 1, None)
+    assert (found["share"].placeholder, found["share"].info) == ("unset", "Share. (at least 0, at most 1)")
     assert [value for value, _ in found["labels"].choices] == ["red", "blue"]
     assert [value for value, _ in found["mode"].choices] == ["fast", "good"]
     assert [value for value, _ in found["sure"].choices] == [forms.UNSET, "yes", "no"]
@@ -101,7 +101,7 @@ def test_an_untouched_form_gives_no_fields(form: forms.Form) -> None:
 
 def test_values_become_fields(form: forms.Form) -> None:
     values = filled(
-        form, text="A b", tongue="fr", paper="/some/a.txt", tone="loud", sure="no", quick=False, count=5, share=0.5,
+        form, text="A b", tongue="fr", paper="/some/a.txt", tone="loud", sure="no", quick=False, count=5, share="0.5",
         labels=["red"], size="40", turns=[["user", "Hi"], ["", ""]], extra='{"a": 1}',
     )  # fmt: skip
     assert form.fields(values) == {
@@ -112,8 +112,9 @@ def test_values_become_fields(form: forms.Form) -> None:
 
 
 def test_what_cannot_be_read_is_told_by_name(form: forms.Form) -> None:
-    with pytest.raises(InvalidInputError, match="Extra: expected JSON, found an error in line 1"):
-        form.fields(filled(form, extra="{"))
+    with pytest.raises(InvalidInputError, match="Extra: expected JSON, found an error in line 1") as caught:
+        form.fields(filled(form, extra="{", share="half"))
+    assert caught.value.problems[0] == "Share: expected a number, found 'half'."
 
 
 def test_fields_come_back_into_the_form(form: forms.Form) -> None:

@@ -86,10 +86,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _help(field: FieldInfo) -> str:
     """The description in one line, with the bounds of a number."""
-    low, high = forms.bounds(field)
-    limits = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
-    told = ", ".join(limit for limit in limits if limit)
-    return " ".join(f"{field.description or ''}{f' ({told})' if told else ''}".split())
+    return " ".join(f"{field.description or ''} {forms.limits(field)}".split())
 
 
 def _plain(annotation: Any) -> Any:

@@ -113,11 +113,7 @@ def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
     if _is_file(kind):
         return done(gr.File(type="filepath", label=_title(name)), _path, _same)
     if kind in (int, float):
-        low, high = bounds(field)
-        component = gr.Number(
-            value=default, minimum=low, maximum=high, precision=0 if kind is int else None, step=_step(kind), **common
-        )
-        return done(component, _given, _same)
+        return _number(done, kind, field, default, common)
     if get_origin(kind) in (list, tuple, set, frozenset) or kind in (list, tuple):
         return _sequence(done, name, kind, default, labels, common)
     if kind is str:
@@ -149,6 +145,20 @@ def _choice(
         lambda value: choices.get(value, EMPTY if value is None else value),
         lambda value: names.get(value, UNSET if optional else None),
     )
+
+
+def _number(done: Callable[..., Entry], kind: Any, field: FieldInfo, default: Any, common: dict[str, Any]) -> Entry:
+    import gradio as gr
+
+    if default is not None:
+        low, high = bounds(field)
+        component = gr.Number(
+            value=default, minimum=low, maximum=high, precision=0 if kind is int else None, step=_step(kind), **common
+        )
+        return done(component, _given, _same)
+    # Gradio's number becomes 0 when it first comes into sight without a value, and 0 is a value.
+    common["info"] = " ".join(filter(None, [common["info"], limits(field)])) or None
+    return done(gr.Textbox(placeholder=UNSET, **common), partial(_read_number, kind), _word)
 
 
 def _string(done: Callable[..., Entry], field: FieldInfo, default: Any, name: str, common: dict[str, Any]) -> Entry:
@@ -204,6 +214,13 @@ def bounds(field: FieldInfo) -> tuple[Any, Any]:
     low = [getattr(rule, name) for rule in field.metadata for name in ("ge", "gt") if hasattr(rule, name)]
     high = [getattr(rule, name) for rule in field.metadata for name in ("le", "lt") if hasattr(rule, name)]
     return (low[0] if low else None), (high[0] if high else None)
+
+
+def limits(field: FieldInfo) -> str:
+    """The bounds of a number in words; empty when it has none."""
+    low, high = bounds(field)
+    told = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
+    return f"({', '.join(filter(None, told))})" if any(told) else ""
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
@@ -274,6 +291,15 @@ def _number_or_word(value: Any) -> Any:
     if value in (None, ""):
         return EMPTY
     return int(value) if re.fullmatch(r"-?\d+", str(value)) else value
+
+
+def _read_number(kind: Any, value: Any) -> Any:
+    if not value or not value.strip():
+        return EMPTY
+    try:
+        return kind(value)
+    except ValueError:
+        raise ValueError(f"expected a {'whole ' if kind is int else ''}number, found {value!r}.") from None
 
 
 def _path(value: Any) -> Any:
