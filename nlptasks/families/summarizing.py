@@ -261,7 +261,11 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         work.read += len(parts)
         work.unusable += texts.count(None)
         work.take(
-            [lead(text or part.text, max(1, len(part.text) // 2)) for text, part in zip(texts, parts, strict=True)]
+            # What has no word that could lead, only marks that show nothing, stands for itself.
+            [
+                lead(text or part.text, max(1, len(part.text) // 2)) or part.text.strip()
+                for text, part in zip(texts, parts, strict=True)
+            ]
         )
 
     def _read(self, part: I, done: Completion, options: O) -> list[str]:
