@@ -10,13 +10,27 @@ import click
 
 from nlptasks.cli.common import DownloadBar, option_values
 from nlptasks.errors import CancelledError
+from nlptasks.settings import Settings
 
 if TYPE_CHECKING:
     from nlptasks.task import Recipe
     from nlptasks.training.data import DataOptions
     from nlptasks.training.run import TrainReport
 
-_FLAGS = ("epochs", "lr", "batch_size", "max_length", "accumulate", "warmup", "patience", "seed", "r", "alpha")
+_FLAGS = (
+    "epochs",
+    "lr",
+    "probe_lr",
+    "load_in_4bit",
+    "batch_size",
+    "max_length",
+    "accumulate",
+    "warmup",
+    "patience",
+    "seed",
+    "r",
+    "alpha",
+)
 
 
 _DATA = ("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out")
@@ -88,6 +102,8 @@ def _rename(pair: str) -> tuple[str, str]:
 @data_options
 @click.option("--epochs", type=float, help="Passes over the training rows.")
 @click.option("--lr", type=float, help="Peak learning rate.")
+@click.option("--probe-lr", is_flag=True, default=None,
+              help="First try a third of the rate, the rate and thrice it, shortly; train with the best.")  # fmt: skip
 @click.option("--batch-size", type=int, help="Rows in a batch.")
 @click.option("--max-length", type=int, help="Tokens of a text that are read.")
 @click.option("--accumulate", type=int, help="Batches in one optimizer step.")
@@ -96,6 +112,7 @@ def _rename(pair: str) -> tuple[str, str]:
 @click.option("--seed", type=int, help="Seed of the split, the order and the new layers.")
 @click.option("--r", type=int, help="Rank of LoRA.")
 @click.option("--alpha", type=int, help="Scaling of LoRA.")
+@click.option("--load-in-4bit", is_flag=True, default=None, help="Keep the base in 4 bits (QLoRA); needs a CUDA GPU.")
 @click.option("--method", type=click.Choice(["lora", "full"]), help="Train an adapter, or all weights.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Numbers of the forward pass.")
 @click.option("-o", "--option", "pairs", type=(str, str), multiple=True, metavar="KEY VALUE",
@@ -114,6 +131,7 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     """
     from nlptasks.plugins import default_plugins
     from nlptasks.training import finetune
+    from nlptasks.training.checkpoints import RunFolder
     from nlptasks.training.progress import TerminalProgress
 
     found = default_plugins().task(task)
@@ -138,7 +156,8 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
                 on_download=bar,
             )
     except CancelledError as stopped:
-        click.echo(f"{stopped} Continue with the same command and --resume.", err=True)
+        resumable = RunFolder(Settings.from_env(), found.name, name).last is not None
+        click.echo(f"{stopped} Continue with the same command{' and --resume' if resumable else ''}.", err=True)
         raise
     except KeyboardInterrupt:
         click.echo("Stopped at once; the same command with --resume continues from the last checkpoint.", err=True)

@@ -17,6 +17,7 @@ from nlptasks.settings import Settings
 MARKER = "whole.json"
 WEIGHTS = "trained.safetensors"
 AVERAGE = "average.safetensors"
+RATE = "rate.json"
 
 
 class RunFolder:
@@ -39,6 +40,15 @@ class RunFolder:
     @property
     def events(self) -> Path:
         return self.path / "events.jsonl"
+
+    @property
+    def rate(self) -> float:
+        """The learning rate that the run chose for itself."""
+        return float(json.loads((self.path / RATE).read_text(encoding="utf-8")))
+
+    @rate.setter
+    def rate(self, value: float) -> None:
+        (self.path / RATE).write_text(json.dumps(value), encoding="utf-8")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ Kind = Literal[
     "note",
     "warning",
     "model",
+    "rates",
     "start",
     "step",
     "evaluation",

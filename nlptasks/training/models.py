@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from nlptasks.runtime.adapters import task_type
 from nlptasks.runtime.folders import check_folder
 from nlptasks.runtime.resident import describe
 from nlptasks.runtime.roots import BODY_CLASSES, HEAD_CLASSES, Root, load_config, load_tokenizer, model_kind
+from nlptasks.training import quantizing
 from nlptasks.training.family import is_number
 from nlptasks.training.targets import Targets, choose_targets, choose_writer_targets
 
@@ -53,8 +55,10 @@ class Trainable:
     @property
     def summary(self) -> str:
         """What is trained and how much of it, for a person."""
-        trained = sum(p.numel() for p in self.trained.values())
-        total = sum(p.numel() for p in self.model.parameters())
+        trained = total = sum(p.numel() for p in self.model.parameters())
+        if self.targets:
+            # PEFT knows how many parameters a tensor of packed 4-bit numbers holds.
+            trained, total = self.model.get_nb_trainable_parameters()
         what = self.targets.summary if self.targets else "all layers"
         return f"{what}; {trained:,} of {total:,} parameters ({trained / total:.1%})"
 
@@ -80,7 +84,8 @@ def build(
     transformers.set_seed(recipe.seed)
     tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
     dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
-    model, fresh = load_task_model(folder, family, labels, trust_remote_code, dropout)
+    in_4bit = quantizing.loading(placement) if recipe.load_in_4bit else {}
+    model, fresh = load_task_model(folder, family, labels, trust_remote_code, {**dropout, **in_4bit})
     changes = _align_padding(model, tokenizer)
     root = Root(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
     targets = None
@@ -90,9 +95,28 @@ def build(
         else:
             targets = choose_targets(model, recipe.targets, fresh)
         with quiet():
+            if in_4bit:
+                model = quantizing.prepared(model)
             model = _with_lora(model, targets, recipe, folder, family.verb)
     limit = min(recipe.max_length, root.max_tokens)
     return Trainable(model, tokenizer, targets, limit, changes, describe(root, folder.id, None))
+
+
+def on_plain_base(
+    trainable: Trainable, folder: BaseFolder, family: FamilyTrainer, recipe: Recipe, placement: Placement, device: str
+) -> Trainable:
+    """An adapter that was trained on a base in 4 bits, on the unquantised base that it is served on."""
+    import torch
+
+    weights = {name: value.detach().cpu() for name, value in trainable.trained.items()}
+    # Both bases need not be in the device's memory at once.
+    trainable.model = None
+    plain = build(folder, family, (), dataclasses.replace(recipe, load_in_4bit=False), placement)
+    with torch.no_grad():
+        for name, parameter in plain.trained.items():
+            parameter.copy_(weights[name])
+    plain.model.to(device)
+    return plain
 
 
 def load_task_model(

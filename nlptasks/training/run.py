@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import CancelledError, InvalidInputError, MissingExtraError, TrainingError
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
-from nlptasks.training import recipes
+from nlptasks.training import quantizing, recipes
 from nlptasks.training.card import command_line
 from nlptasks.training.checkpoints import RunFolder
 from nlptasks.training.data import DataOptions
@@ -120,6 +120,8 @@ def finetune(
     recipe = recipe or task.recipe
     family = family_trainer(task, recipe.extra.get("options"))
     recipe = _checked(recipe, family)
+    if recipe.load_in_4bit:
+        quantizing.check(recipe, family.verb, device)
     target = _target(settings, task, name, recipe, replace=replace)
     sources = [data] if isinstance(data, str) else list(data)
     prepared = prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
@@ -175,7 +177,7 @@ class _Job:
     ) -> TrainReport:
         from nlptasks.runtime.devices import choose_placement
         from nlptasks.training.loop import Interrupted, Loop
-        from nlptasks.training.models import build, quiet
+        from nlptasks.training.models import build, on_plain_base, quiet
 
         started = time.monotonic()
         for note in self.data.notes:
@@ -194,6 +196,9 @@ class _Job:
         for note in self.family.notes_on(training):
             self.events("note", text=note)
         with _stopping(cancel) as stop, quiet():
+            if self.recipe.probe_lr:
+                rate = self._rate(trainable, placement, run, training, held_out, stop, resumed=checkpoint is not None)
+                self.recipe = dataclasses.replace(self.recipe, lr=rate)
             ends: dict[str, Callable[[], bool]] = {"stop": stop, "finish": lambda: self.finish.cancelled}
             loop = Loop(
                 trainable, self.family, self.recipe, placement, run.path, training, held_out, self.events, **ends
@@ -207,7 +212,39 @@ class _Job:
                 raise CancelledError(f"Stopped at step {step} of {loop.state.max_steps}, with a checkpoint.") from None
         # Accelerate leaves its autocast on `forward`; from here on everything is float32.
         trainable.model = loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
+        if self.recipe.load_in_4bit:
+            del loop.model, loop.model_wrapped
+            device = str(loop.args.device)
+            trainable = on_plain_base(trainable, self.base, self.family, self.recipe, placement, device)
         return self._finish(loop, trainable, placement, training, held_out, target, licence, command, started)
+
+    def _rate(
+        self,
+        trainable: Trainable,
+        placement: Placement,
+        run: RunFolder,
+        training: list[Feature],
+        held_out: list[Feature],
+        stop: Callable[[], bool],
+        *,
+        resumed: bool,
+    ) -> float:
+        """The learning rate that short runs choose; that of the run itself when it is resumed."""
+        from nlptasks.training.loop import Interrupted
+        from nlptasks.training.rates import probe_rates
+
+        if resumed:
+            return run.rate
+        folder = run.path / "rates"
+        try:
+            rates = probe_rates(trainable, self.family, self.recipe, placement, folder, training, held_out, stop)
+        except Interrupted:
+            self.events("interrupted", step=0)
+            raise CancelledError("Stopped while learning rates were tried; nothing was trained yet.") from None
+        losses = {f"{rate:g}": loss for rate, loss in rates.losses.items()}
+        run.rate = rates.chosen
+        self.events("rates", text=rates.table, steps=rates.steps, losses=losses, chosen=rates.chosen)
+        return rates.chosen
 
     def _finish(
         self,
