@@ -131,7 +131,8 @@ class _Work(Generic[I]):
         self.text = "\n\n".join(summaries)
 
     def finish(self, summary: str, note: str | None) -> None:
-        """End with a summary."""
+        """End with a summary; a text of marks that show nothing is its own."""
+        summary = summary if summary.strip() else self.inputs.text.strip()
         self.take([summary])
         notes = [note] if note else []
         if self.unusable:
@@ -261,11 +262,7 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         work.read += len(parts)
         work.unusable += texts.count(None)
         work.take(
-            # What has no word that could lead, only marks that show nothing, stands for itself.
-            [
-                lead(text or part.text, max(1, len(part.text) // 2)) or part.text.strip()
-                for text, part in zip(texts, parts, strict=True)
-            ]
+            [lead(text or part.text, max(1, len(part.text) // 2)) for text, part in zip(texts, parts, strict=True)]
         )
 
     def _read(self, part: I, done: Completion, options: O) -> list[str]:
