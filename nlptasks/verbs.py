@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from nlptasks.errors import CancelledError
@@ -61,12 +61,21 @@ class ModelInfo:
     """transformers' name of the architecture: `llama`, `marian`, ..."""
     prefixes: Mapping[str, str] = field(default_factory=dict)
     """What the checkpoint was trained to read before a text, by task: T5's `summarization`, `translation_en_to_fr`."""
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How the checkpoint is meant to write, by task as in `prefixes`: fields of `Decoding`."""
     languages: tuple[str, ...] = ()
     """BCP 47 tags of the languages that the tokenizer marks texts with; `Decoding` takes them. Empty for most."""
     direction: tuple[str, str] | None = None
     """BCP 47 tags of the (source, target) languages that a bilingual checkpoint says it translates."""
     trained_for: frozenset[str] = frozenset()
     """Verbs that have a trained head here: `classify`, `generate`, ..."""
+
+    def preset(self, task: str, asked: Decoding) -> Decoding:
+        """`asked`, and for what it leaves open (None) the checkpoint's own settings for a task, where it has some."""
+        own = {name: value for name, value in self.presets.get(task, {}).items() if getattr(asked, name) is None}
+        if "min_new_tokens" in own:
+            own["min_new_tokens"] = min(own["min_new_tokens"], asked.max_new_tokens)
+        return replace(asked, **own)
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ class Decoding:
     no_repeat_ngram_size: int | None = 0
     num_beams: int | None = 1
     length_penalty: float | None = 1.0
+    early_stopping: bool | None = None
     num_return_sequences: int = 1
     source_language: str | None = None
     target_language: str | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -62,6 +64,42 @@ def test_log_probabilities_are_the_models_own(resident: ResidentModel, tiny_caus
     start = prompt.shape[1]
     expected = [float(scores[start + i - 1, ids[0, start + i]]) for i in range(ids.shape[1] - start)]
     assert list(done.logprobs) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_checkpoint_s_own_settings_for_a_task_are_read_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_model(tmp_path / "t5", architecture="t5")
+    config = json.loads((folder / "config.json").read_text())
+    # What t5-small has.
+    own = {
+        "summarization": {
+            "early_stopping": True,
+            "length_penalty": 2.0,
+            "max_length": 200,
+            "min_length": 30,
+            "no_repeat_ngram_size": 3,
+            "num_beams": 4,
+            "prefix": "summarize: ",
+        },
+        "translation_en_to_de": {"early_stopping": True, "max_length": 300, "num_beams": 4, "prefix": "translate: "},
+    }
+    (folder / "config.json").write_text(json.dumps({**config, "task_specific_params": own}))
+    model = ResidentModel(BaseFolder(str(folder), None, folder, "test"), dtype="float32")
+    info = model.bind().info
+    assert info.prefixes == {"summarization": "summarize: ", "translation_en_to_de": "translate: "}
+    assert info.presets["translation_en_to_de"] == {"num_beams": 4, "early_stopping": True}
+    names = ("num_beams", "length_penalty", "no_repeat_ngram_size", "min_new_tokens")
+    open_ended = Decoding(max_new_tokens=40, **dict.fromkeys(names, None))
+    given: list[dict[str, Any]] = []
+    generate = model.load().model.generate
+    monkeypatch.setattr(model.load().model, "generate", lambda **found: given.append(found) or generate(**found))
+    for asked in (open_ended, dataclasses.replace(open_ended, num_beams=1, min_new_tokens=2)):
+        model.bind().generate(["A text."], info.preset("summarization", asked))
+    model.close()
+    shared = ("num_beams", "no_repeat_ngram_size", "min_new_tokens", "length_penalty", "early_stopping")
+    assert [given[0].get(name) for name in shared] == [4, 3, 29, 2.0, True]
+    assert [given[1].get(name) for name in shared] == [1, 3, 2, None, None], "the user's own, and none of beams"
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)

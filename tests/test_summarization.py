@@ -262,6 +262,16 @@ def test_a_seq2seq_checkpoint_reads_its_prefix_and_keeps_its_own_generation_conf
     own = ("min_new_tokens", "repetition_penalty", "no_repeat_ngram_size", "num_beams", "length_penalty")
     assert [getattr(decoding, name) for name in own] == [None] * 5
     assert result.summary == TOLD
+    preset = {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3, "min_new_tokens": 29}
+    told = writer(kind="seq2seq", model_type="t5", presets={"summarization": preset}, max_tokens=512)
+    for options, found in (
+        ({}, (4, 2.0, 3, 29)),
+        ({"num_beams": 1, "length_penalty": 1.0, "min_new_tokens": 5}, (1, 1.0, 3, 5)),
+        ({"length": "short"}, (4, 2.0, 3, 0)),
+        ({"max_new_tokens": 20}, (4, 2.0, 3, 20)),
+    ):
+        run(told, ARTICLE, **options)
+        assert tuple(getattr(told.decodings[-1], name) for name in (*list(preset)[:3], "min_new_tokens")) == found
     bart = writer(kind="seq2seq", model_type="bart")
     run(bart, ARTICLE, num_beams=2, length="short", no_repeat_ngram_size=3)
     assert generated(bart) == [[ARTICLE]]

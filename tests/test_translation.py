@@ -93,6 +93,10 @@ def test_what_each_kind_of_checkpoint_is_given() -> None:
     t5 = Upper(prefixes={"translation_en_to_fr": "translate English to French: "}).info
     assert TASK.ask(item, options, t5) == "translate English to French: Hello."
     assert TASK.decoding(item, options, t5).num_beams is None
+    own = Upper(presets={"translation_en_to_fr": {"num_beams": 4, "early_stopping": True}}).info
+    assert (TASK.decoding(item, options, own).num_beams, TASK.decoding(item, options, own).early_stopping) == (4, True)
+    assert TASK.decoding(item, TASK.options_type(num_beams=1), own).num_beams == 1
+    assert TASK.decoding(item.model_copy(update={"target_language": "de"}), options, own).num_beams is None
     chat = Upper(kind="causal").info
     assert TASK.ask(item, options, chat) == [Message(role="user", content="Translate from English to French:\nHello.")]
     plain = dataclasses.replace(chat, has_chat_template=False)

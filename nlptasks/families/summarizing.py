@@ -186,7 +186,7 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
             unset |= {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "length_penalty": 1.0}
         chosen = {name: value for name, value in unset.items() if getattr(asked, name) is None}
         most = min(asked.max_new_tokens, max(1, info.max_tokens // 2))
-        return dataclasses.replace(asked, max_new_tokens=most, **chosen)
+        return info.preset(self.name, dataclasses.replace(asked, max_new_tokens=most, **chosen))
 
     def run(self, inputs: Sequence[I], options: O, model: Model) -> list[Summary]:
         works = self._open(inputs, options, model)

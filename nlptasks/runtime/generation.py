@@ -113,7 +113,7 @@ def _write(
     with torch.inference_mode(), _seeded(decoding.seed, root.placement.device):
         output = root.model.generate(
             **inputs,
-            **_generation_arguments(decoding, min(decoding.max_new_tokens, max(1, room))),
+            **_generation_arguments(decoding, min(decoding.max_new_tokens, max(1, room)), beams),
             forced_bos_token_id=_first_id(root, decoding),
             pad_token_id=root.tokenizer.pad_token_id,
             stopping_criteria=StoppingCriteriaList([watch]),
@@ -216,7 +216,7 @@ def _end_tokens(root: Root) -> set[int]:
     return set(ends) if isinstance(ends, list) else {ends}
 
 
-def _generation_arguments(decoding: Decoding, max_new_tokens: int) -> dict[str, Any]:
+def _generation_arguments(decoding: Decoding, max_new_tokens: int, beams: int) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "do_sample": decoding.do_sample,
@@ -224,9 +224,10 @@ def _generation_arguments(decoding: Decoding, max_new_tokens: int) -> dict[str, 
     }
     if decoding.do_sample:
         arguments |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k}
-    for name in ("num_beams", "repetition_penalty", "no_repeat_ngram_size", "length_penalty"):
+    of_beams = ("length_penalty", "early_stopping") if beams > 1 else ()
+    for name in ("num_beams", "repetition_penalty", "no_repeat_ngram_size", *of_beams):
         value = getattr(decoding, name)
-        if value is not None and (name != "length_penalty" or (decoding.num_beams or 1) > 1):
+        if value is not None:
             arguments[name] = value
     if decoding.min_new_tokens is not None:
         # A checkpoint's own min_length counts differently and would hold besides.

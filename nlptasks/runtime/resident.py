@@ -337,17 +337,29 @@ def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
         max_tokens=limit,
         has_chat_template=root.tokenizer.chat_template is not None,
         model_type=root.config.model_type,
-        prefixes=_prefixes(root.config),
+        prefixes={task: own["prefix"] for task, own in _by_task(root.config).items() if own.get("prefix")},
+        presets={task: preset for task, own in _by_task(root.config).items() if (preset := _preset(own))},
         languages=languages(root.tokenizer),
         direction=direction(root.tokenizer),
         trained_for=frozenset(trained),
     )
 
 
-def _prefixes(config: Any) -> dict[str, str]:
-    """The texts that T5 and its like were trained to read before an input, by task."""
-    settings = getattr(config, "task_specific_params", None) or {}
-    return {task: own["prefix"] for task, own in settings.items() if own.get("prefix")}
+_PRESET = ("num_beams", "length_penalty", "no_repeat_ngram_size", "repetition_penalty", "early_stopping")
+
+
+def _by_task(config: Any) -> dict[str, dict[str, Any]]:
+    """How T5 and its like are to be used for each task: the text before an input, and settings of generation."""
+    return getattr(config, "task_specific_params", None) or {}
+
+
+def _preset(own: dict[str, Any]) -> dict[str, Any]:
+    """A task's settings as fields of `Decoding`; its longest length is left to the task."""
+    found = {name: own[name] for name in _PRESET if own.get(name) is not None}
+    if own.get("min_length"):
+        # A decoder's length counts the token that starts it.
+        found["min_new_tokens"] = max(0, int(own["min_length"]) - 1)
+    return found
 
 
 def _config_labels(id2label: dict[Any, str] | None) -> tuple[str, ...] | None:

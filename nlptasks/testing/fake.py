@@ -43,7 +43,7 @@ class FakeModel(Model):
     last message alone. `likelihoods` maps a prompt and a choice to a natural-log likelihood. What is not
     given is made from a hash of the input, except answers: there is no `extract` without them, as there
     is no `classify` or `tag` without labels. `kind`, `max_tokens`, `has_chat_template`, `model_type`, `prefixes`,
-    `languages`, `direction` and the others are what `info` says.
+    `presets`, `languages`, `direction` and the others are what `info` says.
     `calls` lists (verb, inputs) of every call, `decodings` the Decoding of every call that writes.
     """
 
@@ -66,6 +66,7 @@ class FakeModel(Model):
         adapter: str | None = None,
         model_type: str = "",
         prefixes: Mapping[str, str] | None = None,
+        presets: Mapping[str, Mapping[str, Any]] | None = None,
         languages: Sequence[str] = (),
         direction: tuple[str, str] | None = None,
         cancel: CancelToken | None = None,
@@ -91,6 +92,7 @@ class FakeModel(Model):
             has_chat_template=kind == "causal" if has_chat_template is None else has_chat_template,
             model_type=model_type,
             prefixes=dict(prefixes or {}),
+            presets=dict(presets or {}),
             languages=tuple(languages),
             direction=direction,
             trained_for=frozenset({"embed", *(verb for verb, able in abilities.items() if able)}),

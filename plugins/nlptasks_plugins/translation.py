@@ -162,9 +162,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
 
     def ask(self, inputs: TranslationInput, options: TranslationOptions, info: ModelInfo) -> Prompt:
         if info.kind == "seq2seq":
-            return (
-                info.prefixes.get(f"translation_{inputs.source_language}_to_{inputs.target_language}", "") + inputs.text
-            )
+            return info.prefixes.get(_direction(inputs), "") + inputs.text
         if info.has_chat_template or info.adapter:
             return self.prompt(inputs, options)
         return parallel.shots(inputs.text, inputs.source_language or "en", inputs.target_language)
@@ -178,6 +176,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         if info.kind != "seq2seq":
             # A sentence is one line; a model without a template would go on with the next example.
             return replace(found, stop=(*options.stop, "\n"), num_beams=found.num_beams or 1)
+        found = info.preset(_direction(inputs), found)
         if info.languages:
             marked = info.model_type != "marian" and inputs.source_language not in (None, languages.UNDETERMINED)
             source = inputs.source_language if marked else None
@@ -288,6 +287,11 @@ class _Sentences:
         result = _result(self._job, self._found)
         written = sum(done.num_generated_tokens for _, done in self._found)
         return Settled(result.translation, "stop", result.num_tokens, written, result=result)
+
+
+def _direction(inputs: TranslationInput) -> str:
+    """What T5 and its like call a translation between two languages."""
+    return f"translation_{inputs.source_language}_to_{inputs.target_language}"
 
 
 def _job(inputs: TranslationInput) -> _Job:
