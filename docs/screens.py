@@ -85,6 +85,7 @@ def shorten(page: Page) -> None:
     """Ask a language model for few words only."""
     options = page.get_by_role("button", name="Options")
     options.click()
+    page.get_by_role("combobox", name="Adapter").wait_for()
     limit = page.get_by_label("Max new tokens")
     if limit.count() and limit.input_value():
         limit.fill("40")

@@ -103,6 +103,7 @@ class _TaskPage:
                 label=title,
                 show_label=False,
                 lines=4,
+                max_lines=24,
                 wrap_lines=True,
                 elem_id=elem_id,
             )
