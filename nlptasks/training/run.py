@@ -176,6 +176,7 @@ class _Job:
         command: str,
     ) -> TrainReport:
         from nlptasks.runtime.devices import choose_placement
+        from nlptasks.runtime.memory import trim_memory
         from nlptasks.training.loop import Interrupted, Loop
         from nlptasks.training.models import build, on_plain_base, quiet
 
@@ -210,6 +211,8 @@ class _Job:
                 step = loop.state.global_step
                 self.events("interrupted", step=step)
                 raise CancelledError(f"Stopped at step {step} of {loop.state.max_steps}, with a checkpoint.") from None
+        # The gate is a second process: what the steps kept for each other is given back before.
+        trim_memory()
         # Accelerate leaves its autocast on `forward`; from here on everything is float32.
         trainable.model = loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
         if self.recipe.load_in_4bit:
