@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.plugins import Plugins, default_plugins
+from nlptasks.requests import AnyTask, Request, read_request
 from nlptasks.results import Result
 from nlptasks.runtime.devices import check_words
 from nlptasks.settings import Settings
-from nlptasks.task import Task, TaskInput
+from nlptasks.task import TaskInput
 from nlptasks.verbs import CancelToken, Model, TextStream
 
 if TYPE_CHECKING:
@@ -25,19 +25,8 @@ if TYPE_CHECKING:
     from nlptasks.runtime.download import Progress
     from nlptasks.runtime.resident import ResidentModel
 
-AnyTask = Task[Any, Any, Any]
 NO_ADAPTER = "none"
 """The adapter name that asks for the bare base."""
-
-
-@dataclass(frozen=True)
-class _Request:
-    """A call after validation."""
-
-    task: AnyTask
-    inputs: list[Any]
-    options: Any
-    single: bool
 
 
 class Engine:
@@ -116,7 +105,7 @@ class Engine:
         """
         from nlptasks.progress import reporting
 
-        request = self._validate(task, inputs, fields)
+        request = read_request(self.plugins.task(task), inputs, fields)
         if not request.inputs:
             return []
         results: dict[int, Any] = {}
@@ -142,7 +131,7 @@ class Engine:
         """One answer, piece by piece. Leaving the loop, `close()` or the with-block's end stops the model."""
         from nlptasks.families.text_to_text import can_stream
 
-        request = self._validate(task, inputs, fields)
+        request = read_request(self.plugins.task(task), inputs, fields)
         if not can_stream(request.task):
             raise InvalidInputError(f"{task} does not stream", ["its answer is not a text in pieces: use run."])
         if not request.single:
@@ -191,31 +180,7 @@ class Engine:
         """The models in memory, least recently used first."""
         return self._pool.models() if self._pool else []
 
-    def _validate(self, name: str, inputs: Any, fields: dict[str, Any]) -> _Request:
-        task = self.plugins.task(name)
-        known = task.input_type.model_fields
-        own = {
-            key: fields.pop(key) for key in list(fields) if key in known and key not in task.options_type.model_fields
-        }
-        if inputs is None and not own:
-            raise InvalidInputError(f"{task.name} needs an input", [f"expected {', '.join(known)}, found nothing."])
-        value: Any = inputs
-        if own:
-            value = own if inputs is None else _with_fields(task, inputs, own)
-        single = task.is_one(value)
-        if not single and not isinstance(value, Iterable):
-            raise InvalidInputError(
-                f"{task.name} cannot read this input",
-                [f"expected a text, a mapping, {task.input_type.__name__} or a list of them, found {value!r}."],
-            )
-        problems: list[str] = []
-        options = _collect(problems, lambda: task.validate_options(fields))
-        valid = _collect(problems, lambda: task.validate([value] if single else list(value)))
-        if problems:
-            raise InvalidInputError(f"{task.name} cannot run this", problems)
-        return _Request(task, valid or [], options, single)
-
-    def _shares(self, request: _Request, adapter: str | None, model: str | None) -> dict[str | None, list[int]]:
+    def _shares(self, request: Request, adapter: str | None, model: str | None) -> dict[str | None, list[int]]:
         """The places of the inputs that each base answers; None is the task's own base."""
         shares: dict[str | None, list[int]] = {}
         for place, item in enumerate(request.inputs):
@@ -284,7 +249,7 @@ class ResultStream:
     """Pieces of one answer, then its result. Iterate once; nothing runs before the first piece is asked for."""
 
     def __init__(
-        self, engine: Engine, request: _Request, adapter: str | None, model: str | None, cancel: CancelToken
+        self, engine: Engine, request: Request, adapter: str | None, model: str | None, cancel: CancelToken
     ) -> None:
         self._engine = engine
         self._request = request
@@ -334,37 +299,9 @@ class ResultStream:
                 pieces.close()
 
 
-def _with_fields(task: AnyTask, inputs: Any, own: Mapping[str, Any]) -> Any:
-    """One input, or each of several, with fields that were given by name: many questions share one context.
-
-    Raises:
-        InvalidInputError: a field was given both ways.
-    """
-    if not task.is_one(inputs):
-        return [_with_fields(task, item, own) for item in inputs] if isinstance(inputs, Iterable) else inputs
-    fields = {next(iter(task.input_type.model_fields)): inputs} if isinstance(inputs, str) else task.as_fields(inputs)
-    if isinstance(fields, TaskInput):
-        fields = {name: getattr(fields, name) for name in fields.model_fields_set}
-    twice = own.keys() & fields.keys()
-    if twice:
-        raise InvalidInputError(
-            f"{task.name} got its input twice", [f"once in place and once as {', '.join(sorted(twice))}."]
-        )
-    return {**fields, **own}
-
-
 def _signed(result: Result, model: Model) -> Result:
     """The result with the names of the model and the adapter that gave it."""
     return result.model_copy(update={"model": model.info.name, "adapter": model.info.adapter})
-
-
-def _collect(problems: list[str], check: Callable[[], Any]) -> Any:
-    """Run a check and gather what it finds, so that all faults are reported at once."""
-    try:
-        return check()
-    except InvalidInputError as error:
-        problems += error.problems
-        return None
 
 
 _default: Engine | None = None

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,19 @@ from nlptasks.runtime.catalog import WheelSource
 from nlptasks.runtime.download import Progress, cached_bases, find_base
 from nlptasks.settings import Settings
 from tests.hub_server import COMMIT, Site
-from tests.tiny_base import CLOSED, FILES, HUB_FILES, WEIGHTS, WHEEL, base_of, child, isolated, leftovers, wheel_of
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(cache=tmp_path / "cache", data=tmp_path / "data")
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    with isolated(tmp_path, monkeypatch) as site:
-        yield site
-
+from tests.tiny_base import (  # noqa: F401 - fixtures
+    CLOSED,
+    FILES,
+    HUB_FILES,
+    WEIGHTS,
+    WHEEL,
+    base_of,
+    child,
+    leftovers,
+    settings,
+    site,
+    wheel_of,
+)
 
 # --- the Hub ----------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,19 +24,19 @@ from nlptasks.runtime import sources
 from nlptasks.runtime.download import Progress, cached_bases, find_base, reachable_sources, remove_base
 from nlptasks.settings import Settings
 from tests.hub_server import Site
-from tests.tiny_base import CLOSED, FILES, HUB_FILES, WEIGHTS, WHEEL, base_of, child, isolated, leftovers, wheel_of
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(cache=tmp_path / "cache", data=tmp_path / "data")
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    with isolated(tmp_path, monkeypatch) as site:
-        yield site
-
+from tests.tiny_base import (  # noqa: F401 - fixtures
+    CLOSED,
+    FILES,
+    HUB_FILES,
+    WEIGHTS,
+    WHEEL,
+    base_of,
+    child,
+    leftovers,
+    settings,
+    site,
+    wheel_of,
+)
 
 # --- the wheel -----------------------------------------------------------------------------------------------------
 

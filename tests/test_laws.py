@@ -30,6 +30,7 @@ BELOW = {
     "settings.py": {"errors"},
     "verbs.py": {"errors", "results"},
     "task.py": {"errors", "results", "verbs"},
+    "requests.py": {"errors", "task"},
     "hookspecs.py": {"results", "task"},
     "families": {"errors", "families", "results", "task", "verbs"},
     "discovery.py": set(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,19 +19,15 @@ from nlptasks.settings import Settings
 from nlptasks.testing import tiny_model
 from nlptasks_plugins.translation import EMBEDDED, TranslationInput, TranslationTask
 from tests.hub_server import PULL_COMMIT, Site
-from tests.tiny_base import CLOSED, WEIGHTS, base_of, isolated, leftovers, wheel_of
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(cache=tmp_path / "cache", data=tmp_path / "data")
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    with isolated(tmp_path, monkeypatch) as site:
-        yield site
-
+from tests.tiny_base import (  # noqa: F401 - fixtures
+    CLOSED,
+    WEIGHTS,
+    base_of,
+    leftovers,
+    settings,
+    site,
+    wheel_of,
+)
 
 # --- profiles --------------------------------------------------------------------------------------------------
 

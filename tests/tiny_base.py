@@ -75,6 +75,18 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Empty folders, and the network on."""
+    return Settings(cache=tmp_path / "cache", data=tmp_path / "data")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    with isolated(tmp_path, monkeypatch) as site:
+        yield site
+
+
 CHILD = textwrap.dedent(
     """
     import json, os, signal, sys

@@ -58,6 +58,8 @@ def list_command(as_json: bool) -> None:
 @click.option("--accept-license", is_flag=True, help="Accept the licences of bases that ask for it.")
 def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
     """Fetch base models ahead of their first use: catalog names or Hub ids."""
+    from nlptasks.bases import shipped
+    from nlptasks.plugins import default_plugins
     from nlptasks.runtime.download import find_base
 
     settings = Settings.from_env()
@@ -66,7 +68,7 @@ def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
     for name in names:
         bar = DownloadBar()
         try:
-            folder = find_base(name, settings, on_progress=bar)
+            folder = find_base(name, settings, on_progress=bar, shipped=shipped(default_plugins()))
         finally:
             bar.close()
         click.echo(f"{folder.id}: {folder.path}")

@@ -38,6 +38,13 @@ SERVE: dict[str, Callable[[Any, list[Any]], list[list[float]]]] = {
 """A flat list of numbers for each request, as `FamilyTrainer.served` gives it."""
 
 
+def evenly(rows: Sequence[Any], count: int) -> list[Any]:
+    """`count` rows at even distances, the first and the last among them; all where there are fewer."""
+    if len(rows) <= count:
+        return list(rows)
+    return [rows[round(index * (len(rows) - 1) / (count - 1))] for index in range(count)]
+
+
 def serve_again(
     base: BaseFolder,
     adapter: Path | None,

@@ -7,10 +7,13 @@ import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from nlptasks.errors import DataError, InvalidInputError
 from nlptasks.task import Recipe
+
+if TYPE_CHECKING:
+    from nlptasks.training.family import FamilyTrainer
 
 FIELDS: dict[str, Any] = {name: kind for name, kind in get_type_hints(Recipe).items() if name != "extra"}
 
@@ -93,6 +96,29 @@ def check(recipe: Recipe, *, place: str = "The recipe is not valid") -> Recipe:
     if problems:
         raise InvalidInputError(place, problems)
     return recipe
+
+
+def check_for(recipe: Recipe, family: FamilyTrainer) -> None:
+    """`check`, and whether the metric and the extra settings are the family's.
+
+    Raises:
+        InvalidInputError: naming every fault.
+    """
+    check(recipe)
+    if recipe.metric not in family.metrics:
+        known = ", ".join(family.metrics)
+        raise InvalidInputError(
+            "The recipe is not valid", [f"metric: expected one of {known}, found {recipe.metric!r}."]
+        )
+    problems = []
+    for name, value in recipe.extra.items():
+        setting = family.extras.get(name)
+        if setting is None:
+            problems.append(f"extra: expected settings of {', '.join(family.extras) or 'none'}, found {name!r}.")
+        elif not setting.holds(value):
+            problems.append(f"extra.{name}: expected {setting.rule}, found {value!r}.")
+    if problems:
+        raise InvalidInputError("The recipe is not valid", problems)
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:

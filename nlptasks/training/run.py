@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.errors import CancelledError, InvalidInputError, MissingExtraError, TrainingError
+from nlptasks.errors import CancelledError, MissingExtraError, TrainingError
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
 from nlptasks.training import quantizing, recipes
@@ -119,7 +119,7 @@ def finetune(
     task = _task(task)
     recipe = recipe or task.recipe
     family = family_trainer(task, recipe.extra.get("options"))
-    recipe = _checked(recipe, family)
+    recipes.check_for(recipe, family)
     if recipe.load_in_4bit:
         quantizing.check(recipe, family.verb, device)
     target = _target(settings, task, name, recipe, replace=replace)
@@ -306,7 +306,7 @@ class _Job:
         from nlptasks.training import gate
         from nlptasks.training.models import logits_of
 
-        features = _spread(sorted(features, key=len), GATE_TEXTS)
+        features = gate.evenly(sorted(features, key=len), GATE_TEXTS)
         logits = logits_of(trainable, self.family, features, device, batch_size=1)
         expected = [self.family.served(row, feature) for row, feature in zip(logits, features, strict=True)]
         if trainable.targets:
@@ -328,25 +328,6 @@ class _Job:
         return difference
 
 
-def _checked(recipe: Recipe, family: FamilyTrainer) -> Recipe:
-    recipes.check(recipe)
-    if recipe.metric not in family.metrics:
-        known = ", ".join(family.metrics)
-        raise InvalidInputError(
-            "The recipe is not valid", [f"metric: expected one of {known}, found {recipe.metric!r}."]
-        )
-    problems = []
-    for name, value in recipe.extra.items():
-        setting = family.extras.get(name)
-        if setting is None:
-            problems.append(f"extra: expected settings of {', '.join(family.extras) or 'none'}, found {name!r}.")
-        elif not setting.holds(value):
-            problems.append(f"extra.{name}: expected {setting.rule}, found {value!r}.")
-    if problems:
-        raise InvalidInputError("The recipe is not valid", problems)
-    return recipe
-
-
 def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, replace: bool) -> Path:
     from nlptasks.runtime.store import AdapterStore, check_name
 
@@ -358,13 +339,6 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
         what = "A model" if recipe.method == "full" else "An adapter"
         raise TrainingError(f"{what} {name!r} for {task.name} exists: give another --name, or --replace it.")
     return target
-
-
-def _spread(rows: list[Any], count: int) -> list[Any]:
-    """`count` rows at even distances, the first and the last among them."""
-    if len(rows) <= count:
-        return rows
-    return [rows[round(index * (len(rows) - 1) / (count - 1))] for index in range(count)]
 
 
 def _task(task: AnyTask | str) -> AnyTask:

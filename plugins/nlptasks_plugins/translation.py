@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,14 +30,8 @@ from nlptasks import (
     hookimpl,
 )
 from nlptasks_plugins import languages, parallel, side_by_side
+from nlptasks_plugins.doubts import doubt_of, is_better, likelihood, said
 from nlptasks_plugins.segments import joined, segments
-
-DOUBTFUL = 0.3
-"""Geometric mean of the tokens' probabilities below which a segment is tried again alone, and flagged. Of 36 everyday
-sentences by the embedded translator two came below it, both wrong; the right ones came above 0.45."""
-
-LONGEST, SHORTEST = 3.0, 1 / 3
-"""A translation with more, or fewer, than this many times the source's letters is tried again, and flagged."""
 
 EMBEDDED = "translator"
 """The base that ships with this plugin: a Marian model for English with French, German and Spanish."""
@@ -48,9 +41,6 @@ UNTAUGHT = frozenset({"smollm2"})
 
 OPUS = "Helsinki-NLP/opus-mt-{source}-{target}"
 """Checkpoints for one pair of languages (Tiedemann and Thottingal 2020, OPUS-MT)."""
-
-FREE_LETTERS = 10
-"""Letters by which a translation may differ whatever the ratio: "Yes." is "Oui, bien sûr." in some sentences."""
 
 
 class TranslationInput(TaskInput):
@@ -219,13 +209,13 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     def _settle(self, asked: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Completion]:
         """A translation for each sentence; doubtful ones are tried again, alone and with a wider search."""
         written = self.write(asked, options, model)
-        doubtful = [place for place, done in enumerate(written) if _doubt(asked[place], done)]
+        doubtful = [place for place, done in enumerate(written) if doubt_of(asked[place].text, done)]
         if not doubtful:
             return written
         # What failed greedily often succeeds with five beams.
         wider = options.model_copy(update={"num_beams": max(5, options.num_beams or 0)})
         for place, done in zip(doubtful, self.write([asked[p] for p in doubtful], wider, model), strict=True):
-            if _better(asked[place], done, written[place]):
+            if is_better(asked[place].text, done, written[place]):
                 written[place] = done
         return written
 
@@ -272,7 +262,7 @@ class _Sentences:
                 return
             done = self._translate(asked)
             self._found.append((asked, done))
-            yield text[last:start] + _said(asked, done)
+            yield text[last:start] + said(asked.text, done)
             last = end
         if text[last:]:
             yield text[last:]
@@ -326,36 +316,6 @@ def _pieces(job: _Job) -> Iterator[TranslationInput]:
         yield job.inputs.model_copy(update={"text": job.inputs.text[start:end], "source_language": known})
 
 
-def _score(done: Completion) -> float:
-    """Geometric mean of the token probabilities; 1 where the model tells none."""
-    return math.exp(sum(done.logprobs) / len(done.logprobs)) if done.logprobs else 1.0
-
-
-def _doubt(asked: TranslationInput, done: Completion) -> str | None:
-    """Why a translation may be wrong."""
-    words, source = done.text.strip(), asked.text
-    if not words:
-        return "nothing was written"
-    if done.finish_reason == "length":
-        return "it was cut at max_new_tokens"
-    if len(words) > LONGEST * len(source) + FREE_LETTERS:
-        return f"it is {len(words) / len(source):.1f} times as long as the sentence"
-    if len(words) + FREE_LETTERS < SHORTEST * len(source):
-        return f"it is only {len(words) / len(source):.1f} times as long as the sentence"
-    score = _score(done)
-    return f"its tokens are unlikely ({score:.2f} on average)" if score < DOUBTFUL else None
-
-
-def _said(asked: TranslationInput, done: Completion) -> str:
-    """A sentence's translation; the sentence itself where the model wrote nothing, so that nothing is lost."""
-    return done.text.strip() or asked.text
-
-
-def _better(asked: TranslationInput, new: Completion, old: Completion) -> bool:
-    rank: Callable[[Completion], tuple[bool, float]] = lambda done: (_doubt(asked, done) is None, _score(done))  # noqa: E731
-    return rank(new) > rank(old)
-
-
 def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> Translation:
     text = job.inputs.text
     common: dict[str, Any] = {
@@ -366,9 +326,9 @@ def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> 
     if not found:
         note = f"the text is already {job.inputs.target_language}" if job.places else "there is no word to translate"
         return Translation(translation=text, note=note, **common)
-    said = [_said(asked, done) for asked, done in found]
-    doubtful = sum(_doubt(asked, done) is not None for asked, done in found)
-    whole, starts = joined(text, job.places, said.__getitem__)
+    texts = [said(asked.text, done) for asked, done in found]
+    doubtful = sum(doubt_of(asked.text, done) is not None for asked, done in found)
+    whole, starts = joined(text, job.places, texts.__getitem__)
     return Translation(
         translation=whole,
         segments=tuple(
@@ -379,11 +339,11 @@ def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> 
                 text=new,
                 target_start=first,
                 target_end=first + len(new),
-                score=min(1.0, _score(done)),
-                doubt=_doubt(asked, done),
+                score=min(1.0, likelihood(done)),
+                doubt=doubt_of(asked.text, done),
                 alternatives=tuple(other.text.strip() for other in done.alternatives),
             )
-            for (asked, done), (start, end), new, first in zip(found, job.places, said, starts, strict=True)
+            for (asked, done), (start, end), new, first in zip(found, job.places, texts, starts, strict=True)
         ),
         num_tokens=sum(done.num_prompt_tokens for _, done in found),
         truncated=any(done.truncated for _, done in found),

@@ -1,0 +1,79 @@
+"""A call, read before anything is loaded: its inputs and options in their types, or every fault at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nlptasks.errors import InvalidInputError
+from nlptasks.task import Task, TaskInput
+
+AnyTask = Task[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call after validation; `single` says that one result is wanted, not a list."""
+
+    task: AnyTask
+    inputs: list[Any]
+    options: Any
+    single: bool
+
+
+def read_request(task: AnyTask, inputs: Any, fields: Mapping[str, Any]) -> Request:
+    """Read a call's inputs and its named values: fields of the input, and options.
+
+    Raises:
+        InvalidInputError: every fault of every input and option.
+    """
+    known = task.input_type.model_fields
+    own = {
+        name: value for name, value in fields.items() if name in known.keys() - task.options_type.model_fields.keys()
+    }
+    if inputs is None and not own:
+        raise InvalidInputError(f"{task.name} needs an input", [f"expected {', '.join(known)}, found nothing."])
+    value: Any = inputs
+    if own:
+        value = own if inputs is None else _with_fields(task, inputs, own)
+    single = task.is_one(value)
+    if not single and not isinstance(value, Iterable):
+        raise InvalidInputError(
+            f"{task.name} cannot read this input",
+            [f"expected a text, a mapping, {task.input_type.__name__} or a list of them, found {value!r}."],
+        )
+    problems: list[str] = []
+    options = _collect(problems, lambda: task.validate_options({k: v for k, v in fields.items() if k not in own}))
+    valid = _collect(problems, lambda: task.validate([value] if single else list(value)))
+    if problems:
+        raise InvalidInputError(f"{task.name} cannot run this", problems)
+    return Request(task, valid or [], options, single)
+
+
+def _with_fields(task: AnyTask, inputs: Any, own: Mapping[str, Any]) -> Any:
+    """One input, or each of several, with fields that were given by name: many questions share one context.
+
+    Raises:
+        InvalidInputError: a field was given both ways.
+    """
+    if not task.is_one(inputs):
+        return [_with_fields(task, item, own) for item in inputs] if isinstance(inputs, Iterable) else inputs
+    fields = {next(iter(task.input_type.model_fields)): inputs} if isinstance(inputs, str) else task.as_fields(inputs)
+    if isinstance(fields, TaskInput):
+        fields = {name: getattr(fields, name) for name in fields.model_fields_set}
+    twice = own.keys() & fields.keys()
+    if twice:
+        raise InvalidInputError(
+            f"{task.name} got its input twice", [f"once in place and once as {', '.join(sorted(twice))}."]
+        )
+    return {**fields, **own}
+
+
+def _collect(problems: list[str], check: Callable[[], Any]) -> Any:
+    """Run a check and gather what it finds, so that all faults are reported at once."""
+    try:
+        return check()
+    except InvalidInputError as error:
+        problems += error.problems
+        return None
