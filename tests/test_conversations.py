@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nlptasks
 from nlptasks import Message
+from nlptasks.plugins import default_plugins
+from nlptasks.training.data import DataOptions
+from nlptasks.training.family import family_trainer
 from nlptasks_plugins.conversations import lessons
 
 USER, SAID = Message(role="user", content="Name a river."), Message(role="assistant", content="The Rhine.")
@@ -64,3 +68,12 @@ def test_the_task_trains_on_them() -> None:
     assert task.prompt(lesson.inputs, lesson.options) == [USER]  # type: ignore[attr-defined]
     [plain] = task.lessons({"text": "It rains."}, task.options_type())  # type: ignore[attr-defined]
     assert (task.prompt(plain.inputs, plain.options), plain.target) == ("", "It rains.")  # type: ignore[attr-defined]
+
+
+def test_rows_of_plain_text_are_told_apart(tmp_path: Path) -> None:
+    """A split keeps equal texts together and training drops those that are held out: they need a text to look at."""
+    data = tmp_path / "texts.jsonl"
+    data.write_text('{"text": "It rains."}\n{"text": "It snows."}\n{"prompt": "Sky:", "completion": " grey"}\n')
+    family = family_trainer(default_plugins().task("generation"))
+    read = family.read([str(data)], DataOptions())
+    assert [family.text_of(row) for row in read.rows] == ["It rains.", "It snows.", "Sky:"]

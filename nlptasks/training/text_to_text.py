@@ -88,7 +88,9 @@ class TextToTextTrainer(FamilyTrainer):
     def text_of(self, row: WritingRow) -> str:
         task: Any = self.task
         prompt = task.prompt(row.lesson.inputs, row.lesson.options)
-        return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
+        words = prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
+        # A text alone is learnt behind an empty prompt: without its own words all such rows would be one.
+        return words or row.lesson.target
 
     def label_of(self, row: WritingRow) -> Hashable:
         return None
