@@ -1,59 +1,100 @@
-"""An engine whose every task is answered by a FakeModel, with a gate to hold it and a record of what it computed."""
+"""An engine whose tasks are answered by fake models, with a gate to hold it and a record of what it computed."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nlptasks import Engine
+from nlptasks import Engine, Plugins, Settings
 from nlptasks.progress import Counter
 from nlptasks.testing import FakeModel
 from nlptasks.verbs import CancelToken, Logits, Model, Text
 
 STEP = 8
-"""Texts that the slow model reads in one step."""
+"""Texts that the engine's own slow model reads in one step."""
+
+Make = Callable[..., FakeModel]
 
 
 class SlowModel(FakeModel):
-    """Classifies `STEP` texts at a time; between two it waits for the gate and sees whether it is still wanted."""
+    """A fake model that takes time for each step, and counts them: `size` texts to classify, or a piece to write.
 
-    def __init__(self, engine: FakeEngine, cancel: CancelToken, counter: Counter | None, **arguments: Any) -> None:
-        super().__init__(cancel=cancel, **arguments)
-        self._engine = engine
-        self.token = cancel
-        self._counter = counter
+    Before each step it waits for `gate`, and sees whether it is still wanted. A step takes `pause` seconds.
+    """
+
+    def __init__(self, *, pause: float = 0.05, size: int = 1, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.pause = pause
+        self.size = size
         self.steps = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.counter: Counter | None = None
+
+    @property
+    def token(self) -> CancelToken:
+        return self._cancel
+
+    def step(self) -> None:
+        while not self.gate.wait(0.01):
+            self.token.raise_if_cancelled()
+        self.token.raise_if_cancelled()
+        time.sleep(self.pause)
+        self.steps += 1
 
     def classify(self, texts: Sequence[Text]) -> list[Logits]:
-        if self._counter:
-            self._counter.ask(len(texts))
+        if self.counter:
+            self.counter.ask(len(texts))
         answers: list[Logits] = []
-        for start in range(0, len(texts), STEP):
-            while not self._engine.gate.wait(0.01):
-                self.token.raise_if_cancelled()
-            self.token.raise_if_cancelled()
-            time.sleep(self._engine.seconds)
-            self.steps += 1
-            part = texts[start : start + STEP]
+        for start in range(0, len(texts), self.size):
+            self.step()
+            part = texts[start : start + self.size]
             answers += super().classify(part)
-            if self._counter:
-                self._counter.advance(len(part))
+            if self.counter:
+                self.counter.advance(len(part))
         return answers
+
+    def stream(self, prompt: Any, decoding: Any) -> Any:
+        return _SlowStream(super().stream(prompt, decoding), self)
+
+
+class _SlowStream:
+    """A fake stream with a step before each piece."""
+
+    def __init__(self, stream: Any, model: SlowModel) -> None:
+        self._stream = stream
+        self._model = model
+        self.close, self.completion = stream.close, stream.completion
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._stream:
+            self._model.step()
+            yield piece
 
 
 class FakeEngine(Engine):
-    """`models` are those that were bound, one a call; `gate` holds them between two steps while it is not set.
+    """An engine that makes a fake model for each request; `models` keeps all of them.
 
-    A step takes `seconds`.
+    `makers` has a function for each task that has a model of its own. The others get a SlowModel that classifies by
+    the task's labels or else by `labels`, `STEP` texts in a step of `seconds`. `gate` holds all slow models between
+    two steps while it is not set.
     """
 
-    def __init__(self, *, labels: Sequence[str] = ("negative", "positive"), **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(
+        self,
+        settings: Settings,
+        makers: Mapping[str, Make] | None = None,
+        plugins: Plugins | None = None,
+        *,
+        labels: Sequence[str] = ("negative", "positive"),
+    ) -> None:
+        super().__init__(settings=settings, plugins=plugins)
+        self.makers = dict(makers or {})
         self.labels = labels
-        self.models: list[SlowModel] = []
+        self.models: list[Any] = []
         self.seconds = 0.0
         self.gate = threading.Event()
         self.gate.set()
@@ -69,9 +110,19 @@ class FakeEngine(Engine):
         counter: Counter | None = None,
     ) -> Iterator[Model]:
         self._open_pool()  # refuses once the engine is closed
-        labels = getattr(task, "labels", None) or self.labels
-        self.models.append(SlowModel(self, cancel or CancelToken(), counter, labels=labels, name="fake"))
-        yield self.models[-1]
+        self.choose(task, adapter, model)  # and an adapter that there is not
+        made = self.makers.get(task.name, self._classifier(task))(cancel=cancel)
+        if isinstance(made, SlowModel):
+            made.gate, made.counter = self.gate, counter
+        self.models.append(made)
+        yield made
+
+    def _classifier(self, task: Any) -> Make:
+        def make(**more: Any) -> SlowModel:
+            labels = getattr(task, "labels", None) or self.labels
+            return SlowModel(pause=self.seconds, size=STEP, labels=labels, **more)
+
+        return make
 
     def hold(self, after: int) -> None:
         """Wait for so many steps, then keep the model that computes from going on until the gate is set."""
@@ -87,5 +138,5 @@ class FakeEngine(Engine):
 
     @property
     def steps(self) -> int:
-        """Steps that all models have computed."""
-        return sum(model.steps for model in self.models)
+        """Steps that all slow models have computed."""
+        return sum(model.steps for model in self.models if isinstance(model, SlowModel))

@@ -81,7 +81,7 @@ def test_a_cancelled_call_stops_the_model(url: str, engine: FakeEngine) -> None:
     before = len(engine.models)
     until(lambda: len(engine.models) > before - 1 and engine.models and isinstance(engine.models[-1], SlowModel))
     job.cancel()
-    until(lambda: engine.models[-1]._cancel.cancelled)
+    until(lambda: engine.models[-1].token.cancelled)
 
 
 def test_every_task_is_a_tool_of_the_mcp_server(url: str) -> None:
@@ -234,9 +234,9 @@ def test_work_ends_when_its_reader_leaves(tmp_path: Any) -> None:
 
     asyncio.run(leave())
     [model] = slow.models
-    assert model._cancel.cancelled
+    assert model.token.cancelled
     time.sleep(0.1)
-    assert model.done < 20
+    assert model.steps < 20
 
 
 def test_a_fake_model_is_what_the_app_ran(engine: FakeEngine) -> None:

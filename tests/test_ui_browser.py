@@ -120,11 +120,11 @@ def test_generation_streams_and_stop_ends_the_computation(page: Any, url: str, e
     page.click("#stop-generation")
     page.locator("#view-generation").get_by_text("Stopped.").wait_for()
     [model] = engine.models[before:]
-    until(lambda: model._cancel.cancelled)
-    done = model.done
+    until(lambda: model.token.cancelled)
+    done = model.steps
     page.wait_for_timeout(300)
-    assert model.done <= done + 1
-    assert model.done < 150
+    assert model.steps <= done + 1
+    assert model.steps < 150
 
 
 def test_a_closed_tab_ends_the_computation(browser: Any, url: str, engine: FakeEngine) -> None:
@@ -135,8 +135,8 @@ def test_a_closed_tab_ends_the_computation(browser: Any, url: str, engine: FakeE
         page.click("#run-generation")
         page.locator("#view-generation .nlp-caret").wait_for()
     [model] = engine.models[before:]
-    until(lambda: model._cancel.cancelled, 5)
-    assert model.done < 150
+    until(lambda: model.token.cancelled, 5)
+    assert model.steps < 150
 
 
 @pytest.mark.parametrize("task", ["ner", "qa", "summarization", "translation", "generation"])

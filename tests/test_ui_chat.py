@@ -402,11 +402,11 @@ def test_stop_ends_the_computation_within_one_step_and_keeps_the_text(engine: Fa
         return step.turn
 
     turn = asyncio.run(read())
-    [model] = [model for model in engine.models if isinstance(model, SlowModel) and model.done]
+    [model] = [model for model in engine.models if isinstance(model, SlowModel) and model.steps]
     assert turn.notes == ("Stopped.",)
     assert turn.done
     assert STORY.startswith(turn.answer)
-    assert 0 < model.done < 100
+    assert 0 < model.steps < 100
 
 
 def test_leaving_the_loop_ends_the_computation(engine: FakeEngine) -> None:
@@ -420,7 +420,7 @@ def test_leaving_the_loop_ends_the_computation(engine: FakeEngine) -> None:
                     break
 
     asyncio.run(read())
-    until(lambda: engine.models[-1]._cancel.cancelled)
+    until(lambda: engine.models[-1].token.cancelled)
 
 
 def test_a_second_try_draws_its_words(engine: FakeEngine) -> None:

@@ -86,17 +86,17 @@ def test_a_chat_streams_and_stop_ends_the_computation(page: Page, engine: FakeEn
     fresh(page)
     send(page, "Tell me about a lamp.")
     page.wait_for_selector(f"{ANSWERS} strong")
-    [model] = [made for made in engine.models if isinstance(made, SlowModel) and made.done]
+    [model] = [made for made in engine.models if isinstance(made, SlowModel) and made.steps]
     shown = len(page.locator(ANSWERS).last.inner_text())
     until(lambda: len(page.locator(ANSWERS).last.inner_text()) > shown)
     # What is asserted is the model: from the click's arrival at most one more step.
     page.click("#chat-stop")
-    until(lambda: model._cancel.cancelled)
-    written = model.done
+    until(lambda: model.token.cancelled)
+    written = model.steps
     page.wait_for_selector("#chat-turns >> text=Stopped.")
     page.wait_for_timeout(500)
-    assert model.done <= written + 1
-    assert model.done < len(LONG.split())
+    assert model.steps <= written + 1
+    assert model.steps < len(LONG.split())
     assert page.locator(ANSWERS).first.inner_text().startswith("Once there was a lamp")
 
 
@@ -173,4 +173,4 @@ def test_a_closed_tab_ends_the_computation(browser: Browser, url: str, engine: F
         send(page, "Tell me about a lamp.")
         page.wait_for_selector(f"{ANSWERS} >> text=lamp")
         model = engine.models[-1]
-    until(lambda: model._cancel.cancelled, 30)
+    until(lambda: model.token.cancelled, 30)

@@ -1,4 +1,4 @@
-"""The web app for tests: an engine of fake models, the app on loopback, and a headless Chromium of the system."""
+"""The web app for tests: fake models for the built-in tasks, the app on loopback, a headless Chromium of the system."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import pytest
 
 from nlptasks import Engine, Plugins, Settings
 from nlptasks.testing import FakeModel
+from tests.fake_engine import FakeEngine, Make, SlowModel
 
 pytest.importorskip("gradio", reason="the web app needs pip install 'nlptasks[ui]'")
 
@@ -36,63 +37,6 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 PHONE = {"width": 390, "height": 844}
 
 STORY = "Once there was a lamp that would not go out. " * 20
-
-
-class SlowModel(FakeModel):
-    """A fake model that takes time for every piece it writes and every text it classifies, and counts them."""
-
-    def __init__(self, *, pause: float = 0.05, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.pause = pause
-        self.done = 0
-
-    def stream(self, prompt: Any, decoding: Any) -> Any:
-        return _SlowStream(super().stream(prompt, decoding), self)
-
-    def classify(self, texts: Any) -> Any:
-        answers = []
-        for text in texts:
-            self._cancel.raise_if_cancelled()
-            time.sleep(self.pause)
-            self.done += 1
-            answers += super().classify([text])
-        return answers
-
-
-class _SlowStream:
-    """A fake stream with a pause before each piece."""
-
-    def __init__(self, stream: Any, model: SlowModel) -> None:
-        self._stream = stream
-        self._model = model
-        self.close, self.completion = stream.close, stream.completion
-
-    def __iter__(self) -> Iterator[str]:
-        for piece in self._stream:
-            time.sleep(self._model.pause)
-            self._model.done += 1
-            yield piece
-
-
-Make = Callable[..., FakeModel]
-
-
-class FakeEngine(Engine):
-    """An engine whose tasks are answered by fake models, made anew for each request; `models` keeps all of them."""
-
-    def __init__(self, settings: Settings, makers: Mapping[str, Make], plugins: Plugins | None = None) -> None:
-        super().__init__(settings=settings, plugins=plugins)
-        self.makers = dict(makers)
-        self.models: list[FakeModel] = []
-
-    @contextmanager
-    def bind(
-        self, task: Any, adapter: Any = None, model: Any = None, *, cancel: Any = None, counter: Any = None
-    ) -> Iterator[Any]:
-        self.choose(task, adapter, model)
-        made = self.makers[task.name](cancel=cancel)
-        self.models.append(made)
-        yield made
 
 
 def find(words: str) -> Callable[[str, str], tuple[int, int] | None]:

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_origin
 from nlptasks import NlptasksError, Task
 from nlptasks.training.records import Table
 from nlptasks_ui import forms
+from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.batch import tables
 from nlptasks_ui.context import Context
-from nlptasks_ui.pages.task import DEFAULT_ADAPTER, adapter_choices
 
 SHARED = "The same for all rows"
 UNUSED = "No column"

@@ -10,13 +10,11 @@ from typing import Any
 from nlptasks import Result, Task
 from nlptasks.families.text_to_text import can_stream
 from nlptasks_ui import forms, html, snippets, views, work
+from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import sentence
 from nlptasks_ui.loads import waiting_for
 from nlptasks_ui.views.generated import draft
-
-DEFAULT_ADAPTER = "default"
-"""The choice that leaves the adapter to the task."""
 
 _IDLE = html.element("p", "The answer appears here.", class_="nlp-note")
 _STOPPED = html.element("p", "Stopped.", class_="nlp-note", role="status")
@@ -215,13 +213,6 @@ class _TaskPage:
             views.facts(result, seconds),
             result.model_dump_json(indent=2),
         )
-
-
-def adapter_choices(context: Context, task: str) -> list[str]:
-    """What an adapter picker offers: the task's own, the bare base, and those in the user's store."""
-    from nlptasks.runtime.store import AdapterStore
-
-    return [DEFAULT_ADAPTER, "none", *AdapterStore(context.engine.settings).names(task)]
 
 
 def root_of(request: Any) -> str:
