@@ -6,8 +6,9 @@ Names and parameters follow from the task's types: they stay as long as the task
 from __future__ import annotations
 
 import inspect
+import json
 import types
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -33,6 +34,20 @@ def add(context: Context, task: Task[Any, Any, Any]) -> None:
     import gradio as gr
 
     gr.api(endpoint(context, task), api_name=task.name, concurrency_id=MODEL_QUEUE)
+
+
+def answer_in_json(server: Any) -> None:
+    """Let an app's MCP server write results as JSON: gradio's own way is the text that Python prints for a dict.
+
+    `server` is the `mcp_server_obj` of a launched app. All of its tools are endpoints of tasks, so no answer is a file.
+    """
+
+    def content(outputs: Iterable[Any], _root_url: str) -> list[Any]:
+        from mcp.types import TextContent
+
+        return [TextContent(type="text", text=json.dumps(output, ensure_ascii=False)) for output in outputs]
+
+    server.postprocess_output_data = content
 
 
 def endpoint(context: Context, task: Task[Any, Any, Any]) -> Callable[..., AsyncGenerator[Any, None]]:

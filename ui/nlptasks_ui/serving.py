@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import NlptasksError
-from nlptasks_ui import look
+from nlptasks_ui import api, look
 
 LARGEST_UPLOAD = "200mb"
 
@@ -78,6 +78,7 @@ def _launched(app: Any, address: Address, logins: Logins, browser: bool) -> str:
         css_paths=[look.STYLES],
         head=look.head(),
     )
+    api.answer_in_json(app.mcp_server_obj)
     return str(url)
 
 
