@@ -51,15 +51,17 @@ R = TypeVar("R", bound=Result)
 class Recipe:
     """How to train a task's adapter. Field names follow PEFT and transformers' TrainingArguments.
 
-    `base` is a catalog name, a Hub id or a folder. `targets` is "all-linear" or the names of the linear
-    layers to adapt. `load_in_4bit` keeps the base in 4 bits while the adapter learns (QLoRA, a CUDA GPU only).
-    `lr` is the peak of a linear schedule with `warmup` (a share of all steps); `probe_lr` tries a third of it and
-    three times it as well, shortly, and trains with the best. `dropout` stands
-    before the LoRA factors, `base_dropout` inside the base, whose own it is when None.
+    `base` is a catalog name, a Hub id or a folder. `start` is the adapter whose weights training goes on from (a name,
+    a folder, a Hub id, or "shipped" for the task's own); without it they are fresh. `targets` is "all-linear" or the
+    names of the linear layers to adapt. `load_in_4bit` keeps the base in 4 bits while the adapter learns (QLoRA, a
+    CUDA GPU only). `lr` is the peak of a linear schedule with `warmup` (a share of all steps); `probe_lr` tries a
+    third of it and three times it as well, shortly, and trains with the best. `dropout` stands before the LoRA
+    factors, `base_dropout` inside the base, whose own it is when None.
     `average` is the decay of an exponential moving average of the trained weights (0: off).
     """
 
     base: str = "minilm"
+    start: str | None = None
     method: Literal["lora", "full"] = "lora"
     r: int = 16
     alpha: int = 32

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nlptasks.training.run import TrainReport
 
 _FLAGS = (
+    "start",
     "epochs",
     "lr",
     "probe_lr",
@@ -30,8 +31,9 @@ _FLAGS = (
     "seed",
     "r",
     "alpha",
+    "method",
+    "dtype",
 )
-
 
 _DATA = ("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out")
 
@@ -92,6 +94,8 @@ def _rename(pair: str) -> tuple[str, str]:
 @click.argument("data", nargs=-1, required=True)
 @click.option("--name", required=True, help="Name of the adapter.")
 @click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder; the recipe's if not given.")
+@click.option("--start", metavar="ADAPTER",
+              help='Go on from an adapter: a name, a folder, a Hub id, or "shipped" for the task\'s own.')  # fmt: skip
 @click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), help="TOML file with recipe settings.")
 @click.option("--validation", multiple=True, metavar="FILE", help="Held-out data; may be repeated.")
 @click.option(
@@ -173,7 +177,7 @@ def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
 
     recipe = load_recipe(given["recipe_file"], default) if given["recipe_file"] else default
     values = option_values(given["pairs"])
-    values |= {name: given[name] for name in (*_FLAGS, "method", "dtype") if given[name] is not None}
+    values |= {name: given[name] for name in _FLAGS if given[name] is not None}
     if given["model"] is not None:
         values["base"] = given["model"]
     return override(recipe, values)

@@ -63,6 +63,8 @@ def _data_lines(data: Mapping[str, Any]) -> list[str]:
             digest = f", SHA-256 `{source['sha256']}`" if "sha256" in source else ""
             rows = f", {source['rows']} rows" if "rows" in source else ""
             lines.append(f"- {role}: `{source['name']}`{rows}{digest}")
+    if start := data.get("start"):
+        lines.append(f"- training went on from the adapter `{start['name']}`, SHA-256 `{start['sha256']}`")
     lines.append(f"- {data.get('train_rows')} rows were trained on, {data.get('held_out_rows')} were held out")
     return lines
 

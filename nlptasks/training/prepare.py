@@ -16,6 +16,7 @@ from nlptasks.training.family import Dataset, FamilyTrainer
 
 if TYPE_CHECKING:
     from nlptasks.runtime.download import BaseFolder
+    from nlptasks.training.start import Start
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,15 @@ def _check_sides(family: FamilyTrainer, training: list[Any], held_out: list[Any]
         )
 
 
-def run_plan(base: BaseFolder, data: Prepared, recipe: Recipe) -> dict[str, Any]:
+def run_plan(base: BaseFolder, data: Prepared, recipe: Recipe, start: Start | None) -> dict[str, Any]:
     """What a resumed run must share with the run that was started."""
     from nlptasks.runtime.adapters import fingerprint
 
     return {
         "base": base.id,
         "fingerprint": fingerprint(base.path),
+        # The recipe has its name; another adapter may have taken it since.
+        "start": f"{start.adapter.name} {start.sha256[:16]}" if start else None,
         **{f"recipe.{name}": value for name, value in recipes.as_dict(recipe).items()},
         "labels": list(data.labels),
         "data": data.described,

@@ -23,6 +23,7 @@ from nlptasks.training.data import DataOptions
 from nlptasks.training.events import EventFile, Events, Listener
 from nlptasks.training.family import AnyTask, FamilyTrainer, Feature, family_trainer
 from nlptasks.training.prepare import Prepared, prepare, run_plan
+from nlptasks.training.start import Start, find_start
 from nlptasks.verbs import CancelToken
 
 if TYPE_CHECKING:
@@ -126,24 +127,17 @@ def finetune(
     sources = [data] if isinstance(data, str) else list(data)
     prepared = prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
     base = _find_base(recipe.base, task, settings, on_download)
+    start = find_start(task, family, base, recipe, prepared.labels, settings)
+    recipe = dataclasses.replace(recipe, start=start.given if start else None)
     run = RunFolder(settings, task.name, name)
     command = command_line(task, name, recipe, sources, validation, exclude, options)
     with run.locked():
-        checkpoint = run.start(run_plan(base, prepared, recipe), resume=resume, replace=replace)
+        checkpoint = run.start(run_plan(base, prepared, recipe, start), resume=resume, replace=replace)
         events = Events([EventFile(run.events), *([on_event] if on_event else [])])
         job = _Job(
-            task,
-            family,
-            name,
-            recipe,
-            base,
-            prepared,
-            settings,
-            device,
-            events,
-            trust_remote_code,
+            task, family, name, recipe, base, start, prepared, settings, device, events, trust_remote_code,
             finish or CancelToken(),
-        )
+        )  # fmt: skip
         with _reporting_failure(events):
             report = job.run(run, checkpoint, target, cancel or CancelToken(), licence, command)
         run.clear()
@@ -159,6 +153,7 @@ class _Job:
     name: str
     recipe: Recipe
     base: BaseFolder
+    start: Start | None
     data: Prepared
     settings: Settings
     device: str
@@ -189,6 +184,9 @@ class _Job:
         trainable = build(
             self.base, self.family, self.data.labels, self.recipe, placement, trust_remote_code=self.trust_remote_code
         )
+        if self.start:
+            self.start.load(trainable.model)
+            self.events("note", text=f"goes on from the weights of {self.start.adapter.name!r}")
         self.events("model", text=f"{self.base.id} on {placement.device} in {placement.dtype}: {trainable.summary}")
         training, held_out = (
             self.family.encode(rows, self.data.labels, trainable.tokenizer, trainable.max_length, trainable.info)
@@ -267,10 +265,11 @@ class _Job:
 
         device = str(loop.args.device)
         calibration = self.family.calibrate(logits_of(trainable, self.family, held_out, device), held_out)
+        data = self.data.described | ({"start": self.start.described} if self.start else {})
+        data |= {"licence": licence} if licence else {}
         manifest = publish.describe(
-            self.task, self.family, self.name, self.base, trainable, self.recipe, self.data.labels, calibration,
-            {**self.data.described, **({"licence": licence} if licence else {})},
-        )  # fmt: skip
+            self.task, self.family, self.name, self.base, trainable, self.recipe, self.data.labels, calibration, data
+        )
         text = card.model_card(self.task, manifest, hub_name(self.base), trainable.summary, command, licence)
         with writing(target) as staging:
             publish.save(trainable, staging, manifest, text)

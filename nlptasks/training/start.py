@@ -1,0 +1,127 @@
+"""A training that goes on from an adapter: its weights instead of fresh ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import AdapterError, TrainingError
+from nlptasks.runtime.adapters import PEFT_WEIGHTS, AdapterFolder, check_base, check_weights, open_adapter
+from nlptasks.runtime.store import AdapterStore
+from nlptasks.settings import Settings
+from nlptasks.task import Recipe
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.download import BaseFolder
+    from nlptasks.training.family import AnyTask, FamilyTrainer
+
+SHIPPED = "shipped"
+"""What `start` calls the adapter that comes with the task."""
+
+_SETTINGS = {"r": "r", "alpha": "lora_alpha", "use_rslora": "use_rslora", "use_dora": "use_dora"}
+"""What recipe and adapter must agree on, and PEFT's names for it."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The adapter that a training goes on from. `given` is what the recipe calls it, a folder by its last name only.
+
+    `sha256` is that of its weights as the training found them: an adapter may be replaced by what began with it.
+    """
+
+    adapter: AdapterFolder
+    given: str
+    sha256: str
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What the manifest and the card say of it."""
+        return {"name": self.adapter.name, "sha256": self.sha256}
+
+    def load(self, model: Any) -> None:
+        """Put the weights, the head among them, into a model that PEFT has wrapped.
+
+        Raises:
+            TrainingError: the adapter has other layers than the model trains, or layers of other sizes.
+        """
+        import peft
+        from safetensors.torch import load_file
+
+        weights = load_file(self.adapter.path / PEFT_WEIGHTS)
+        # Told not to look for changed embeddings: "auto" would ask the Hub about the base (peft#1452).
+        trained = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+        held, wanted = ({(name, tuple(t.shape)) for name, t in state.items()} for state in (weights, trained))
+        if differing := sorted(name for name, _ in held ^ wanted):
+            raise TrainingError(
+                f"start: expected the layers that this run trains, found others in {self.adapter.name!r} "
+                f"({differing[0]}): give the targets and labels that it was trained with."
+            )
+        peft.set_peft_model_state_dict(model, weights)
+
+
+def find_start(
+    task: AnyTask, family: FamilyTrainer, base: BaseFolder, recipe: Recipe, labels: Sequence[str], settings: Settings
+) -> Start | None:
+    """The adapter that `recipe.start` names, or None if it names none; it fits the run as far as its files tell.
+
+    Raises:
+        TrainingError: the run would train other things than the adapter holds.
+        AdapterMismatchError: the adapter was trained on another base.
+        AdapterError: no adapter ships with the task, or it is not whole.
+        UnknownNameError: there is no adapter of this name.
+    """
+    if recipe.start is None:
+        return None
+    if recipe.method != "lora":
+        raise TrainingError(
+            f"start: expected an adapter to be trained, found method {recipe.method!r}: give --method lora, or train "
+            "what `nlptasks adapters merge` makes of the adapter and its base."
+        )
+    adapter = _find(task, recipe.start, settings)
+    check_weights(adapter)
+    check_base(adapter, base.id, base.path)
+    if adapter.verb != family.verb:
+        raise TrainingError(f"start: expected an adapter for {family.verb}, found {adapter.name!r} for {adapter.verb}.")
+    _check_labels(adapter, labels)
+    _check_settings(adapter, recipe)
+    folder = Path(recipe.start).expanduser()
+    given = folder.resolve().name if folder.is_dir() else recipe.start
+    return Start(adapter, given, hashlib.sha256((adapter.path / PEFT_WEIGHTS).read_bytes()).hexdigest())
+
+
+def _find(task: AnyTask, name: str, settings: Settings) -> AdapterFolder:
+    if name != SHIPPED:
+        return AdapterStore(settings).find(task.name, name)
+    if task.adapter is None:
+        raise AdapterError(f"start: expected an adapter that ships with {task.name}, found none; give one of yours.")
+    return open_adapter(task.adapter)
+
+
+def _check_labels(adapter: AdapterFolder, labels: Sequence[str]) -> None:
+    known = adapter.manifest.labels if adapter.manifest else None
+    if known is not None and known != tuple(labels):
+        raise TrainingError(
+            f"start: expected the labels of {adapter.name!r}, {', '.join(known)}, found {', '.join(labels)}: name them "
+            "with --labels in the adapter's order, --rename those of the data, or train without --start."
+        )
+
+
+def _check_settings(adapter: AdapterFolder, recipe: Recipe) -> None:
+    own = [name for name in ("rank_pattern", "alpha_pattern") if adapter.peft.get(name)]
+    if own:
+        raise TrainingError(
+            f"start: expected one rank and one alpha for all layers, found {own[0]} in {adapter.name!r}: no recipe can "
+            "say that; train without --start."
+        )
+    # Folders of older versions of PEFT lack the younger settings, which are switches.
+    held = {name: adapter.peft.get(key) or False for name, key in _SETTINGS.items()}
+    differing = {name: value for name, value in held.items() if value != getattr(recipe, name)}
+    if differing:
+        found = ", ".join(f"{name} {getattr(recipe, name)}" for name in differing)
+        raise TrainingError(
+            f"start: expected the settings of {adapter.name!r}, found {found}: give "
+            f"{' '.join(f'-o {name} {str(value).lower()}' for name, value in differing.items())}."
+        )
