@@ -57,6 +57,8 @@ class Recipe:
     longest: int = 128
     label_smoothing: float = 0.1
     average: float = 0.9995
+    cooldown: float = 0.3
+    """The share of `--minutes`, at their end, in which the learning rate falls to nothing."""
     seed: int = 13
     into_english: float = 1.0
     """How often a row comes with English as its target, where 1 is as often as the other way."""
@@ -223,11 +225,20 @@ class Batches(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 class Watch(TrainerCallback):
-    """Averages the weights, ends in time, and keeps the average with each checkpoint."""
+    """Averages the weights, ends in time with small steps, and keeps the average with each checkpoint."""
 
     def __init__(self, model: MarianMTModel, recipe: Recipe, seconds: float) -> None:
         self.average = WeightAverage(dict(model.named_parameters()), recipe.average)
         self._until = time.monotonic() + seconds
+        self._cooling = recipe.cooldown * seconds if seconds < math.inf else 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
+        # The schedule sets every step's rate anew, so that this does not multiply up. Falling to nothing at the end
+        # gains what a schedule of known length would (Hägele et al. 2024, arXiv:2405.18392).
+        left = self._until - time.monotonic()
+        if self._cooling and left < self._cooling:
+            for group in optimizer.param_groups:
+                group["lr"] *= max(0.0, left / self._cooling)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.average.update(state.global_step)
