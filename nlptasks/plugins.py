@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -243,7 +244,17 @@ class Plugins:
                 raise Refused(f"Its task {task.name!r} claims the name {name!r}, which belongs to {owner.key!r}.")
             if any(name in (other.name, *other.aliases) for other in staged.values()):
                 raise Refused(f"It registers two tasks of the name {name!r}.")
+        for base, folder in task.bases.items():
+            if taken := self._base_owner(base, folder, staged):
+                raise Refused(f"Its task {task.name!r} ships a base {base!r}, but the name belongs to {taken}.")
         staged[task.name] = task
+
+    def _base_owner(self, name: str, folder: Path, staged: Mapping[str, Task[Any, Any, Any]]) -> str | None:
+        """Who has another base of this name, which would be hidden; tasks may share a folder."""
+        for other in (*self._tasks.values(), *staged.values()):
+            if other.bases.get(name, folder) != folder:
+                return f"its task {other.name!r}" if other.name in staged else repr(self._owners[other.name].key)
+        return None
 
     def _commit(self, source: Source, staged: Mapping[str, Task[Any, Any, Any]]) -> None:
         for task in staged.values():

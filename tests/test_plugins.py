@@ -11,6 +11,7 @@ import pytest
 
 import nlptasks.plugins
 from nlptasks import API_VERSION, TextClassification, hookimpl
+from nlptasks.bases import shipped
 from nlptasks.errors import PluginError, UnknownNameError
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.settings import Settings
@@ -151,6 +152,46 @@ def test_two_distributions_may_use_one_entry_point_name(site: Site, plugins: Plu
     plugins.load_entry_points(site.entry_points())
     assert list(plugins.tasks) == ["first", "second"]
     assert plugins.failures == []
+
+
+SHIPS = """
+from pathlib import Path
+from nlptasks import TextClassification, hookimpl
+
+def task(title, **folders):
+    class Made(TextClassification):
+        '''A task with a base.'''
+        name = title
+        labels = ("a", "b")
+        bases = {{name: Path(folder) for name, folder in folders.items()}}
+    return Made()
+
+@hookimpl
+def register_tasks(register):
+    for made in [{tasks}]:
+        register(made)
+"""
+
+
+def test_no_base_hides_another_of_its_name(site: Site, plugins: Plugins) -> None:
+    for name, tasks in {
+        "a": "task('one', tiny='models/a'), task('two', tiny='models/a')",
+        "b": "task('three', little='models/b', tiny='models/b')",
+        "c": "task('four', small='models/c'), task('five', small='models/d')",
+        "d": "task('six', tiny='models/a'), task('seven', little='models/e', small='models/f')",
+    }.items():
+        site.add(name, SHIPS.format(tasks=tasks))
+    plugins.load_entry_points(site.entry_points())
+    assert [(failure.plugin, failure.reason) for failure in plugins.failures] == [
+        ("b", "Its task 'three' ships a base 'tiny', but the name belongs to 'nlptasks-a:a'."),
+        ("c", "Its task 'five' ships a base 'small', but the name belongs to its task 'four'."),
+    ]
+    assert list(plugins.tasks) == ["one", "two", "six", "seven"], "nothing of a refused plugin is left"
+    assert {name: str(folder) for name, folder in shipped(plugins).items()} == {
+        "tiny": "models/a",
+        "little": "models/e",
+        "small": "models/f",
+    }
 
 
 def test_one_module_under_two_names_is_named(site: Site, plugins: Plugins) -> None:
