@@ -17,6 +17,7 @@ from nlptasks.runtime.catalog import CATALOG, JoinedWheels, WheelSource
 from nlptasks.runtime.download import find_base
 from nlptasks.settings import Settings
 from nlptasks.testing import tiny_model
+from nlptasks_plugins import languages
 from nlptasks_plugins.translation import EMBEDDED, TranslationInput, TranslationTask
 from tests.hub_server import PULL_COMMIT, Site
 from tests.tiny_base import (  # noqa: F401 - fixtures
@@ -28,6 +29,7 @@ from tests.tiny_base import (  # noqa: F401 - fixtures
     site,
     wheel_of,
 )
+from tests.tiny_translators import SENTENCES, tiny_translator
 
 # --- profiles --------------------------------------------------------------------------------------------------
 
@@ -128,6 +130,24 @@ def test_translation_names_opus_mt_by_the_pair_of_languages() -> None:
     assert named("Good morning.", "en", "en") is None
     assert named("42", "fr") is None
     assert task.recipe.base == EMBEDDED
+
+
+def test_a_text_s_language_is_told_once(
+    site: Site, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tiny_translator("marian", tmp_path / "marian").iterdir()
+    site.repos["Helsinki-NLP/opus-mt-en-fr"] = {path.name: path.read_bytes() for path in files}
+    told: list[str] = []
+    detect = languages.detect
+    monkeypatch.setattr(languages, "detect", lambda text: told.append(text) or detect(text))
+    texts = [SENTENCES[0], f"{SENTENCES[3]} {SENTENCES[6]}"]
+    with Engine(settings=dataclasses.replace(settings, profile="auto"), dtype="float32") as engine:
+        found = engine.run("translation", texts, target_language="fr", max_new_tokens=4)
+        assert told == texts
+        list(engine.stream("translation", texts[1], target_language="fr", max_new_tokens=4))
+        assert told == [*texts, texts[1]]
+    assert [(one.model, one.source_language) for one in found] == [("Helsinki-NLP/opus-mt-en-fr", "en")] * 2
+    assert [len(one.segments) for one in found] == [1, 2]
 
 
 # --- the Hub's own conversion of pickled weights ---------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +59,11 @@ class TranslationInput(TaskInput):
     @classmethod
     def _tag(cls, value: str | None) -> str | None:
         return None if value is None else languages.standard(value)
+
+    @functools.cached_property
+    def language(self) -> languages.Detected:
+        """The text's language, given or detected: who chooses a model and who translates need it."""
+        return languages.Detected(self.source_language, 1.0) if self.source_language else languages.detect(self.text)
 
 
 class TranslationOptions(WritingOptions):
@@ -137,8 +143,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     )
 
     def hub_model(self, inputs: TranslationInput) -> str | None:
-        source = inputs.source_language or languages.detect(inputs.text).tag
-        pair = [languages.primary(tag) for tag in (source, inputs.target_language)]
+        pair = [languages.primary(tag) for tag in (inputs.language.tag, inputs.target_language)]
         return (
             None
             if languages.UNDETERMINED in pair or pair[0] == pair[1]
@@ -285,9 +290,7 @@ def _direction(inputs: TranslationInput) -> str:
 
 
 def _job(inputs: TranslationInput) -> _Job:
-    given = inputs.source_language
-    source = languages.Detected(given, 1.0) if given else languages.detect(inputs.text)
-    return _Job(inputs, source, segments(inputs.text))
+    return _Job(inputs, inputs.language, segments(inputs.text))
 
 
 def _beyond(job: _Job, info: ModelInfo) -> str | None:
@@ -313,7 +316,9 @@ def _is_there(job: _Job) -> bool:
 def _pieces(job: _Job) -> Iterator[TranslationInput]:
     known = None if job.source.tag == languages.UNDETERMINED else job.source.tag
     for start, end in job.places:
-        yield job.inputs.model_copy(update={"text": job.inputs.text[start:end], "source_language": known})
+        # Not a copy, which would keep what was detected for the whole text.
+        target = job.inputs.target_language
+        yield TranslationInput(text=job.inputs.text[start:end], target_language=target, source_language=known)
 
 
 def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> Translation:
