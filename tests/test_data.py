@@ -218,16 +218,37 @@ def test_hub_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
         read_examples(["hub:org/gone"], labels=LABELS)
 
 
-def test_tags_of_a_hub_data_set_have_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["hub", "parquet", "old parquet"])
+def test_tags_of_a_hub_data_set_have_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     import datasets
+    import pyarrow
+    import pyarrow.parquet
 
     names = datasets.ClassLabel(names=["O", "B-LOC"])
     shape = {"tokens": datasets.Sequence(datasets.Value("string")), "ner_tags": datasets.Sequence(names)}
     content = {"tokens": [["in", "Oslo"]], "ner_tags": [[0, 1]]}
-    data = datasets.Dataset.from_dict(content, features=datasets.Features(shape))
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: data)
-    [row] = read_entities(read_tables(["hub:org/name"], split="test")).rows
+    source = str(tmp_path / "rows.parquet")
+    if kind == "old parquet":
+        features = {"ner_tags": [{"_type": "ClassLabel", "names": ["O", "B-LOC"]}], "tokens": None}
+        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        pyarrow.parquet.write_table(pyarrow.table(content).replace_schema_metadata(metadata), source)
+    else:
+        data = datasets.Dataset.from_dict(content, features=datasets.Features(shape))
+        data.to_parquet(source)
+        monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: data)
+    [row] = read_entities(read_tables([source if "parquet" in kind else "hub:org/name"], split="test")).rows
     assert [(span.label, span.start, span.end) for span in row.spans] == [("LOC", 3, 7)]
+
+
+@pytest.mark.parametrize("metadata", [None, {"huggingface": "no JSON"}, {"huggingface": "[]"}, {"pandas": "{}"}])
+def test_numbers_of_other_parquet_files_have_no_names(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"text": ["a", "b"], "label": [1, 0]}).replace_schema_metadata(metadata)
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    [found] = read_tables([str(tmp_path / "rows.parquet")])
+    assert (found.class_names, found.columns) == ({}, ("text", "label"))
 
 
 def test_texts_without_labels(tmp_path: Path) -> None:

@@ -233,6 +233,18 @@ def test_refused_annotations_are_not_learnt(tmp_path: Path) -> None:
     assert examples.notes == ["3 rows left out that the annotator rejected, ignored or did not reach"]
 
 
+def test_a_cancelled_annotation_beside_another_is_noted(tmp_path: Path) -> None:
+    first, other = (
+        {"value": {"start": start, "end": end, "text": TEXT[start:end], "labels": ["PER"]}}
+        for start, end in ((0, 9), (14, 17))
+    )
+    task = label_studio(first)
+    task["annotations"] += [{"result": [other], "was_cancelled": True}, {"result": [], "was_cancelled": True}]
+    examples = read(write_rows(tmp_path / "rows.jsonl", task, label_studio(other)))
+    assert found(examples) == [(TEXT, [(0, 9, "PER")]), (TEXT, [(14, 17, "PER")])]
+    assert examples.notes == ["2 cancelled annotations left out of rows that have another"]
+
+
 def test_repeated_rows_are_kept(tmp_path: Path) -> None:
     file = write_rows(tmp_path / "rows.jsonl", SHAPES["tokens"], SHAPES["tokens"])
     assert found(read(file, file)) == [(TEXT, SPANS)] * 4

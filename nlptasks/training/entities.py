@@ -72,6 +72,7 @@ class _Reading(Findings):
     blank: int = 0
     empty: int = 0
     rejected: int = 0
+    skipped: int = 0
     dropped: list[str] = field(default_factory=list)
 
 
@@ -139,11 +140,17 @@ def _read_row(record: Record, table: Table, found: _Reading) -> EntityRow | None
         # Prodigy keeps what the annotator refused; it must not be learnt.
         found.rejected += 1
         return None
-    if "annotations" in fields and not _finished(fields["annotations"]):
-        # Nobody has read the text yet, or whoever did skipped it: that is not a text without entities.
-        found.rejected += 1
-        return None
-    text, stated = _label_studio(fields) if "annotations" in fields else _text_and_spans(fields)
+    if "annotations" in fields:
+        given = _objects(fields["annotations"], "annotations")
+        finished = [one for one in given if not one.get("was_cancelled")]
+        if not finished:
+            # Nobody has read the text yet, or whoever did skipped it: that is not a text without entities.
+            found.rejected += 1
+            return None
+        found.skipped += len(given) - len(finished)
+        text, stated = _label_studio(fields.get("data"), finished)
+    else:
+        text, stated = _text_and_spans(fields)
     if not words(text):
         raise RowFault("text: expected a text, found none.")
     return _from_spans(record.place, text, stated, found)
@@ -228,14 +235,13 @@ def _text_and_spans(fields: Mapping[str, Any]) -> tuple[str, list[_Stated]]:
     return text, _stated_spans(fields[column], column) if column else []
 
 
-def _label_studio(fields: Mapping[str, Any]) -> tuple[str, list[_Stated]]:
-    data = fields.get("data")
+def _label_studio(data: Any, annotations: Sequence[Mapping[str, Any]]) -> tuple[str, list[_Stated]]:
     strings = {name: value for name, value in data.items() if isinstance(value, str)} if isinstance(data, dict) else {}
     text = strings.get("text") or (next(iter(strings.values())) if len(strings) == 1 else None)
     if text is None:
         raise RowFault(f"data.text: expected a text, found {show(data)}.")
     spans: list[_Stated] = []
-    for annotation in _finished(fields["annotations"]):
+    for annotation in annotations:
         for result in _objects(annotation.get("result"), "result"):
             value = result.get("value")
             # Relations and choices stand in the same list and are no spans.
@@ -245,11 +251,6 @@ def _label_studio(fields: Mapping[str, Any]) -> tuple[str, list[_Stated]]:
                     raise RowFault(f"labels: expected a list of labels, found {show(labels)}.")
                 spans += [_stated({**value, "label": label}, "value") for label in labels]
     return text, spans
-
-
-def _finished(annotations: Any) -> list[dict[str, Any]]:
-    """Label Studio's annotations but for those that the annotator skipped."""
-    return [one for one in _objects(annotations, "annotations") if not one.get("was_cancelled")]
 
 
 def _objects(value: Any, name: str) -> list[dict[str, Any]]:
@@ -374,4 +375,6 @@ def _notes(found: _Reading) -> list[str]:
         notes.append(f"{plural(found.empty, 'row')} without any token left out")
     if found.rejected:
         notes.append(f"{plural(found.rejected, 'row')} left out that the annotator rejected, ignored or did not reach")
+    if found.skipped:
+        notes.append(f"{plural(found.skipped, 'cancelled annotation')} left out of rows that have another")
     return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -334,6 +335,9 @@ def _read_parquet(table: Table, content: bytes) -> None:
     except pyarrow.ArrowInvalid as error:
         raise DataError(f"{table.source}: expected Parquet, found something else ({error}).") from error
     table.columns = tuple(rows.column_names)
+    # The Hub's own files have their features in the metadata.
+    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+        table.class_names = _class_names(json.loads(rows.schema.metadata[b"huggingface"])["info"]["features"])
     _add_rows(table, rows.to_pylist())
 
 
@@ -361,13 +365,24 @@ def _read_hub(source: str, offline: bool, split: str) -> Table:
         hint = "the network is off, and it is not in the cache" if offline else "check its name, split and the network"
         raise DataError(f"{source}: the split {chosen!r} cannot be loaded: {reason} ({hint}).") from error
     table = Table(source, columns=tuple(data.column_names), revision=found["revision"])
-    for column, feature in data.features.items():
-        # Tags are a sequence of class labels; its numbers are named by its items.
-        names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
-        if names:
-            table.class_names[column] = tuple(names)
+    table.class_names = _class_names(data.features.to_dict())
     _add_rows(table, data)
     return table
+
+
+def _class_names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What the numbers of each column mean, by the `datasets` library's description of the columns."""
+    found: dict[str, tuple[str, ...]] = {}
+    for column, feature in features.items():
+        match feature:
+            # Tags are a sequence of class labels, which older files describe by a list of one.
+            case (
+                {"_type": "ClassLabel", "names": names}
+                | {"feature": {"_type": "ClassLabel", "names": names}}
+                | [{"_type": "ClassLabel", "names": names}]
+            ):
+                found[column] = tuple(names)
+    return found
 
 
 def _row_number(fault: str, source: str) -> int:
