@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification, AutoTokenizer
 
 from nlptasks.errors import AdapterError, OverflowRefusedError, UnsupportedModelError
-from nlptasks.runtime.adapters import open_adapter
+from nlptasks.runtime.adapters import PEFT_WEIGHTS, open_adapter
 from nlptasks.runtime.download import BaseFolder
 from nlptasks.runtime.resident import BoundModel, ResidentModel
 from nlptasks.runtime.spans import Located
@@ -294,3 +295,28 @@ def test_fake_model_says_why_it_cannot_tag_or_extract() -> None:
         FakeModel(answers=lambda question, context: (0, 9)).extract([("x", "y")])
     with pytest.raises(OverflowRefusedError, match=r"within 4 tokens, found one that takes 4 .*: shorten the question"):
         FakeModel(answers=lambda question, context: None, max_tokens=4).extract([("x", "y")])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "advice"),
+    [
+        ("float32", "its weights or the adapter's are broken: fetch or train them again."),
+        ("bfloat16", "use dtype='float32'."),
+    ],
+)
+@pytest.mark.parametrize(
+    ("verb", "make"), [("classify", classifier_adapter), ("tag", tagger_adapter), ("extract", extractor_adapter)]
+)
+def test_a_model_that_answers_nan_is_refused(
+    tiny_encoder: Path, tmp_path: Path, verb: str, make: Any, dtype: str, advice: str
+) -> None:
+    folder, _ = make(tiny_encoder, tmp_path / "broken")
+    weights = load_file(folder / PEFT_WEIGHTS)
+    name = next(name for name in weights if name.endswith(("classifier.bias", "qa_outputs.bias")))
+    weights[name][1] = float("nan")
+    save_file(weights, folder / PEFT_WEIGHTS)
+    base = BaseFolder(id="tiny", revision=None, path=tiny_encoder, source="test")
+    model: Any = ResidentModel(base, dtype=dtype).bind(open_adapter(folder))
+    with pytest.raises(UnsupportedModelError) as caught:
+        getattr(model, verb)(PAIRS if verb == "extract" else TEXTS)
+    assert str(caught.value) == f"bert answers NaN in {dtype}: {advice}"

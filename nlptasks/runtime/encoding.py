@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from nlptasks.errors import UnsupportedModelError
 from nlptasks.runtime.batching import Batcher
 from nlptasks.runtime.roots import Root
 from nlptasks.runtime.worker import Turn
@@ -76,6 +78,7 @@ def classify_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: in
         return values
 
     def answer(index: int, values: list[float]) -> Logits:
+        check_numbers(root, [values])
         return Logits(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
     read_turn(encoded, batcher, turn, forward, answer)
@@ -98,6 +101,7 @@ def embed_turn(root: Root, batcher: Batcher, turn: Turn, limit: int) -> None:
         return values
 
     def answer(index: int, values: list[float]) -> Vector:
+        check_numbers(root, [values])
         return Vector(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
     read_turn(encoded, batcher, turn, forward, answer)
@@ -112,6 +116,18 @@ def offsets_turn(root: Root, turn: Turn) -> None:
     )
     for i, spans in enumerate(encoded["offset_mapping"]):
         turn.answer(i, Offsets(tuple((int(start), int(end)) for start, end in spans)))
+
+
+def check_numbers(root: Root, rows: Iterable[Sequence[float]]) -> None:
+    """Raise UnsupportedModelError if one of the numbers is NaN, of which every comparison is false."""
+    if math.isnan(sum(map(sum, rows))):
+        dtype = root.placement.dtype
+        hint = (
+            "its weights or the adapter's are broken: fetch or train them again."
+            if dtype == "float32"
+            else "use dtype='float32'."
+        )
+        raise UnsupportedModelError(f"{root.config.model_type} answers NaN in {dtype}: {hint}")
 
 
 def read_turn(

@@ -8,7 +8,7 @@ from typing import Any
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.runtime.batching import Batcher
-from nlptasks.runtime.encoding import Encoded, read_turn
+from nlptasks.runtime.encoding import Encoded, check_numbers, read_turn
 from nlptasks.runtime.roots import Root
 from nlptasks.runtime.worker import Turn
 from nlptasks.verbs import SpanLogits, Text, TokenLogits
@@ -92,9 +92,11 @@ def tag_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) ->
 
     def answer(index: int, values: list[list[float]]) -> TokenLogits:
         place = encoded.places[index]
+        kept = values[place.tokens]
+        check_numbers(root, kept)
         return TokenLogits(
             spans=place.spans,
-            values=tuple(map(tuple, values[place.tokens])),
+            values=tuple(map(tuple, kept)),
             num_tokens=encoded.full_lengths[index],
             truncated=encoded.truncated(index),
         )
@@ -116,11 +118,14 @@ def extract_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int
     def answer(index: int, values: list[list[float]]) -> SpanLogits:
         place = encoded.places[index]
         starts, ends = values
+        null = starts[place.null] + ends[place.null]
+        starts, ends = starts[place.tokens], ends[place.tokens]
+        check_numbers(root, (starts, ends, [null]))
         return SpanLogits(
             spans=place.spans,
-            starts=tuple(starts[place.tokens]),
-            ends=tuple(ends[place.tokens]),
-            null=starts[place.null] + ends[place.null],
+            starts=tuple(starts),
+            ends=tuple(ends),
+            null=null,
             num_tokens=encoded.full_lengths[index],
             truncated=encoded.truncated(index),
         )
