@@ -8,6 +8,9 @@ from nlptasks import CancelledError, InvalidInputError, NlptasksError
 
 _log = logging.getLogger(__name__)
 
+REFUSED = "Too many requests are waiting, so this one was not taken. Try again in a minute."
+"""What a page says where its request did not get into the queue."""
+
 
 def sentence(error: BaseException) -> str:
     """An error as one sentence; one that nobody foresaw goes to the log with its traceback."""

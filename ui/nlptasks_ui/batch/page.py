@@ -18,7 +18,7 @@ from nlptasks_ui.batch.export import write_all
 from nlptasks_ui.batch.mapping import Mapper
 from nlptasks_ui.batch.run import Batch
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import sentence
+from nlptasks_ui.errors import REFUSED, sentence
 from nlptasks_ui.loads import waiting_for
 
 CHARTS = 4
@@ -105,11 +105,14 @@ class _Page:
         self.file.change(self._read_file, [self.file], reading, **files)
         self.take.click(self._read_lines, [self.lines], reading, **files)
         shown = [self.batch, self.run, self.stop, self.progress, self.downloads, *self.files.values()]
-        self.run.click(
+        asked = self.run.click(
             self._compute, {self.table, *self.mapper.inputs}, [*shown, self.results, *self.plots, self.counts],
-            concurrency_id=MODEL_QUEUE, show_progress="hidden", api_visibility="private",
+            concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.progress,
+            api_visibility="private",
         )  # fmt: skip
-        self.stop.click(_stop, [self.batch], [self.stop], queue=False, show_progress="hidden", api_visibility="private")
+        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        asked.failure(lambda: html.alert(REFUSED), None, self.progress, **light)
+        self.stop.click(_stop, [self.batch], [self.stop], **light)
 
     def _read_file(self, path: str | None) -> Updates:
         return self._taken(tables.read_file, Path(path)) if path else self._nothing()

@@ -14,7 +14,7 @@ from nlptasks_ui.chat.answers import Answers, Step
 from nlptasks_ui.chat.attachments import AttachmentError
 from nlptasks_ui.chat.conversation import Conversation, Document, as_json, as_markdown, pack, unpack
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import sentence
+from nlptasks_ui.errors import REFUSED, sentence
 
 STORE = "nlptasks-chat"
 """The key in the browser's storage. It is encrypted with this name too: a random one would be lost with the app."""
@@ -82,9 +82,9 @@ class _Page:
             file_types=list(attachments.TYPES), file_count="multiple",
             max_plain_text_length=attachments.MAX_CHARACTERS, elem_id="chat-words",
         )  # fmt: skip
-        self.fault = gr.HTML(elem_id="chat-fault")
         with gr.Row(elem_classes="nlp-actions"):
             self.stop = gr.Button("Stop", variant="stop", size="md", interactive=False, elem_id="chat-stop")
+            self.fault = gr.HTML(elem_id="chat-fault")
 
     def _add_list(self) -> None:
         import gradio as gr
@@ -128,12 +128,15 @@ class _Page:
                 [self.open, self.ticket, self.store],
                 [self.open, self.chat, self.stop, self.store, self.list, self.fault],
                 concurrency_id=MODEL_QUEUE,
-                show_progress="hidden",
+                show_progress="minimal",
+                show_progress_on=self.fault,
                 api_visibility="private",
             )
             for start in starts
         ]
-        self.stop.click(_stop, self.ticket, self.stop, **_QUIET)
+        for answer in asked:
+            answer.failure(self._refused, [self.open, self.ticket], [self.open, self.chat, self.stop], **_QUIET)
+        self.stop.click(self._stop, [self.open, self.ticket], [self.open, self.chat, self.stop], **_QUIET)
         whole = [self.open, self.ticket, self.chat, self.fault, self.stop, self.list, *settings]
         other: dict[str, Any] = {**_QUIET, "cancels": asked}
         self.chat.undo(self._undo, [self.open, self.store, self.ticket], [*whole, self.store, self.words], **other)
@@ -233,6 +236,33 @@ class _Page:
             ticket.ended = True
         yield self._kept(now, stored)
 
+    def _stop(self, now: Conversation, ticket: Ticket | None) -> Updates:
+        """End the answer; one that still waits for its turn will find that it has had it."""
+        import gradio as gr
+
+        _end(ticket)
+        if ticket is None or ticket.begun:
+            return {self.stop: gr.Button(interactive=False)}
+        return self._unanswered(now, ticket, notes=("Stopped.",))
+
+    def _refused(self, now: Conversation, ticket: Ticket | None) -> Updates:
+        """The last question could not wait for its turn."""
+        return self._unanswered(now, ticket, error=REFUSED, aside=True)
+
+    def _unanswered(self, now: Conversation, ticket: Ticket | None, **why: Any) -> Updates:
+        """The last turn ends without a computation."""
+        import gradio as gr
+
+        if ticket:
+            ticket.begun = ticket.ended = True
+        if now.waiting:
+            now = now.answered(now.turns[-1].model_copy(update={**why, "done": True}))
+        return {
+            self.open: now,
+            self.chat: show.turns(self._context, now.turns),
+            self.stop: gr.Button(interactive=False),
+        }
+
     # The list of conversations.
 
     def _kept(self, now: Conversation, stored: Any) -> Updates:
@@ -324,13 +354,6 @@ def _is_busy(ticket: Ticket | None) -> bool:
 def _end(ticket: Ticket | None) -> None:
     if ticket:
         ticket.cancel.cancel()
-
-
-def _stop(ticket: Ticket | None) -> Any:
-    import gradio as gr
-
-    _end(ticket)
-    return gr.Button(interactive=False)
 
 
 def _with_settings(now: Conversation, system: str, adapters: Sequence[str]) -> Conversation:
