@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from nlptasks import NlptasksError, Settings
+from nlptasks import CancelToken, NlptasksError, Settings
 from nlptasks_ui.batch.show import duration
 from nlptasks_ui.training.plan import Plan, environment
 
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
 LONGEST = 300.0
 """Seconds after which measuring is given up: a base may have to be fetched first."""
 
+_LOOK_SECONDS = 0.1
+
 
 class EstimateError(NlptasksError):
     """Nothing could be measured."""
 
 
-def measure(plan: Plan, settings: Settings) -> Probe:
-    """Measure some steps of a planned training in a process of its own.
+def measure(plan: Plan, settings: Settings, cancel: CancelToken | None = None) -> Probe:
+    """Measure some steps of a planned training in a process of its own, which `cancel` ends.
 
     Raises:
         EstimateError: the training could not be started so, or measuring took too long.
+        CancelledError: nobody waits for it any more.
     """
     from nlptasks.training.probe import Probe
 
@@ -45,17 +49,29 @@ def measure(plan: Plan, settings: Settings) -> Probe:
         asked.write_text(json.dumps(request), encoding="utf-8")
         command = [sys.executable, "-m", "nlptasks.training.probe", str(asked), str(answered)]
         env = {**os.environ, **environment(settings)}
-        try:
-            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=LONGEST)
-        except subprocess.TimeoutExpired:
-            raise EstimateError(f"Measuring took more than {duration(LONGEST)} and was given up.") from None
+        with (Path(scratch) / "log.txt").open("w+", encoding="utf-8") as log:
+            code = _run(command, env, log, cancel or CancelToken())
+            log.seek(0)
+            said = log.read().strip().splitlines()
         if not answered.is_file():
-            words = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-            raise EstimateError(f"The measuring process failed: {words[-1]}")
+            raise EstimateError(f"The measuring process failed: {said[-1] if said else f'it ended with code {code}'}")
         answer = json.loads(answered.read_text(encoding="utf-8"))
     if "error" in answer:
         raise EstimateError(answer["error"])
     return Probe(**answer)
+
+
+def _run(command: list[str], env: dict[str, str], log: IO[str], cancel: CancelToken) -> int:
+    """Run a process to its end; it is killed when it takes too long or is not wanted any more."""
+    end = time.monotonic() + LONGEST
+    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
+        while process.poll() is None:
+            if cancel.cancelled or time.monotonic() > end:
+                process.kill()
+                cancel.raise_if_cancelled()
+                raise EstimateError(f"Measuring took more than {duration(LONGEST)} and was given up.")
+            time.sleep(_LOOK_SECONDS)
+        return process.returncode
 
 
 def words(found: Probe) -> str:

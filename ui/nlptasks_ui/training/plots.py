@@ -55,12 +55,13 @@ def rate(history: History) -> Any:
 
 def metric(history: History) -> Any:
     """The validation metrics by step."""
-    return _lines(metric_points(history), "value", "On held-out rows", history)
+    points = metric_points(history)
+    names = dict.fromkeys(name for _, _, name in points)
+    colours = dict(zip(names, reversed(COLOURS.values()), strict=False))
+    return _lines(points, "value", "On held-out rows", history, colours=colours)
 
 
-def _lines(
-    points: Iterable[Point], measured: str, title: str, history: History, *, colours: dict[str, str] | None = None
-) -> Any:
+def _lines(points: Iterable[Point], measured: str, title: str, history: History, *, colours: dict[str, str]) -> Any:
     import gradio as gr
     import pandas
 

@@ -62,3 +62,8 @@ class Shelf:
 def key_of(path: Path) -> str:
     """What names a file of the shelf to the browser: never a path of this machine."""
     return f"{path.parent.name}/{path.name}"
+
+
+def named(words: str, path: Path | str) -> str:
+    """What the library says of a file of the shelf, as the user calls it."""
+    return words.replace(str(path), Path(path).name)

@@ -1,0 +1,53 @@
+"""The training page: a new training, the trainings that there are, the adapters that came of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nlptasks_ui import html
+from nlptasks_ui.context import Context
+from nlptasks_ui.training.jobs import Job, Trainings
+from nlptasks_ui.training.library import Library
+from nlptasks_ui.training.setup import Setup
+from nlptasks_ui.training.watch import Watch
+
+NEW, RUNS, ADAPTERS = "new", "runs", "adapters"
+
+_MISSING = "Training needs packages that are not installed: pip install 'nlptasks[train]', then start the app again."
+
+
+def build(context: Context) -> None:
+    """Add the page to the Blocks that is open."""
+    import gradio as gr
+
+    trainings = Trainings(context.runs, context.engine.settings)
+    if not _can_train():
+        gr.HTML(html.alert(_MISSING))
+    with gr.Tabs(elem_id="training-tabs") as tabs:
+        with gr.Tab("New training", id=NEW):
+            setup = Setup(context, trainings)
+        with gr.Tab("Trainings", id=RUNS):
+            watch = Watch(context, trainings)
+        with gr.Tab("Adapters", id=ADAPTERS) as adapters:
+            library = Library(context)
+
+    def started(job: Job) -> dict[Any, Any]:
+        return {tabs: gr.Tabs(selected=RUNS), **watch.look(job.id, ())}
+
+    def opened() -> dict[Any, Any]:
+        running = any(job.active for job in trainings.list())
+        turned = {tabs: gr.Tabs(selected=RUNS)} if running else {}
+        return {**turned, **setup.opened(), **watch.opened()}
+
+    setup.connect(started, [tabs, *watch.outputs])
+    watch.connect()
+    library.connect()
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    gr.on(None, opened, None, [tabs, *setup.outputs, *watch.outputs], queue=False, **quiet)
+    adapters.select(library.look, library.choice, library.outputs, concurrency_id="files", **quiet)
+
+
+def _can_train() -> bool:
+    from importlib.util import find_spec
+
+    return all(find_spec(package) for package in ("accelerate", "peft", "sklearn"))

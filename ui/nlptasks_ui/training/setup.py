@@ -1,0 +1,161 @@
+"""A new training: its data, its recipe, an estimate of what it takes, and the start."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from typing import Any
+
+from nlptasks import CancelToken, NlptasksError
+from nlptasks.runtime.store import AdapterStore
+from nlptasks_ui import html
+from nlptasks_ui.context import Context
+from nlptasks_ui.errors import sentence
+from nlptasks_ui.training import estimate
+from nlptasks_ui.training.jobs import Job, Trainings
+from nlptasks_ui.training.plan import Plan
+from nlptasks_ui.training.recipe import RecipeForm
+from nlptasks_ui.training.shelf import Shelf
+from nlptasks_ui.training.source import Chosen, Source
+
+Updates = dict[Any, Any]
+Values = Mapping[Any, Any]
+
+_TICK = 0.5
+
+
+class Setup:
+    """The components of the tab."""
+
+    def __init__(self, context: Context, trainings: Trainings) -> None:
+        import gradio as gr
+
+        self._context, self._trainings = context, trainings
+        gr.HTML(html.element("h2", "Data"))
+        self.source = Source(context, Shelf(context.runs))
+        gr.HTML(html.element("h2", "Recipe"))
+        self.recipe = RecipeForm(context, self.source.task.value)
+        with gr.Row(elem_classes="nlp-actions"):
+            self.start = gr.Button("Start training", variant="primary", interactive=False, elem_id="train-start")
+            self.estimate = gr.Button("Estimate time and memory", interactive=False, elem_id="train-estimate")
+            self.cancel = gr.Button("Stop measuring", visible=False, elem_id="train-cancel")
+        self.beside = gr.Checkbox(label="Train beside a training that runs", visible=False, elem_id="train-beside")
+        self.said = gr.HTML(elem_id="train-said")
+
+    def connect(self, started: Callable[[Job], Updates], outputs: list[Any]) -> None:
+        """Connect the events; `started` gives the updates of `outputs` that show a training which has begun."""
+        self.source.connect([self.recipe.name, self.start, self.estimate, self.said], self._read)
+        self.source.task.change(
+            self.recipe.of_task, self.source.task, list(self.recipe.settings.values()),
+            queue=False, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        asked = {
+            self.source.key, self.source.task, self.source.text_column, self.source.label_column, self.source.held_out,
+            self.source.labels, self.source.misaligned, self.beside, *self.recipe.components,
+        }  # fmt: skip
+        private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        measuring = self.estimate.click(
+            self._measure, asked, [self.said, self.estimate, self.cancel], concurrency_id="training", **private
+        )
+        self.cancel.click(
+            self._given_up, None, [self.said, self.estimate, self.cancel], cancels=[measuring], queue=False, **private
+        )
+
+        def start(values: Values) -> Updates:
+            return self._start(values, started)
+
+        self.start.click(
+            start, asked, [self.said, self.beside, self.source.earlier, *outputs], concurrency_id="training", **private
+        )
+
+    def opened(self) -> Updates:
+        """What a page that was just opened shows: the recipe of the task, the files of today."""
+        task = self.source.task.value
+        return {**(self.recipe.of_task(task) if task else {}), self.source.earlier: self.source.refreshed()}
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The components that `opened` updates."""
+        return [*self.recipe.settings.values(), self.source.earlier]
+
+    def _read(self, updates: Updates, chosen: Chosen | None, values: Values) -> Updates:
+        """What else changes when data was looked at: whether it can be trained on, and a name for the adapter."""
+        import gradio as gr
+
+        ready = chosen is not None
+        updates[self.start] = gr.Button(interactive=ready)
+        updates[self.estimate] = gr.Button(interactive=ready)
+        updates[self.said] = ""
+        if chosen and not values.get(self.recipe.name):
+            taken = AdapterStore(self._context.engine.settings).names(chosen.task)
+            updates[self.recipe.name] = free_name(chosen.path.stem, taken)
+        return updates
+
+    def _plan(self, values: Values) -> Plan:
+        chosen = self.source.chosen(values)
+        name = (values[self.recipe.name] or "").strip()
+        if not name:
+            raise NlptasksError("Give the adapter a name.")
+        return Plan(
+            task=chosen.task,
+            name=name,
+            data=str(chosen.path),
+            recipe=self.recipe.changed(chosen.task, values),
+            text_column=chosen.options.text_column,
+            label_column=chosen.options.label_column,
+            labels=chosen.options.labels,
+            held_out=chosen.options.held_out,
+            allow_misaligned=chosen.options.allow_misaligned,
+            replace=values[self.recipe.replace],
+        )
+
+    async def _measure(self, values: Values) -> AsyncGenerator[Updates, None]:
+        import gradio as gr
+
+        cancel = CancelToken()
+        try:
+            plan = self._plan(values)
+            work = asyncio.create_task(asyncio.to_thread(estimate.measure, plan, self._context.engine.settings, cancel))
+            yield {
+                self.said: html.status("Some steps of this training are measured, which takes half a minute or so"),
+                self.estimate: gr.Button(interactive=False),
+                self.cancel: gr.Button(visible=True),
+            }
+            while not work.done():
+                await asyncio.wait({work}, timeout=_TICK)
+                # A closed tab is noticed at a yield only.
+                yield {self.said: gr.skip()}
+            said = html.element("p", html.text(estimate.words(work.result())), role="status")
+        except NlptasksError as error:
+            said = html.alert(sentence(error))
+        finally:
+            cancel.cancel()
+        yield {self.said: said, self.estimate: gr.Button(interactive=True), self.cancel: gr.Button(visible=False)}
+
+    def _given_up(self) -> tuple[Any, Any, Any]:
+        import gradio as gr
+
+        return "", gr.Button(interactive=True), gr.Button(visible=False)
+
+    def _start(self, values: Values, started: Callable[[Job], Updates]) -> Updates:
+        import gradio as gr
+
+        try:
+            job = self._trainings.start(self._plan(values), beside=values[self.beside])
+        except NlptasksError as error:
+            busy = any(job.active for job in self._trainings.list())
+            return {self.said: html.alert(sentence(error)), self.beside: gr.Checkbox(visible=busy)}
+        return {
+            self.said: "",
+            self.beside: gr.Checkbox(visible=False, value=False),
+            self.source.earlier: self.source.refreshed(),
+            **started(job),
+        }
+
+
+def free_name(stem: str, taken: Collection[str]) -> str:
+    """A valid name for an adapter, after its file, that no other one has."""
+    name = "-".join(re.findall(r"[a-z0-9]+", stem.lower())) or "mine"
+    names = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
+    return next(one for one in names if one not in taken)

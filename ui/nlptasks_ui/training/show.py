@@ -1,0 +1,188 @@
+"""A training and what came of it, as HTML."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nlptasks_ui import html
+from nlptasks_ui.batch.show import duration
+from nlptasks_ui.status import table
+from nlptasks_ui.training.history import History
+from nlptasks_ui.training.jobs import Job, State
+
+ROWS = 12
+"""Held-out rows that are shown at once; the others stand behind a summary."""
+
+BOTH_MOST = 12
+"""The most labels whose confusion is drawn as a matrix."""
+
+_CLIP = 220
+_LOWER_IS_BETTER = ("loss", "perplexity", "ece")
+
+
+def title(job: Job) -> str:
+    """A training in a line."""
+    begun = time.strftime("%d %b %H:%M", time.strptime(job.id[:15], "%Y%m%d-%H%M%S"))
+    return f"{job.plan.name} ({job.plan.task}), {begun}, {job.state}"
+
+
+def head(job: Job, history: History) -> str:
+    """What a training is doing or how it ended, and how far it came."""
+    state = job.state
+    parts = [_bar(history)] if history.total else []
+    parts.append(_doing(job, history, state))
+    return html.box("progress", *parts)
+
+
+def _bar(history: History) -> str:
+    return html.element("progress", value=history.done, max=max(1, history.total), aria_label="Steps done")
+
+
+def _doing(job: Job, history: History, state: State) -> str:
+    outcome = job.outcome
+    match state:
+        case "starting":
+            return html.status("Starting: the data and the base are being read")
+        case "running":
+            return (
+                html.element("p", html.text(_pace(history)), role="status") if history.total else html.status("Reading")
+            )
+        case "stopping":
+            return html.status("Stopping after this step, with a checkpoint")
+        case "finishing":
+            return html.status("Ending after this step: the best weights so far become the adapter")
+        case "finished":
+            return html.element("p", html.text(_finished(job, outcome["report"])), role="status")
+        case "stopped":
+            return html.element("p", html.text(outcome.get("text") or "Stopped."), role="status")
+        case "failed":
+            return html.alert(outcome["text"])
+    words = "The process ended without a word: it was killed, or the machine was switched off."
+    return html.alert(f"{words} Continue goes on from the last checkpoint.") + html.element(
+        "pre", html.text(job.last_words()), class_="nlp-trace", tabindex="0"
+    )
+
+
+def _pace(history: History) -> str:
+    words = [f"Step {history.done:,} of {history.total:,}"]
+    if history.total and history.epochs:
+        words.append(f"epoch {history.epochs * history.done / history.total:.2f} of {history.epochs:g}")
+    left = history.seconds_left
+    if left is not None:
+        words.append(f"{duration(left)} left")
+    return ", ".join(words)
+
+
+def _finished(job: Job, report: Mapping[str, Any]) -> str:
+    value = report["metrics"].get(report["headline"])
+    measured = (
+        "" if value is None else f" {report['headline']} {value:.4f} on {report['held_out_rows']:,} held-out rows."
+    )
+    early = " It ended early." if report["stopped_early"] else ""
+    made = f"The adapter {job.plan.name!r}" if report["method"] == "lora" else "The model"
+    return f"{made} is ready, after {report['steps']:,} steps in {duration(report['seconds'])}.{early}{measured}"
+
+
+def comparison(found: Mapping[str, Any]) -> str:
+    """Before and after: metrics, what is confused with what or each type's scores, and the rows themselves."""
+    before, after = found["before"], found["after"]
+    parts = [html.element("h2", "Before and after"), _told(found), _metrics(before, after)]
+    parts += [html.alert(f"{side['title']}: {side['problem']}") for side in (before, after) if side["problem"]]
+    sides = [side for side in (before, after) if side["confusion"] and len(side["labels"]) <= BOTH_MOST]
+    if sides:
+        parts.append(html.box("columns", *map(_confusion, sides)))
+    else:
+        parts.append(html.box("columns", *(_types(side) for side in (before, after) if side["table"])))
+    parts.append(_rows(found["rows"], before["title"], after["title"]))
+    return html.box("result", *parts)
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    shown, held = len(found["rows"]), found["held_out"]
+    different = sum(row["before"] != row["after"] for row in found["rows"])
+    rows = f"{shown:,} held-out rows" if shown == held else f"{shown:,} of {held:,} held-out rows"
+    return html.element("p", html.text(f"Answered on {rows}; {different:,} answers differ."), class_="nlp-note")
+
+
+def _metrics(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    names = list(dict.fromkeys([*before["metrics"], *after["metrics"]]))
+    rows = [
+        html.element(
+            "tr",
+            html.element("th", html.text(name), scope="row"),
+            *(html.element("td", _number(side["metrics"].get(name))) for side in (before, after)),
+            _change(name, before["metrics"].get(name), after["metrics"].get(name)),
+        )
+        for name in names
+    ]
+    heads = ("Metric", before["title"], after["title"], "Change")
+    head = html.element("tr", *(html.element("th", html.text(name), scope="col") for name in heads))
+    inner = html.element("table", html.element("thead", head), html.element("tbody", *rows), class_="nlp-table")
+    return html.box("wide", inner)
+
+
+def _change(name: str, before: float | None, after: float | None) -> str:
+    if before is None or after is None or name.endswith("threshold"):
+        return html.element("td")
+    better = (after < before) if name in _LOWER_IS_BETTER else (after > before)
+    kind = "" if abs(after - before) < 5e-5 else ("nlp-better" if better else "nlp-worse")
+    return html.element("td", f"{after - before:+.4f}", class_=kind or None)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _confusion(side: Mapping[str, Any]) -> str:
+    """Rows by what is right, columns by what was answered; the darker, the larger the share of its row."""
+    labels, counts = side["labels"], side["confusion"]
+    heads = [html.element("td"), *(html.element("th", html.text(name), scope="col") for name in labels)]
+    rows = []
+    for name, line in zip(labels, counts, strict=True):
+        total = max(1, sum(line))
+        cells = [
+            html.element(
+                "td",
+                f"{count:,}",
+                style=f"--share: {count / total:.3f}",
+                class_=f"nlp-cell{' nlp-right' if hit else ''}",
+            )
+            for count, hit in ((count, labels[place] == name) for place, count in enumerate(line))
+        ]
+        rows.append(html.element("tr", html.element("th", html.text(name), scope="row"), *cells))
+    caption = html.element("caption", html.text(f"{side['title']}: right in rows, answered in columns"))
+    inner = html.element(
+        "table", caption, html.element("thead", html.element("tr", *heads)), html.element("tbody", *rows),
+        class_="nlp-table nlp-matrix",
+    )  # fmt: skip
+    return html.box("wide", inner)
+
+
+def _types(side: Mapping[str, Any]) -> str:
+    names = list(dict.fromkeys(name for row in side["table"] for name in row))
+    rows = [[_cell(row.get(name)) for name in names] for row in side["table"]]
+    return html.box("pane", html.element("h4", html.text(side["title"])), table(names, rows))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "" if value is None else str(value)
+
+
+def _rows(rows: Sequence[Mapping[str, str]], before: str, after: str) -> str:
+    heads = ("Held-out row", "Right", before, after)
+    lines = [tuple(_clip(row[name]) for name in ("text", "right", "before", "after")) for row in rows]
+    if not lines:
+        return ""
+    parts = [html.element("h2", "Rows, different answers first"), table(heads, lines[:ROWS])]
+    if len(lines) > ROWS:
+        more = html.element("summary", f"{len(lines) - ROWS:,} more")
+        parts.append(html.element("details", more, table(heads, lines[ROWS:])))
+    return "".join(parts)
+
+
+def _clip(words: str) -> str:
+    return words if len(words) <= _CLIP else f"{words[:_CLIP]}…"
