@@ -35,6 +35,10 @@ QUEUE_SIZE = 64
 AT_ONCE = 8
 """Requests that compute at the same time: they share the batches of the resident models."""
 
+CLEANING = (3600, 24 * 3600)
+"""Seconds between two cleanings of uploads and files to download, and the age from which they go. What computes has
+read its file before it starts, so that an age of a day is for the user: to press Run, or to come for the results."""
+
 
 def build_app(engine: Engine, *, runs: Path | None = None, loads: Loads | None = None) -> Any:
     """All pages over one engine, as a `gradio.Blocks` that is not launched yet; no model is loaded.
@@ -46,7 +50,7 @@ def build_app(engine: Engine, *, runs: Path | None = None, loads: Loads | None =
 
     context = Context(engine, runs or engine.settings.data / "ui", loads or Loads(), engine.plugins.views())
     pages = list_pages(context)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as app:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CLEANING) as app:
         for page in pages:
             _turn_to(app, page)
             _frame(context, pages, page)
