@@ -16,6 +16,13 @@ LABELS = 30
 """The most labels whose share is drawn."""
 
 _CLIP = 160
+_HERE = {
+    "--text-column": "“Column of the text”",
+    "--label-column": "“Column of the label”",
+    "--labels": "“Label names”",
+    "--allow-misaligned": "“Move spans”",
+}
+"""What the options that the library names are called on the page."""
 
 
 def told(found: DataCheck, held_out: float) -> str:
@@ -58,9 +65,9 @@ def balance(counts: dict[str, int]) -> str:
 
 def faults(error: DataError) -> str:
     """Why the data cannot be trained on: every bad row with its line."""
-    lines = [html.element("li", html.text(problem)) for problem in error.problems]
+    lines = [html.element("li", html.text(on_page(problem))) for problem in error.problems]
     if not lines:
-        return html.alert(" ".join(str(error).split()))
+        return html.alert(on_page(" ".join(str(error).split())))
     parts = [html.alert("This data cannot be trained on:"), html.element("ul", *lines[:FAULTS], class_="nlp-list")]
     if len(lines) > FAULTS:
         more = html.element("summary", f"{len(lines) - FAULTS:,} more")
@@ -71,6 +78,13 @@ def faults(error: DataError) -> str:
 def preview(layout: Layout) -> dict[str, Any]:
     """The first rows, long texts shortened."""
     return {"headers": list(layout.columns), "data": [_clipped(row) for row in layout.preview]}
+
+
+def on_page(words: str) -> str:
+    """Advice for a terminal as advice for the page."""
+    for option, place in _HERE.items():
+        words = words.replace(option, place)
+    return words
 
 
 def _clipped(row: Sequence[str]) -> list[str]:
