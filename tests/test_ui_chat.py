@@ -373,6 +373,18 @@ def test_conversations_survive_the_browser_and_the_oldest_leave_when_it_is_full(
     assert conversation.unpack(None) == []
 
 
+def test_a_conversation_that_another_tab_went_on_with_is_kept_beside_it() -> None:
+    here = talk(("one", "1")).beside([])
+    assert here.beside([here]).id == here.id
+    there = here.ask("two").beside([here])
+    assert (there.id, there.saved > here.saved) == (here.id, True)
+    both = [there, here.ask("three").beside([there])]
+    assert [one.turns[-1].said for one in both] == ["two", "three"]
+    assert both[1].id != there.id
+    packed, _ = conversation.pack([both[0], here, both[1]])
+    assert conversation.unpack(packed) == [both[1], there, here]
+
+
 # Answers.
 
 

@@ -165,6 +165,53 @@ def test_conversations_survive_a_reload_and_are_saved_as_files(page: Page) -> No
     page.wait_for_function("!document.querySelector('#chat-list').innerText.includes('tea')")
 
 
+def test_two_tabs_keep_what_each_of_them_says(browser: Browser, url: str) -> None:
+    with tab(browser) as page:
+        visit(page, f"{url}/chat")
+        page.wait_for_selector("#chat-words textarea:enabled")
+        other = page.context.new_page()
+        visit(other, f"{url}/chat")
+        other.wait_for_selector("#chat-words textarea:enabled")
+        say(page, "/sentiment I love tea.")
+        say(other, "/sentiment I love rain.")
+        say(page, "/sentiment I love tea again.")
+        titles = "#chat-list label"
+        other.click("#chat-new")
+        until(lambda: len(other.locator(titles).all_inner_texts()) == 2)
+        assert {title.strip() for title in page.locator(titles).all_inner_texts()} == {
+            "/sentiment I love tea.",
+            "/sentiment I love rain.",
+        }
+        # Both go on with one conversation: there are two of it then, and the page says so.
+        other.click(f"{titles}:has-text('tea')")
+        other.wait_for_selector("#chat-turns .user >> text=I love tea again.")
+        say(page, "/sentiment I love cups.")
+        say(other, "/sentiment I love pots.")
+        other.wait_for_selector("#chat-fault >> text=Another tab went on with this conversation: both are kept.")
+        until(lambda: len(other.locator(titles).all_inner_texts()) == 3)
+        other.close()
+        page.reload()
+        page.wait_for_selector("#chat-turns .user >> text=I love pots.")
+        assert page.locator(titles).all_inner_texts()[0].strip() == "/sentiment I love tea."
+        page.locator(titles).nth(1).click()
+        page.wait_for_selector("#chat-turns .user >> text=I love cups.")
+        assert page.locator("#chat-turns .user").count() == 3
+        page.click("#chat-delete")
+        until(lambda: page.locator(titles).count() == 2)
+        page.reload()
+        page.wait_for_selector("#chat-turns .user >> text=I love pots.")
+        assert page.locator(titles).count() == 2
+
+
+def test_a_browser_without_room_says_so(browser: Browser, url: str) -> None:
+    with tab(browser) as page:
+        visit(page, f"{url}/chat")
+        page.wait_for_selector("#chat-words textarea:enabled")
+        page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); } }")
+        say(page, "/sentiment I love tea.")
+        page.wait_for_selector("#chat-fault [role=alert] >> text=The browser has no room for this conversation")
+
+
 def test_a_closed_tab_ends_the_computation(browser: Browser, url: str, engine: FakeEngine) -> None:
     with tab(browser, viewport=PHONE) as page:
         visit(page, f"{url}/chat")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nlptasks import Message
 
 BROWSER_ROOM = 2_000_000
-"""Characters of JSON that are kept in the browser: encrypted and in base64 they take under three of the five million
-characters that browsers give an address."""
+"""Characters of JSON that are kept in the browser, which has room for five million; each turn sends them to the app."""
 
 _TITLE = 48
 
@@ -52,10 +52,15 @@ class Turn(_Frozen):
         return Turn.model_validate({"said": self.said, "documents": self.documents, "wanted": self.wanted, **changes})
 
 
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
 class Conversation(_Frozen):
     """Turns in order; every change gives a new conversation. `adapters` are `TASK/NAME`, one a task."""
 
-    id: str = Field(default_factory=lambda: uuid.uuid4().hex[:12])
+    id: str = Field(default_factory=_new_id)
+    saved: int = Field(default=0, description="When it was last kept, in microseconds; 0 if it never was.")
     system: str = ""
     adapters: tuple[str, ...] = ()
     turns: tuple[Turn, ...] = ()
@@ -108,6 +113,12 @@ class Conversation(_Frozen):
         """With other words in one turn; the turns behind it are gone, for they answered to the old ones."""
         turn = self.turns[place].fresh(said=said, wanted="")
         return self._with([*self.turns[:place], turn])
+
+    def beside(self, stored: Iterable[Conversation]) -> Conversation:
+        """As it is to be kept now: under a new id if another tab has kept a version since this one was read."""
+        other = any(one.id == self.id and one.saved != self.saved for one in stored)
+        now = {"saved": time.time_ns() // 1000}
+        return self.model_copy(update={**now, "id": _new_id()} if other else now)
 
     def _with(self, turns: Sequence[Turn]) -> Conversation:
         return self.model_copy(update={"turns": tuple(turns)})
@@ -178,7 +189,7 @@ def pack(conversations: Sequence[Conversation], room: int = BROWSER_ROOM) -> tup
 
 
 def unpack(stored: Any) -> list[Conversation]:
-    """What `pack` made; what cannot be read any more is left out."""
+    """What `pack` made, the newest first; what cannot be read any more is left out."""
     found = []
     for one in stored if isinstance(stored, list) else []:
         if isinstance(one, Mapping):
@@ -186,7 +197,7 @@ def unpack(stored: Any) -> list[Conversation]:
                 found.append(Conversation.model_validate(one))
             except ValidationError:
                 continue
-    return found
+    return sorted(found, key=lambda one: one.saved, reverse=True)
 
 
 def _content(turn: Turn) -> str:

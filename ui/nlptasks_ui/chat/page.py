@@ -9,15 +9,12 @@ from typing import Any
 
 from nlptasks import CancelToken
 from nlptasks_ui import html
-from nlptasks_ui.chat import attachments, show
+from nlptasks_ui.chat import attachments, browser, show
 from nlptasks_ui.chat.answers import Answers, Step
 from nlptasks_ui.chat.attachments import AttachmentError
 from nlptasks_ui.chat.conversation import Conversation, Document, as_json, as_markdown, pack, unpack
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import REFUSED, sentence
-
-STORE = "nlptasks-chat"
-"""The key in the browser's storage. It is encrypted with this name too: a random one would be lost with the app."""
 
 _PLACEHOLDER = "Say something, ask about an attached document, or write /help."
 
@@ -60,7 +57,9 @@ class _Page:
         self._answers = Answers(context)
         self.open = gr.State(Conversation())
         self.ticket = gr.State(None)
-        self.store = gr.BrowserState([], storage_key=STORE, secret=STORE)
+        # What the browser keeps, filled by the script of each event that reads it; and what is to change there.
+        self.store = gr.JSON(visible=False)
+        self.change = gr.JSON(visible=False)
         with gr.Row(elem_classes="nlp-page nlp-chat"):
             with gr.Column(scale=3, min_width=320, elem_classes="nlp-talk"):
                 self._add_talk()
@@ -124,31 +123,36 @@ class _Page:
         ]
         asked = [
             start.then(
-                self._answer,
-                [self.open, self.ticket, self.store],
-                [self.open, self.chat, self.stop, self.store, self.list, self.fault],
-                concurrency_id=MODEL_QUEUE,
-                show_progress="minimal",
-                show_progress_on=self.fault,
+                self._answer, [self.open, self.ticket], [self.open, self.chat, self.stop],
+                concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.fault,
                 api_visibility="private",
             )
             for start in starts
-        ]
+        ]  # fmt: skip
+        kept = [self.open, self.change, self.list, self.fault]
         for answer in asked:
+            self._write(answer.success(self._keep, [self.open, self.store], kept, js=browser.reading(2), **_QUIET))
             answer.failure(self._refused, [self.open, self.ticket], [self.open, self.chat, self.stop], **_QUIET)
         self.stop.click(self._stop, [self.open, self.ticket], [self.open, self.chat, self.stop], **_QUIET)
         whole = [self.open, self.ticket, self.chat, self.fault, self.stop, self.list, *settings]
         other: dict[str, Any] = {**_QUIET, "cancels": asked}
-        self.chat.undo(self._undo, [self.open, self.store, self.ticket], [*whole, self.store, self.words], **other)
-        self.new.click(self._new, [self.store, self.ticket], whole, **other)
-        self.list.input(self._choose, [self.list, self.store, self.ticket], whole, **other)
-        self.delete.click(self._delete, [self.open, self.store, self.ticket], [*whole, self.store], **other)
+        two = {**other, "js": browser.reading(2)}
+        three = {**other, "js": browser.reading(3)}
+        known = [self.open, self.ticket, self.store]
+        self._write(self.chat.undo(self._undo, known, [*whole, self.change, self.words], **three))
+        self._write(self.delete.click(self._delete, known, [*whole, self.change], **three))
+        self.new.click(self._new, [self.ticket, self.store], whole, **two)
+        self.list.input(self._choose, [self.list, self.ticket, self.store], whole, **three)
         for button, kind in ((self.markdown, "md"), (self.json, "json")):
             button.click(_file(kind), self.open, self.file, **_QUIET).then(None, self.file, None, js=_DOWNLOAD)
         # An event without a trigger that had the store as its input would also follow each change of it.
         loaded = gr.on(None, lambda: None, None, None, **_QUIET)
-        ready = loaded.then(self._load, self.store, [*whole, self.words], **_QUIET)
+        ready = loaded.then(self._load, self.store, [*whole, self.words], js=browser.reading(1), **_QUIET)
         ready.then(None, None, None, js=_FOCUS)
+
+    def _write(self, event: Any) -> None:
+        """Let the browser make the change that an event has told."""
+        event.success(None, [self.change, self.fault], self.fault, js=browser.WRITE, api_visibility="private")
 
     # What begins an answer.
 
@@ -213,8 +217,8 @@ class _Page:
             self.stop: gr.Button(interactive=True),
         }
 
-    async def _answer(self, now: Conversation, ticket: Ticket | None, stored: Any) -> AsyncGenerator[Updates, None]:
-        """The answer as it comes; at its end the conversation goes into the browser."""
+    async def _answer(self, now: Conversation, ticket: Ticket | None) -> AsyncGenerator[Updates, None]:
+        """The answer as it comes."""
         import gradio as gr
 
         if ticket is None or ticket.begun or not now.waiting:
@@ -234,7 +238,6 @@ class _Page:
                         yield {self.chat: shown}
         finally:
             ticket.ended = True
-        yield self._kept(now, stored)
 
     def _stop(self, now: Conversation, ticket: Ticket | None) -> Updates:
         """End the answer; one that still waits for its turn will find that it has had it."""
@@ -265,20 +268,33 @@ class _Page:
 
     # The list of conversations.
 
-    def _kept(self, now: Conversation, stored: Any) -> Updates:
-        """The conversation at the top of the list and in the browser."""
+    def _keep(self, now: Conversation, stored: Any) -> Updates:
+        """What was answered goes into the browser."""
+        kept = unpack(stored)
+        if now.waiting or now in kept:
+            return {self.change: None}
+        return self._kept(now, kept)
+
+    def _kept(self, now: Conversation, kept: Sequence[Conversation]) -> Updates:
+        """The conversation at the top of the list and in the browser; without turns it leaves both."""
         import gradio as gr
 
-        others = [one for one in unpack(stored) if one.id != now.id]
-        kept = [now, *others] if now.turns else others
-        packed, dropped = pack(kept)
-        said = (
-            f"The oldest {dropped} conversations no longer fit into the browser and were left out." if dropped else ""
-        )
+        other, now = now.id, now.beside(kept)
+        others = [one for one in kept if one.id != now.id]
+        wanted = [now, *others] if now.turns else others
+        packed, dropped = pack(wanted)
+        said = ["Another tab went on with this conversation: both are kept."] if now.id != other and now.turns else []
+        if dropped:
+            said.append(f"The oldest {dropped} conversations no longer fit into the browser and were left out.")
+        gone = [one.id for one in wanted[len(packed) :]]
         return {
-            self.store: packed,
-            self.list: gr.Radio(_titles(kept[: len(packed)]), value=now.id if now.turns else None),
-            self.fault: html.alert(said) if said else "",
+            self.open: now,
+            self.change: {
+                "kept": packed[0] if packed and now.turns else None,
+                "dropped": gone if now.turns else [*gone, now.id],
+            },
+            self.list: gr.Radio(_titles(wanted[: len(packed)]), value=now.id if now.turns else None),
+            self.fault: html.alert(" ".join(said)) if said else "",
         }
 
     def _load(self, stored: Any) -> Updates:
@@ -288,27 +304,28 @@ class _Page:
         opened = self._opened(kept[0] if kept else Conversation(), kept)
         return {**opened, self.words: gr.MultimodalTextbox(interactive=True)}
 
-    def _new(self, stored: Any, ticket: Ticket | None) -> Updates:
+    def _new(self, ticket: Ticket | None, stored: Any) -> Updates:
         _end(ticket)
         return self._opened(Conversation(), unpack(stored))
 
-    def _choose(self, name: str, stored: Any, ticket: Ticket | None) -> Updates:
+    def _choose(self, name: str, ticket: Ticket | None, stored: Any) -> Updates:
         _end(ticket)
         kept = unpack(stored)
         return self._opened(next((one for one in kept if one.id == name), Conversation()), kept)
 
-    def _delete(self, now: Conversation, stored: Any, ticket: Ticket | None) -> Updates:
+    def _delete(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
         _end(ticket)
         kept = [one for one in unpack(stored) if one.id != now.id]
-        return {**self._opened(kept[0] if kept else Conversation(), kept), self.store: pack(kept)[0]}
+        change = {"kept": None, "dropped": [now.id]}
+        return {**self._opened(kept[0] if kept else Conversation(), kept), self.change: change}
 
-    def _undo(self, now: Conversation, stored: Any, ticket: Ticket | None) -> Updates:
+    def _undo(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
         """Without the last turn, whose words go back into the text box."""
         _end(ticket)
+        kept = unpack(stored)
         now, turn = now.undo()
-        kept = self._kept(now, stored)
         words = {"text": turn.said if turn else "", "files": []}
-        return {**self._opened(now, unpack(kept[self.store])), **kept, self.words: words}
+        return {**self._opened(now, kept), **self._kept(now, kept), self.words: words}
 
     def _opened(self, now: Conversation, kept: Sequence[Conversation]) -> Updates:
         """Another conversation in sight; what is being typed stays."""
