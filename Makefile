@@ -7,13 +7,16 @@ BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo ui test check format bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.runtime  ## Install, then run the built-in tasks on real sentences
 	$(BIN)/nlptasks demo
+
+ui: $(VENV)/.ui  ## Install, then serve the web app on this machine; ARGS="--browser" opens it
+	$(BIN)/nlptasks ui $(ARGS)
 
 test: $(VENV)/.dev  ## Install what tests need, then run the whole default suite
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -39,6 +42,10 @@ $(VENV)/.runtime: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.ui: $(VENV)/.runtime pyproject.toml
+	$(PIP) --editable '.[train,ui]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime pyproject.toml
