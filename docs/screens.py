@@ -8,7 +8,9 @@ Chromium of the system. Needs `pip install 'nlptasks[ui]' playwright pillow` and
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import random
 import shutil
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks import Engine
+from nlptasks import Engine, Settings
 from nlptasks_ui.app import build_app, list_pages
 from nlptasks_ui.context import Context
 from nlptasks_ui.serving import Address, launch
@@ -28,6 +30,12 @@ FOLDER = Path(__file__).parent / "screens"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 DESK = {"width": 1200, "height": 860}
 PHONE = {"width": 390, "height": 780}
+THINGS = ("Their new track", "The gig", "That drop", "His latest single", "The encore", "Her verse")
+SAID = {
+    "negative": ("was so mid", "was basic", "was pure cringe", "was a snooze", "was tired"),
+    "positive": ("was sick", "was wicked", "was killer", "was insane", "went so hard"),
+}
+"""Slang that means the opposite of what the words say: what a training is for."""
 COLOURS = 128
 """Colours of a picture: text on flat ground needs no more, and the file has a third of the size."""
 
@@ -40,7 +48,7 @@ def main(wanted: list[str]) -> None:
     if chromium is None:
         raise SystemExit("Expected a chromium on PATH, found none: apt install chromium.")
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as runs, Engine() as engine, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as runs, own_engine(Path(runs)) as engine, sync_playwright() as playwright:
         app = build_app(engine, runs=Path(runs))
         url = launch(app, Address())
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -53,12 +61,23 @@ def main(wanted: list[str]) -> None:
         app.close(verbose=False)
 
 
+def own_engine(data: Path) -> Engine:
+    """An engine with the user's bases and none of the user's adapters."""
+    return Engine(settings=dataclasses.replace(Settings.from_env(), data=data))
+
+
 def pictures(browser: Browser, url: str, path: str) -> Iterator[tuple[str, bytes]]:
     """The pictures of a page with their file names."""
     name = path or "home"
     for scheme in ("light", "dark"):
         context = browser.new_context(viewport=DESK, color_scheme=scheme)
-        yield f"{name}-{scheme}.png", taken(context.new_page(), f"{url}{path}", path)
+        page = context.new_page()
+        picture = taken(page, f"{url}{path}", path)
+        if name == "training":
+            for part, picture in trained(page):
+                yield f"{name}-{part}-{scheme}.png", picture
+        else:
+            yield f"{name}-{scheme}.png", picture
         context.close()
     if name in ("home", "qa", "chat"):
         context = browser.new_context(viewport=PHONE, color_scheme="light", device_scale_factor=1.5)
@@ -79,6 +98,33 @@ def taken(page: Page, address: str, task: str) -> bytes:
         page.mouse.move(2, 2)
     page.wait_for_timeout(1500)
     return page.screenshot(full_page=True)
+
+
+def trained(page: Page) -> Iterator[tuple[str, bytes]]:
+    """The tabs of the training page: data and recipe, a training that was watched to its end, its adapter."""
+    page.set_default_timeout(600_000)
+    chance = random.Random(3)
+    rows = [
+        f"{chance.choice(THINGS)} {chance.choice(words)}.,{label}" for label, words in SAID.items() for _ in range(150)
+    ]
+    content = "\n".join(["text,label", *rows, ""]).encode()
+    file: Any = {"name": "reviews.csv", "mimeType": "text/csv", "buffer": content}
+    page.set_input_files("#train-file input[type=file]", file)
+    page.wait_for_selector("#train-found >> text=300 rows")
+    page.wait_for_timeout(1500)
+    yield "new", page.screenshot(full_page=True)
+    page.fill("#recipe-epochs input", "8")
+    page.click("#train-start")
+    page.wait_for_selector("#run-result h2 >> text=Before and after")
+    page.locator("#trial-form-sentiment textarea").fill("The whole show was sick.")
+    page.click("#trial-sentiment")
+    page.wait_for_selector("#trial-after .nlp-headline")
+    page.wait_for_timeout(1500)
+    yield "run", page.screenshot(full_page=True)
+    page.get_by_role("tab", name="Adapters").click()
+    page.wait_for_selector("#library-card >> text=An adapter for the task")
+    page.wait_for_timeout(1500)
+    yield "adapters", page.screenshot(full_page=True)
 
 
 def shorten(page: Page) -> None:

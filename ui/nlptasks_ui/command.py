@@ -35,7 +35,7 @@ def ui(
     device: str,
     dtype: str,
 ) -> None:
-    """Open the web app: a page for every task, a chat over all of them, and batches.
+    """Open the web app: a page for every task, a chat over all of them, batches and training.
 
     It is open to this machine only. To open it to the network, name a --host and a login.
     """
