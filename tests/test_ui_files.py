@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +16,7 @@ import httpx
 import pytest
 
 from tests.test_ui_batch import download, load
-from tests.ui_browser import FakeEngine, browser, installed_plugins, own_settings, served, tab, until
+from tests.ui_browser import FakeEngine, browser, free_port, installed_plugins, own_settings, served, tab, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -109,3 +113,22 @@ def test_a_batch_outlives_its_file_and_its_results_are_there(
         assert files(folder) == [f"reviews-sentiment.{kind}" for kind in ("csv", "jsonl", "xlsx")]
         clean(url, monkeypatch, DAY + 60)
         assert files(folder) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_the_command_its_uploads_go(folder: Path, tmp_path: Path, ending: signal.Signals) -> None:
+    own = {"NLPTASKS_CACHE": str(tmp_path / "cache"), "NLPTASKS_DATA": str(tmp_path / "data"), "HF_HUB_OFFLINE": "1"}
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command = [sys.executable, "-m", "nlptasks", "ui", "--port", str(port)]
+    with subprocess.Popen(command, env={**os.environ, **own}, stderr=subprocess.PIPE, text=True) as app:
+        try:
+            assert app.stderr
+            until(lambda: f"Open {url}" in app.stderr.readline(), 60)
+            httpx.post(f"{url}/gradio_api/upload", files={"files": ("one.csv", b"one")}).raise_for_status()
+            assert files(folder) == ["one.csv"]
+            app.send_signal(ending)
+            assert app.wait(30) == 0
+        finally:
+            app.kill()
+    assert files(folder) == []

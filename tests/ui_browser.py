@@ -131,9 +131,10 @@ def opened() -> Iterator[Browser]:
 
 @contextmanager
 def tab(browser: Browser, **arguments: Any) -> Iterator[Page]:
-    """A new tab with a storage of its own. At its end it must have asked for nothing outside loopback.
+    """A new tab with a storage of its own.
 
-    `page.outside` lists such requests, `page.faults` what the page's scripts complained of.
+    At its end it, and tabs opened beside it, must have asked for nothing outside loopback, and its scripts must not
+    have complained.
     """
     arguments.setdefault("viewport", {"width": 1280, "height": 900})
     context = browser.new_context(**arguments)
@@ -145,7 +146,7 @@ def tab(browser: Browser, **arguments: Any) -> Iterator[Page]:
         if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "about:")):
             outside.append(request.url)
 
-    page.on("request", note)
+    context.on("request", note)
     page.on("pageerror", lambda error: faults.append(str(error)))
     try:
         yield page

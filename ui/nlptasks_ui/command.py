@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,6 +51,8 @@ def ui(
         raise MissingExtraError("nlptasks ui", "ui")
     from nlptasks_ui.app import build_app
 
+    # What ends a service ends it as Ctrl-C does: with its uploads deleted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     loads = Loads()
     with Engine(device=device, dtype=dtype, on_progress=loads) as engine:
         app = build_app(engine, loads=loads)
