@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks import AdapterError, NlptasksError
+from nlptasks import AdapterError
 from nlptasks.exchange import export_adapter, import_adapter
 from nlptasks.runtime.store import AdapterStore
 from nlptasks.training.family import FAMILIES
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
+from nlptasks_ui.errors import REFUSED, sentence
 from nlptasks_ui.status import megabytes, table
 
 if TYPE_CHECKING:
@@ -80,18 +80,23 @@ class Library:
         """Connect the events of the tab."""
         import gradio as gr
 
-        self.choice.input(self.look, self.choice, self.outputs, **_QUIET)
         sure = [self.delete, self.really, self.keep]
         for button, asking in ((self.delete, True), (self.keep, False)):
             button.click(
                 lambda asking=asking: [gr.Button(visible=visible) for visible in (not asking, asking, asking)],
                 None, sure, queue=False, show_progress="hidden", api_visibility="private",
             )  # fmt: skip
-        self.really.click(self._telling(self._delete), self.choice, self.outputs, **_QUIET)
-        self.rename.click(self._telling(self._rename), [self.choice, self.new_name], self.outputs, **_QUIET)
-        self.take.click(
-            self._telling(self._import), [self.file, self.task, self.name, self.labels], self.outputs, **_QUIET
-        )
+        uploaded = [self.file, self.task, self.name, self.labels]
+        for event in (
+            self.choice.input(self.look, self.choice, self.outputs, **_QUIET),
+            self.really.click(self._telling(self._delete), self.choice, self.outputs, **_QUIET),
+            self.rename.click(self._telling(self._rename), [self.choice, self.new_name], self.outputs, **_QUIET),
+            self.take.click(self._telling(self._import), uploaded, self.outputs, **_QUIET),
+        ):
+            event.failure(
+                lambda: html.alert(REFUSED), None, self.said,
+                queue=False, show_progress="hidden", api_visibility="private",
+            )  # fmt: skip
 
     def look(self, chosen: str | None = None, said: str = "") -> Updates:
         """The store as it is now, with the chosen adapter's card."""
@@ -124,7 +129,7 @@ class Library:
         def do(*values: Any) -> Updates:
             try:
                 chosen, said = act(*values)
-            except NlptasksError as error:
+            except Exception as error:
                 return {self.said: html.alert(sentence(error))}
             return self.look(chosen, html.element("p", html.text(said), role="status"))
 

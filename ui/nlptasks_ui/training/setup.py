@@ -11,7 +11,7 @@ from nlptasks import CancelToken, NlptasksError
 from nlptasks.runtime.store import AdapterStore
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
+from nlptasks_ui.errors import REFUSED, sentence
 from nlptasks_ui.training import estimate
 from nlptasks_ui.training.jobs import Job, Trainings
 from nlptasks_ui.training.plan import Plan
@@ -65,9 +65,11 @@ class Setup:
         def start(values: Values) -> Updates:
             return self._start(values, started)
 
-        self.start.click(
+        starting = self.start.click(
             start, asked, [self.said, self.beside, self.source.earlier, *outputs], concurrency_id="training", **private
         )
+        for event in (measuring, starting):
+            event.failure(lambda: html.alert(REFUSED), None, self.said, queue=False, **private)
 
     def opened(self) -> Updates:
         """What a page that was just opened shows: the recipe of the task, the files of today."""
@@ -127,7 +129,7 @@ class Setup:
                 # A closed tab is noticed at a yield only.
                 yield {self.said: gr.skip()}
             said = html.element("p", html.text(estimate.words(work.result())), role="status")
-        except NlptasksError as error:
+        except Exception as error:
             said = html.alert(sentence(error))
         finally:
             cancel.cancel()
@@ -143,7 +145,7 @@ class Setup:
 
         try:
             job = self._trainings.start(self._plan(values), beside=values[self.beside])
-        except NlptasksError as error:
+        except Exception as error:
             busy = any(job.active for job in self._trainings.list())
             return {self.said: html.alert(sentence(error)), self.beside: gr.Checkbox(visible=busy)}
         return {

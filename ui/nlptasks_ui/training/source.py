@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nlptasks import DataError, NlptasksError
+from nlptasks import DataError
 from nlptasks.training import DataOptions
 from nlptasks.training.check import check_data, layout
 from nlptasks.training.family import FAMILIES, FamilyTrainer, family_trainer
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
+from nlptasks_ui.errors import REFUSED, sentence
 from nlptasks_ui.training import check
 from nlptasks_ui.training.shelf import KINDS, MAX_BYTES, Shelf, key_of, named
 
@@ -26,6 +26,7 @@ Values = Mapping[Any, Any]
 Then = Callable[[Updates, "Chosen | None", Values], Updates]
 """Adds updates of other components to those of a look at the data, which may be trained on or not."""
 
+_LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_id": "files"}
 
 
@@ -122,15 +123,18 @@ class Source:
             updates, chosen = self._look(values, anew=anew)
             return then(updates, chosen, values)
 
-        more = set(others)
-        self.file.upload(upload, reading | {self.file} | more, shown, **_QUIET)
-        self.file.clear(lambda _: then(self._nothing(), None, {}), {self.key}, shown, **_QUIET)
-        self.earlier.input(earlier, reading | {self.earlier} | more, shown, **_QUIET)
-        self.task.change(other_task, reading | more, shown, **_QUIET)
-        for component in (self.text_column, self.label_column, self.misaligned):
-            component.input(again, reading | more, shown, **_QUIET)
-        self.held_out.release(again, reading | more, shown, **_QUIET)
-        self.labels.blur(again, reading | more, shown, **_QUIET)
+        more = reading | set(others)
+        events = [
+            self.file.upload(upload, more | {self.file}, shown, **_QUIET),
+            self.file.clear(lambda _: then(self._nothing(), None, {}), {self.key}, shown, **_QUIET),
+            self.earlier.input(earlier, more | {self.earlier}, shown, **_QUIET),
+            self.task.change(other_task, more, shown, **_QUIET),
+            self.held_out.release(again, more, shown, **_QUIET),
+            self.labels.blur(again, more, shown, **_QUIET),
+            *(c.input(again, more, shown, **_QUIET) for c in (self.text_column, self.label_column, self.misaligned)),
+        ]
+        for event in events:
+            event.failure(lambda: html.alert(REFUSED), None, self.found, **_LIGHT)
 
     def chosen(self, values: Values) -> Chosen:
         """What the components say.
@@ -180,7 +184,7 @@ class Source:
             said, chosen = check.told(found, picked.options.held_out), picked
         except DataError as error:
             said = check.faults(error)
-        except NlptasksError as error:
+        except Exception as error:
             said = html.alert(sentence(error))
         updates[self.found] = named(said, picked.path)
         return updates, chosen

@@ -10,7 +10,7 @@ from nlptasks import Task
 from nlptasks.training.family import FAMILIES
 from nlptasks_ui import forms, html, views, work
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import sentence
+from nlptasks_ui.errors import REFUSED, sentence
 from nlptasks_ui.training.compare import after_arguments
 from nlptasks_ui.training.jobs import Job
 
@@ -80,10 +80,14 @@ class Trial:
                         yield step
 
             lines = [part for part in form.components if isinstance(part, gr.Textbox)]
-            gr.on(
+            asked = gr.on(
                 [button.click, *(line.submit for line in lines)], answer, [chosen, *form.components],
-                [self.before, self.after], concurrency_id=MODEL_QUEUE, show_progress="hidden",
-                trigger_mode="once", api_visibility="private",
+                [self.before, self.after], concurrency_id=MODEL_QUEUE, show_progress="minimal",
+                show_progress_on=self.after, trigger_mode="once", api_visibility="private",
+            )  # fmt: skip
+            asked.failure(
+                lambda: html.alert(REFUSED), None, self.after,
+                queue=False, show_progress="hidden", api_visibility="private",
             )  # fmt: skip
 
     async def _answers(
