@@ -43,6 +43,8 @@ class History:
             self.steps.append((values["step"], values["loss"], values.get("lr", 0.0)))
             self._last = (values["time"], values["step"])
         elif event.kind == "evaluation":
+            # Of quick steps not every one is told.
+            self.done = max(self.done, values["step"])
             self.evaluations.append((values["step"], values["train_loss"], values["metrics"], values["best"]))
         line = self._line(event)
         if line:
