@@ -71,11 +71,7 @@ def probe(
 
     Run it in a fresh process: a peak of memory is that of the process.
     """
-    from nlptasks.runtime.devices import choose_placement
     from nlptasks.runtime.download import find_base
-    from nlptasks.training.events import Event, Events
-    from nlptasks.training.loop import Loop
-    from nlptasks.training.models import build, quiet
     from nlptasks.training.prepare import prepare
 
     started = time.monotonic()
@@ -84,6 +80,12 @@ def probe(
     family = family_trainer(task, recipe.extra.get("options"))
     rows = prepare(family, data, (), (), options or DataOptions(), recipe, settings)
     base = find_base(recipe.base, settings, shipped=task.bases)
+    # Behind the faults that can be found without them: torch and its like take seconds to import.
+    from nlptasks.runtime.devices import choose_placement
+    from nlptasks.training.events import Event, Events
+    from nlptasks.training.loop import Loop
+    from nlptasks.training.models import build, quiet
+
     placement = choose_placement(device, recipe.dtype)
     model = build(base, family, rows.labels, recipe, placement)
     training, held_out = (
