@@ -19,7 +19,7 @@ FILLER = (
     "The first mate wrote the weather into the log and went to bed without a word.",
 )
 ANSWER = "Henrietta Voss"
-LAST = f"The lighthouse on the island of Norderoog was designed by {ANSWER}, an engineer from Bergen."
+LAST = f"The lighthouse on the island of Norderoog was designed by {ANSWER} while she lived in Bergen."
 QUESTION = "Who designed the lighthouse on the island of Norderoog?"
 
 
