@@ -25,21 +25,9 @@ from nlptasks.runtime.store import AdapterStore
 from nlptasks.settings import Settings
 from nlptasks.training import DataOptions, Event, TrainReport, finetune, gate, loop, publish
 from nlptasks.training.checkpoints import AVERAGE, WEIGHTS, RunFolder
-from tests.training_rows import QUICK, Feeling, base_finder, quick_training, rows, write_csv
+from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return base_finder(tmp_path_factory.mktemp("bases"))
-
-
-@pytest.fixture
-def train(
-    settings: Settings, tmp_path: Path, bases: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., TrainReport]:
-    return quick_training(settings, tmp_path, bases, monkeypatch)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])

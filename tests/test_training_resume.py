@@ -22,21 +22,9 @@ from nlptasks.settings import Settings
 from nlptasks.training import Event, TrainReport, checkpoints
 from nlptasks.training.checkpoints import WEIGHTS, RunFolder
 from nlptasks.verbs import CancelToken
-from tests.training_rows import QUICK, base_finder, quick_training
+from tests.training_rows import QUICK, bases, train  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return base_finder(tmp_path_factory.mktemp("bases"))
-
-
-@pytest.fixture
-def train(
-    settings: Settings, tmp_path: Path, bases: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., TrainReport]:
-    return quick_training(settings, tmp_path, bases, monkeypatch)
 
 
 def stopping_at(step: int) -> tuple[CancelToken, Callable[[Event], None]]:

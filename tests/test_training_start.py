@@ -25,22 +25,10 @@ from nlptasks.training.checkpoints import RunFolder
 from nlptasks.verbs import CancelToken
 from tests.sample_tasks import Title
 from tests.tiny_adapters import classifier_adapter, tagger_adapter
-from tests.training_rows import QUICK, Feeling, base_finder, quick_training, rows, write_csv
+from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
 
 STILL = dataclasses.replace(QUICK, lr=1e-9, epochs=1, start="first")
 """A training that goes on from "first" and leaves it as it is."""
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return base_finder(tmp_path_factory.mktemp("bases"))
-
-
-@pytest.fixture
-def train(
-    settings: Settings, tmp_path: Path, bases: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., TrainReport]:
-    return quick_training(settings, tmp_path, bases, monkeypatch)
 
 
 def weights(report: TrainReport) -> dict[str, Any]:

@@ -91,3 +91,15 @@ def quick_training(
         return finetune(Feeling(), name=name, recipe=recipe, **options)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    return base_finder(tmp_path_factory.mktemp("bases"))
+
+
+@pytest.fixture
+def train(
+    settings: Settings, tmp_path: Path, bases: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., TrainReport]:
+    return quick_training(settings, tmp_path, bases, monkeypatch)

@@ -18,7 +18,8 @@ from nlptasks_ui.batch.export import write_all
 from nlptasks_ui.batch.mapping import Mapper
 from nlptasks_ui.batch.run import Batch
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import REFUSED, sentence
+from nlptasks_ui.errors import sentence
+from nlptasks_ui.events import LIGHT, tell_refusal
 from nlptasks_ui.loads import waiting_for
 
 CHARTS = 4
@@ -110,9 +111,8 @@ class _Page:
             concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.progress,
             api_visibility="private",
         )  # fmt: skip
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        asked.failure(lambda: html.alert(REFUSED), None, self.progress, **light)
-        self.stop.click(_stop, [self.batch], [self.stop], **light)
+        tell_refusal(asked, self.progress)
+        self.stop.click(_stop, [self.batch], [self.stop], **LIGHT)
 
     def _read_file(self, path: str | None) -> Updates:
         return self._taken(tables.read_file, Path(path)) if path else self._nothing()

@@ -12,7 +12,8 @@ from nlptasks.families.text_to_text import can_stream
 from nlptasks_ui import forms, html, snippets, views, work
 from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import REFUSED, sentence
+from nlptasks_ui.errors import sentence
+from nlptasks_ui.events import LIGHT, tell_refusal
 from nlptasks_ui.loads import waiting_for
 from nlptasks_ui.views.generated import draft
 
@@ -144,11 +145,9 @@ class _TaskPage:
             trigger_mode="once",
             api_visibility="private",
         )
-        light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        # The handler tells its own errors: what fails besides was not let into the queue.
-        asked.failure(lambda: html.alert(REFUSED), None, self._answer.view, **light)
+        tell_refusal(asked, self._answer.view)
         stop.click(lambda: _STOPPED, None, self._answer.view, cancels=[asked], queue=False, api_visibility="private")
-        gr.on(None, self._adapters, None, self._adapter, **light)
+        gr.on(None, self._adapters, None, self._adapter, **LIGHT)
 
     def _adapters(self) -> Any:
         """The adapters that there are now."""

@@ -14,7 +14,8 @@ from nlptasks.runtime.store import AdapterStore
 from nlptasks.training.family import FAMILIES
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import REFUSED, sentence
+from nlptasks_ui.errors import sentence
+from nlptasks_ui.events import tell_refusal
 from nlptasks_ui.status import megabytes, table
 
 if TYPE_CHECKING:
@@ -93,10 +94,7 @@ class Library:
             self.rename.click(self._telling(self._rename), [self.choice, self.new_name], self.outputs, **_QUIET),
             self.take.click(self._telling(self._import), uploaded, self.outputs, **_QUIET),
         ):
-            event.failure(
-                lambda: html.alert(REFUSED), None, self.said,
-                queue=False, show_progress="hidden", api_visibility="private",
-            )  # fmt: skip
+            tell_refusal(event, self.said)
 
     def look(self, chosen: str | None = None, said: str = "") -> Updates:
         """The store as it is now, with the chosen adapter's card."""

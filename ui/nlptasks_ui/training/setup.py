@@ -11,7 +11,8 @@ from nlptasks import CancelToken, NlptasksError
 from nlptasks.runtime.store import AdapterStore
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import REFUSED, sentence
+from nlptasks_ui.errors import sentence
+from nlptasks_ui.events import tell_refusal
 from nlptasks_ui.training import estimate
 from nlptasks_ui.training.jobs import Job, Trainings
 from nlptasks_ui.training.plan import Plan
@@ -69,7 +70,7 @@ class Setup:
             start, asked, [self.said, self.beside, self.source.earlier, *outputs], concurrency_id="training", **private
         )
         for event in (measuring, starting):
-            event.failure(lambda: html.alert(REFUSED), None, self.said, queue=False, **private)
+            tell_refusal(event, self.said)
 
     def opened(self) -> Updates:
         """What a page that was just opened shows: the recipe of the task, the files of today."""

@@ -13,7 +13,8 @@ from nlptasks.training.check import check_data, layout
 from nlptasks.training.family import FAMILIES, FamilyTrainer, family_trainer
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import REFUSED, sentence
+from nlptasks_ui.errors import sentence
+from nlptasks_ui.events import tell_refusal
 from nlptasks_ui.training import check
 from nlptasks_ui.training.shelf import KINDS, MAX_BYTES, Shelf, key_of, named
 
@@ -26,7 +27,6 @@ Values = Mapping[Any, Any]
 Then = Callable[[Updates, "Chosen | None", Values], Updates]
 """Adds updates of other components to those of a look at the data, which may be trained on or not."""
 
-_LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_id": "files"}
 
 
@@ -95,7 +95,7 @@ class Source:
             )
 
     def connect(self, others: list[Any], then: Then) -> None:
-        """Connect the events. `then(updates, chosen)` adds updates of `others` whenever the data was looked at."""
+        """Connect the events; `then` adds updates of `others` whenever the data was looked at."""
         reading = {
             self.key, self.task, self.text_column, self.label_column, self.held_out, self.labels, self.misaligned
         }  # fmt: skip
@@ -134,7 +134,7 @@ class Source:
             *(c.input(again, more, shown, **_QUIET) for c in (self.text_column, self.label_column, self.misaligned)),
         ]
         for event in events:
-            event.failure(lambda: html.alert(REFUSED), None, self.found, **_LIGHT)
+            tell_refusal(event, self.found)
 
     def chosen(self, values: Values) -> Chosen:
         """What the components say.

@@ -10,7 +10,8 @@ from nlptasks import Task
 from nlptasks.training.family import FAMILIES
 from nlptasks_ui import forms, html, views, work
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import REFUSED, sentence
+from nlptasks_ui.errors import sentence
+from nlptasks_ui.events import tell_refusal
 from nlptasks_ui.training.compare import after_arguments
 from nlptasks_ui.training.jobs import Job
 
@@ -85,10 +86,7 @@ class Trial:
                 [self.before, self.after], concurrency_id=MODEL_QUEUE, show_progress="minimal",
                 show_progress_on=self.after, trigger_mode="once", api_visibility="private",
             )  # fmt: skip
-            asked.failure(
-                lambda: html.alert(REFUSED), None, self.after,
-                queue=False, show_progress="hidden", api_visibility="private",
-            )  # fmt: skip
+            tell_refusal(asked, self.after)
 
     async def _answers(
         self, job_of: Callable[[str | None], Job], id: str | None, form: forms.Form, values: tuple[Any, ...]

@@ -13,6 +13,7 @@ from nlptasks import NlptasksError
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
 from nlptasks_ui.errors import sentence
+from nlptasks_ui.events import LIGHT
 from nlptasks_ui.training import plots, show
 from nlptasks_ui.training.history import Histories
 from nlptasks_ui.training.jobs import RESUMABLE, Job, Trainings
@@ -25,7 +26,6 @@ EVERY = 1.5
 Updates = dict[Any, Any]
 
 _NONE = html.element("p", "No training yet: start one in the tab beside.", class_="nlp-note")
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 class Watch:
@@ -81,8 +81,8 @@ class Watch:
         def look(id: str | None, shown: tuple[Any, ...]) -> Updates:
             return self.look(id, shown)
 
-        self.timer.tick(look, [self.job, self.shown], self.outputs, **_QUIET)
-        self.job.input(lambda id: self.look(id, ()), self.job, self.outputs, **_QUIET)
+        self.timer.tick(look, [self.job, self.shown], self.outputs, **LIGHT)
+        self.job.input(lambda id: self.look(id, ()), self.job, self.outputs, **LIGHT)
         for button, act in (
             (self.stop, self._trainings.stop),
             (self.finish, self._trainings.finish),
@@ -90,7 +90,7 @@ class Watch:
             (self.resume, self._trainings.resume),
             (self.forget, self._trainings.forget),
         ):
-            button.click(self._doing(act), self.job, self.outputs, **_QUIET)
+            button.click(self._doing(act), self.job, self.outputs, **LIGHT)
         self.trial.connect(self._job_of, self.job)
 
     def opened(self) -> Updates:
