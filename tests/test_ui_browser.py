@@ -118,13 +118,15 @@ def test_generation_streams_and_stop_ends_the_computation(page: Any, url: str, e
     page.locator("#view-generation .nlp-caret").wait_for()
     until(lambda: "Once there was" in page.locator("#view-generation").inner_text())
     page.click("#stop-generation")
-    page.locator("#view-generation").get_by_text("Stopped.").wait_for()
+    page.locator("#view-generation").get_by_text("It was stopped.").wait_for()
     [model] = engine.models[before:]
     until(lambda: model.token.cancelled)
     done = model.steps
     page.wait_for_timeout(300)
     assert model.steps <= done + 1
     assert model.steps < 150
+    [first, *_, last] = page.locator("#view-generation").inner_text().splitlines()
+    assert (first.startswith("A story:Once there was"), last) == (True, "It was stopped.")
 
 
 def test_a_closed_tab_ends_the_computation(browser: Any, url: str, engine: FakeEngine) -> None:

@@ -62,12 +62,21 @@ def fresh(page: Page) -> None:
 
 
 def say(page: Page, words: str) -> Locator:
-    """Say something and wait until it is answered; the last answer."""
+    """Say something and wait until it is answered and kept; the last answer."""
     before = page.locator(ANSWERS).count()
     send(page, words)
     page.wait_for_function(f"document.querySelectorAll('{ANSWERS}').length > {before}")
     rest(page)
+    browser_keeps(page, words)
     return page.locator(ANSWERS).last
+
+
+def browser_keeps(page: Page, words: str, wanted: bool = True) -> None:
+    """Wait until the browser's storage has these words, or not: a script writes it after the page has changed."""
+    page.wait_for_function(
+        "([words, wanted]) => Object.values(localStorage).some((kept) => kept.includes(words)) === wanted",
+        arg=[json.dumps(words, ensure_ascii=False)[1:-1], wanted],
+    )
 
 
 def send(page: Page, words: str) -> None:
@@ -98,6 +107,20 @@ def test_a_chat_streams_and_stop_ends_the_computation(page: Page, engine: FakeEn
     assert model.steps <= written + 1
     assert model.steps < len(LONG.split())
     assert page.locator(ANSWERS).first.inner_text().startswith("Once there was a lamp")
+
+
+def test_a_new_conversation_ends_the_answer_of_the_old_one(page: Page, engine: FakeEngine) -> None:
+    fresh(page)
+    before = len(engine.models)
+    send(page, "Tell me about a lamp.")
+    page.wait_for_selector(f"{ANSWERS} strong")
+    fresh(page)
+    [model] = [made for made in engine.models[before:] if isinstance(made, SlowModel) and made.steps]
+    until(lambda: model.token.cancelled)
+    page.wait_for_timeout(500)
+    assert page.locator(ANSWERS).count() == 0
+    assert page.locator("#chat-fault").inner_text() == ""
+    assert "A short answer." in say(page, "Good evening").inner_text()
 
 
 def test_commands_plain_words_and_one_click(page: Page) -> None:
@@ -176,7 +199,7 @@ def test_two_tabs_keep_what_each_of_them_says(browser: Browser, url: str) -> Non
         say(other, "/sentiment I love rain.")
         say(page, "/sentiment I love tea again.")
         titles = "#chat-list label"
-        other.click("#chat-new")
+        fresh(other)
         until(lambda: len(other.locator(titles).all_inner_texts()) == 2)
         assert {title.strip() for title in page.locator(titles).all_inner_texts()} == {
             "/sentiment I love tea.",
@@ -198,6 +221,7 @@ def test_two_tabs_keep_what_each_of_them_says(browser: Browser, url: str) -> Non
         assert page.locator("#chat-turns .user").count() == 3
         page.click("#chat-delete")
         until(lambda: page.locator(titles).count() == 2)
+        browser_keeps(page, "I love cups.", wanted=False)
         page.reload()
         page.wait_for_selector("#chat-turns .user >> text=I love pots.")
         assert page.locator(titles).count() == 2
@@ -208,7 +232,7 @@ def test_a_browser_without_room_says_so(browser: Browser, url: str) -> None:
         visit(page, f"{url}/chat")
         page.wait_for_selector("#chat-words textarea:enabled")
         page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); } }")
-        say(page, "/sentiment I love tea.")
+        send(page, "/sentiment I love tea.")
         page.wait_for_selector("#chat-fault [role=alert] >> text=The browser has no room for this conversation")
 
 

@@ -142,6 +142,22 @@ def test_a_full_queue_is_told_and_may_be_asked_again(
     page.wait_for_selector(answer)
 
 
+def test_a_task_that_waits_can_be_stopped_and_asked_again(
+    page: Page, url: str, engine: FakeEngine, busy: list[Any]
+) -> None:
+    open_task(page, url)
+    page.click("#run-sentiment")
+    page.wait_for_selector("#view-sentiment .progress-text >> text=queue: 1/1")
+    page.click("#stop-sentiment")
+    page.locator("#view-sentiment").get_by_text("Stopped.").wait_for()
+    page.wait_for_timeout(300)
+    assert page.locator("#view-sentiment").inner_text() == "Stopped."
+    assert len(engine.models) == AT_ONCE
+    engine.gate.set()
+    page.click("#run-sentiment")
+    page.wait_for_selector("#view-sentiment .nlp-headline")
+
+
 def test_a_question_that_waits_can_be_stopped_and_another_one_asked(
     page: Page, url: str, engine: FakeEngine, busy: list[Any]
 ) -> None:
@@ -157,6 +173,24 @@ def test_a_question_that_waits_can_be_stopped_and_another_one_asked(
     page.wait_for_selector("#chat-turns .bot >> text=/translate fr: text")
     page.wait_for_function("document.querySelector('#chat-stop').disabled")
     assert len(engine.models) == AT_ONCE
+
+
+def test_a_conversation_is_left_while_it_waits_and_another_one_begun(
+    page: Page, url: str, engine: FakeEngine, busy: list[Any]
+) -> None:
+    open_chat(page, url)
+    say(page)
+    page.wait_for_selector("#chat-fault .progress-text >> text=queue: 1/1")
+    page.click("#chat-new")
+    page.wait_for_function("!document.querySelector('#chat-turns .user')")
+    say(page)
+    page.wait_for_selector("#chat-turns .user")
+    engine.gate.set()
+    page.wait_for_selector("#chat-turns .nlp-headline")
+    page.wait_for_timeout(500)
+    assert page.locator("#chat-turns .user").count() == 1
+    assert page.locator("#chat-fault").inner_text() == ""
+    assert len(engine.models) == AT_ONCE + 1
 
 
 def test_programs_see_their_place_and_are_refused_with_a_sentence(url: str, client: Client, busy: list[Any]) -> None:

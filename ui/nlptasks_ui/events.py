@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from nlptasks_ui import html
@@ -11,6 +12,14 @@ LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibil
 """The arguments of an event that only changes what is shown: it waits for nobody."""
 
 
-def tell_refusal(event: Any, place: Any) -> None:
-    """Say in `place` that an event found no room in the queue; its handler tells its own errors."""
-    event.failure(lambda: html.alert(REFUSED), None, place, **LIGHT)
+STOPS = "nlp-stops"
+"""The class of a button that takes an event out of the queue."""
+
+
+def tell_refusal(event: Any, place: Any, stopped: str = "") -> None:
+    """Say in `place`, an HTML component, that an event found no room in the queue; its handler tells its own errors.
+
+    To gradio's page an event that a button took out of the queue has failed too: then `stopped` is shown.
+    """
+    said = " : ".join(map(json.dumps, (stopped, html.alert(REFUSED))))
+    event.failure(None, None, place, js=f"() => window.nlptasks.stopped() ? {said}", api_visibility="private")

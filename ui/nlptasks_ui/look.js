@@ -1,5 +1,14 @@
 // Elements of one data-pair name light up together; what has data-scroll is brought into sight when it appears.
+// `nlptasks.stopped()` says whether the last thing pressed was a button that stops something.
 (() => {
+  let stopped = false;
+  const pressed = (event) => {
+    stopped = event.target instanceof Element && event.target.closest(".nlp-stops") !== null;
+  };
+  document.addEventListener("click", pressed, true);
+  document.addEventListener("keydown", pressed, true);
+  window.nlptasks = { stopped: () => stopped };
+
   const light = (target) => {
     const one = target instanceof Element ? target.closest("[data-pair]") : null;
     const room = one ? one.closest(".nlp-result") : null;

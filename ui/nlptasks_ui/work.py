@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 THREADS = 32
 """Computations at once; the queue of the app lets fewer through."""
 
+GRACE = 2.0
+"""Seconds in which a cancelled computation may still say what it has; a step may be longer."""
+
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="nlptasks-ui")
 
 
@@ -70,7 +73,7 @@ async def answer(
 
     A handler that yields at each step is closed by the queue soon after its tab is; so is one whose event is cancelled.
     Read it within `contextlib.aclosing`: leaving the loop then ends the computation within one step. Raises what
-    `Engine.run` raises.
+    `Engine.run` raises; once `cancel` is cancelled, it has what comes within `GRACE` seconds or raises CancelledError.
     """
     token = cancel or CancelToken()
     work = _Work(engine, token)
@@ -80,7 +83,10 @@ async def answer(
     try:
         while not future.done():
             await asyncio.wait({future}, timeout=every)
+            if token.cancelled:
+                await asyncio.wait({future}, timeout=GRACE)
             if not future.done():
+                token.raise_if_cancelled()
                 yield Step(time.monotonic() - start, work.text, *work.counts)
         yield Step(time.monotonic() - start, work.text, *work.counts, result=future.result())
     finally:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from nlptasks import CancelToken
 from nlptasks_ui import html
@@ -28,18 +29,22 @@ _DOWNLOAD = """(file) => {
 
 _FOCUS = "() => document.querySelector('#chat-words textarea')?.focus()"
 
+_ON_ITS_WAY = 0.15
+"""Seconds after which the page has what an answer said before; gradio sends what there is twenty times a second."""
+
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 Updates = dict[Any, Any]
 
 
 class Ticket:
-    """One answer that is asked for: what stops it, and whether it has begun or ended."""
+    """One answer that is asked for: what stops it, and whether it has begun or ended, or is out of sight."""
 
     def __init__(self) -> None:
         self.cancel = CancelToken()
         self.begun = False
         self.ended = False
+        self.left = False
 
 
 def build(context: Context) -> None:
@@ -125,6 +130,7 @@ class _Page:
             start.then(
                 self._answer, [self.open, self.ticket], [self.open, self.chat, self.stop],
                 concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.fault,
+                trigger_mode="multiple",  # one that was left may still wait for its turn
                 api_visibility="private",
             )
             for start in starts
@@ -135,9 +141,8 @@ class _Page:
             answer.failure(self._refused, [self.open, self.ticket], [self.open, self.chat, self.stop], **_QUIET)
         self.stop.click(self._stop, [self.open, self.ticket], [self.open, self.chat, self.stop], **_QUIET)
         whole = [self.open, self.ticket, self.chat, self.fault, self.stop, self.list, *settings]
-        other: dict[str, Any] = {**_QUIET, "cancels": asked}
-        two = {**other, "js": browser.reading(2)}
-        three = {**other, "js": browser.reading(3)}
+        two: dict[str, Any] = {**_QUIET, "js": browser.reading(2)}
+        three: dict[str, Any] = {**_QUIET, "js": browser.reading(3)}
         known = [self.open, self.ticket, self.store]
         self._write(self.chat.undo(self._undo, known, [*whole, self.change, self.words], **three))
         self._write(self.delete.click(self._delete, known, [*whole, self.change], **three))
@@ -221,7 +226,7 @@ class _Page:
         """The answer as it comes."""
         import gradio as gr
 
-        if ticket is None or ticket.begun or not now.waiting:
+        if ticket is None or ticket.begun or ticket.left or not now.waiting:
             yield {self.open: now}
             return
         ticket.begun = True
@@ -229,6 +234,8 @@ class _Page:
         try:
             async with aclosing(self._answers.answer(now, ticket.cancel)) as steps:
                 async for step in steps:
+                    if ticket.left:
+                        break
                     shown = [*before, *show.step(self._context, step)]
                     if step.turn.done:
                         ticket.ended = True
@@ -243,7 +250,8 @@ class _Page:
         """End the answer; one that still waits for its turn will find that it has had it."""
         import gradio as gr
 
-        _end(ticket)
+        if ticket:
+            ticket.cancel.cancel()
         if ticket is None or ticket.begun:
             return {self.stop: gr.Button(interactive=False)}
         return self._unanswered(now, ticket, notes=("Stopped.",))
@@ -304,24 +312,24 @@ class _Page:
         opened = self._opened(kept[0] if kept else Conversation(), kept)
         return {**opened, self.words: gr.MultimodalTextbox(interactive=True)}
 
-    def _new(self, ticket: Ticket | None, stored: Any) -> Updates:
-        _end(ticket)
+    async def _new(self, ticket: Ticket | None, stored: Any) -> Updates:
+        await _leave(ticket)
         return self._opened(Conversation(), unpack(stored))
 
-    def _choose(self, name: str, ticket: Ticket | None, stored: Any) -> Updates:
-        _end(ticket)
+    async def _choose(self, name: str, ticket: Ticket | None, stored: Any) -> Updates:
+        await _leave(ticket)
         kept = unpack(stored)
         return self._opened(next((one for one in kept if one.id == name), Conversation()), kept)
 
-    def _delete(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
-        _end(ticket)
+    async def _delete(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
+        await _leave(ticket)
         kept = [one for one in unpack(stored) if one.id != now.id]
         change = {"kept": None, "dropped": [now.id]}
         return {**self._opened(kept[0] if kept else Conversation(), kept), self.change: change}
 
-    def _undo(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
+    async def _undo(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
         """Without the last turn, whose words go back into the text box."""
-        _end(ticket)
+        await _leave(ticket)
         kept = unpack(stored)
         now, turn = now.undo()
         words = {"text": turn.said if turn else "", "files": []}
@@ -364,13 +372,20 @@ def _given(handler: Callable[..., Updates], kind: type) -> Callable[..., Updates
     return given
 
 
-def _is_busy(ticket: Ticket | None) -> bool:
-    return ticket is not None and not ticket.ended
+def _is_busy(ticket: Ticket | None) -> TypeGuard[Ticket]:
+    return ticket is not None and not ticket.ended and not ticket.left
 
 
-def _end(ticket: Ticket | None) -> None:
-    if ticket:
-        ticket.cancel.cancel()
+async def _leave(ticket: Ticket | None) -> None:
+    """End an answer whose conversation goes out of sight; it must not show itself in the next one.
+
+    Gradio's `cancels` would not do: it lets what is on its way arrive later, and shows an error.
+    """
+    if not _is_busy(ticket):
+        return
+    ticket.left = True
+    ticket.cancel.cancel()
+    await asyncio.sleep(_ON_ITS_WAY)
 
 
 def _with_settings(now: Conversation, system: str, adapters: Sequence[str]) -> Conversation:

@@ -7,14 +7,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from nlptasks import Result, Task
+from nlptasks import CancelledError, CancelToken, Result, Task
 from nlptasks.families.text_to_text import can_stream
 from nlptasks_ui import forms, html, snippets, views, work
 from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import sentence
-from nlptasks_ui.events import LIGHT, tell_refusal
+from nlptasks_ui.events import LIGHT, STOPS, tell_refusal
 from nlptasks_ui.loads import waiting_for
+from nlptasks_ui.stopping import Running
 from nlptasks_ui.views.generated import draft
 
 _IDLE = html.element("p", "The answer appears here.", class_="nlp-note")
@@ -47,6 +48,7 @@ class _TaskPage:
     def __init__(self, context: Context, task: Task[Any, Any, Any]) -> None:
         self._context = context
         self._task = task
+        self._running = Running()
 
     def build(self) -> None:
         import gradio as gr
@@ -57,7 +59,10 @@ class _TaskPage:
                 self._build_examples()
                 with gr.Row(elem_classes="nlp-actions"):
                     run = gr.Button("Run", variant="primary", elem_id=f"run-{self._task.name}")
-                    stop = gr.Button("Stop", variant="stop", elem_id=f"stop-{self._task.name}")
+                    stop = gr.Button("Stop", variant="stop", elem_id=f"stop-{self._task.name}", elem_classes=STOPS)
+                    self._leave = gr.Button(
+                        "Leave the queue", elem_id=f"leave-{self._task.name}", elem_classes=[STOPS, "nlp-unseen"]
+                    )
                 with gr.Accordion("Options", open=False):
                     self._adapter = gr.Dropdown(
                         choices=[DEFAULT_ADAPTER],
@@ -145,8 +150,12 @@ class _TaskPage:
             trigger_mode="once",
             api_visibility="private",
         )
-        tell_refusal(asked, self._answer.view)
-        stop.click(lambda: _STOPPED, None, self._answer.view, cancels=[asked], queue=False, api_visibility="private")
+        tell_refusal(asked, self._answer.view, stopped=_STOPPED)
+        # Only once nothing runs may gradio cancel what waits: see `stopping`. It knows no `cancels` in a second step.
+        ended = stop.click(self._running.handler(), None, None, **LIGHT)
+        press = f"() => document.getElementById({self._leave.elem_id!r}).click()"
+        ended.then(None, None, None, js=press, api_visibility="private")
+        self._leave.click(None, None, None, cancels=[asked], api_visibility="private")
         gr.on(None, self._adapters, None, self._adapter, **LIGHT)
 
     def _adapters(self) -> Any:
@@ -161,10 +170,13 @@ class _TaskPage:
 
         async def run(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
             try:
-                updates = self._updates(self._read(values), root_of(request))
-                async with aclosing(updates):
-                    async for update in updates:
-                        yield update
+                with self._running.begun(str(request.session_hash)) as cancel:
+                    updates = self._updates(self._read(values), root_of(request), cancel)
+                    async with aclosing(updates):
+                        async for update in updates:
+                            yield update
+            except CancelledError:
+                yield _STOPPED, *_unchanged(5)
             except Exception as error:
                 yield html.alert(sentence(error)), "", None, None, None, None
 
@@ -172,14 +184,14 @@ class _TaskPage:
         run.__annotations__["request"] = gr.Request
         return run
 
-    async def _updates(self, asked: snippets.Request, root: str) -> AsyncGenerator[Any, None]:
+    async def _updates(self, asked: snippets.Request, root: str, cancel: CancelToken) -> AsyncGenerator[Any, None]:
         engine = self._context.engine
         name = self._task.name
         stream = can_stream(self._task)
         elsewhere = (snippets.python(asked), snippets.curl(asked, root), snippets.command(asked))
         arguments = {**asked.options, "adapter": asked.adapter, "model": asked.model}
         yield html.status("Starting"), "", None, *elsewhere
-        steps = work.answer(engine, name, dict(asked.fields), stream=stream, **arguments)
+        steps = work.answer(engine, name, dict(asked.fields), stream=stream, cancel=cancel, **arguments)
         async with aclosing(steps):
             async for step in steps:
                 if step.result is None:

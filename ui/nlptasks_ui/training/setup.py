@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import aclosing
 from typing import Any
 
-from nlptasks import CancelToken, NlptasksError
+from nlptasks import CancelledError, CancelToken, NlptasksError
 from nlptasks.runtime.store import AdapterStore
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
 from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import tell_refusal
+from nlptasks_ui.stopping import Running
 from nlptasks_ui.training import estimate
 from nlptasks_ui.training.jobs import Job, Trainings
 from nlptasks_ui.training.plan import Plan
@@ -33,6 +35,7 @@ class Setup:
         import gradio as gr
 
         self._context, self._trainings = context, trainings
+        self._measuring = Running()
         gr.HTML(html.element("h2", "Data"))
         self.source = Source(context, Shelf(context.runs))
         gr.HTML(html.element("h2", "Recipe"))
@@ -57,11 +60,9 @@ class Setup:
         }  # fmt: skip
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         measuring = self.estimate.click(
-            self._measure, asked, [self.said, self.estimate, self.cancel], concurrency_id="training", **private
+            self._handler(), asked, [self.said, self.estimate, self.cancel], concurrency_id="training", **private
         )
-        self.cancel.click(
-            self._given_up, None, [self.said, self.estimate, self.cancel], cancels=[measuring], queue=False, **private
-        )
+        self.cancel.click(self._measuring.handler(), None, None, queue=False, **private)
 
         def start(values: Values) -> Updates:
             return self._start(values, started)
@@ -113,10 +114,22 @@ class Setup:
             replace=values[self.recipe.replace],
         )
 
-    async def _measure(self, values: Values) -> AsyncGenerator[Updates, None]:
+    def _handler(self) -> Any:
+        """What the button for an estimate does."""
         import gradio as gr
 
-        cancel = CancelToken()
+        async def measure(values: Values, request: Any) -> AsyncGenerator[Updates, None]:
+            with self._measuring.begun(str(request.session_hash)) as cancel:
+                async with aclosing(self._measure(values, cancel)) as updates:
+                    async for update in updates:
+                        yield update
+
+        measure.__annotations__["request"] = gr.Request
+        return measure
+
+    async def _measure(self, values: Values, cancel: CancelToken) -> AsyncGenerator[Updates, None]:
+        import gradio as gr
+
         try:
             plan = self._plan(values)
             work = asyncio.create_task(asyncio.to_thread(estimate.measure, plan, self._context.engine.settings, cancel))
@@ -130,16 +143,11 @@ class Setup:
                 # A closed tab is noticed at a yield only.
                 yield {self.said: gr.skip()}
             said = html.element("p", html.text(estimate.words(work.result())), role="status")
+        except CancelledError:
+            said = ""
         except Exception as error:
             said = html.alert(sentence(error))
-        finally:
-            cancel.cancel()
         yield {self.said: said, self.estimate: gr.Button(interactive=True), self.cancel: gr.Button(visible=False)}
-
-    def _given_up(self) -> tuple[Any, Any, Any]:
-        import gradio as gr
-
-        return "", gr.Button(interactive=True), gr.Button(visible=False)
 
     def _start(self, values: Values, started: Callable[[Job], Updates]) -> Updates:
         import gradio as gr
