@@ -19,7 +19,7 @@ ui: $(VENV)/.ui  ## Install, then serve the web app on this machine; ARGS="--bro
 	$(BIN)/nlptasks ui $(ARGS)
 
 test: $(VENV)/.dev  ## Install what tests need, then run the whole default suite
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev  ## Lint, formatting and types; with `make test` this is what CI runs
 	$(BIN)/ruff check .

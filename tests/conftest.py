@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ import torch
 from nlptasks.settings import Settings
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first: with one left for the end, only one process would work there."""
+    weights: Counter[Path] = Counter()
+    for item in items:
+        weights[item.path] += 60 if item.get_closest_marker("long") else 1
+    items.sort(key=lambda item: (-weights[item.path], item.path))
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def test_the_page_shows_a_line_of_the_data() -> None:
     assert shown in (FOLDER / "orders.jsonl").read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.long
 @pytest.mark.embedded
 def test_the_commands_of_the_page(embedded_settings: Settings) -> None:
     page = (FOLDER / "README.md").read_text(encoding="utf-8")

@@ -42,6 +42,7 @@ def test_python_examples() -> None:
     nlptasks.engine._default = None
 
 
+@pytest.mark.long
 def test_shell_examples(embedded_settings: Settings) -> None:
     env = {**os.environ, "NLPTASKS_DATA": str(embedded_settings.data), "OMP_NUM_THREADS": "1"}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"

@@ -82,6 +82,7 @@ def test_mixed_requests_are_answered_as_by_each_adapter_alone(
         assert scores(found) == pytest.approx(scores(right[request]), abs=tolerance), request
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="other systems do not count a process's own peak")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_three_heads_take_little_more_memory_than_one(heads: dict[str, str], dtype: str) -> None:

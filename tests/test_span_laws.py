@@ -165,6 +165,7 @@ def ask(context: str, model: Reader, **options: Any) -> Answer:
 # Entities
 
 
+@pytest.mark.long
 @examples(max_examples=1000, deadline=None)
 @given(
     text=TEXTS,

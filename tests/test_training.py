@@ -48,6 +48,7 @@ def test_the_gate_is_a_process_of_its_own(settings: Settings, tmp_path: Path, ba
     assert report.gate <= 1e-4
 
 
+@pytest.mark.long
 def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
     train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ def test_a_batch_outlives_its_file_and_its_results_are_there(
         assert files(folder) == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_ends_the_command_its_uploads_go(folder: Path, tmp_path: Path, ending: signal.Signals) -> None:

@@ -53,6 +53,7 @@ def page(browser: Browser) -> Iterator[Page]:
         yield opened
 
 
+@pytest.mark.long
 @pytest.mark.embedded
 def test_two_hundred_rows_become_an_adapter_that_is_tried(
     page: Page, embedded_settings: Settings, tmp_path: Path
