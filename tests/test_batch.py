@@ -33,6 +33,7 @@ from tests.fake_engine import STEP, FakeEngine
 
 openpyxl = pytest.importorskip("openpyxl")
 
+from nlptasks_ui.amounts import duration  # noqa: E402
 from nlptasks_ui.batch import show, tables  # noqa: E402
 from nlptasks_ui.batch.charts import charts_of  # noqa: E402
 from nlptasks_ui.batch.export import flat, write_all, write_csv  # noqa: E402
@@ -350,7 +351,7 @@ def test_the_page_shows_answers_first_and_errors_beside_their_rows() -> None:
     shown = show.results("ner", table, [Outcome(NAMES), Outcome(error="Too long.")], ["text"])
     assert shown["headers"] == ["text", "error", "entities.LOC", "entities.PER"]
     assert shown["data"] == [["a", "", "Oslo", "Ada; Bo"], ["b", "Too long.", "", ""]]
-    assert show.duration(0.2) == "less than a second"
-    assert [show.duration(seconds) for seconds in (1, 89, 90, 7200)] == [
+    assert duration(0.2) == "less than a second"
+    assert [duration(seconds) for seconds in (1, 89, 90, 7200)] == [
         "1 second", "89 seconds", "2 minutes", "2.0 hours"
     ]  # fmt: skip

@@ -249,7 +249,7 @@ def test_faults_are_listed_with_their_lines_and_labels_with_their_share() -> Non
     assert "5 more" in told
     bars = check.balance({"rare": 1, "usual": 99})
     assert bars.index("usual") < bars.index("rare")
-    assert "width: 100.0%" in bars
+    assert "width:100.0%" in bars
     assert check.balance({f"l{i}": 1 for i in range(check.LABELS + 4)}).endswith("and 4 more labels</p>")
 
 

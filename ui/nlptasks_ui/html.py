@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 
 
@@ -40,3 +40,35 @@ def alert(words: str) -> str:
 def status(words: str) -> str:
     """What is going on; screen readers say it when they pause."""
     return box("status", element("span", class_="nlp-pulse", aria_hidden="true"), text(words), role="status")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with a head, its first column naming the rows; it scrolls sideways where it does not fit."""
+    head = element("tr", *(element("th", text(name), scope="col") for name in heads))
+    body = [
+        element(
+            "tr",
+            element("th", text(first), scope="row"),
+            *(element("td", text(cell)) for cell in rest),
+        )
+        for first, *rest in rows
+    ]
+    return box("wide", element("table", element("thead", head), element("tbody", *body), class_="nlp-table"))
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and values."""
+    cells = [element("tr", element("th", text(name), scope="row"), element("td", text(value))) for name, value in rows]
+    return element("table", *cells, class_="nlp-table")
+
+
+def bar(label: str, share: float, words: str, *, chosen: bool = False, **attributes: object) -> str:
+    """A label, a bar that fills `share` (0 to 1) of its track, and the same in words."""
+    fill = element("span", class_="nlp-fill", style=f"width:{100 * share:.1f}%")
+    return box(
+        "bar nlp-chosen" if chosen else "bar",
+        element("span", text(label), class_="nlp-label"),
+        element("span", fill, class_="nlp-track"),
+        element("span", text(words), class_="nlp-share"),
+        **attributes,
+    )

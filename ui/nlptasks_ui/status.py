@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import NlptasksError, Plugins
 from nlptasks_ui import html
+from nlptasks_ui.amounts import count, megabytes
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import sentence
 
@@ -88,10 +89,10 @@ def live_part(found: Sequence[Base], download: str, queue: tuple[int, int]) -> s
         (
             *(html.status(f"{line} …") for line in news),
             html.element("h2", "Models in memory"),
-            table(("Base", "State", "Memory", "Numbers", "Calls waiting"), rows) if rows else paragraph(none),
+            html.table(("Base", "State", "Memory", "Numbers", "Calls waiting"), rows) if rows else paragraph(none),
             paragraph(total) if total else "",
             html.element("h2", "Queue"),
-            paragraph(f"{_count(running, 'request')} under way, {waiting} waiting."),
+            paragraph(f"{count(running, 'request')} under way, {waiting} waiting."),
         )
     )
 
@@ -113,7 +114,7 @@ def plugins_part(plugins: Plugins) -> str:
         for record in plugins.records
     ]
     if rows:
-        parts.append(table(("Plugin", "Comes from", "Tasks", "Commands"), rows))
+        parts.append(html.table(("Plugin", "Comes from", "Tasks", "Commands"), rows))
     if plugins.left_out:
         parts.append(paragraph(f"NLPTASKS_LOAD_PLUGINS leaves out {', '.join(plugins.left_out)}."))
     return "".join(parts)
@@ -139,46 +140,16 @@ def machine_part(engine: Engine) -> str:
     return "".join(
         (
             html.element("h2", "This machine"),
-            pairs([*computing, *folders]),
+            html.pairs([*computing, *folders]),
             html.element("h2", "Versions"),
-            pairs(versions),
+            html.pairs(versions),
         )
     )
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with a head, its first column naming the rows; it scrolls sideways where it does not fit."""
-    head = html.element("tr", *(html.element("th", html.text(name), scope="col") for name in heads))
-    body = [
-        html.element(
-            "tr",
-            html.element("th", html.text(first), scope="row"),
-            *(html.element("td", html.text(cell)) for cell in rest),
-        )
-        for first, *rest in rows
-    ]
-    return html.box(
-        "wide", html.element("table", html.element("thead", head), html.element("tbody", *body), class_="nlp-table")
-    )
-
-
-def pairs(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and values."""
-    cells = [
-        html.element("tr", html.element("th", html.text(name), scope="row"), html.element("td", html.text(value)))
-        for name, value in rows
-    ]
-    return html.element("table", *cells, class_="nlp-table")
 
 
 def paragraph(words: str) -> str:
     """A line of text."""
     return html.element("p", html.text(words))
-
-
-def megabytes(size: int) -> str:
-    """Bytes as a person reads them."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _origin(plugin: Any) -> str:
@@ -190,7 +161,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

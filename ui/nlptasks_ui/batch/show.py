@@ -8,6 +8,7 @@ from typing import Any
 from nlptasks import Result
 from nlptasks.training.records import Table
 from nlptasks_ui import html
+from nlptasks_ui.amounts import count, duration
 from nlptasks_ui.batch.charts import Chart
 from nlptasks_ui.batch.export import table_of
 from nlptasks_ui.batch.run import Batch, Outcome, Progress
@@ -25,7 +26,7 @@ _LEVEL = 40
 def found(table: Table) -> str:
     """How many rows there are, and all that is not read, the first of it at once."""
     parts = [
-        html.element("p", html.text(f"{_count(len(table.records), 'row')} in {_count(len(table.columns), 'column')}."))
+        html.element("p", html.text(f"{count(len(table.records), 'row')} in {count(len(table.columns), 'column')}."))
     ]
     if table.problems:
         lines = [html.element("li", html.text(problem)) for problem in table.problems]
@@ -74,13 +75,13 @@ def progress(step: Progress, loading: str = "") -> str:
     """A bar with its numbers in words; `loading` is what the computation waits for."""
     if loading:
         return html.status(f"{loading}, {step.seconds:.0f} s")
-    words = [f"{step.done:,} of {_count(step.total, 'row')}"]
+    words = [f"{step.done:,} of {count(step.total, 'row')}"]
     if step.rate:
         words.append(f"{step.rate:,.0f} rows/s" if step.rate >= 10 else f"{step.rate:.1f} rows/s")
     if step.left is not None and step.done < step.total:
         words.append(f"{duration(step.left)} left")
     if step.failed:
-        words.append(f"{_count(step.failed, 'row')} without a result")
+        words.append(f"{count(step.failed, 'row')} without a result")
     bar = html.element("progress", value=step.done, max=max(1, step.total), aria_label="Rows done")
     return html.box("progress", bar, html.element("p", html.text(", ".join(words))))
 
@@ -89,11 +90,11 @@ def ended(batch: Batch) -> str:
     """How the run ended, and what was kept."""
     step = batch.progress()
     failed = (
-        f" {_count(step.failed, 'row')} could not be answered; the column of errors says why." if step.failed else ""
+        f" {count(step.failed, 'row')} could not be answered; the column of errors says why." if step.failed else ""
     )
-    took = f"{_count(step.done, 'row')} in {duration(step.seconds)}"
+    took = f"{count(step.done, 'row')} in {duration(step.seconds)}"
     bar = html.element("progress", value=step.done, max=max(1, step.total), aria_label="Rows done")
-    kept = f"{step.done:,} of {_count(step.total, 'row')} are done and kept.{failed}"
+    kept = f"{step.done:,} of {count(step.total, 'row')} are done and kept.{failed}"
     if batch.error:
         return html.box("progress", bar, html.alert(f"{batch.error} {kept}"))
     words = f"Stopped. {kept}" if not batch.complete else f"Done: {took}.{failed}"
@@ -126,21 +127,6 @@ def counts(charts: Sequence[Chart]) -> str:
     if not parts:
         return ""
     return html.element("details", html.element("summary", "The charts in numbers"), html.box("counts", *parts))
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as a person would say them."""
-    if seconds < 1:
-        return "less than a second"
-    if seconds < 90:
-        return _count(round(seconds), "second")
-    if seconds < 5400:
-        return _count(round(seconds / 60), "minute")
-    return f"{seconds / 3600:.1f} hours"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _clip(value: Any) -> Any:

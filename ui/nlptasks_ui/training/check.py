@@ -46,19 +46,7 @@ def balance(counts: dict[str, int]) -> str:
         return ""
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     most = max(1, ordered[0][1])
-    bars = [
-        html.box(
-            "bar",
-            html.element("span", html.text(label), class_="nlp-label"),
-            html.element(
-                "span",
-                html.element("span", class_="nlp-fill", style=f"width: {100 * count / most:.1f}%"),
-                class_="nlp-track",
-            ),
-            html.element("span", f"{count:,}", class_="nlp-share"),
-        )
-        for label, count in ordered[:LABELS]
-    ]
+    bars = [html.bar(label, count / most, f"{count:,}") for label, count in ordered[:LABELS]]
     more = f"and {len(ordered) - LABELS:,} more labels" if len(ordered) > LABELS else ""
     return html.box("bars", *bars) + (html.element("p", more, class_="nlp-note") if more else "")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from nlptasks import CancelToken, NlptasksError, Settings
-from nlptasks_ui.batch.show import duration
+from nlptasks_ui.amounts import duration
 from nlptasks_ui.training.plan import Plan, environment
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from nlptasks.exchange import export_adapter, import_adapter
 from nlptasks.runtime.store import AdapterStore
 from nlptasks.training.family import FAMILIES
 from nlptasks_ui import html
+from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
 from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import tell_refusal
-from nlptasks_ui.status import megabytes, table
 
 if TYPE_CHECKING:
     from nlptasks.runtime.adapters import AdapterFolder
@@ -204,7 +204,7 @@ def _listed(adapters: Sequence[AdapterFolder]) -> str:
                 megabytes(size),
             )
         )
-    return table(("Adapter", "Task", "Base", "On held-out rows", "Made", "Size"), rows)
+    return html.table(("Adapter", "Task", "Base", "On held-out rows", "Made", "Size"), rows)
 
 
 def _card(adapter: AdapterFolder) -> str:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nlptasks_ui import html
-from nlptasks_ui.batch.show import duration
-from nlptasks_ui.status import table
+from nlptasks_ui.amounts import duration
 from nlptasks_ui.training.history import History
 from nlptasks_ui.training.jobs import Job, State
 
@@ -163,7 +162,7 @@ def _confusion(side: Mapping[str, Any]) -> str:
 def _types(side: Mapping[str, Any]) -> str:
     names = list(dict.fromkeys(name for row in side["table"] for name in row))
     rows = [[_cell(row.get(name)) for name in names] for row in side["table"]]
-    return html.box("pane", html.element("h4", html.text(side["title"])), table(names, rows))
+    return html.box("pane", html.element("h4", html.text(side["title"])), html.table(names, rows))
 
 
 def _cell(value: Any) -> str:
@@ -177,10 +176,10 @@ def _rows(rows: Sequence[Mapping[str, str]], before: str, after: str) -> str:
     lines = [tuple(_clip(row[name]) for name in ("text", "right", "before", "after")) for row in rows]
     if not lines:
         return ""
-    parts = [html.element("h2", "Rows, different answers first"), table(heads, lines[:ROWS])]
+    parts = [html.element("h2", "Rows, different answers first"), html.table(heads, lines[:ROWS])]
     if len(lines) > ROWS:
         more = html.element("summary", f"{len(lines) - ROWS:,} more")
-        parts.append(html.element("details", more, table(heads, lines[ROWS:])))
+        parts.append(html.element("details", more, html.table(heads, lines[ROWS:])))
     return "".join(parts)
 
 

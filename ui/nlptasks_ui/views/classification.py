@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nlptasks import Classification
-from nlptasks_ui.html import box, element, text
+from nlptasks_ui.html import bar, box, element, text
 
 SHOWN = 10
 """Labels that are seen at once; the others open by a click."""
@@ -22,13 +22,11 @@ def view(result: Classification, _: Any) -> str:
 
 def _bar(label: str, score: float, chosen: bool) -> str:
     share = f"{100 * score:.1f} %"
-    fill = element("span", class_="nlp-fill", style=f"width:{100 * score:.1f}%")
-    return element(
-        "div",
-        element("span", text(label), class_="nlp-label"),
-        element("span", fill, class_="nlp-track"),
-        element("span", share, class_="nlp-share"),
-        class_="nlp-bar nlp-chosen" if chosen else "nlp-bar",
+    return bar(
+        label,
+        score,
+        share,
+        chosen=chosen,
         role="meter",
         aria_label=label,
         aria_valuemin="0",
