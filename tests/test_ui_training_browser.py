@@ -6,6 +6,7 @@ import json
 import random
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,8 @@ def page(browser: Browser) -> Iterator[Page]:
 def test_two_hundred_rows_become_an_adapter_that_is_tried(
     page: Page, embedded_settings: Settings, tmp_path: Path
 ) -> None:
-    with Engine(settings=embedded_settings, plugins=installed_plugins()) as engine, served(engine) as url:
+    settings = replace(embedded_settings, data=tmp_path / "data")  # with no adapter of another test
+    with Engine(settings=settings, plugins=installed_plugins()) as engine, served(engine) as url:
         visit(page, f"{url}/training")
         page.set_input_files("#train-file input[type=file]", str(write_reviews(tmp_path / "reviews.csv")))
         take_mood_as_label(page)
