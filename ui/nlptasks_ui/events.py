@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from nlptasks_ui import html
@@ -14,6 +15,17 @@ LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibil
 
 STOPS = "nlp-stops"
 """The class of a button that takes an event out of the queue."""
+
+
+def of_request(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler whose argument `request` is gradio's.
+
+    Gradio finds it by the type of the argument, and cannot resolve the name of a type that is imported later.
+    """
+    import gradio as gr
+
+    handler.__annotations__["request"] = gr.Request
+    return handler
 
 
 def tell_refusal(event: Any, place: Any, stopped: str = "") -> None:

@@ -13,6 +13,7 @@ from nlptasks_ui import html
 from nlptasks_ui.amounts import count, megabytes
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import sentence
+from nlptasks_ui.events import LIGHT
 
 if TYPE_CHECKING:
     from nlptasks import Engine
@@ -39,7 +40,6 @@ def build(context: Context) -> None:
     from gradio.context import Context as Building
 
     app, engine = Building.root_block, context.engine
-    light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def live() -> str:
         return live_part(bases(engine), context.loads.line(), queue_of(app))
@@ -48,10 +48,10 @@ def build(context: Context) -> None:
     plugins = gr.HTML(plugins_part(engine.plugins), elem_id="status-plugins")
     machine = gr.HTML(html.status("Looking at this machine"), elem_id="status-machine")
     # Once the page is open: the first look at the device imports torch, which takes seconds.
-    gr.on(None, lambda: plugins_part(engine.plugins), None, plugins, **light)
-    gr.on(None, lambda: machine_part(engine), None, machine, **light)
-    gr.on(None, live, None, moving, **light)
-    gr.Timer(REFRESH).tick(live, None, moving, **light)
+    gr.on(None, lambda: plugins_part(engine.plugins), None, plugins, **LIGHT)
+    gr.on(None, lambda: machine_part(engine), None, machine, **LIGHT)
+    gr.on(None, live, None, moving, **LIGHT)
+    gr.Timer(REFRESH).tick(live, None, moving, **LIGHT)
 
 
 def bases(engine: Engine) -> list[Base]:

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from nlptasks import CancelToken
+from nlptasks_ui.events import of_request
 
 PATIENCE = 5.0
-"""Seconds that a button waits for a computation to end; one that is asked to ends within a fraction of one."""
+"""Seconds that a button waits for a computation to end; it has two of them to say what it has."""
 
 
 class Running:
@@ -48,11 +49,8 @@ class Running:
 
     def handler(self) -> Callable[[Any], Awaitable[None]]:
         """What a button does."""
-        import gradio as gr
 
         async def stop(request: Any) -> None:
             await self.stop(str(request.session_hash))
 
-        # Gradio finds the request by the type of its argument; a name in a string could not be resolved from here.
-        stop.__annotations__["request"] = gr.Request
-        return stop
+        return of_request(stop)

@@ -12,12 +12,11 @@ from nlptasks_ui import forms
 from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.batch import tables
 from nlptasks_ui.context import Context
+from nlptasks_ui.events import LIGHT
 
 SHARED = "The same for all rows"
 UNUSED = "No column"
 """The choices of a field that comes from no column: a simple one is then filled in once, another is left out."""
-
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,11 @@ class Mapper:
                 value=first, label="Task", elem_id="batch-task",
             )  # fmt: skip
             self._panels = {name: _panel(context, task, visible=name == first) for name, task in tasks.items()}
-        self.task.change(self._choose, [self.task], [panel.group for panel in self._panels.values()], **_QUIET)
+        self.task.change(self._choose, [self.task], [panel.group for panel in self._panels.values()], **LIGHT)
         for panel in self._panels.values():
             for name, column in panel.columns.items():
                 own = _component(panel.shared, name)
-                column.change(_toggle, [column], [own], **_QUIET)
+                column.change(_toggle, [column], [own], **LIGHT)
 
     @property
     def inputs(self) -> set[Any]:

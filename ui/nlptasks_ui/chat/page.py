@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
-from nlptasks import CancelToken
 from nlptasks_ui import html
 from nlptasks_ui.chat import attachments, browser, show
 from nlptasks_ui.chat.answers import Answers, Step
 from nlptasks_ui.chat.attachments import AttachmentError
 from nlptasks_ui.chat.conversation import Conversation, Document, as_json, as_markdown, pack, unpack
+from nlptasks_ui.chat.ticket import Ticket, is_busy, leave
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import REFUSED, sentence
+from nlptasks_ui.events import LIGHT
 
 _PLACEHOLDER = "Say something, ask about an attached document, or write /help."
 
@@ -29,22 +29,7 @@ _DOWNLOAD = """(file) => {
 
 _FOCUS = "() => document.querySelector('#chat-words textarea')?.focus()"
 
-_ON_ITS_WAY = 0.15
-"""Seconds after which the page has what an answer said before; gradio sends what there is twenty times a second."""
-
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-
 Updates = dict[Any, Any]
-
-
-class Ticket:
-    """One answer that is asked for: what stops it, and whether it has begun or ended, or is out of sight."""
-
-    def __init__(self) -> None:
-        self.cancel = CancelToken()
-        self.begun = False
-        self.ended = False
-        self.left = False
 
 
 def build(context: Context) -> None:
@@ -121,10 +106,10 @@ class _Page:
         state = [self.open, self.ticket, *settings]
         begun = [self.open, self.ticket, self.chat, self.words, self.fault, self.stop]
         starts = [
-            self.words.submit(self._say, [self.words, *state], begun, **_QUIET),
-            self.chat.retry(self._retry, state, begun, **_QUIET),
-            self.chat.edit(_given(self._edit, gr.EditData), state, begun, **_QUIET),
-            self.chat.option_select(_given(self._choose_task, gr.SelectData), state, begun, **_QUIET),
+            self.words.submit(self._say, [self.words, *state], begun, **LIGHT),
+            self.chat.retry(self._retry, state, begun, **LIGHT),
+            self.chat.edit(_given(self._edit, gr.EditData), state, begun, **LIGHT),
+            self.chat.option_select(_given(self._choose_task, gr.SelectData), state, begun, **LIGHT),
         ]
         asked = [
             start.then(
@@ -137,22 +122,22 @@ class _Page:
         ]  # fmt: skip
         kept = [self.open, self.change, self.list, self.fault]
         for answer in asked:
-            self._write(answer.success(self._keep, [self.open, self.store], kept, js=browser.reading(2), **_QUIET))
-            answer.failure(self._refused, [self.open, self.ticket], [self.open, self.chat, self.stop], **_QUIET)
-        self.stop.click(self._stop, [self.open, self.ticket], [self.open, self.chat, self.stop], **_QUIET)
+            self._write(answer.success(self._keep, [self.open, self.store], kept, js=browser.reading(2), **LIGHT))
+            answer.failure(self._refused, [self.open, self.ticket], [self.open, self.chat, self.stop], **LIGHT)
+        self.stop.click(self._stop, [self.open, self.ticket], [self.open, self.chat, self.stop], **LIGHT)
         whole = [self.open, self.ticket, self.chat, self.fault, self.stop, self.list, *settings]
-        two: dict[str, Any] = {**_QUIET, "js": browser.reading(2)}
-        three: dict[str, Any] = {**_QUIET, "js": browser.reading(3)}
+        two: dict[str, Any] = {**LIGHT, "js": browser.reading(2)}
+        three: dict[str, Any] = {**LIGHT, "js": browser.reading(3)}
         known = [self.open, self.ticket, self.store]
         self._write(self.chat.undo(self._undo, known, [*whole, self.change, self.words], **three))
         self._write(self.delete.click(self._delete, known, [*whole, self.change], **three))
         self.new.click(self._new, [self.ticket, self.store], whole, **two)
         self.list.input(self._choose, [self.list, self.ticket, self.store], whole, **three)
         for button, kind in ((self.markdown, "md"), (self.json, "json")):
-            button.click(_file(kind), self.open, self.file, **_QUIET).then(None, self.file, None, js=_DOWNLOAD)
+            button.click(_file(kind), self.open, self.file, **LIGHT).then(None, self.file, None, js=_DOWNLOAD)
         # An event without a trigger that had the store as its input would also follow each change of it.
-        loaded = gr.on(None, lambda: None, None, None, **_QUIET)
-        ready = loaded.then(self._load, self.store, [*whole, self.words], js=browser.reading(1), **_QUIET)
+        loaded = gr.on(None, lambda: None, None, None, **LIGHT)
+        ready = loaded.then(self._load, self.store, [*whole, self.words], js=browser.reading(1), **LIGHT)
         ready.then(None, None, None, js=_FOCUS)
 
     def _write(self, event: Any) -> None:
@@ -167,7 +152,7 @@ class _Page:
         import gradio as gr
 
         said, files = (words.get("text") or "").strip(), words.get("files") or []
-        if _is_busy(ticket) or not (said or files):
+        if is_busy(ticket) or not (said or files):
             return {self.ticket: ticket}
         try:
             documents = [attachments.read(Path(file)) for file in files]
@@ -206,7 +191,7 @@ class _Page:
         return self._unless_busy(ticket, lambda: _with_settings(now, system, adapters).choose(str(event.value)))
 
     def _unless_busy(self, ticket: Ticket | None, change: Callable[[], Conversation]) -> Updates:
-        return {self.ticket: ticket} if _is_busy(ticket) else self._begin(change())
+        return {self.ticket: ticket} if is_busy(ticket) else self._begin(change())
 
     def _begin(self, now: Conversation) -> Updates:
         import gradio as gr
@@ -313,23 +298,23 @@ class _Page:
         return {**opened, self.words: gr.MultimodalTextbox(interactive=True)}
 
     async def _new(self, ticket: Ticket | None, stored: Any) -> Updates:
-        await _leave(ticket)
+        await leave(ticket)
         return self._opened(Conversation(), unpack(stored))
 
     async def _choose(self, name: str, ticket: Ticket | None, stored: Any) -> Updates:
-        await _leave(ticket)
+        await leave(ticket)
         kept = unpack(stored)
         return self._opened(next((one for one in kept if one.id == name), Conversation()), kept)
 
     async def _delete(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
-        await _leave(ticket)
+        await leave(ticket)
         kept = [one for one in unpack(stored) if one.id != now.id]
         change = {"kept": None, "dropped": [now.id]}
         return {**self._opened(kept[0] if kept else Conversation(), kept), self.change: change}
 
     async def _undo(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
         """Without the last turn, whose words go back into the text box."""
-        await _leave(ticket)
+        await leave(ticket)
         kept = unpack(stored)
         now, turn = now.undo()
         words = {"text": turn.said if turn else "", "files": []}
@@ -370,22 +355,6 @@ def _given(handler: Callable[..., Updates], kind: type) -> Callable[..., Updates
 
     given.__annotations__ = {"event": kind}
     return given
-
-
-def _is_busy(ticket: Ticket | None) -> TypeGuard[Ticket]:
-    return ticket is not None and not ticket.ended and not ticket.left
-
-
-async def _leave(ticket: Ticket | None) -> None:
-    """End an answer whose conversation goes out of sight; it must not show itself in the next one.
-
-    Gradio's `cancels` would not do: it lets what is on its way arrive later, and shows an error.
-    """
-    if not _is_busy(ticket):
-        return
-    ticket.left = True
-    ticket.cancel.cancel()
-    await asyncio.sleep(_ON_ITS_WAY)
 
 
 def _with_settings(now: Conversation, system: str, adapters: Sequence[str]) -> Conversation:

@@ -13,7 +13,7 @@ from nlptasks_ui import forms, html, snippets, views, work
 from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import sentence
-from nlptasks_ui.events import LIGHT, STOPS, tell_refusal
+from nlptasks_ui.events import LIGHT, STOPS, of_request, tell_refusal
 from nlptasks_ui.loads import waiting_for
 from nlptasks_ui.stopping import Running
 from nlptasks_ui.views.generated import draft
@@ -166,9 +166,8 @@ class _TaskPage:
 
     def _handler(self) -> Any:
         """What the Run button does: updates of the answer's components, until the result or the error is there."""
-        import gradio as gr
 
-        async def run(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
+        async def run(request: Any, *values: Any) -> AsyncGenerator[Any, None]:
             try:
                 with self._running.begun(str(request.session_hash)) as cancel:
                     updates = self._updates(self._read(values), root_of(request), cancel)
@@ -180,9 +179,7 @@ class _TaskPage:
             except Exception as error:
                 yield html.alert(sentence(error)), "", None, None, None, None
 
-        # Gradio finds the request by the type of its argument; a name in a string could not be resolved from here.
-        run.__annotations__["request"] = gr.Request
-        return run
+        return of_request(run)
 
     async def _updates(self, asked: snippets.Request, root: str, cancel: CancelToken) -> AsyncGenerator[Any, None]:
         engine = self._context.engine

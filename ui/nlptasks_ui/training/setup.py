@@ -13,7 +13,7 @@ from nlptasks.runtime.store import AdapterStore
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
 from nlptasks_ui.errors import sentence
-from nlptasks_ui.events import tell_refusal
+from nlptasks_ui.events import of_request, tell_refusal
 from nlptasks_ui.stopping import Running
 from nlptasks_ui.training import estimate
 from nlptasks_ui.training.jobs import Job, Trainings
@@ -116,7 +116,6 @@ class Setup:
 
     def _handler(self) -> Any:
         """What the button for an estimate does."""
-        import gradio as gr
 
         async def measure(values: Values, request: Any) -> AsyncGenerator[Updates, None]:
             with self._measuring.begun(str(request.session_hash)) as cancel:
@@ -124,8 +123,7 @@ class Setup:
                     async for update in updates:
                         yield update
 
-        measure.__annotations__["request"] = gr.Request
-        return measure
+        return of_request(measure)
 
     async def _measure(self, values: Values, cancel: CancelToken) -> AsyncGenerator[Updates, None]:
         import gradio as gr
