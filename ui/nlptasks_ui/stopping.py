@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from nlptasks import CancelToken
-from nlptasks_ui.events import of_request
+from nlptasks_ui.events import LIGHT, of_request
 
 PATIENCE = 5.0
 """Seconds that a button waits for a computation to end; it has two of them to say what it has."""
@@ -37,20 +37,23 @@ class Running:
             if self._tokens.get(tab) is token:
                 del self._tokens[tab]
 
-    async def stop(self, tab: str) -> None:
-        """Ask a tab's computation to end, and wait until it has."""
+    async def stop(self, tab: str) -> bool:
+        """Ask a tab's computation to end, and wait until it has. False: none was under way."""
         token = self._tokens.get(tab)
         if token is None:
-            return
+            return False
         token.cancel()
         end = time.monotonic() + PATIENCE
         while self._tokens.get(tab) is token and time.monotonic() < end:
             await asyncio.sleep(0.02)
+        return True
 
-    def handler(self) -> Callable[[Any], Awaitable[None]]:
-        """What a button does."""
+    def stopped_by(self, button: Any) -> tuple[Any, Any]:
+        """Let a button end the computation of its tab: the event, and a component that then says whether there was one."""
+        import gradio as gr
 
-        async def stop(request: Any) -> None:
-            await self.stop(str(request.session_hash))
+        async def stop(request: Any) -> bool:
+            return await self.stop(str(request.session_hash))
 
-        return of_request(stop)
+        had_begun = gr.Checkbox(visible=False)
+        return button.click(of_request(stop), None, had_begun, **LIGHT), had_begun

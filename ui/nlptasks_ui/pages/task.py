@@ -151,10 +151,10 @@ class _TaskPage:
             api_visibility="private",
         )
         tell_refusal(asked, self._answer.view, stopped=_STOPPED)
-        # Only once nothing runs may gradio cancel what waits: see `stopping`. It knows no `cancels` in a second step.
-        ended = stop.click(self._running.handler(), None, None, **LIGHT)
-        press = f"() => document.getElementById({self._leave.elem_id!r}).click()"
-        ended.then(None, None, None, js=press, api_visibility="private")
+        # Gradio may cancel what waits, but nothing that ran: see `stopping`. It knows no `cancels` in a second step.
+        ended, had_begun = self._running.stopped_by(stop)
+        press = f"(begun) => {{ if (!begun) document.getElementById({self._leave.elem_id!r}).click(); }}"
+        ended.then(None, had_begun, None, js=press, api_visibility="private")
         self._leave.click(None, None, None, cancels=[asked], api_visibility="private")
         gr.on(None, self._adapters, None, self._adapter, **LIGHT)
 

@@ -62,7 +62,7 @@ class Setup:
         measuring = self.estimate.click(
             self._handler(), asked, [self.said, self.estimate, self.cancel], concurrency_id="training", **private
         )
-        self.cancel.click(self._measuring.handler(), None, None, queue=False, **private)
+        self._measuring.stopped_by(self.cancel)
 
         def start(values: Values) -> Updates:
             return self._start(values, started)
