@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -211,19 +210,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def quick_collections() -> Iterator[None]:
-    """Trainer and every unloading collect garbage, which takes 0.3 s among the objects of all imported modules."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.fixture(scope="module")
 def outcomes(
     request: pytest.FixtureRequest,
     home: Settings,
     tmp_path_factory: pytest.TempPathFactory,
-    quick_collections: None,
 ) -> dict[Combination, Outcome]:
     """All combinations that the selected tests ask for, trained here and served elsewhere."""
     scratch = tmp_path_factory.mktemp("matrix")
@@ -238,7 +228,7 @@ def outcomes(
 
 
 @pytest.fixture(scope="module")
-def engine(home: Settings, quick_collections: None) -> Iterator[Engine]:
+def engine(home: Settings) -> Iterator[Engine]:
     class Plugin:
         @hookimpl
         def register_tasks(self, register):  # type: ignore[no-untyped-def]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from nlptasks.runtime import cpu, formats, memory, packing
+from nlptasks.runtime import cpu, formats, packing
 from nlptasks.runtime.adapters import open_adapter
 from nlptasks.runtime.download import BaseFolder
 from nlptasks.runtime.packing import PackedLinear
@@ -69,26 +67,6 @@ def test_float32_keeps_transformers_own_attention() -> None:
     model = encoder(torch.float32)
     cpu.tune(model, "float32")
     assert model.config._attn_implementation == "sdpa"
-
-
-def test_memory_is_given_back_without_complaint_on_any_system() -> None:
-    memory.keep_freed_memory()
-    memory.free_memory()
-
-
-def test_what_is_settled_is_out_of_the_collector_s_sight_until_it_is_settled_again() -> None:
-    class Node:
-        pass
-
-    node = Node()
-    node.itself = node  # type: ignore[attr-defined]
-    alive = weakref.ref(node)
-    memory.settle()
-    del node
-    gc.collect()
-    assert alive() is not None
-    memory.settle()
-    assert alive() is None
 
 
 needs_packing = pytest.mark.skipif(bool(formats.obstacle("bfloat16")), reason="this torch has no packed linear layers")

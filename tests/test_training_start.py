@@ -141,13 +141,11 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "error", "words"), REFUSED)
-def test_what_does_not_fit_is_refused(
-    train: Callable[..., TrainReport], changes: dict[str, Any], error: type[Exception], words: str
-) -> None:
+def test_what_does_not_fit_is_refused(train: Callable[..., TrainReport], subtests: pytest.Subtests) -> None:
     train("first", dataclasses.replace(QUICK, epochs=1))
-    with pytest.raises(error, match=words):
-        train("further", dataclasses.replace(STILL, **changes))
+    for changes, error, words in REFUSED:
+        with subtests.test(changes=changes), pytest.raises(error, match=words):
+            train("further", dataclasses.replace(STILL, **changes))
 
 
 def test_another_base_other_labels_and_another_verb_are_refused(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def outcomes(
     request: pytest.FixtureRequest, home: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Outcome]]:
+) -> dict[str, Outcome]:
     """All architectures that the selected tests ask for, trained here and served elsewhere."""
     scratch = tmp_path_factory.mktemp("matrix")
     train, held = data(scratch)
@@ -67,8 +66,7 @@ def outcomes(
             recipe = dataclasses.replace(RECIPE, base=str(base), use_rslora=name == "qwen2", use_dora=name == "gpt2")
             found[name] = train_noting(Plain(), recipe, train, held, name, home, patch)
     serve_all([outcome for outcome in found.values() if not outcome.failure], scratch)
-    yield found
-    gc.unfreeze()
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,12 @@ def extractor_adapter(
 
 
 def _lora(model: Any, task_type: str) -> LoraConfig:
-    targets = {"bert": BERT_LINEAR, "roberta": ["query", "value"], "distilbert": ["q_lin", "v_lin"]}
+    targets = {
+        "bert": BERT_LINEAR,
+        "roberta": ["query", "value"],
+        "distilbert": ["q_lin", "v_lin"],
+        "llama": ["v_proj"],
+    }
     chosen = targets.get(model.config.model_type, ["c_attn"])
     return LoraConfig(task_type=task_type, r=4, lora_alpha=16, target_modules=chosen)
 

@@ -43,6 +43,10 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+BIDIRECTIONAL = Setting(False, "true or false", lambda v: isinstance(v, bool))
+"""Whether a decoder reads in both directions under its new head, as an encoder does."""
+
+
 class Dataset(Protocol):
     """Checked rows. `labels` are the head's; `counts` says how often each thing to learn stands in the rows."""
 
@@ -202,7 +206,9 @@ class FamilyTrainer(ABC):
 
     def forward(self, model: Any, batch: Mapping[str, Any]) -> Any:
         """The tensor that the loss is computed from."""
-        return self.logits(model(**{name: value for name, value in batch.items() if name != "labels"}))
+        from nlptasks.runtime.encoding import read_batch
+
+        return self.logits(read_batch(model, {name: value for name, value in batch.items() if name != "labels"}))
 
     def logits(self, outputs: Any) -> Any:
         """The tensor that the loss is computed from, out of a transformers model's outputs."""

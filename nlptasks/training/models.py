@@ -86,7 +86,7 @@ def build(
     dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
     in_4bit = quantizing.loading(placement) if recipe.load_in_4bit else {}
     model, fresh = load_task_model(folder, family, labels, trust_remote_code, {**dropout, **in_4bit})
-    changes = _align_padding(model, tokenizer)
+    changes = _align_padding(model, tokenizer) | _read_both_ways(model, family.extra(recipe))
     root = Root(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
     targets = None
     if recipe.method == "lora":
@@ -237,6 +237,14 @@ def _align_padding(model: Any, tokenizer: Any) -> dict[str, Any]:
         return {}
     model.config.pad_token_id = tokenizer.pad_token_id
     return {"pad_token_id": tokenizer.pad_token_id}
+
+
+def _read_both_ways(model: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the causal mask off a decoder if the recipe wants it: see `encoding.read_batch`."""
+    if not extra.get("bidirectional") or model_kind(model.config) != "causal":
+        return {}
+    model.config.is_causal = False
+    return {"is_causal": False}
 
 
 def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder, verb: Verb) -> Any:

@@ -16,7 +16,16 @@ from nlptasks.task import Recipe
 from nlptasks.training import squad_metrics
 from nlptasks.training.calibration import MIN_ROWS, fit_temperature
 from nlptasks.training.data import DataOptions, describe
-from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature, Setting, is_number
+from nlptasks.training.family import (
+    BIDIRECTIONAL,
+    Assessment,
+    Calibration,
+    Dataset,
+    FamilyTrainer,
+    Feature,
+    Setting,
+    is_number,
+)
 from nlptasks.training.metrics import calibration_error
 from nlptasks.training.questions import QuestionRow, read_questions
 from nlptasks.training.records import plural, read_tables
@@ -71,6 +80,7 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     metrics = squad_metrics.HIGHER_IS_BETTER
     headline = "best_f1"
     extras: ClassVar = {
+        "bidirectional": BIDIRECTIONAL,
         "unanswerable": Setting(1 / 3, "a number from 0 to below 1", lambda v: is_number(v) and 0 <= v < 1),
         "questions_per_context": Setting(
             0, "a whole number, 0 or more", lambda v: is_number(v) and v >= 0 and v % 1 == 0

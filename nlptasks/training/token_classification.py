@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from nlptasks.errors import DataError
 from nlptasks.families import spans, windows
@@ -16,7 +16,7 @@ from nlptasks.training.calibration import fit_temperature
 from nlptasks.training.data import DataOptions, describe
 from nlptasks.training.entities import EntityRow, EntitySpan, read_entities, tags_of_spans
 from nlptasks.training.entity_metrics import TaggedWords
-from nlptasks.training.family import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.family import BIDIRECTIONAL, Assessment, Calibration, Dataset, FamilyTrainer, Feature
 from nlptasks.training.metrics import calibration_error
 from nlptasks.training.records import plural, read_tables
 from nlptasks.verbs import ModelInfo
@@ -56,6 +56,7 @@ class TokenClassificationTrainer(FamilyTrainer):
     verb = "tag"
     metrics = entity_metrics.HIGHER_IS_BETTER
     headline = "f1"
+    extras: ClassVar = {"bidirectional": BIDIRECTIONAL}
 
     def read(
         self,
