@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from nlptasks.runtime.store import AdapterStore, writing
 from nlptasks.settings import Settings
 from nlptasks.testing import tiny_model
 from nlptasks.verbs import Decoding
-from tests.tiny_adapters import classifier_adapter, writer_adapter
+from tests.tiny_adapters import BERT_LINEAR, classifier_adapter, writer_adapter
 
 TEXTS = ["plain words", "ça va? 🙂", "a much longer text that makes the other rows carry padding", "x"]
 
@@ -122,12 +123,46 @@ def test_folded_weights_beyond_the_budget_are_forgotten_and_folded_again(tmp_pat
         return torch.stack(logits), kept.num_bytes
 
     logits, three = visit(2**30)
-    again, one = visit(1)
+    size = {name: p.numel() * p.element_size() for name, p in resident.load().model.named_parameters()}
+    linear = sum(size[name] for name in size if re.fullmatch(rf"{BERT_LINEAR}\.weight", name))
+    pooler = size["pooler.dense.weight"] + size["pooler.dense.bias"]
+    folded = linear + pooler
+    again, one = visit(folded)
     assert torch.equal(again, logits)
-    folded = (three - one) // 2
     again, two = visit(3 * folded - 1)
     assert torch.equal(again, logits)
-    assert (two, folded > 0) == (one + folded, True)
+    assert (two - one, three - two) == (folded, folded)
+    again, none = visit(folded - 1)
+    torch.testing.assert_close(again, logits, atol=1e-5, rtol=1e-5)
+    # The poolers, which are replaced as a whole, are small enough to be kept all three.
+    assert none == one - linear + 2 * pooler, "what is larger than the budget is computed beside the layers"
+    resident.close()
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+@pytest.mark.parametrize("use_dora", [False, True])
+def test_a_large_adapter_is_computed_beside_its_layers(tmp_path: Path, architecture: str, use_dora: bool) -> None:
+    base = tiny_model(tmp_path / "base", architecture=architecture)
+    resident = ResidentModel(base_folder(base), dtype="float32")
+    root = resident.load()
+    inputs = AutoTokenizer.from_pretrained(base)(TEXTS, padding=True, return_tensors="pt")
+    folders = [writer_adapter(base, tmp_path / str(i), seed=i, use_dora=use_dora)[0] for i in range(2)]
+
+    def visit(kept: Adapters) -> torch.Tensor:
+        found = []
+        with torch.inference_mode():
+            for adapter in [None, *map(open_adapter, folders), None]:
+                kept.activate(adapter)
+                found.append(root.model(**inputs).logits)
+        return torch.stack(found)
+
+    folding, beside = Adapters(root, 2**30), Adapters(root, 1)
+    folded, added = visit(folding), visit(beside)
+    torch.testing.assert_close(added, folded, atol=1e-5, rtol=1e-4)
+    assert torch.equal(added[0], added[-1])
+    assert not torch.allclose(folded[0], folded[1], atol=1e-3)
+    # DoRA scales the sum of both, which only folding has.
+    assert (beside.num_bytes < folding.num_bytes / 4) is not use_dora
     resident.close()
 
 

@@ -137,10 +137,10 @@ def test_embeddings_put_like_beside_like(engine: Engine) -> None:
 
 
 def test_six_tasks_fit_in_one_process() -> None:
-    """Peak memory stays where it was measured (1.27 to 1.38 GB, by threads); a CPU without bfloat16 needs far more."""
+    """Under 1.2 GB (1.03 were measured); a CPU without bfloat16 needs more (1.46)."""
     program = Path(__file__).parents[1] / "benchmarks" / "six_tasks.py"
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True, timeout=300)
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == ["sentiment", "ner", "qa", "translation", "summarization", "generation"]
     assert {line[3] for line in lines} == {"minilm", "smollm2", "translator"}
-    assert max(int(line[1]) for line in lines) < (1450 if native_bf16_flag() else 2200)
+    assert max(int(line[1]) for line in lines) < (1200 if native_bf16_flag() else 1700)

@@ -17,6 +17,7 @@ from nlptasks.testing import FakeModel
 from nlptasks_ui import serving
 from nlptasks_ui.app import list_pages
 from nlptasks_ui.context import Context
+from nlptasks_ui.errors import sentence
 from nlptasks_ui.serving import Address
 from tests.sample_tasks import Mood
 from tests.test_laws import HEAVY, imports
@@ -251,3 +252,19 @@ def test_work_ends_when_its_reader_leaves(tmp_path: Any) -> None:
 
 def test_a_fake_model_is_what_the_app_ran(engine: FakeEngine) -> None:
     assert all(isinstance(model, FakeModel) for model in engine.models)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (
+            "notes.xlsx: expected one of .csv, .tsv, found '.xlsx'",
+            "notes.xlsx: expected one of .csv, .tsv, found '.xlsx'.",
+        ),
+        ("source_language: expected a code.", "source_language: expected a code."),
+        ("rows: expected at least one", "Rows: expected at least one."),
+        ("no base found. Give --model", "No base found. Give --model."),
+    ],
+)
+def test_an_error_is_a_sentence_in_which_names_keep_their_spelling(told: str, shown: str) -> None:
+    assert sentence(NlptasksError(told)) == shown

@@ -67,12 +67,12 @@ def _lora(model: Any, task_type: str) -> LoraConfig:
     return LoraConfig(task_type=task_type, r=4, lora_alpha=16, target_modules=chosen)
 
 
-def writer_adapter(base: Path, folder: Path, *, seed: int = 0) -> tuple[Path, Any]:
+def writer_adapter(base: Path, folder: Path, *, seed: int = 0, **lora: Any) -> tuple[Path, Any]:
     """A causal-LM adapter without a manifest, as another tool would leave it."""
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_pretrained(base)
     targets = ALL_LINEAR.get(model.config.model_type, ["q_proj", "v_proj", "up_proj"])
-    peft = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=32, target_modules=targets))
+    peft = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=32, target_modules=targets, **lora))
     return _save(peft, base, folder, None, manifest=False)
 
 

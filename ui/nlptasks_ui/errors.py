@@ -26,5 +26,8 @@ def sentence(error: BaseException) -> str:
 
 
 def _as_sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
+    first = text.partition(" ")[0].rstrip(".:,")
+    # The names of files, options and columns keep their spelling.
+    if not any(mark in first for mark in "._/"):
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -49,7 +49,7 @@ class Running:
         return True
 
     def stopped_by(self, button: Any) -> tuple[Any, Any]:
-        """Let a button end the computation of its tab: the event, and a component that then says whether there was one."""
+        """Let a button end its tab's computation; the event, and a component that then says whether there was one."""
         import gradio as gr
 
         async def stop(request: Any) -> bool:

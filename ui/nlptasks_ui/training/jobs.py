@@ -16,6 +16,7 @@ that it could lose.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import shutil
@@ -273,7 +274,13 @@ def _process(folder: Path) -> Any:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return _read_once(path, path.stat().st_mtime_ns)
     except (OSError, ValueError):
         return {}
+
+
+@functools.lru_cache(maxsize=1024)
+def _read_once(path: Path, _changed: int) -> dict[str, Any]:
+    """The list of trainings looks at all their files every second or so; each is written whole, once."""
+    content = json.loads(path.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}
