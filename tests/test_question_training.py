@@ -280,7 +280,10 @@ def test_no_context_stands_on_both_sides(tmp_path: Path, tiny_encoder: Path) -> 
         ({"unanswerable": 1.0}, "extra.unanswerable: expected a number from 0 to below 1, found 1.0."),
         ({"unanswerable": "much"}, "extra.unanswerable: expected a number from 0 to below 1, found 'much'."),
         ({"questions_per_context": 1.5}, "extra.questions_per_context: expected a whole number, 0 or more, found 1.5."),
-        ({"unanswered": 1}, "extra: expected settings of bidirectional, unanswerable, questions_per_context, found 'unanswered'."),
+        (
+            {"unanswered": 1},
+            "extra: expected settings of bidirectional, unanswerable, questions_per_context, found 'unanswered'.",
+        ),
     ],
 )
 def test_a_wrong_extra_setting_is_named(extra: dict[str, Any], fault: str, tmp_path: Path) -> None:
