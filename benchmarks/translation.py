@@ -47,10 +47,13 @@ def main() -> None:
     parser.add_argument("--only", default="", help="beginnings of the folders' names, separated by commas")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--beams", type=int)
+    parser.add_argument("--max-new-tokens", type=int, help="of a sentence; the task's own limit when not given")
+    parser.add_argument("--dtype", default="auto")
     given = parser.parse_args()
-    options = {"num_beams": given.beams} if given.beams else {}
+    asked = {"num_beams": given.beams, "max_new_tokens": given.max_new_tokens}
+    options = {name: value for name, value in asked.items() if value}
     print("| model | pair | test set | rows | BLEU | chrF | doubtful | seconds |\n|---|---|---|---|---|---|---|---|")
-    with Engine(given.model or "translator") as engine:
+    with Engine(given.model or "translator", dtype=given.dtype) as engine:
         for pair in given.pairs.split(","):
             source, target = pair.split("-")
             for file in files(given.sets, given.only):
