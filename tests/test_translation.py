@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nlptasks import Completion, Message
+from nlptasks import Completion, Engine, Message
 from nlptasks.cli.render import render
 from nlptasks.errors import InvalidInputError, UnsupportedModelError
-from nlptasks.testing import FakeModel, check_task
+from nlptasks.settings import Settings
+from nlptasks.testing import FakeModel, check_task, tiny_model
+from nlptasks.training import finetune
 from nlptasks_plugins import languages
 from nlptasks_plugins.parallel import pairs
 from nlptasks_plugins.translation import Translation, TranslationInput, TranslationTask
+from tests.training_rows import serve_here
 
 TASK = TranslationTask()
 TAGS = {"source_language": "en", "target_language": "fr"}
@@ -214,3 +219,33 @@ def test_rows_teach_what_their_columns_say() -> None:
         pairs({"text": "Hi.", "translation": "Salut."})
     [lesson, _] = TASK.lessons({"en": "Hello.", "fr": "Bonjour."}, TASK.options_type())
     assert (lesson.inputs.target_language, lesson.target) == ("fr", "Bonjour.")
+
+
+@pytest.mark.parametrize("template", [True, False])
+def test_what_an_adapter_is_asked_is_what_it_learnt(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, template: bool
+) -> None:
+    base = tiny_model(tmp_path / "base", "causal")
+    if not template:
+        (base / "chat_template.jinja").unlink()
+    asked: list[Any] = []
+    ask = TranslationTask.ask
+
+    def note(*arguments: Any) -> Any:
+        asked.append(ask(*arguments))
+        return asked[-1]
+
+    monkeypatch.setattr(TranslationTask, "ask", note)
+    serve_here(monkeypatch)
+    data = tmp_path / "rows.jsonl"
+    rows = [{"en": f"It is {n}.", "fr": f"Il est {n}."} for n in range(12)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    recipe = dataclasses.replace(TASK.recipe, base=str(base), epochs=1, dtype="float32")
+    finetune("translation", str(data), name="mine", recipe=recipe, settings=settings, device="cpu")
+    learnt, asked[:] = list(asked), []
+    with Engine(settings=settings, device="cpu", dtype="float32") as engine:
+        engine.run("translation", "It is 4.", **TAGS, adapter="mine", max_new_tokens=4)
+        assert asked[0] in learnt
+        asked.clear()
+        engine.run("translation", "It is 4.", **TAGS, model=str(base), adapter="none", max_new_tokens=4)
+        assert (asked[0] in learnt) is template, "without a chat template a bare base sees examples"

@@ -32,7 +32,8 @@ class Trainable:
     """A task model ready for training, in float32.
 
     `config_changes` are the settings of the architecture that differ from the base's own; whoever serves
-    the adapter must set them too. `targets` is None for full fine-tuning. `info` is what a task may know of the base.
+    the adapter must set them too. `targets` is None for full fine-tuning. `info` is what a task may know of the
+    base with what is trained on it.
     """
 
     model: Any
@@ -99,7 +100,9 @@ def build(
                 model = quantizing.prepared(model)
             model = _with_lora(model, targets, recipe, folder, family.verb)
     limit = min(recipe.max_length, root.max_tokens)
-    return Trainable(model, tokenizer, targets, limit, changes, describe(root, folder.id, None))
+    # A task asks a model that was trained for it otherwise than a bare one: training shows what serving will ask.
+    info = dataclasses.replace(describe(root, folder.id, None), adapter="in training")
+    return Trainable(model, tokenizer, targets, limit, changes, info)
 
 
 def on_plain_base(
