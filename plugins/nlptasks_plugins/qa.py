@@ -36,7 +36,7 @@ class Qa(QuestionAnswering):
             "context": "The phone weighs 180 grams. Its battery lasts two days, and a full charge takes 40 minutes.",
         },
         {
-            "question": "What does the phone cost?",
+            "question": "Who designed the phone?",
             "context": "The phone weighs 180 grams. Its battery lasts two days, and a full charge takes 40 minutes.",
         },
     )

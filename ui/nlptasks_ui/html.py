@@ -59,7 +59,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def pairs(rows: Iterable[tuple[str, str]]) -> str:
     """Names and values."""
     cells = [element("tr", element("th", text(name), scope="row"), element("td", text(value))) for name, value in rows]
-    return element("table", *cells, class_="nlp-table")
+    return element("table", *cells, class_="nlp-table nlp-pairs")
 
 
 def bar(label: str, share: float, words: str, *, chosen: bool = False, **attributes: object) -> str:
