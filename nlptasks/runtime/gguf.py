@@ -27,7 +27,8 @@ def convert_gguf(gguf: Path, target: Path, label: str, report: Report) -> dict[s
     import transformers
 
     folder, options = str(gguf.parent), {"gguf_file": gguf.name, "local_files_only": True}
-    # The first releases of transformers 5 have no GgufConfig and always dequantise.
+    # Packed weights would be unpacked again for each product on a CPU: transformers has kernels for some GPUs only. The
+    # first releases of transformers 5 have no GgufConfig and always dequantise.
     if (config := getattr(transformers, "GgufConfig", None)) is not None:
         options["quantization_config"] = config(dequantize=True)
     with _quiet(step, report):
