@@ -30,6 +30,7 @@ class SlowModel(FakeModel):
         self.pause = pause
         self.size = size
         self.steps = 0
+        self.held = False
         self.gate = threading.Event()
         self.gate.set()
         self.counter: Counter | None = None
@@ -40,7 +41,9 @@ class SlowModel(FakeModel):
 
     def step(self) -> None:
         while not self.gate.wait(0.01):
+            self.held = True
             self.token.raise_if_cancelled()
+        self.held = False
         self.token.raise_if_cancelled()
         time.sleep(self.pause)
         self.steps += 1
@@ -131,9 +134,9 @@ class FakeEngine(Engine):
             assert time.monotonic() < end, f"expected {after} steps, found {self.steps}"
             time.sleep(0.01)
         self.gate.clear()
-        # A slice that was just finished has let go of its token; the next one is then held.
-        while self.models[-1].token.cancelled:
-            assert time.monotonic() < end, "expected a slice under way, found none"
+        # The step under way is finished first, and its slice may end with it and let go of its token.
+        while not self.models[-1].held or self.models[-1].token.cancelled:
+            assert time.monotonic() < end, "expected a slice that waits, found none"
             time.sleep(0.01)
 
     @property
