@@ -95,7 +95,7 @@ def classify_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: in
     encoded = Encoded(root, turn.items, limit)
 
     def forward(batch: dict[str, Any]) -> list[list[float]]:
-        values: list[list[float]] = head(**batch).logits.float().tolist()
+        values: list[list[float]] = read_batch(head, batch).logits.float().tolist()
         return values
 
     def answer(index: int, values: list[float]) -> Logits:

@@ -44,7 +44,7 @@ def _build_part(context: Context, base: Base) -> None:
             yield words, gr.Checkbox(visible=not done), gr.Button(visible=not done)
 
     def look() -> Any:
-        there = is_there(context, base)
+        there = _is_there(context, base)
         return _THERE if there else "", gr.Checkbox(visible=not there), gr.Button(visible=not there)
 
     shown = [said, accepted, fetch]
@@ -69,7 +69,7 @@ def _terms(base: Base) -> str:
     return html.element("h2", html.text(f"Licence of {base.name}")) + html.element("p", words, link)
 
 
-def is_there(context: Context, base: Base) -> bool:
+def _is_there(context: Context, base: Base) -> bool:
     """Whether the base is in the cache; then it was accepted before."""
     from nlptasks.runtime.download import cached_bases
 
