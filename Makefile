@@ -49,5 +49,5 @@ $(VENV)/.ui: $(VENV)/.runtime pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime pyproject.toml
-	$(PIP) --editable '.[train,ui]' --group dev
+	$(PIP) --editable '.[all]' --group dev
 	@touch $@

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from nlptasks.runtime import cpu, formats, packing
+from nlptasks.runtime import cpu, packing
 from nlptasks.runtime.adapters import open_adapter
 from nlptasks.runtime.download import BaseFolder
 from nlptasks.runtime.packing import PackedLinear
@@ -69,7 +69,7 @@ def test_float32_keeps_transformers_own_attention() -> None:
     assert model.config._attn_implementation == "sdpa"
 
 
-needs_packing = pytest.mark.skipif(bool(formats.obstacle("bfloat16")), reason="this torch has no packed linear layers")
+needs_packing = pytest.mark.skipif(not packing.packs_here(), reason="this torch has no packed linear layers")
 
 
 @needs_packing
@@ -82,7 +82,7 @@ def test_a_packed_layer_gives_the_layer_s_values(shape: tuple[int, ...], bias: b
     # A slice, as a pooler takes the first token's.
     parts = torch.randn(shape[0], 5, 24, dtype=torch.bfloat16)[:, 1]
     expected, expected_part = layer(rows), layer(parts)
-    PackedLinear.adopt(layer, formats.FORMATS["bfloat16"])
+    PackedLinear.adopt(layer)
     torch.testing.assert_close(layer(rows), expected, atol=0.02, rtol=0.02)
     torch.testing.assert_close(layer(parts), expected_part, atol=0.02, rtol=0.02)
     assert list(layer.state_dict()) == (["weight", "bias"] if bias else ["weight"])

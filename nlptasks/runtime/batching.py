@@ -58,7 +58,7 @@ class Batcher:
         batches = list(self.plan(lengths))
         # Fewer batches than twice the lanes would leave some of the lanes idle at the end.
         if self.lanes and len(batches) >= 2 * self.lanes.count:
-            self.lanes.run(one, batches)
+            self.lanes.run(one, tapered(batches, self.lanes.count))
         else:
             for batch in batches:
                 one(batch)
@@ -86,6 +86,14 @@ class Batcher:
         self.budget = max(1, min(self.budget, half * max(lengths[i] for i in batch)))
         for part in (batch[:half], batch[half:]):
             self._run_batch(part, items, lengths, step, before, answers)
+
+
+def tapered(batches: Sequence[list[int]], lanes: int) -> Iterator[list[int]]:
+    """The batches, the last one of each lane in four parts: no lane works on a whole one while the others are done."""
+    yield from batches[:-lanes]
+    for batch in batches[-lanes:]:
+        size = -(-len(batch) // 4)
+        yield from (batch[start : start + size] for start in range(0, len(batch), size))
 
 
 def is_out_of_memory(error: Exception) -> bool:

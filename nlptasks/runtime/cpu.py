@@ -15,15 +15,14 @@ _NAME = "nlptasks_short_rows"
 
 def tune(model: Any, dtype: str) -> None:
     """Make an encoder that serves on the CPU quicker; `dtype` is the placement's."""
-    from nlptasks.runtime.formats import FORMATS, obstacle
     from nlptasks.runtime.memory import keep_freed_memory
-    from nlptasks.runtime.packing import pack_layers
+    from nlptasks.runtime.packing import pack_layers, packs_here
 
     keep_freed_memory()
-    if dtype not in FORMATS:
+    if dtype != "bfloat16":
         return
-    if not obstacle(dtype):
-        pack_layers(model.base_model, FORMATS[dtype])
+    if packs_here():
+        pack_layers(model.base_model)
     if model.config._attn_implementation == "sdpa":
         _register()
         model.set_attn_implementation(_NAME)

@@ -115,10 +115,9 @@ def _check_int8(device: str) -> None:
         raise NlptasksError(
             f"dtype 'int8' is computed on the CPU, found device {device!r}: use device='cpu' or dtype='auto'."
         )
-    from nlptasks.runtime.formats import obstacle
+    from nlptasks.runtime.compiled import obstacle
 
-    reason = obstacle("int8")
-    if reason:
+    if reason := obstacle():
         raise NlptasksError(f"dtype 'int8' cannot be computed here, because {reason}: use dtype='auto'.")
 
 

@@ -133,10 +133,16 @@ def offsets_turn(root: Root, turn: Turn) -> None:
     if not turn.items:
         return
     encoded = root.tokenizer(
-        list(turn.items), add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+        list(turn.items),
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        truncation=False,
+        verbose=False,
     )
     for i, spans in enumerate(encoded["offset_mapping"]):
-        turn.answer(i, Offsets(tuple((int(start), int(end)) for start, end in spans)))
+        turn.answer(i, Offsets(tuple(spans)))
 
 
 def check_numbers(root: Root, rows: Iterable[Sequence[float]]) -> None:

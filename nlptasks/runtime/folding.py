@@ -118,7 +118,9 @@ class Adapters:
         return _num_bytes({name: self._parameters[name] for name in (*adapter.whole, *adapter.factors)})
 
     def _laid_out(self, name: str, tensor: Any) -> Any:
-        return self._packed[name].format.pack(tensor) if name in self._packed else tensor
+        from nlptasks.runtime.packing import pack
+
+        return pack(tensor) if name in self._packed else tensor
 
     def _make_room(self, size: int) -> None:
         """Forget the least recently used weights first, so that old and new never exceed the budget together."""
@@ -225,9 +227,7 @@ def _packed_layers(model: Any) -> dict[str, Any]:
 
 
 def _num_bytes(weights: dict[Any, Any]) -> int:
-    """Memory of tensors and of packed weights, which are several each."""
-    tensors = [part for weight in weights.values() for part in (weight if isinstance(weight, tuple) else (weight,))]
-    return sum(int(tensor.numel() * tensor.element_size()) for tensor in tensors)
+    return sum(int(tensor.numel() * tensor.element_size()) for tensor in weights.values())
 
 
 def fold(weight: Any, a: Any, b: Any, scaling: float, magnitude: Any = None) -> Any:

@@ -35,6 +35,8 @@ def build_head(root: Root, verb: str, num_labels: int, weights: dict[str, Any], 
     """
     import torch
 
+    from nlptasks.runtime.first_token import for_first_token
+
     head = _empty_head(root, verb, num_labels, config)
     prefix = head.base_model_prefix
     setattr(head, prefix, torch.nn.Identity())
@@ -48,7 +50,7 @@ def build_head(root: Root, verb: str, num_labels: int, weights: dict[str, Any], 
     head.to_empty(device=root.placement.device)
     head.load_state_dict(weights, strict=True)
     head.to(root.placement.torch_dtype)
-    setattr(head, prefix, root.backbone)
+    setattr(head, prefix, for_first_token(root.backbone) if verb == "classify" else root.backbone)
     return head.eval().requires_grad_(False)
 
 

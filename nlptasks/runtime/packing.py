@@ -1,37 +1,43 @@
-"""Linear layers that multiply in a number format's own way (`formats`), by weights that are packed once.
+"""Linear layers in bfloat16 whose weights are laid out for oneDNN once.
 
-The packed weight stands in for the plain one: of an adapter's folded weights only the packed copy is kept.
+torch would lay a weight out anew for every product, which costs as much as a small one. The packed weight stands in for
+the plain one: of an adapter's folded weights only the packed copy is kept.
 """
 
 from __future__ import annotations
 
-import threading
+import functools
 from typing import Any
 
 import torch
 
-from nlptasks.runtime.formats import Format, Packed, Prepared
-
-_READ_THE_SAME = (
-    ("query", "key", "value"),
-    ("q_lin", "k_lin", "v_lin"),
-    ("q_proj", "k_proj", "v_proj"),
-    ("query_proj", "key_proj", "value_proj"),
-)
-"""What architectures call the layers of an attention that read the same rows, in the order in which they do."""
+BATCH = 1024
+"""Rows (tokens of a batch) that the layout is chosen for; other numbers are right too."""
 
 
-class SharedRows(threading.local):
-    """The rows that an attention's layers read one after another, prepared once; every thread has its own."""
+def pack(weight: torch.Tensor) -> torch.Tensor:
+    """A bfloat16 weight of shape (outputs, inputs) in oneDNN's own layout, which has no strides of its own."""
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), BATCH)
+    return packed
 
-    rows: torch.Tensor | None = None
-    prepared: Prepared = ()
 
-    def prepare(self, format: Format, rows: torch.Tensor, *, last: bool) -> Prepared:
-        """What `format` makes of the rows; they are forgotten behind the last layer."""
-        prepared = self.prepared if self.rows is rows else format.prepare(rows)
-        self.rows, self.prepared = (None, ()) if last else (rows, prepared)
-        return prepared
+def multiply(rows: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
+    """`activation(rows @ weight.T + bias)`, the activation being "none" or the exact "gelu"."""
+    variant = "none" if activation == "gelu" else ""
+    found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, activation, [], variant)
+    return found
+
+
+@functools.cache
+def packs_here() -> bool:
+    """Whether the operations, which are not public, are there and give right values."""
+    layer = torch.nn.Linear(16, 32, dtype=torch.bfloat16).requires_grad_(False)
+    rows = torch.linspace(-1, 1, 64, dtype=torch.bfloat16).reshape(1, 4, 16)
+    try:
+        found = multiply(rows, pack(layer.weight), layer.bias, "gelu")
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return torch.allclose(found.float(), torch.nn.functional.gelu(layer(rows)).float(), atol=0.02)
 
 
 class PackedLinear(torch.nn.Linear):
@@ -40,55 +46,38 @@ class PackedLinear(torch.nn.Linear):
     Without a replacement the layer packs its own weight when it is first used. No gradient passes through it.
     """
 
-    format: Format
-    packed: Packed | None
-    own: Packed | None
+    packed: torch.Tensor | None
+    own: torch.Tensor | None
     activation: str
-    shared: SharedRows | None
-    last: bool
 
     @staticmethod
-    def adopt(layer: Any, format: Format) -> None:
+    def adopt(layer: Any) -> None:
         """Turn a linear layer into a packed one, in place."""
         layer.__class__ = PackedLinear
-        layer.format = format
         layer.packed = layer.own = None
         layer.activation = "none"
-        layer.shared, layer.last = None, True
 
-    def replace(self, packed: Packed | None) -> None:
+    def replace(self, packed: torch.Tensor | None) -> None:
         """Multiply by another packed weight from now on; by the layer's own for None."""
         self.packed = packed
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         weight = self.packed
         if weight is None:
-            weight = self.own = self.format.pack(self.weight) if self.own is None else self.own
-        format = self.format
-        rows = self.shared.prepare(format, input, last=self.last) if self.shared else format.prepare(input)
-        return format.multiply(rows, weight, self.bias, self.activation)
+            weight = self.own = pack(self.weight) if self.own is None else self.own
+        return multiply(input, weight, self.bias, self.activation)
 
 
-def pack_layers(backbone: torch.nn.Module, format: Format) -> None:
+def pack_layers(backbone: torch.nn.Module) -> None:
     """Make the linear layers of an encoder on the CPU packed ones."""
     for module in list(backbone.modules()):
         if type(module) is torch.nn.Linear:
-            PackedLinear.adopt(module, format)
+            PackedLinear.adopt(module)
     for module in list(backbone.modules()):
-        _share_rows(module)
         dense = getattr(module, "dense", None)
         if isinstance(dense, PackedLinear) and _is_gelu(getattr(module, "intermediate_act_fn", None)):
             dense.activation = "gelu"
             module.intermediate_act_fn = torch.nn.Identity()
-
-
-def _share_rows(attention: torch.nn.Module) -> None:
-    for names in _READ_THE_SAME:
-        layers = [layer for name in names if isinstance(layer := getattr(attention, name, None), PackedLinear)]
-        if len(layers) == len(names):
-            shared = SharedRows()
-            for layer in layers:
-                layer.shared, layer.last = shared, layer is layers[-1]
 
 
 def packed_layers(model: torch.nn.Module) -> dict[str, PackedLinear]:

@@ -27,6 +27,7 @@ from nlptasks.verbs import (
 )
 
 if TYPE_CHECKING:
+    from nlptasks.runtime.compiled import CompiledHeads
     from nlptasks.runtime.download import BaseFolder
     from nlptasks.runtime.folding import Adapters
     from nlptasks.runtime.roots import Root
@@ -49,6 +50,7 @@ class ResidentModel:
         self._trust_remote_code = trust_remote_code
         self._root: Root | None = None
         self._adapters: Adapters | None = None
+        self._compiled: CompiledHeads | None = None
         self.reading = Batcher()
         self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
 
@@ -87,14 +89,14 @@ class ResidentModel:
         """Memory of base, heads and adapters; 0 until loaded."""
         if self._root is None:
             return 0
-        return self._root.num_bytes + (self._adapters.num_bytes if self._adapters else 0)
+        return sum(part.num_bytes for part in (self._root, self._adapters, self._compiled) if part is not None)
 
     def close(self) -> None:
         """End the thread and let go of the weights; calls that wait are cancelled."""
         self.worker.close()
         if self.reading.lanes:
             self.reading.lanes.close()
-        self._root = self._adapters = None
+        self._root = self._adapters = self._compiled = None
         from nlptasks.runtime.memory import free_memory
 
         free_memory()
@@ -114,6 +116,11 @@ class ResidentModel:
                 self.reading.budget = GPU_BUDGET
             elif self._root.kind == "encoder":
                 self.reading.lanes = lanes_of_this_machine()
+            if self._root.placement.dtype == "int8":
+                from nlptasks.runtime.compiled import CompiledHeads
+
+                lanes = self.reading.lanes
+                self._compiled = CompiledHeads(self._root.tokenizer, threads=lanes.count if lanes else 1)
             settle()
         return self._root
 
@@ -123,6 +130,13 @@ class ResidentModel:
         assert self._adapters is not None
         head = self._adapters.activate(adapter)
         return root, head if adapter else root.native_head
+
+    def reader(self, adapter: AdapterFolder | None) -> tuple[Root, Any]:
+        """The base with the task model that answers for an adapter: `activate`'s head, or that head compiled."""
+        root = self.root()
+        if self._compiled is None:
+            return self.activate(adapter)
+        return root, self._compiled.get(adapter.key if adapter else None, lambda: self.activate(adapter)[1])
 
 
 class BoundModel:
@@ -240,7 +254,7 @@ class BoundModel:
         limit = self.info.max_tokens
 
         def handle(turn: Turn) -> None:
-            root, head = self._resident.activate(self._adapter)
+            root, head = self._resident.reader(self._adapter)
             answer(root, head, self._resident.reading, turn, limit)
 
         return self._ask(verb, items, handle)

@@ -84,6 +84,8 @@ def load_root(
     """
     import transformers
 
+    from nlptasks.runtime.first_token import for_first_token
+
     config = load_config(folder, trust_remote_code)
     manifest = read_manifest(folder.path)
     verb = _native_verb(config)
@@ -94,7 +96,7 @@ def load_root(
         found = f"{folder.id} is a {kind} model ({config.model_type})"
         raise UnsupportedModelError(f"dtype 'int8' is for encoders, and {found}: use dtype='auto'.")
     auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))
-    with _quiet_loading():
+    with quiet_transformers():
         loaded = auto.from_pretrained(
             folder.path,
             config=config,
@@ -113,6 +115,8 @@ def load_root(
     backbone = loaded.base_model
     if kind == "encoder" and placement.device == "cpu":
         cpu.tune(loaded, placement.dtype)
+    if verb == "classify":
+        setattr(loaded, loaded.base_model_prefix, for_first_token(backbone))
     if verb:
         return Root(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb, manifest)
     return Root(loaded, backbone, tokenizer, loaded.config, kind, placement, manifest=manifest)
@@ -181,8 +185,8 @@ def model_kind(config: Any) -> ModelKind:
     return "causal" if causal else "encoder"
 
 
-class _quiet_loading:
-    """Hide transformers' bars and reports about unused layers; our own checks say what matters."""
+class quiet_transformers:
+    """Hide transformers' bars and reports, as those about unused layers; our own checks say what matters."""
 
     def __enter__(self) -> None:
         from transformers.utils import logging

@@ -1,0 +1,197 @@
+"""Encoders compiled by OpenVINO with products in 8 bits: what `dtype="int8"` is computed with.
+
+A task model is traced with its adapter's weights in force, the weights of its products become whole numbers of 8 bits
+with a scale for each output, and OpenVINO compiles all of it into fewer operations than torch runs. The other factor
+is float32 and quantised when it comes, with a scale for each group of a row's own values (dynamic quantisation): no
+sample of texts is needed beforehand, and a text's answer does not depend on the texts beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+import sys
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from nlptasks.errors import UnsupportedModelError
+from nlptasks.runtime.devices import cpu_flags
+from nlptasks.runtime.roots import quiet_transformers
+
+GROUPS = (192, 128, 64, 32)
+"""Values of a row that share a scale; the first that divides a model's sizes is taken. Each group's scale takes time,
+and from 384 on OpenVINO multiplies another way: 2,000 short texts took MiniLM 1.65 s with 128 (and with 192), 1.86 with
+384, 5.1 with 768."""
+
+SMALLEST = 32
+"""Outputs below which a product stays in float32: a head's few scores cost nothing."""
+
+KEPT = 8
+"""Compiled models of one base that are kept; the least recently used goes first. One of MiniLM has 11 MB."""
+
+_BYTE_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+@functools.cache
+def obstacle() -> str | None:
+    """Why nothing can be compiled here, or None where it can."""
+    flags = cpu_flags()
+    if flags and not flags & _BYTE_PRODUCTS:
+        return "this CPU has no products of bytes (AVX512-VNNI, AVX-VNNI or AMX)"
+    if importlib.util.find_spec("openvino") is None:
+        return "openvino is not installed (pip install 'nlptasks[int8]')"
+    return None
+
+
+class CompiledHeads:
+    """The compiled task models of one base, by adapter. Only the base's worker thread may ask for one."""
+
+    def __init__(self, tokenizer: Any, threads: int) -> None:
+        self._tokenizer = tokenizer
+        self._threads = threads
+        self._kept: OrderedDict[tuple[str, int] | None, CompiledHead] = OrderedDict()
+
+    def get(self, key: tuple[str, int] | None, head: Callable[[], Any]) -> CompiledHead:
+        """The compiled model for an adapter's key; `head` gives the task model with the adapter's weights in force."""
+        if key not in self._kept:
+            # A retrained adapter has the same path and a new key: the old weights are of no use any more.
+            for stale in [other for other in self._kept if key and other and other[0] == key[0]]:
+                del self._kept[stale]
+            while len(self._kept) >= KEPT:
+                self._kept.popitem(last=False)
+            example = self._tokenizer(["one", "and two"], padding=True, return_tensors="pt")
+            self._kept[key] = CompiledHead(head(), dict(example), self._threads)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the weights in 8 bits; the others are the base's own."""
+        return sum(head.num_bytes for head in self._kept.values())
+
+
+class CompiledHead:
+    """A task model that OpenVINO computes, called as transformers' own: tensors by name, an answer with tensors.
+
+    Any number of threads may call it; each computes with one thread, as many at a time as `threads`.
+    """
+
+    def __init__(self, head: Any, example: dict[str, Any], threads: int) -> None:
+        """Compile `head`, whose weights may change afterwards. `example` is a batch such as it will be given.
+
+        Raises:
+            UnsupportedModelError: OpenVINO cannot translate the architecture.
+        """
+        self.config = head.config
+        model = _translate(head, example)
+        self.num_bytes = shrink(model)
+        self._compiled = _compile(model, _group(head.config), threads)
+        self._names = [_name(output) for output in self._compiled.outputs]
+        self._inputs = {_name(port) for port in self._compiled.inputs}
+        self._thread = threading.local()
+
+    def __call__(self, **batch: torch.Tensor) -> SimpleNamespace:
+        request = getattr(self._thread, "request", None)
+        if request is None:
+            request = self._thread.request = self._compiled.create_infer_request()
+        request.infer({name: tensor.numpy() for name, tensor in batch.items() if name in self._inputs}, True)
+        # The request's own memory is written again by the next batch.
+        found = [torch.from_numpy(request.get_output_tensor(i).data.copy()) for i in range(len(self._names))]
+        return SimpleNamespace(**dict(zip(self._names, found, strict=True)))
+
+
+def _name(port: Any) -> str:
+    return str(min(port.get_names(), key=len))
+
+
+def _translate(head: Any, example: dict[str, Any]) -> Any:
+    """OpenVINO's form of a task model, its weights still in float32."""
+    openvino = import_openvino()
+    try:
+        with torch.inference_mode(False), torch.no_grad(), quiet_transformers(), warnings.catch_warnings():
+            # Tracing warns of every Python condition; rows and tokens are the only sizes that vary.
+            warnings.simplefilter("ignore")
+            return openvino.convert_model(head, example_input=example, verbose=False)
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"dtype 'int8' is computed by OpenVINO, which cannot translate {type(head).__name__}: use dtype='auto'."
+        ) from error
+
+
+def shrink(model: Any) -> int:
+    """Replace the constant factor of every larger product by 8 bits and scales; returns the bytes that these have.
+
+    Symmetric, the largest magnitude of each output at 127. OpenVINO's compiler knows a constant that is converted
+    and scaled, and multiplies it as it is.
+    """
+    import numpy
+    import openvino.opset13 as ops
+
+    taken = 0
+    for product in model.get_ops():
+        weight = _weight(product)
+        if weight is None:
+            continue
+        scales = numpy.maximum(numpy.abs(weight).max(1, keepdims=True) / 127, 1e-30)
+        # What is not a number stays in the scales.
+        whole = numpy.nan_to_num(numpy.rint(weight / scales)).astype(numpy.int8)
+        scaled = ops.multiply(ops.convert(ops.constant(whole), "f32"), ops.constant(scales.astype(numpy.float32)))
+        product.input(1).replace_source_output(scaled.output(0))
+        taken += whole.nbytes + 4 * len(scales)
+    return taken
+
+
+def _weight(product: Any) -> Any:
+    """The constant factor of shape (outputs, inputs) of a large matrix product, or None."""
+    if product.get_type_name() != "MatMul" or not product.get_attributes()["transpose_b"]:
+        return None
+    factor = product.input_value(1).get_node()
+    if factor.get_type_name() != "Constant" or len(factor.shape) != 2 or factor.shape[0] < SMALLEST:
+        return None
+    return factor.data
+
+
+def _group(config: Any) -> int:
+    """How many of a row's values share a scale; 0, which leaves them in float32, where no group divides the sizes."""
+    sizes = [size for name in ("hidden_size", "intermediate_size") if (size := getattr(config, name, None))]
+    return next((group for group in GROUPS if math.gcd(*sizes) % group == 0), 0)
+
+
+def _compile(model: Any, group: int, threads: int) -> Any:
+    openvino = import_openvino()
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "NUM_STREAMS": threads,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": group,
+        # Another process's streams would be tied to the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    core = openvino.Core()
+    try:
+        # Attention on short rows is quicker as plain products than in one generated kernel for each head: 1.36 s
+        # instead of 1.43 for 2,000 short texts. The setting is not in OpenVINO's documentation and may go.
+        return core.compile_model(model, "CPU", {**settings, "SNIPPETS_MODE": "DISABLE"})
+    except RuntimeError:
+        return core.compile_model(model, "CPU", settings)
+
+
+def import_openvino() -> Any:
+    """The module openvino, without its reports of use.
+
+    Importing and converting would send events to its makers. It does without where the module that sends them is
+    not installed, and that is what it is told.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
