@@ -59,4 +59,5 @@ class FirstTokenLayer(torch.nn.Module):
         mask = attention_mask if attention_mask is None else attention_mask[:, :, :1]
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, sdpa_attention_forward)
         read, _ = attend(attention, heads(query), heads(key), heads(value), mask, scaling=attention.scaling)
-        return self.layer.feed_forward_chunk(self.layer.attention.output(read.flatten(2), first))
+        found: torch.Tensor = self.layer.feed_forward_chunk(self.layer.attention.output(read.flatten(2), first))
+        return found
