@@ -298,3 +298,27 @@ def test_the_cpu_s_features_are_read_once_and_may_be_unknown(monkeypatch: pytest
     assert devices.cpu_flags() == frozenset()
     assert devices.native_bf16_flag() is None
     devices.cpu_flags.cache_clear()
+
+
+@needs_int8
+@pytest.mark.embedded
+def test_the_embedded_tasks_answer_as_in_float32() -> None:
+    texts = [
+        "Marie Curie moved from Warsaw to Paris in 1891, and I loved every minute of her story.",
+        "Siemens and the University of Oslo signed the contract in Munich, which bored me to tears.",
+        "\N{PARTY POPPER} Congrats to everyone in Nairobi!!!",
+        "A dull, lifeless film that wastes Simone Biles and half of Texas. " * 20,
+    ]
+    questions = [{"question": "Where did she move?", "context": texts[0]}, {"question": "Where?", "context": texts[3]}]
+    found: dict[str, list[Any]] = {}
+    for dtype in ("float32", "int8"):
+        with Engine("minilm", dtype=dtype) as engine:
+            found[dtype] = [*engine.run("sentiment", texts), *engine.run("ner", texts), *engine.run("qa", questions)]
+    for plain, small in zip(found["float32"], found["int8"], strict=True):
+        assert small.num_tokens == plain.num_tokens
+        if hasattr(plain, "entities"):
+            assert [(e.text, e.label) for e in small.entities] == [(e.text, e.label) for e in plain.entities]
+        else:
+            assert small.score == pytest.approx(plain.score, abs=0.05)
+            assert getattr(small, "label", None) == getattr(plain, "label", None)
+            assert getattr(small, "text", None) == getattr(plain, "text", None)
