@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import subprocess
 import sys
@@ -141,6 +142,25 @@ def test_what_is_not_a_number_stays_none() -> None:
     with torch.no_grad():
         model.bert.encoder.layer[1].output.dense.weight[3, 5] = float("nan")
     assert torch.isnan(CompiledHead(model, batch_of(2, 4), threads=1)(**batch_of(3, 7)).logits).all()
+
+
+@needs_int8
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="other systems do not tell a process's memory so")
+def test_traces_do_not_stay_in_memory() -> None:
+    model = task_model("bert", "classify")
+
+    def pages() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    def translate(times: int) -> int:
+        for _ in range(times):
+            compiled._translate(model, batch_of(2, 4))
+        return pages()
+
+    before = translate(5)
+    # A trace of this model that is kept has two thousand pages.
+    assert translate(10) - before < 3000
 
 
 @needs_int8
