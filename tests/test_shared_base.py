@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -92,5 +93,9 @@ def test_three_heads_take_little_more_memory_than_one(heads: dict[str, str], dty
         command = [sys.executable, str(BENCHMARK), "--reader", "resident", "--places", places, "--dtype", dtype]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
-    # What a process peaks at varies by a twentieth from run to run; a set too much would show every time.
-    assert any(peak(TASKS) <= LAW * peak(("sentiment",)) for _ in range(3))
+    def ratio() -> float:
+        return peak(TASKS) / peak(("sentiment",))
+
+    # What a process peaks at varies by a twentieth from run to run: the middle of three settles one above the law.
+    first = ratio()
+    assert first <= LAW or statistics.median((first, ratio(), ratio())) <= LAW
