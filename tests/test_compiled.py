@@ -20,9 +20,10 @@ from nlptasks import Engine
 from nlptasks.errors import NlptasksError, UnsupportedModelError
 from nlptasks.runtime import compiled, devices
 from nlptasks.runtime.adapters import open_adapter
-from nlptasks.runtime.compiled import CompiledHead, import_openvino, obstacle, shrink
+from nlptasks.runtime.compiled import CompiledHead, import_openvino, obstacle
 from nlptasks.runtime.devices import choose_placement
 from nlptasks.runtime.download import BaseFolder
+from nlptasks.runtime.quantization import shrink
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.roots import HEAD_CLASSES, load_root
 from tests.tiny_adapters import classifier_adapter, tagger_adapter
@@ -115,7 +116,7 @@ def test_weights_become_a_quarter_and_the_scores_layer_stays() -> None:
     large = [weight for weight in model.parameters() if weight.ndim == 2 and weight.shape[0] in (32, 64)]
     # The embeddings are looked up, not multiplied.
     products = [weight for weight in large if weight.shape != (80, 32)]
-    assert shrink(translated) == sum(weight.numel() + 4 * len(weight) for weight in products)
+    assert shrink(translated, {}) == sum(weight.numel() + 4 * len(weight) for weight in products)
     kept = [
         np.asarray(op.data) for op in translated.get_ops() if op.get_type_name() == "Constant" and op.data.ndim == 2
     ]
@@ -137,11 +138,15 @@ def test_a_model_s_later_weights_are_not_the_compiled_one_s() -> None:
 
 
 @needs_int8
-def test_what_is_not_a_number_stays_none() -> None:
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_weight_that_is_no_number_is_not_hidden(broken: float) -> None:
     model = task_model("bert", "classify")
     with torch.no_grad():
-        model.bert.encoder.layer[1].output.dense.weight[3, 5] = float("nan")
-    assert torch.isnan(CompiledHead(model, batch_of(2, 4), threads=1)(**batch_of(3, 7)).logits).all()
+        model.bert.encoder.layer[1].intermediate.dense.weight[3, 5] = broken
+    with pytest.raises(
+        UnsupportedModelError, match=r"bert answers NaN: its weights or the adapter's are broken: fetch"
+    ):
+        CompiledHead(model, batch_of(2, 4), threads=1)
 
 
 @needs_int8

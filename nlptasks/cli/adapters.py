@@ -1,13 +1,15 @@
-"""`nlptasks adapters list|show|rm|export|import|merge`."""
+"""`nlptasks adapters list|show|rm|export|import|merge|ranges`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from nlptasks.cli.common import DownloadBar, read_inputs
+from nlptasks.cli.train import as_data_options, data_options
 from nlptasks.settings import Settings
 
 
@@ -175,3 +177,38 @@ def merge_command(
         click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
         return
     click.echo(f"{report.path}: {report.summary}\n  {use_line(found, f'-m {report.path}')}")
+
+
+@adapters_group.command("ranges")
+@click.argument("task")
+@click.argument("data", nargs=-1, required=True)
+@click.option(
+    "-a", "--adapter", "name", help="Name in your store or folder; the one that ships with TASK if not given."
+)
+@click.option("-m", "--model", help="Base, where the adapter's own is not found by its name.")
+@data_options
+def ranges_command(task: str, data: tuple[str, ...], name: str | None, model: str | None, **columns: Any) -> None:
+    """Measure on labelled DATA what numbers an adapter's layers are given, which makes --dtype int8 quicker.
+
+    `nlptasks train` does it by itself. DATA is read as `nlptasks eval` reads it; 256 rows like those that the adapter
+    was trained on are enough, and are taken if there are more.
+
+    \b
+    nlptasks adapters ranges sentiment train.csv -a mine
+    """
+    from nlptasks.exchange import find_adapter
+    from nlptasks.plugins import default_plugins
+    from nlptasks.runtime.adapters import RANGES
+    from nlptasks.training.observing import add_ranges
+
+    settings, plugins = Settings.from_env(), default_plugins()
+    found = plugins.task(task)
+    adapter = find_adapter(found, name, settings)
+    bar = DownloadBar()
+    try:
+        ranges = add_ranges(
+            found, adapter, data, settings, plugins, options=as_data_options(**columns), model=model, on_progress=bar
+        )
+    finally:
+        bar.close()
+    click.echo(f"{adapter.path / RANGES}: the ranges of {len(ranges)} layers")

@@ -9,7 +9,7 @@ class Urgency(TextClassification):
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +23,10 @@ from nlptasks.verbs import Logits, Model, ModelInfo
 
 CONTENT_FREE = ("N/A", "", "[MASK]")
 """Texts that say nothing; Zhao et al. use these three."""
+
+BYTES_A_TOKEN = 3
+"""Texts with fewer bytes for each token of the limit are first read whole: four to five make a token of English, three
+a character of Chinese."""
 
 ZERO_SHOT_WINDOW = 768
 """Tokens of a text that are put into one prompt; small language models lose the question after longer ones."""
@@ -75,18 +79,21 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
 
     def run(self, inputs: Sequence[TextInput], options: ClassificationOptions, model: Model) -> list[Classification]:
         texts = [item.text for item in inputs]
-        trained = "classify" in model.info.trained_for or model.info.kind != "causal"
+        trained = _has_head(model.info)
         size = model.info.max_tokens if trained else min(ZERO_SHOT_WINDOW, model.info.max_tokens - 256)
+        room = size - windows.MARGIN
         # Without a head nothing but the offsets tells how many tokens a text has.
-        spans = self._spans(texts, model, size=0 if not trained else size)
-        pieces, cut = self._pieces(texts, spans, size - windows.MARGIN, options.on_overflow)
-        logits = model.classify([p.text for p in pieces]) if trained else self._ask(pieces, model)
-        grouped: list[list[Logits]] = [[] for _ in texts]
-        for piece, values in zip(pieces, logits, strict=True):
-            grouped[piece.source].append(values)
+        asked = [i for i, text in enumerate(texts) if not trained or windows.may_overflow(text, BYTES_A_TOKEN * size)]
+        spans = self._spans(texts, asked, model)
+        groups = self._read(texts, range(len(texts)), spans, room, options, model)
+        # A head says how long a text was: those that did not fit after all are read again, in windows.
+        doubtful = [i for i, group in groups.items() if i not in spans and group[0].num_tokens > room]
+        spans |= self._spans(texts, doubtful, model)
+        groups |= self._read(texts, [i for i in doubtful if len(spans[i]) > room], spans, room, options, model)
+        cut = {i for i in spans if len(spans[i]) > room} if options.on_overflow == "truncate" else set()
         labels = self._labels(model.info) if trained else self.labels
         results = []
-        for i, group in enumerate(grouped):
+        for i, group in groups.items():
             counted = len(group) == 1 and i not in cut and group[0].num_tokens
             results.append(
                 self._result(
@@ -101,16 +108,40 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
             )
         return results
 
-    def _spans(self, texts: list[str], model: Model, size: int) -> dict[int, Sequence[tuple[int, int]]]:
-        """Token offsets of the texts that may be longer than `size` tokens, by their index."""
-        asked = [i for i, text in enumerate(texts) if windows.may_overflow(text, size)]
-        return dict(zip(asked, (o.spans for o in model.offsets([texts[i] for i in asked])), strict=True))
+    def _spans(self, texts: list[str], indices: Sequence[int], model: Model) -> dict[int, Sequence[tuple[int, int]]]:
+        """Token offsets of some of the texts, by their index."""
+        found = model.offsets([texts[i] for i in indices]) if indices else []
+        return {i: offsets.spans for i, offsets in zip(indices, found, strict=True)}
+
+    def _read(
+        self,
+        texts: list[str],
+        indices: Sequence[int],
+        spans: Mapping[int, Sequence[tuple[int, int]]],
+        room: int,
+        options: ClassificationOptions,
+        model: Model,
+    ) -> dict[int, list[Logits]]:
+        """The logits of the windows of some of the texts, by their index."""
+        if not indices:
+            return {}
+        pieces = self._pieces(texts, indices, spans, room, options.on_overflow)
+        logits = model.classify([p.text for p in pieces]) if _has_head(model.info) else self._ask(pieces, model)
+        groups: dict[int, list[Logits]] = {i: [] for i in indices}
+        for piece, values in zip(pieces, logits, strict=True):
+            groups[piece.source].append(values)
+        return groups
 
     def _pieces(
-        self, texts: list[str], spans: dict[int, Sequence[tuple[int, int]]], room: int, on_overflow: Overflow
-    ) -> tuple[list[_Piece], set[int]]:
-        """The windows of every text in order, and the indices of the texts that were cut."""
-        long = [i for i in spans if len(spans[i]) > room]
+        self,
+        texts: list[str],
+        indices: Sequence[int],
+        spans: Mapping[int, Sequence[tuple[int, int]]],
+        room: int,
+        on_overflow: Overflow,
+    ) -> list[_Piece]:
+        """The windows of some of the texts, in order."""
+        long = [i for i in indices if i in spans and len(spans[i]) > room]
         if long and on_overflow == "error":
             listed = ", ".join(f"input {i} has {len(spans[i])} tokens" for i in long[:5])
             raise OverflowRefusedError(
@@ -118,11 +149,11 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
                 "shorten the text or use on_overflow='window'."
             )
         pieces = []
-        for i, text in enumerate(texts):
-            cuts = windows.cut(spans[i], len(text), room) if i in spans else [(0, len(text))]
+        for i in indices:
+            cuts = windows.cut(spans[i], len(texts[i]), room) if i in spans else [(0, len(texts[i]))]
             kept = cuts[:1] if on_overflow == "truncate" else cuts
-            pieces += [_Piece(i, text[start:end]) for start, end in kept]
-        return pieces, set(long) if on_overflow == "truncate" else set()
+            pieces += [_Piece(i, texts[i][start:end]) for start, end in kept]
+        return pieces
 
     def _labels(self, info: ModelInfo) -> tuple[str, ...]:
         """The model's labels, in the task's spelling where only letter case differs (POSITIVE, positive)."""
@@ -175,6 +206,11 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
             labels=chosen if multi else chosen[:1],
             **reading,
         )
+
+
+def _has_head(info: ModelInfo) -> bool:
+    """Whether the model classifies; a language model that does not is asked for the label."""
+    return "classify" in info.trained_for or info.kind != "causal"
 
 
 def _pool(group: Sequence[Logits], how: str) -> list[float]:

@@ -3,6 +3,7 @@
     adapter_config.json          PEFT's settings
     adapter_model.safetensors    LoRA factors, head, every other layer that was trained
     nlptasks.json                task, labels, base and its fingerprint, metrics, data hash, versions
+    ranges.safetensors           what dtype int8 fixes its scales by (`ranges.py`), if it was measured
 
 Nothing here imports torch: a mismatch is refused before any weight is read.
 """
@@ -26,7 +27,8 @@ MANIFEST = "nlptasks.json"
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_PICKLE = "adapter_model.bin"
-FILES = (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, "README.md")
+RANGES = "ranges.safetensors"
+FILES = (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, RANGES, "README.md")
 """What belongs to an adapter's folder."""
 
 PICKLED = (
@@ -216,7 +218,7 @@ def fingerprint(base: Path) -> str:
     milliseconds, where a full hash would read every byte.
     """
     digest = hashlib.sha256()
-    for file in sorted(base.glob("*.safetensors")):
+    for file in _weight_files(base):
         with file.open("rb") as stream:
             size = struct.unpack("<Q", stream.read(8))[0]
             header = json.loads(stream.read(size))
@@ -228,6 +230,10 @@ def fingerprint(base: Path) -> str:
                     stream.seek(8 + size + place)
                     digest.update(stream.read(min(64, end - start)))
     return digest.hexdigest()[:16]
+
+
+def _weight_files(base: Path) -> list[Path]:
+    return [file for file in sorted(base.glob("*.safetensors")) if file.name != RANGES]
 
 
 def check_weights(adapter: AdapterFolder) -> None:
@@ -266,7 +272,7 @@ def tensor_headers(file: Path) -> dict[str, tuple[int, ...]]:
 
 def _base_headers(base: Path) -> dict[str, tuple[int, ...]]:
     headers: dict[str, tuple[int, ...]] = {}
-    for file in base.glob("*.safetensors"):
+    for file in _weight_files(base):
         headers |= tensor_headers(file)
     return headers
 

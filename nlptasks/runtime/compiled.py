@@ -1,9 +1,8 @@
 """Encoders compiled by OpenVINO with products in 8 bits: what `dtype="int8"` is computed with.
 
-A task model is traced with its adapter's weights in force, the weights of its products become whole numbers of 8 bits
-with a scale for each output, and OpenVINO compiles all of it into fewer operations than torch runs. The other factor
-is float32 and quantised when it comes, with a scale for each group of a row's own values (dynamic quantisation): no
-sample of texts is needed beforehand, and a text's answer does not depend on the texts beside it.
+A task model is traced with its adapter's weights in force, its larger products become products of bytes
+(`quantization.py`), and OpenVINO compiles all of it into fewer operations than torch runs. A text's answer does not
+depend on the texts beside it.
 """
 
 from __future__ import annotations
@@ -16,22 +15,25 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from nlptasks.errors import UnsupportedModelError
 from nlptasks.runtime.devices import cpu_flags
+from nlptasks.runtime.quantization import shrink
+from nlptasks.runtime.ranges import Ranges, read_ranges
 from nlptasks.runtime.roots import quiet_transformers
+
+if TYPE_CHECKING:
+    from nlptasks.runtime.roots import Root
 
 GROUPS = (192, 128, 64, 32)
 """Values of a row that share a scale; the first that divides a model's sizes is taken. Each group's scale takes time,
 but from 384 on OpenVINO multiplies another way: MiniLM read 2,000 short texts in 1.65 s with 128, in 0.99 of that with
 192, in 1.86 s with 384, in 5.1 s with 768."""
-
-SMALLEST = 32
-"""Outputs below which a product stays in float32: a head's few scores cost nothing."""
 
 KEPT = 8
 """Compiled models of one base that are kept; the least recently used goes first. One of MiniLM takes 37 MB, of
@@ -54,21 +56,28 @@ def obstacle() -> str | None:
 class CompiledHeads:
     """The compiled task models of one base, by adapter. Only the base's worker thread may ask for one."""
 
-    def __init__(self, tokenizer: Any, threads: int) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, root: Root, threads: int) -> None:
+        self._root = root
         self._threads = threads
         self._kept: OrderedDict[tuple[str, int] | None, CompiledHead] = OrderedDict()
 
-    def get(self, key: tuple[str, int] | None, head: Callable[[], Any]) -> CompiledHead:
-        """The compiled model for an adapter's key; `head` gives the task model with the adapter's weights in force."""
+    def get(self, key: tuple[str, int] | None, folder: Path, head: Callable[[], Any]) -> CompiledHead:
+        """The compiled model for an adapter's key; `head` gives the task model with the adapter's weights in force.
+
+        `folder` is that of the adapter, or of the base without one: where ranges are, if they were measured.
+        """
         if key not in self._kept:
             # A retrained adapter has the same path and a new key: the old weights are of no use any more.
             for stale in [other for other in self._kept if key and other and other[0] == key[0]]:
                 del self._kept[stale]
             while len(self._kept) >= KEPT:
                 self._kept.popitem(last=False)
-            example = self._tokenizer(["one", "and two"], padding=True, return_tensors="pt")
-            self._kept[key] = CompiledHead(head(), dict(example), self._threads)
+            example = self._root.tokenizer(["one", "and two"], padding=True, return_tensors="pt")
+            model, ranges = head(), read_ranges(folder)
+            # The task model has the backbone's layers under names of its own.
+            names = {module: name for name, module in self._root.backbone.named_modules()}
+            own = {path: ranges[names[m]] for path, m in model.named_modules() if names.get(m) in ranges}
+            self._kept[key] = CompiledHead(model, dict(example), self._threads, own)
         self._kept.move_to_end(key)
         return self._kept[key]
 
@@ -84,15 +93,23 @@ class CompiledHead:
     Any number of threads may call it; each computes with one thread, as many at a time as `threads`.
     """
 
-    def __init__(self, head: Any, example: dict[str, Any], threads: int) -> None:
+    def __init__(self, head: Any, example: dict[str, Any], threads: int, ranges: Ranges | None = None) -> None:
         """Compile `head`, whose weights may change afterwards. `example` is a batch such as it will be given.
 
+        `ranges` are those of what its linear layers will be given, as far as they are known, by the layers' names.
+
         Raises:
-            UnsupportedModelError: OpenVINO cannot translate the architecture.
+            UnsupportedModelError: OpenVINO cannot translate the architecture, or a weight is no number, which bytes
+                would hide.
         """
+        if not all(weight.isfinite().all() for weight in head.parameters()):
+            raise UnsupportedModelError(
+                f"{head.config.model_type} answers NaN: its weights or the adapter's are broken: fetch or train them "
+                "again."
+            )
         self.config = head.config
         model = _translate(head, example)
-        self.num_bytes = shrink(model)
+        self.num_bytes = shrink(model, ranges or {})
         self._compiled = _compile(model, _group(head.config), threads)
         self._names = [_name(output) for output in self._compiled.outputs]
         self._inputs = {_name(port) for port in self._compiled.inputs}
@@ -133,39 +150,6 @@ def _forget_traces() -> None:
     torch._C._jit_clear_class_registry()
     torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
     torch.jit._state._clear_class_state()
-
-
-def shrink(model: Any) -> int:
-    """Replace the constant factor of every larger product by 8 bits and scales; returns the bytes that these have.
-
-    Symmetric, the largest magnitude of each output at 127. OpenVINO's compiler knows a constant that is converted
-    and scaled, and multiplies it as it is.
-    """
-    import numpy
-    import openvino.opset13 as ops
-
-    taken = 0
-    for product in model.get_ops():
-        weight = _weight(product)
-        if weight is None:
-            continue
-        scales = numpy.maximum(numpy.abs(weight).max(1, keepdims=True) / 127, 1e-30)
-        # What is not a number stays in the scales.
-        whole = numpy.nan_to_num(numpy.rint(weight / scales)).astype(numpy.int8)
-        scaled = ops.multiply(ops.convert(ops.constant(whole), "f32"), ops.constant(scales.astype(numpy.float32)))
-        product.input(1).replace_source_output(scaled.output(0))
-        taken += whole.nbytes + 4 * len(scales)
-    return taken
-
-
-def _weight(product: Any) -> Any:
-    """The constant factor of shape (outputs, inputs) of a large matrix product, or None."""
-    if product.get_type_name() != "MatMul" or not product.get_attributes()["transpose_b"]:
-        return None
-    factor = product.input_value(1).get_node()
-    if factor.get_type_name() != "Constant" or len(factor.shape) != 2 or factor.shape[0] < SMALLEST:
-        return None
-    return factor.data
 
 
 def _group(config: Any) -> int:

@@ -120,7 +120,7 @@ class ResidentModel:
                 from nlptasks.runtime.compiled import CompiledHeads
 
                 lanes = self.reading.lanes
-                self._compiled = CompiledHeads(self._root.tokenizer, threads=lanes.count if lanes else 1)
+                self._compiled = CompiledHeads(self._root, threads=lanes.count if lanes else 1)
             settle()
         return self._root
 
@@ -136,7 +136,8 @@ class ResidentModel:
         root = self.root()
         if self._compiled is None:
             return self.activate(adapter)
-        return root, self._compiled.get(adapter.key if adapter else None, lambda: self.activate(adapter)[1])
+        key, folder = (adapter.key, adapter.path) if adapter else (None, self.folder.path)
+        return root, self._compiled.get(key, folder, lambda: self.activate(adapter)[1])
 
 
 class BoundModel:

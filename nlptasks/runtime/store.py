@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nlptasks.errors import AdapterError, DownloadError, NlptasksError, OfflineError, UnknownNameError
-from nlptasks.runtime.adapters import MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, AdapterFolder, open_adapter
+from nlptasks.runtime.adapters import FILES, MANIFEST, PEFT_CONFIG, AdapterFolder, open_adapter
 from nlptasks.runtime.archives import copy_files
 from nlptasks.runtime.hub import endpoint
 from nlptasks.runtime.sources import Probe
@@ -113,7 +113,7 @@ class AdapterStore:
             folder = snapshot_download(
                 repo,
                 revision=revision or None,
-                allow_patterns=[PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, "README.md"],
+                allow_patterns=list(FILES),
                 local_files_only=unreachable,
                 endpoint=endpoint(),
             )

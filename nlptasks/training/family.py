@@ -113,6 +113,8 @@ class FamilyTrainer(ABC):
     headline: ClassVar[str]
     extras: ClassVar[Mapping[str, Setting]] = {}
     """Settings that a recipe may have under `extra`."""
+    measures_ranges: ClassVar[bool] = True
+    """Whether an encoder's ranges are measured after a training, with which dtype int8 is quicker and rounds more."""
 
     def __init__(self, task: AnyTask, serving: Mapping[str, Any] | None = None) -> None:
         """`serving` are options of the task that the data is read for."""

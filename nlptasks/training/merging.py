@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.bases import shipped
 from nlptasks.errors import AdapterError, GateError, UnsupportedModelError
-from nlptasks.runtime.adapters import MANIFEST, AdapterFolder, Manifest, check_base
+from nlptasks.runtime.adapters import MANIFEST, RANGES, AdapterFolder, Manifest, check_base
 from nlptasks.runtime.store import writing
 from nlptasks.settings import Settings
 from nlptasks.training.family import AnyTask, FamilyTrainer, family_trainer
@@ -158,6 +159,8 @@ def _write(
     text = json.dumps(whole.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_card(manifest, dtype), encoding="utf-8")
+    if (adapter.path / RANGES).is_file():
+        shutil.copyfile(adapter.path / RANGES, folder / RANGES)
     for file in folder.iterdir():
         # safetensors creates files that only their owner may read.
         file.chmod(0o644)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.errors import CancelledError, MissingExtraError, TrainingError
+from nlptasks.errors import CancelledError, MissingExtraError, NlptasksError, TrainingError
+from nlptasks.runtime.adapters import AdapterFolder, open_adapter
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
 from nlptasks.training import quantizing, recipes
@@ -24,6 +23,7 @@ from nlptasks.training.events import EventFile, Events, Listener
 from nlptasks.training.family import AnyTask, FamilyTrainer, Feature, family_trainer
 from nlptasks.training.prepare import Prepared, prepare, run_plan
 from nlptasks.training.start import Start, find_start
+from nlptasks.training.stopping import stopping
 from nlptasks.verbs import CancelToken
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class _Job:
         )
         for note in self.family.notes_on(training):
             self.events("note", text=note)
-        with _stopping(cancel) as stop, quiet():
+        with stopping(cancel) as stop, quiet():
             if self.recipe.probe_lr:
                 rate = self._rate(trainable, placement, run, training, held_out, stop, resumed=checkpoint is not None)
                 self.recipe = dataclasses.replace(self.recipe, lr=rate)
@@ -259,6 +259,7 @@ class _Job:
         command: str,
         started: float,
     ) -> TrainReport:
+        from nlptasks.runtime.roots import model_kind
         from nlptasks.runtime.store import writing
         from nlptasks.training import card, publish
         from nlptasks.training.models import hub_name, logits_of
@@ -273,7 +274,11 @@ class _Job:
         text = card.model_card(self.task, manifest, hub_name(self.base), trainable.summary, command, licence)
         with writing(target) as staging:
             publish.save(trainable, staging, manifest, text)
-            difference = self._gate(trainable, [*held_out, *training[:GATE_TEXTS]], staging, device, placement.device)
+            base, adapter = (self.base, open_adapter(staging)) if trainable.targets else (_staged(staging), None)
+            texts = [*held_out, *training[:GATE_TEXTS]]
+            difference = self._gate(trainable, texts, base, adapter, device, placement.device)
+            if self.family.measures_ranges and model_kind(trainable.task_model.config) == "encoder":
+                self._measure_ranges(base, adapter, staging)
         self.events("published", path=str(target), metrics=manifest.metrics)
         state = loop.state
         return TrainReport(
@@ -298,23 +303,24 @@ class _Job:
         )
 
     def _gate(
-        self, trainable: Trainable, features: list[Feature], staging: Path, device: str, serving_device: str
+        self,
+        trainable: Trainable,
+        features: list[Feature],
+        base: BaseFolder,
+        adapter: AdapterFolder | None,
+        device: str,
+        serving_device: str,
     ) -> float:
-        """Serve the staged folder in a fresh process; raises GateError unless it answers as training did."""
-        from nlptasks.runtime.download import BaseFolder
+        """Serve what was saved in a fresh process; raises GateError unless it answers as training did."""
         from nlptasks.training import gate
         from nlptasks.training.models import logits_of
 
         features = gate.evenly(sorted(features, key=len), GATE_TEXTS)
         logits = logits_of(trainable, self.family, features, device, batch_size=1)
         expected = [self.family.served(row, feature) for row, feature in zip(logits, features, strict=True)]
-        if trainable.targets:
-            base, adapter = self.base, staging
-        else:
-            base, adapter = BaseFolder(str(staging), None, staging, "training"), None
         served = gate.serve_again(
             base,
-            adapter,
+            adapter.path if adapter else None,
             self.family.verb,
             [feature.request for feature in features],
             device=serving_device,
@@ -325,6 +331,20 @@ class _Job:
         text = f"Gate passed: a fresh process serves the same logits for {count} texts (difference {difference:.1e})"
         self.events("gate", text=text, difference=difference)
         return difference
+
+    def _measure_ranges(self, base: BaseFolder, adapter: AdapterFolder | None, staging: Path) -> None:
+        """Put what dtype int8 fixes its scales by beside the weights; where that fails they serve without."""
+        from nlptasks.runtime.ranges import save_ranges
+        from nlptasks.training.observing import measure_ranges
+
+        rows = self.data.training
+        self.events("note", text="measures what dtype int8 takes its scales from")
+        try:
+            ranges = measure_ranges(self.family, base, adapter, rows, trust_remote_code=self.trust_remote_code)
+        except NlptasksError as error:
+            self.events("warning", text=f"the ranges that make dtype int8 quicker could not be measured: {error}")
+        else:
+            save_ranges(ranges, staging)
 
 
 def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, replace: bool) -> Path:
@@ -338,6 +358,13 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
         what = "A model" if recipe.method == "full" else "An adapter"
         raise TrainingError(f"{what} {name!r} for {task.name} exists: give another --name, or --replace it.")
     return target
+
+
+def _staged(folder: Path) -> BaseFolder:
+    """A fully trained model that has no place of its own yet."""
+    from nlptasks.runtime.download import BaseFolder
+
+    return BaseFolder(str(folder), None, folder, "training")
 
 
 def _task(task: AnyTask | str) -> AnyTask:
@@ -360,27 +387,6 @@ def _require_extra() -> None:
     for package in ("accelerate", "sklearn"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("Training", "train")
-
-
-@contextlib.contextmanager
-def _stopping(cancel: CancelToken) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks for an end after the current step; a second one ends at once."""
-    asked = False
-
-    def handle(*_: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: cancel.cancelled
-        return
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield lambda: asked or cancel.cancelled
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
