@@ -22,7 +22,7 @@ from nlptasks.runtime import compiled, quantization
 from nlptasks.runtime.adapters import RANGES, fingerprint, open_adapter
 from nlptasks.runtime.compiled import CompiledHead, obstacle
 from nlptasks.runtime.quantization import grid, layer_of, shrink
-from nlptasks.runtime.ranges import Ranges, observing, read_ranges, save_ranges
+from nlptasks.runtime.ranges import Ranges, observing, read_ranges, rename, save_ranges
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.store import AdapterStore
 from nlptasks.settings import Settings
@@ -195,6 +195,13 @@ def test_an_adapter_is_served_with_the_ranges_in_its_folder(
         {f"bert.{name.replace('layer.1.', 'layer.1.layer.')}" for name in ranges}
         | set(known[0]) & {"bert.pooler.dense"}
     ]
+
+
+def test_another_base_s_ranges_are_not_taken() -> None:
+    layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    head = torch.nn.ModuleDict({"body": layers})
+    ranges = {"0": np.zeros((2, 4), np.float32), "1": np.zeros((2, 9), np.float32), "7": np.zeros((2, 4), np.float32)}
+    assert list(rename(ranges, layers, head)) == ["body.0"]
 
 
 # Measuring an adapter's.

@@ -83,4 +83,18 @@ def read_ranges(folder: Path) -> Ranges:
     return ranges
 
 
+def rename(ranges: Ranges, backbone: Any, head: Any) -> Ranges:
+    """The ranges of a backbone's layers by the names that they have in the task model that stands on it.
+
+    Of a layer that has another number of inputs they are left out: they are another base's.
+    """
+    names = {module: name for name, module in backbone.named_modules()}
+    found: Ranges = {}
+    for path, module in head.named_modules():
+        known = ranges.get(names.get(module, ""))
+        if known is not None and known.shape[1] == getattr(module, "in_features", None):
+            found[path] = known
+    return found
+
+
 _REMEDY = "measure them again with `nlptasks adapters ranges`, or delete the file."
