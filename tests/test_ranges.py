@@ -235,7 +235,10 @@ def test_they_are_what_the_task_reads_its_rows_with(tmp_path: Path, tiny_encoder
 def test_a_decoder_has_none(tiny_causal: Path, notes: str) -> None:
     family = family_trainer(Feeling())
     read = family.read([notes], DataOptions()).rows
-    with pytest.raises(UnsupportedModelError, match=r"dtype 'int8' is for encoders, and .* is a causal model\."):
+    with pytest.raises(
+        UnsupportedModelError,
+        match=r"dtype 'int8' is for encoders, and .* is a causal model: ranges are of no use to it\.",
+    ):
         measure_ranges(family, folder_of(tiny_causal), None, read)
 
 

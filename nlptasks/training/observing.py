@@ -10,6 +10,7 @@ from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.runtime.adapters import AdapterFolder
 from nlptasks.runtime.ranges import Ranges, observing, save_ranges
 from nlptasks.runtime.resident import ResidentModel
+from nlptasks.runtime.roots import load_config, model_kind
 from nlptasks.settings import Settings
 from nlptasks.training.data import DataOptions
 from nlptasks.training.family import AnyTask, FamilyTrainer, family_trainer
@@ -43,11 +44,14 @@ def measure_ranges(
     """
     task = family.task
     inputs = [family.input_of(row) for row in sample(rows, count, SEED, label=family.label_of)]
+    kind = model_kind(load_config(base, trust_remote_code))
+    if kind != "encoder":
+        raise UnsupportedModelError(
+            f"dtype 'int8' is for encoders, and {base.id} is a {kind} model: ranges are of no use to it."
+        )
     resident = ResidentModel(base, "cpu", "float32", trust_remote_code=trust_remote_code)
     try:
         root = resident.load()
-        if root.kind != "encoder":
-            raise UnsupportedModelError(f"dtype 'int8' is for encoders, and {base.id} is a {root.kind} model.")
         # One row a batch, one batch at a time: without padding, which would count.
         resident.reading.budget, resident.reading.lanes = 1, None
         with observing(root.backbone) as ranges:
