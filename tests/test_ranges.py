@@ -21,6 +21,7 @@ from nlptasks.plugins import default_plugins
 from nlptasks.runtime import compiled, quantization
 from nlptasks.runtime.adapters import RANGES, fingerprint, open_adapter
 from nlptasks.runtime.compiled import CompiledHead, obstacle
+from nlptasks.runtime.normalization import fold_norms
 from nlptasks.runtime.quantization import grid, layer_of, shrink
 from nlptasks.runtime.ranges import Ranges, observing, read_ranges, rename, save_ranges
 from nlptasks.runtime.resident import ResidentModel
@@ -158,6 +159,33 @@ def test_a_channel_far_above_the_others_does_not_take_their_steps(monkeypatch: p
     divided = distance()
     monkeypatch.setattr(quantization, "UNEVEN", np.inf)
     assert divided < distance() / 3
+
+
+@needs_int8
+@pytest.mark.parametrize(("model_type", "folded"), [("bert", 4), ("deberta-v2", 3), ("modernbert", 0)])
+def test_a_norm_s_scale_and_shift_move_into_what_reads_them(model_type: str, folded: int) -> None:
+    model = task_model(model_type, "classify")
+    with torch.no_grad():
+        # OpenVINO drops scales of one and shifts and biases of zero, which new models have.
+        for weight in model.parameters():
+            if weight.ndim == 1:
+                weight.copy_(torch.randn_like(weight) / 2 + 0.5)
+    batch = batch_of(8, 10)
+    ranges = ranges_of(model, batch)
+    translated = compiled._translate(model, batch_of(2, 4))
+    known = fold_norms(translated, ranges)
+    whole = compiled._compile(translated, 0, 1)
+    inputs = {name: batch[name].numpy() for name in ("input_ids", "attention_mask")}
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.from_numpy(whole(inputs)[0]), model(**batch).logits, atol=1e-3, rtol=1e-3)
+    products = [op for op in translated.get_ops() if op.get_type_name() == "MatMul"]
+    direct = [op for op in products if op.input_value(0).get_node().get_type_name() == "MVN"]
+    assert len({op.input_value(0).get_node().get_friendly_name() for op in direct}) == folded
+    # The ranges are those of the normalised numbers now: near zero, and spread evenly.
+    for op in direct:
+        low, high = known[layer_of(op)]
+        assert (low <= high).all()
+        assert float(np.abs([low, high]).max()) < np.sqrt(32)
 
 
 @needs_int8

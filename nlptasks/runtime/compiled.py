@@ -24,6 +24,7 @@ import torch
 from nlptasks.errors import UnsupportedModelError
 from nlptasks.runtime.devices import cpu_flags
 from nlptasks.runtime.memory import trim_memory
+from nlptasks.runtime.normalization import fold_norms
 from nlptasks.runtime.quantization import shrink
 from nlptasks.runtime.ranges import Ranges, read_ranges, rename
 from nlptasks.runtime.roots import quiet_transformers
@@ -110,7 +111,7 @@ class CompiledHead:
             )
         self.config = head.config
         model = _translate(head, example)
-        self.num_bytes = shrink(model, ranges or {})
+        self.num_bytes = shrink(model, fold_norms(model, ranges or {}))
         self._compiled = _compile(model, _group(head.config), threads)
         self._names = [_name(output) for output in self._compiled.outputs]
         self._inputs = {_name(port) for port in self._compiled.inputs}

@@ -1,0 +1,107 @@
+"""A layer normalisation's scale and shift, moved into what reads them: one pass over the numbers less.
+
+OpenVINO computes (x - mean) / deviation in one pass and `* scale + shift` in another. A linear layer that reads the
+result may have the scale in its weights and the shift in its bias; the sum around a block takes the scale in its own
+pass, and the shift comes with the bias of the other number in it. The answers are the same but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from nlptasks.runtime.quantization import layer_of
+from nlptasks.runtime.ranges import Ranges
+
+LEAST_SCALE = 1e-3
+"""A scale with a channel below is left where it is: ranges are divided by it."""
+
+
+class _Biased(NamedTuple):
+    """A constant operand of an addition: the place where it enters, and its values."""
+
+    place: Any
+    values: Any
+
+
+def fold_norms(model: Any, ranges: Ranges) -> Ranges:
+    """Move scales and shifts where all that reads them can take them; returns the ranges of what is read then."""
+    found = dict(ranges)
+    for norm in model.get_ordered_ops():
+        scaled = _sole_reader(norm, "Multiply") if norm.get_type_name() == "MVN" else None
+        shifted = _sole_reader(scaled, "Add") if scaled else None
+        if scaled and shifted:
+            _fold(norm, scaled, shifted, found)
+    return found
+
+
+def _fold(norm: Any, scaled: Any, shifted: Any, ranges: Ranges) -> None:
+    import numpy
+
+    scale, shift = _constant(scaled), _constant(shifted)
+    readers = list(shifted.output(0).get_target_inputs())
+    products = [place.get_node() for place in readers if _is_linear(place.get_node()) and place.get_index() == 0]
+    sums = [place for place in readers if place.get_node().get_type_name() == "Add"]
+    sizes = [place for place in readers if place.get_node().get_type_name() == "ShapeOf"]
+    biases = [bias for product in products if (bias := _bias(_sole_reader(product, "Add")))]
+    others = [bias for place in sums if (bias := _bias(place.get_node().input_value(1 - place.get_index()).get_node()))]
+    # All readers or none: one that is left would need the pass that is to be spared.
+    if not (scale and shift and products) or len(biases) + len(others) + len(sizes) < len(readers) or len(sums) > 1:
+        return
+    if numpy.abs(scale.values).min() < LEAST_SCALE:
+        return
+    by, plus = scale.values.reshape(-1), shift.values.reshape(-1)
+    for product, bias in zip(products, biases, strict=True):
+        weight = product.input_value(1).get_node().data
+        _replace(product.input(1), weight * by)
+        _add(bias, weight @ plus)
+        product.input(0).replace_source_output(norm.output(0))
+        if (name := layer_of(product)) in ranges:
+            ends = (ranges[name] - plus) / by
+            ranges[name] = numpy.stack([ends.min(0), ends.max(0)])
+    for place in sizes:
+        place.replace_source_output(norm.output(0))
+    for place, bias in zip(sums, others, strict=True):
+        _add(bias, plus)
+        place.replace_source_output(scaled.output(0))
+
+
+def _sole_reader(node: Any, kind: str) -> Any:
+    """The only operation that reads a node, if it is of that kind."""
+    readers = list(node.output(0).get_target_inputs())
+    return readers[0].get_node() if len(readers) == 1 and readers[0].get_node().get_type_name() == kind else None
+
+
+def _is_linear(node: Any) -> bool:
+    """Whether a node multiplies by constant weights of shape (outputs, inputs)."""
+    if node.get_type_name() != "MatMul" or not node.get_attributes()["transpose_b"]:
+        return False
+    weight = node.input_value(1).get_node()
+    return weight.get_type_name() == "Constant" and len(weight.shape) == 2
+
+
+def _constant(node: Any) -> _Biased | None:
+    """A node's constant operand, of one value a channel."""
+    for place in node.inputs():
+        source = place.get_source_output().get_node()
+        if source.get_type_name() == "Constant" and source.data.shape[-1:] == (source.data.size,):
+            return _Biased(place, source.data)
+    return None
+
+
+def _bias(node: Any) -> _Biased | None:
+    """The bias that a node adds to a product that nothing else reads."""
+    if node is None or node.get_type_name() != "Add" or len(node.output(0).get_target_inputs()) > 1:
+        return None
+    return _constant(node)
+
+
+def _add(bias: _Biased, values: Sequence[float]) -> None:
+    _replace(bias.place, bias.values + values)
+
+
+def _replace(place: Any, values: Any) -> None:
+    import numpy
+    import openvino.opset13 as ops
+
+    place.replace_source_output(ops.constant(values.astype(numpy.float32)).output(0))
