@@ -32,7 +32,7 @@ from nlptasks.training import observing as observing_module
 from nlptasks.training.data import DataOptions
 from nlptasks.training.family import family_trainer
 from nlptasks.training.observing import measure_ranges
-from tests.test_compiled import answers, batch_of, folder_of, near, task_model
+from tests.test_compiled import answers, batch_of, folder_of, task_model
 from tests.tiny_adapters import classifier_adapter
 from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
 
@@ -108,12 +108,14 @@ def test_a_grid_holds_its_range_and_zero_and_is_hardly_wider(low: float, width: 
 @pytest.mark.parametrize("model_type", ["albert", "bert", "deberta-v2"])
 def test_with_ranges_the_answers_stay_near(model_type: str) -> None:
     model = task_model(model_type, "classify")
-    ranges = ranges_of(model, batch_of(16, 20))
+    # As many tokens as a measurement sees.
+    ranges = ranges_of(model, batch_of(300, 20))
     head = CompiledHead(model, batch_of(2, 4), 1, ranges)
     for shape in ((16, 20), (2, 5)):
         batch = batch_of(*shape)
         with torch.inference_mode():
-            near(head(**batch).logits, model(**batch).logits)
+            expected = model(**batch).logits
+        torch.testing.assert_close(head(**batch).logits, expected, rtol=0, atol=0.08 * float(expected.abs().max()))
 
 
 def roundings(model: Any) -> list[Any]:
@@ -157,12 +159,12 @@ def test_a_channel_far_above_the_others_does_not_take_their_steps(monkeypatch: p
         return float(np.abs(compiled._compile(model, 64, 1)(given_.numpy())[0] - expected).mean())
 
     divided = distance()
-    monkeypatch.setattr(quantization, "UNEVEN", np.inf)
+    monkeypatch.setattr(quantization, "LEAST_SPREAD", 1.0)
     assert divided < distance() / 3
 
 
 @needs_int8
-@pytest.mark.parametrize(("model_type", "folded"), [("bert", 4), ("deberta-v2", 3), ("modernbert", 0)])
+@pytest.mark.parametrize(("model_type", "folded"), [("bert", 4), ("deberta-v2", 3)])
 def test_a_norm_s_scale_and_shift_move_into_what_reads_them(model_type: str, folded: int) -> None:
     model = task_model(model_type, "classify")
     with torch.no_grad():
@@ -179,13 +181,15 @@ def test_a_norm_s_scale_and_shift_move_into_what_reads_them(model_type: str, fol
     with torch.inference_mode():
         torch.testing.assert_close(torch.from_numpy(whole(inputs)[0]), model(**batch).logits, atol=1e-3, rtol=1e-3)
     products = [op for op in translated.get_ops() if op.get_type_name() == "MatMul"]
-    direct = [op for op in products if op.input_value(0).get_node().get_type_name() == "MVN"]
-    assert len({op.input_value(0).get_node().get_friendly_name() for op in direct}) == folded
-    # The ranges are those of the normalised numbers now: near zero, and spread evenly.
-    for op in direct:
-        low, high = known[layer_of(op)]
-        assert (low <= high).all()
-        assert float(np.abs([low, high]).max()) < np.sqrt(32)
+    given_ = {layer_of(op): op.input_value(0).get_node() for op in products}
+    sources = {name: node.input_value(0).get_node() for name, node in given_.items() if node.get_input_size()}
+    read = {name: given_[name] for name, source in sources.items() if source.get_type_name() == "MVN" and name in known}
+    assert len({sources[name].get_friendly_name() for name in read}) == folded
+    # The ranges are those of what is read now.
+    for name, node in read.items():
+        translated.add_outputs(node.output(0))
+        values = compiled._compile(translated, 0, 1)(inputs)[len(translated.outputs) - 1].reshape(-1, 32)
+        np.testing.assert_allclose(known[name], [values.min(0), values.max(0)], atol=1e-3)
 
 
 @needs_int8

@@ -1,8 +1,9 @@
 """A layer normalisation's scale and shift, moved into what reads them: one pass over the numbers less.
 
-OpenVINO computes (x - mean) / deviation in one pass and `* scale + shift` in another. A linear layer that reads the
-result may have the scale in its weights and the shift in its bias; the sum around a block takes the scale in its own
-pass, and the shift comes with the bias of the other number in it. The answers are the same but for rounding.
+OpenVINO computes (x - mean) / deviation in one pass and `* scale + shift` in another. What reads the result makes a
+pass of its own, which can multiply by the scale as well: a linear layer's rounding to bytes, and the sum around a
+block. The shift goes into the linear layer's bias, and into that of the other number in the sum. The answers are the
+same but for rounding.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from typing import Any, NamedTuple
 
 from nlptasks.runtime.quantization import layer_of
 from nlptasks.runtime.ranges import Ranges
-
-LEAST_SCALE = 1e-3
-"""A scale with a channel below is left where it is: ranges are divided by it."""
 
 
 class _Biased(NamedTuple):
@@ -37,6 +35,7 @@ def fold_norms(model: Any, ranges: Ranges) -> Ranges:
 
 def _fold(norm: Any, scaled: Any, shifted: Any, ranges: Ranges) -> None:
     import numpy
+    import openvino.opset13 as ops
 
     scale, shift = _constant(scaled), _constant(shifted)
     readers = list(shifted.output(0).get_target_inputs())
@@ -48,17 +47,16 @@ def _fold(norm: Any, scaled: Any, shifted: Any, ranges: Ranges) -> None:
     # All readers or none: one that is left would need the pass that is to be spared.
     if not (scale and shift and products) or len(biases) + len(others) + len(sizes) < len(readers) or len(sums) > 1:
         return
-    if numpy.abs(scale.values).min() < LEAST_SCALE:
-        return
-    by, plus = scale.values.reshape(-1), shift.values.reshape(-1)
+    # With the scale itself OpenVINO would see one multiplication for both, and make a pass of it.
+    plus, share = shift.values.reshape(-1), numpy.abs(scale.values).max()
+    given = ops.multiply(norm, ops.constant(scale.values / share))
     for product, bias in zip(products, biases, strict=True):
         weight = product.input_value(1).get_node().data
-        _replace(product.input(1), weight * by)
+        _replace(product.input(1), weight * share)
         _add(bias, weight @ plus)
-        product.input(0).replace_source_output(norm.output(0))
+        product.input(0).replace_source_output(given.output(0))
         if (name := layer_of(product)) in ranges:
-            ends = (ranges[name] - plus) / by
-            ranges[name] = numpy.stack([ends.min(0), ends.max(0)])
+            ranges[name] = (ranges[name] - plus) / share
     for place in sizes:
         place.replace_source_output(norm.output(0))
     for place, bias in zip(sums, others, strict=True):

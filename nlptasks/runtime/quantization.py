@@ -20,10 +20,6 @@ from nlptasks.runtime.ranges import Ranges
 SMALLEST = 32
 """Outputs below which a product stays in float32: a head's few scores cost nothing."""
 
-UNEVEN = 6
-"""Channels are divided only where the largest is so many times the median: elsewhere it changes nothing but the time.
-In MiniLM that holds for what its feed-forward layers are given (8 to 16 times), not for attention (2 to 5)."""
-
 LEAST_SPREAD = 0.1
 """No channel is taken for smaller than this share of the largest: texts that were not measured may raise it."""
 
@@ -107,12 +103,10 @@ def _fixed(given: Any, ranges: Sequence[Any]) -> tuple[Any, Any] | None:
     largest = numpy.maximum(-low, high)
     if not 0 < largest.max() < numpy.inf:
         return None
-    spread = numpy.ones_like(largest)
-    if largest.max() > UNEVEN * numpy.median(largest):
-        spread = numpy.maximum(largest, LEAST_SPREAD * largest.max())
-        given = ops.multiply(given, ops.constant((1 / spread).reshape((1,) * (rank - 1) + (-1,)))).output(0)
+    spread = numpy.maximum(largest, LEAST_SPREAD * largest.max())
+    divided = ops.multiply(given, ops.constant((1 / spread).reshape((1,) * (rank - 1) + (-1,))))
     lowest, highest = (ops.constant(numpy.float32(end)) for end in grid((low / spread).min(), (high / spread).max()))
-    return ops.fake_quantize(given, lowest, highest, lowest, highest, 256).output(0), spread
+    return ops.fake_quantize(divided, lowest, highest, lowest, highest, 256).output(0), spread
 
 
 def grid(low: float, high: float) -> tuple[float, float]:
