@@ -319,7 +319,9 @@ def test_the_command(
 
 @pytest.mark.embedded
 def test_the_adapters_that_ship_have_them_where_they_are_worth_it() -> None:
-    assert read_ranges(find_adapter(default_plugins().task("qa"), None, Settings.from_env()).path) == {}
-    for task in ("sentiment", "ner"):
-        ranges = read_ranges(find_adapter(default_plugins().task(task), None, Settings.from_env()).path)
-        assert {found.shape for found in ranges.values()} == {(2, 384), (2, 1536)}, task
+    found = {
+        task: read_ranges(find_adapter(default_plugins().task(task), None, Settings.from_env()).path)
+        for task in ("sentiment", "ner", "qa")
+    }
+    assert {ends.shape for ends in found["sentiment"].values()} == {(2, 384), (2, 1536)}
+    assert found["ner"] == found["qa"] == {}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nlptasks.runtime.sources import Report
 
 ROWS = 256
-"""Rows that are run. In int8 the NER adapter has an F1 of 0.737 with 64 of them, 0.739 with 256, 0.740 with none."""
+"""Rows that are run: some thousand tokens, after which the ends of a range hardly move."""
 
 SEED = 13
 

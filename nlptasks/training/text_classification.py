@@ -29,6 +29,7 @@ class TextClassificationTrainer(FamilyTrainer):
     verb = "classify"
     metrics = metrics.HIGHER_IS_BETTER
     headline = "accuracy"
+    measures_ranges = True
 
     def read(
         self,
