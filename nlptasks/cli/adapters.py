@@ -190,8 +190,8 @@ def merge_command(
 def ranges_command(task: str, data: tuple[str, ...], name: str | None, model: str | None, **columns: Any) -> None:
     """Measure on labelled DATA what numbers an adapter's layers are given, which makes --dtype int8 quicker.
 
-    `nlptasks train` does it for text classifiers by itself. DATA is read as `nlptasks eval` reads it; 256 rows like those that the adapter
-    was trained on are enough, and are taken if there are more.
+    `nlptasks train` does it for text classifiers by itself. DATA is read as `nlptasks eval` reads it; 256 rows like
+    those that the adapter was trained on are enough, and are taken if there are more.
 
     \b
     nlptasks adapters ranges sentiment train.csv -a mine
