@@ -23,6 +23,7 @@ import torch
 
 from nlptasks.errors import UnsupportedModelError
 from nlptasks.runtime.devices import cpu_flags
+from nlptasks.runtime.encoding import BROKEN
 from nlptasks.runtime.memory import trim_memory
 from nlptasks.runtime.normalization import fold_norms
 from nlptasks.runtime.quantization import shrink
@@ -105,10 +106,7 @@ class CompiledHead:
                 would hide.
         """
         if not all(weight.isfinite().all() for weight in head.parameters()):
-            raise UnsupportedModelError(
-                f"{head.config.model_type} answers NaN: its weights or the adapter's are broken: fetch or train them "
-                "again."
-            )
+            raise UnsupportedModelError(f"{head.config.model_type} answers NaN: {BROKEN}")
         self.config = head.config
         model = _translate(head, example)
         self.num_bytes = shrink(model, fold_norms(model, ranges or {}))

@@ -13,6 +13,8 @@ from nlptasks.runtime.roots import Root
 from nlptasks.runtime.worker import Turn
 from nlptasks.verbs import Logits, Offsets, Text, Vector
 
+BROKEN = "its weights or the adapter's are broken: fetch or train them again."
+
 
 class Encoded:
     """Token ids of texts, cut to the model's limit, with their full lengths."""
@@ -149,11 +151,7 @@ def check_numbers(root: Root, rows: Iterable[Sequence[float]]) -> None:
     """Raise UnsupportedModelError if one of the numbers is NaN, of which every comparison is false."""
     if math.isnan(sum(map(sum, rows))):
         dtype = root.placement.dtype
-        hint = (
-            "its weights or the adapter's are broken: fetch or train them again."
-            if dtype == "float32"
-            else "use dtype='float32'."
-        )
+        hint = BROKEN if dtype == "float32" else "use dtype='float32'."
         raise UnsupportedModelError(f"{root.config.model_type} answers NaN in {dtype}: {hint}")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from nlptasks.runtime.quantization import layer_of
+from nlptasks.runtime.quantization import layer_of, weight_of
 from nlptasks.runtime.ranges import Ranges
 
 
@@ -39,7 +39,7 @@ def _fold(norm: Any, scaled: Any, shifted: Any, ranges: Ranges) -> None:
 
     scale, shift = _constant(scaled), _constant(shifted)
     readers = list(shifted.output(0).get_target_inputs())
-    products = [place.get_node() for place in readers if _is_linear(place.get_node()) and place.get_index() == 0]
+    products = [node for place in readers if weight_of(node := place.get_node()) is not None]
     sums = [place for place in readers if place.get_node().get_type_name() == "Add"]
     sizes = [place for place in readers if place.get_node().get_type_name() == "ShapeOf"]
     biases = [bias for product in products if (bias := _bias(_sole_reader(product, "Add")))]
@@ -51,7 +51,7 @@ def _fold(norm: Any, scaled: Any, shifted: Any, ranges: Ranges) -> None:
     plus, share = shift.values.reshape(-1), numpy.abs(scale.values).max()
     given = ops.multiply(norm, ops.constant(scale.values / share))
     for product, bias in zip(products, biases, strict=True):
-        weight = product.input_value(1).get_node().data
+        weight = weight_of(product)
         _replace(product.input(1), weight * share)
         _add(bias, weight @ plus)
         product.input(0).replace_source_output(given.output(0))
@@ -68,14 +68,6 @@ def _sole_reader(node: Any, kind: str) -> Any:
     """The only operation that reads a node, if it is of that kind."""
     readers = list(node.output(0).get_target_inputs())
     return readers[0].get_node() if len(readers) == 1 and readers[0].get_node().get_type_name() == kind else None
-
-
-def _is_linear(node: Any) -> bool:
-    """Whether a node multiplies by constant weights of shape (outputs, inputs)."""
-    if node.get_type_name() != "MatMul" or not node.get_attributes()["transpose_b"]:
-        return False
-    weight = node.input_value(1).get_node()
-    return weight.get_type_name() == "Constant" and len(weight.shape) == 2
 
 
 def _constant(node: Any) -> _Biased | None:

@@ -46,18 +46,19 @@ def _by_input(model: Any) -> list[list[Any]]:
     """The larger products, those that multiply the same input together."""
     found: dict[tuple[str, int], list[Any]] = {}
     for product in model.get_ordered_ops():
-        if _weight(product) is not None:
+        weight = weight_of(product)
+        if weight is not None and len(weight) >= SMALLEST:
             given = product.input_value(0)
             found.setdefault((given.get_node().get_friendly_name(), given.get_index()), []).append(product)
     return list(found.values())
 
 
-def _weight(product: Any) -> Any:
-    """The constant factor of shape (outputs, inputs) of a large matrix product, or None."""
+def weight_of(product: Any) -> Any:
+    """The constant factor of shape (outputs, inputs) of a matrix product; None of any other operation."""
     if product.get_type_name() != "MatMul" or not product.get_attributes()["transpose_b"]:
         return None
     factor = product.input_value(1).get_node()
-    if factor.get_type_name() != "Constant" or len(factor.shape) != 2 or factor.shape[0] < SMALLEST:
+    if factor.get_type_name() != "Constant" or len(factor.shape) != 2:
         return None
     return factor.data
 
@@ -69,7 +70,7 @@ def _shrink(products: Sequence[Any], ranges: Ranges) -> int:
     fixed = _fixed(given, [ranges.get(layer_of(product)) for product in products])
     taken = 0
     for product in products:
-        weight = _weight(product)
+        weight = weight_of(product)
         if fixed:
             product.input(0).replace_source_output(fixed[0])
             weight = weight * fixed[1]
