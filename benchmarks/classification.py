@@ -18,7 +18,7 @@ from pathlib import Path
 from common import adapter_of, in_turns, made_up, merged_checkpoint, print_times, ratio, read_texts
 
 from nlptasks import Engine
-from nlptasks.runtime.devices import choose_placement
+from nlptasks.runtime.loading.devices import choose_placement
 
 
 def sample_texts(count: int, seed: int = 0) -> list[str]:

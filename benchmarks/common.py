@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import Engine
-from nlptasks.runtime.adapters import (
+from nlptasks.runtime.loading.roots import HEAD_CLASSES
+from nlptasks.store.adapters import (
     MANIFEST,
     TASK_TYPES,
     AdapterFolder,
@@ -22,8 +23,7 @@ from nlptasks.runtime.adapters import (
     fingerprint,
     open_adapter,
 )
-from nlptasks.runtime.download import BaseFolder, find_base
-from nlptasks.runtime.roots import HEAD_CLASSES
+from nlptasks.store.download import BaseFolder, find_base
 
 TEXT = """
 the a this film movie story plot acting camera music scene ending director cast comedy drama thriller is was feels seems

@@ -19,11 +19,11 @@ from statistics import fmean
 from typing import Any
 
 from nlptasks import Engine
+from nlptasks.data.splits import sample
 from nlptasks.families.sentences import sentences
 from nlptasks.training import DataOptions
-from nlptasks.training.family import family_trainer
-from nlptasks.training.splits import sample
-from nlptasks.training.text_metrics import rouge
+from nlptasks.training.families.base import family_trainer
+from nlptasks.training.metrics.texts import rouge
 
 _ENDED = re.compile(r"""[.!?…]["'”’»)\]]*$""")
 

@@ -21,7 +21,7 @@ from typing import Any
 from common import WORDS, adapter_of, in_turns, made_up, merged_checkpoint, print_times, ratio, read_texts
 
 from nlptasks import Engine
-from nlptasks.runtime.devices import choose_placement
+from nlptasks.runtime.loading.devices import choose_placement
 
 NAMES = ("Marie Curie", "Warsaw", "Siemens", "the University of Oslo", "Simone Biles", "Texas", "Unilever", "Nairobi")
 

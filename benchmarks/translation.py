@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nlptasks import Engine
-from nlptasks.training.text_metrics import measure, signatures
+from nlptasks.training.metrics.texts import measure, signatures
 
 PAIRS = "en-fr,fr-en,en-de,de-en,en-es,es-en"
 KINDS = ("bleu", "chrf")

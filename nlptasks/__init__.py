@@ -110,6 +110,37 @@ if TYPE_CHECKING:
     from nlptasks.families.token_classification import TokenClassification as TokenClassification
     from nlptasks.hookspecs import API_VERSION as API_VERSION
     from nlptasks.hookspecs import hookimpl as hookimpl
+    from nlptasks.model import (
+        CancelToken as CancelToken,
+    )
+    from nlptasks.model import (
+        Completion as Completion,
+    )
+    from nlptasks.model import (
+        Decoding as Decoding,
+    )
+    from nlptasks.model import (
+        Logits as Logits,
+    )
+    from nlptasks.model import (
+        Model as Model,
+    )
+    from nlptasks.model import (
+        ModelInfo as ModelInfo,
+    )
+    from nlptasks.model import (
+        Prompt as Prompt,
+    )
+    from nlptasks.model import (
+        SpanLogits as SpanLogits,
+    )
+    from nlptasks.model import (
+        Text as Text,
+    )
+    from nlptasks.model import TextStream as TextStream
+    from nlptasks.model import (
+        TokenLogits as TokenLogits,
+    )
     from nlptasks.plugins import PluginFailure as PluginFailure
     from nlptasks.plugins import PluginRecord as PluginRecord
     from nlptasks.plugins import Plugins as Plugins
@@ -162,37 +193,6 @@ if TYPE_CHECKING:
     from nlptasks.task import (
         TextInput as TextInput,
     )
-    from nlptasks.verbs import (
-        CancelToken as CancelToken,
-    )
-    from nlptasks.verbs import (
-        Completion as Completion,
-    )
-    from nlptasks.verbs import (
-        Decoding as Decoding,
-    )
-    from nlptasks.verbs import (
-        Logits as Logits,
-    )
-    from nlptasks.verbs import (
-        Model as Model,
-    )
-    from nlptasks.verbs import (
-        ModelInfo as ModelInfo,
-    )
-    from nlptasks.verbs import (
-        Prompt as Prompt,
-    )
-    from nlptasks.verbs import (
-        SpanLogits as SpanLogits,
-    )
-    from nlptasks.verbs import (
-        Text as Text,
-    )
-    from nlptasks.verbs import TextStream as TextStream
-    from nlptasks.verbs import (
-        TokenLogits as TokenLogits,
-    )
 
 __version__ = "0.1.0"
 
@@ -241,7 +241,7 @@ _HOMES = {
     ),
     "nlptasks.settings": ("Settings",),
     "nlptasks.task": ("Recipe", "Task", "TaskInput", "TaskOptions", "TextInput"),
-    "nlptasks.verbs": (
+    "nlptasks.model": (
         "CancelToken",
         "Completion",
         "Decoding",

@@ -14,7 +14,7 @@ from nlptasks.settings import Settings
 from nlptasks.task import Task
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.download import BaseFolder, Progress
+    from nlptasks.store.download import BaseFolder, Progress
 
 PATIENCE = 2.0
 """Seconds that the Hub may take to answer before the embedded model is taken instead."""
@@ -44,7 +44,7 @@ class Bases:
         Raises:
             NlptasksError: whatever `find_base` raises.
         """
-        from nlptasks.runtime.download import find_base
+        from nlptasks.store.download import find_base
 
         if name not in self._folders:
             self._folders[name] = find_base(

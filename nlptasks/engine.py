@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
+from nlptasks.model import CancelToken, Model, TextStream
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.requests import AnyTask, Request, read_request
 from nlptasks.results import Result
-from nlptasks.runtime.devices import check_words
+from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
 from nlptasks.task import TaskInput
-from nlptasks.verbs import CancelToken, Model, TextStream
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
-    from nlptasks.runtime.adapters import AdapterFolder
-    from nlptasks.runtime.devices import Placement
-    from nlptasks.runtime.download import Progress
+    from nlptasks.runtime.loading.devices import Placement
     from nlptasks.runtime.resident import ResidentModel
+    from nlptasks.store.adapters import AdapterFolder
+    from nlptasks.store.download import Progress
 
 NO_ADAPTER = "none"
 """The adapter name that asks for the bare base."""
@@ -172,7 +172,7 @@ class Engine:
 
     def placement(self) -> Placement:
         """The device and the number format that bases are loaded on and in, with the reasons; imports torch."""
-        from nlptasks.runtime.devices import choose_placement
+        from nlptasks.runtime.loading.devices import choose_placement
 
         return choose_placement(*self._placement)
 
@@ -215,8 +215,8 @@ class Engine:
         An adapter that is named decides the base unless `model` does. Without one, the adapter that ships
         with the task serves as long as no other base is asked for.
         """
-        from nlptasks.runtime.adapters import open_adapter
-        from nlptasks.runtime.store import AdapterStore
+        from nlptasks.store.adapter_store import AdapterStore
+        from nlptasks.store.adapters import open_adapter
 
         model = model or self._model
         if adapter and adapter != NO_ADAPTER:

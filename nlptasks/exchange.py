@@ -19,9 +19,9 @@ from nlptasks.settings import Settings
 from nlptasks.task import Task
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.adapters import AdapterFolder, Manifest, Verb
-    from nlptasks.runtime.download import BaseFolder
-    from nlptasks.runtime.sources import Report
+    from nlptasks.store.adapters import AdapterFolder, Manifest, Verb
+    from nlptasks.store.download import BaseFolder
+    from nlptasks.store.sources import Report
 
 AnyTask = Task[Any, Any, Any]
 
@@ -41,8 +41,8 @@ def find_adapter(task: AnyTask, name: str | None, settings: Settings) -> Adapter
     Raises:
         AdapterError: no name, and none ships with the task.
     """
-    from nlptasks.runtime.adapters import open_adapter
-    from nlptasks.runtime.store import AdapterStore
+    from nlptasks.store.adapter_store import AdapterStore
+    from nlptasks.store.adapters import open_adapter
 
     if name is not None:
         return AdapterStore(settings).find(task.name, name)
@@ -57,8 +57,8 @@ def export_adapter(adapter: AdapterFolder, target: Path) -> Path:
     Raises:
         AdapterError: `target` exists, or its folder does not.
     """
-    from nlptasks.runtime.archives import copy_files, pack
-    from nlptasks.runtime.store import writing
+    from nlptasks.store.adapter_store import writing
+    from nlptasks.store.archives import copy_files, pack
 
     if target.exists():
         raise AdapterError(f"{target}: expected a new folder or .zip to write to, found one that exists.")
@@ -102,9 +102,9 @@ def import_adapter(
         AdapterMismatchError: the base has another fingerprint, or other shapes, than the adapter was trained on.
         UnknownNameError: no such task, base or name.
     """
-    from nlptasks.runtime.adapters import MANIFEST, check_weights, open_adapter
-    from nlptasks.runtime.archives import copy_files, opened
-    from nlptasks.runtime.store import AdapterStore, check_name, writing
+    from nlptasks.store.adapter_store import AdapterStore, check_name, writing
+    from nlptasks.store.adapters import MANIFEST, check_weights, open_adapter
+    from nlptasks.store.archives import copy_files, opened
 
     with opened(source) as folder:
         adapter = open_adapter(folder)
@@ -134,7 +134,7 @@ def import_adapter(
 
 def _task(adapter: AdapterFolder, named: str | None, plugins: Plugins) -> AnyTask:
     """The task that the adapter is imported for."""
-    from nlptasks.runtime.adapters import MANIFEST
+    from nlptasks.store.adapters import MANIFEST
 
     manifest = adapter.manifest
     if named is None and manifest is None:
@@ -150,7 +150,7 @@ def _task(adapter: AdapterFolder, named: str | None, plugins: Plugins) -> AnyTas
 def _base(
     adapter: AdapterFolder, model: str | None, settings: Settings, bases: Any, on_progress: Report | None = None
 ) -> BaseFolder:
-    from nlptasks.runtime.download import find_base
+    from nlptasks.store.download import find_base
 
     if not (model or adapter.base_id):
         raise AdapterError(f"{adapter.path.name}: it does not say which base it was trained on: give it with --model.")
@@ -159,7 +159,7 @@ def _base(
 
 def _check_known(adapter: AdapterFolder, model: str | None, settings: Settings, bases: Any) -> list[str]:
     """Compare fingerprints where the base is on this machine; nothing is fetched only to compare."""
-    from nlptasks.runtime.adapters import check_base
+    from nlptasks.store.adapters import check_base
 
     try:
         base = _base(adapter, model, settings if model else dataclasses.replace(settings, offline=True), bases)
@@ -175,7 +175,7 @@ def _described(
     adapter: AdapterFolder, task: AnyTask, name: str, labels: Sequence[str] | None, base: BaseFolder
 ) -> tuple[Manifest, list[str]]:
     """What `nlptasks.json` would say of another tool's folder, and how much of it was inferred."""
-    from nlptasks.runtime.adapters import BaseReference, Manifest, check_base, fingerprint
+    from nlptasks.store.adapters import BaseReference, Manifest, check_base, fingerprint
 
     check_base(adapter, base.id, base.path)
     verb: Any = task.needs or "generate"
@@ -206,7 +206,7 @@ def _labels(
     adapter: AdapterFolder, task: AnyTask, verb: Verb, given: Sequence[str] | None, config: dict[str, Any]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
     """The names of a head's outputs: those given, else the base's own, else the task's if they are as many."""
-    from nlptasks.runtime.adapters import head_outputs
+    from nlptasks.store.adapters import head_outputs
 
     if verb not in ("classify", "tag"):
         return None, []

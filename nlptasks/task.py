@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nlptasks.errors import InvalidInputError
+from nlptasks.model import Model
 from nlptasks.results import Result
-from nlptasks.verbs import Model
 
 Overflow = Literal["window", "truncate", "error"]
 

@@ -15,7 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 
-from nlptasks.runtime import memory
+from nlptasks.runtime.cpu import memory
 from nlptasks.settings import Settings
 
 torch.set_num_threads(1)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from nlptasks import Engine, Plugins, Settings
+from nlptasks.model import CancelToken, Logits, Model, Text
 from nlptasks.progress import Counter
 from nlptasks.testing import FakeModel
-from nlptasks.verbs import CancelToken, Logits, Model, Text
 
 STEP = 8
 """Texts that the engine's own slow model reads in one step."""

@@ -11,9 +11,9 @@ from pydantic import Field
 from nlptasks.errors import CancelledError, UnparsableOutputError
 from nlptasks.families.text_classification import TextClassification
 from nlptasks.families.text_to_text import TextToText, WritingOptions
+from nlptasks.model import Decoding, Model
 from nlptasks.results import Message, Result
 from nlptasks.task import Task, TaskInput, TaskOptions, TextInput
-from nlptasks.verbs import Decoding, Model
 
 
 class Mood(TextClassification):

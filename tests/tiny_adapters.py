@@ -14,7 +14,7 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
-from nlptasks.runtime.adapters import MANIFEST, BaseReference, Manifest, Verb, fingerprint
+from nlptasks.store.adapters import MANIFEST, BaseReference, Manifest, Verb, fingerprint
 
 LABELS = ("negative", "neutral", "positive")
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")

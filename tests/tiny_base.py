@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from nlptasks.runtime.catalog import Base, HubSource, WheelSource
 from nlptasks.settings import Settings
+from nlptasks.store.catalog import Base, HubSource, WheelSource
 from tests.hub_server import Site, serve
 
 WEIGHTS = random.Random(0).randbytes(600_000)
@@ -91,9 +91,9 @@ CHILD = textwrap.dedent(
     """
     import json, os, signal, sys
     from pathlib import Path
-    from nlptasks.runtime import gguf
-    from nlptasks.runtime.catalog import Base, HubSource, WheelSource
-    from nlptasks.runtime.download import find_base
+    from nlptasks.store import gguf
+    from nlptasks.store.catalog import Base, HubSource, WheelSource
+    from nlptasks.store.download import find_base
     from nlptasks.settings import Settings
 
     fields, cache, kill = json.loads(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

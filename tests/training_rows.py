@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from nlptasks import Recipe, TextClassification
-from nlptasks.runtime.download import BaseFolder
 from nlptasks.settings import Settings
+from nlptasks.store.download import BaseFolder
 from nlptasks.testing import tiny_model
-from nlptasks.training import TrainReport, finetune, gate
+from nlptasks.training import TrainReport, finetune
+from nlptasks.training.publishing import gate
 
 QUICK = Recipe(epochs=3, lr=5e-3, batch_size=16, max_length=48, dtype="float32")
 

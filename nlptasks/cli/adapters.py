@@ -23,7 +23,7 @@ def adapters_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_command(task: str | None, as_json: bool) -> None:
     """List adapters, of one TASK or of all."""
-    from nlptasks.runtime.store import AdapterStore
+    from nlptasks.store.adapter_store import AdapterStore
 
     found = AdapterStore(Settings.from_env()).list(task)
     if as_json:
@@ -57,7 +57,7 @@ def show_command(task: str, name: str | None) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def remove_command(task: str, name: str, yes: bool) -> None:
     """Delete an adapter from the store."""
-    from nlptasks.runtime.store import AdapterStore
+    from nlptasks.store.adapter_store import AdapterStore
 
     store = AdapterStore(Settings.from_env())
     if not yes:
@@ -156,8 +156,8 @@ def merge_command(
     """
     from nlptasks.exchange import find_adapter
     from nlptasks.plugins import default_plugins
-    from nlptasks.training.card import use_line
-    from nlptasks.training.merging import merge
+    from nlptasks.training.publishing.card import use_line
+    from nlptasks.training.publishing.merging import merge
 
     settings = Settings.from_env()
     plugins = default_plugins()
@@ -198,8 +198,8 @@ def ranges_command(task: str, data: tuple[str, ...], name: str | None, model: st
     """
     from nlptasks.exchange import find_adapter
     from nlptasks.plugins import default_plugins
-    from nlptasks.runtime.adapters import RANGES
-    from nlptasks.training.observing import add_ranges
+    from nlptasks.store.adapters import RANGES
+    from nlptasks.training.publishing.observing import add_ranges
 
     settings, plugins = Settings.from_env(), default_plugins()
     found = plugins.task(task)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.download import Progress
+    from nlptasks.store.download import Progress
 
 
 def option_values(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def check_command(data: tuple[str, ...], task: str, as_json: bool, **columns: An
     from nlptasks.plugins import default_plugins
     from nlptasks.settings import Settings
     from nlptasks.training.check import check_data
-    from nlptasks.training.family import family_trainer
+    from nlptasks.training.families.base import family_trainer
 
     family = family_trainer(default_plugins().task(task))
     found = check_data(family, data, as_data_options(**columns), offline=Settings.from_env().offline)

@@ -33,9 +33,8 @@ def doctor_command(as_json: bool, no_network: bool) -> None:
 def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
     """The doctor's findings by section; takes a few seconds at most."""
     from nlptasks.plugins import default_plugins
-    from nlptasks.runtime.compiled import obstacle
-    from nlptasks.runtime.devices import choose_placement, num_threads
-    from nlptasks.runtime.download import cached_bases, reachable_sources
+    from nlptasks.runtime.loading.devices import choose_placement, num_threads, obstacle
+    from nlptasks.store.download import cached_bases, reachable_sources
 
     placement = choose_placement()
     plugins = default_plugins()

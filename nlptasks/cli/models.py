@@ -22,8 +22,8 @@ def list_command(as_json: bool) -> None:
     """List the catalog and what of it is in the cache."""
     from nlptasks.bases import shipped
     from nlptasks.plugins import default_plugins
-    from nlptasks.runtime.catalog import CATALOG
-    from nlptasks.runtime.download import cached_bases
+    from nlptasks.store.catalog import CATALOG
+    from nlptasks.store.download import cached_bases
 
     own = shipped(default_plugins())
     cached = {base.name: base for base in cached_bases(Settings.from_env())}
@@ -60,7 +60,7 @@ def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
     """Fetch base models ahead of their first use: catalog names or Hub ids."""
     from nlptasks.bases import shipped
     from nlptasks.plugins import default_plugins
-    from nlptasks.runtime.download import find_base
+    from nlptasks.store.download import find_base
 
     settings = Settings.from_env()
     if accept_license:
@@ -80,7 +80,7 @@ def path_command(name: str) -> None:
     """Print the folder of a base that is already here; fetch nothing."""
     from nlptasks.bases import shipped
     from nlptasks.plugins import default_plugins
-    from nlptasks.runtime.download import find_base
+    from nlptasks.store.download import find_base
 
     settings = replace(Settings.from_env(), offline=True)
     click.echo(find_base(name, settings, shipped=shipped(default_plugins())).path)
@@ -90,7 +90,7 @@ def path_command(name: str) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_command(names: tuple[str, ...]) -> None:
     """Remove base models from the cache; they can be fetched again."""
-    from nlptasks.runtime.download import remove_base
+    from nlptasks.store.download import remove_base
 
     for name in names:
         freed = remove_base(name, Settings.from_env())

@@ -13,8 +13,8 @@ from nlptasks.errors import CancelledError
 from nlptasks.settings import Settings
 
 if TYPE_CHECKING:
+    from nlptasks.data.labelled_texts import DataOptions
     from nlptasks.task import Recipe
-    from nlptasks.training.data import DataOptions
     from nlptasks.training.run import TrainReport
 
 _FLAGS = (
@@ -72,7 +72,7 @@ def as_data_options(
     held_out: float = 0.1,
 ) -> DataOptions:
     """The command line's values; an empty label name is a usage error."""
-    from nlptasks.training.data import DataOptions
+    from nlptasks.data.labelled_texts import DataOptions
 
     names = tuple(name.strip() for name in labels.split(",")) if labels is not None else None
     if names is not None and not all(names):
@@ -133,10 +133,10 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     nlptasks train sentiment reviews.csv --name mine
     nlptasks train sentiment reviews.csv --name blog --model gpt2 --batch-size 8 --max-length 64 --epochs 5
     """
+    from nlptasks.cli.training_progress import TerminalProgress
     from nlptasks.plugins import default_plugins
     from nlptasks.training import finetune
-    from nlptasks.training.checkpoints import RunFolder
-    from nlptasks.training.progress import TerminalProgress
+    from nlptasks.training.loop.checkpoints import RunFolder
 
     found = default_plugins().task(task)
     recipe = _recipe(found.recipe, given)
@@ -184,7 +184,7 @@ def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
 
 
 def _summary(task: Any, report: TrainReport) -> str:
-    from nlptasks.training.card import use_line
+    from nlptasks.training.publishing.card import use_line
 
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in report.metrics.items())
     early = ", stopped early" if report.stopped_early else ""

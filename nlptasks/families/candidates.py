@@ -14,7 +14,7 @@ from heapq import nlargest
 from itertools import islice
 
 from nlptasks.families.spans import words
-from nlptasks.verbs import SpanLogits
+from nlptasks.model import SpanLogits
 
 N_BEST = 20
 """Starts, ends and spans that are kept of each window; `n_best_size` of BERT's script."""

@@ -17,9 +17,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from nlptasks.errors import OverflowRefusedError
 from nlptasks.families import candidates, windows
+from nlptasks.model import Model, ModelInfo, SpanLogits
 from nlptasks.results import Answer, AnswerSpan
 from nlptasks.task import Overflow, Task, TaskInput, TaskOptions
-from nlptasks.verbs import Model, ModelInfo, SpanLogits
 
 LEAST_ROOM = 16
 """Fewest tokens of a context in one window; in less no answer fits, and a context makes too many windows."""

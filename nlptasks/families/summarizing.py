@@ -26,9 +26,9 @@ from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutp
 from nlptasks.families import points, windows
 from nlptasks.families.chunks import chunk, lead, units
 from nlptasks.families.text_to_text import Settled, TextToText, WritingOptions
+from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt, TextStream
 from nlptasks.results import Summary, SummaryChunk
 from nlptasks.task import Recipe, TextInput
-from nlptasks.verbs import Completion, Decoding, Model, ModelInfo, Prompt, TextStream
 
 WORDS = {"short": 30, "medium": 70, "long": 150}
 """About how many words each length has."""

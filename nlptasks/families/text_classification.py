@@ -17,9 +17,9 @@ from pydantic import Field
 
 from nlptasks.errors import OverflowRefusedError
 from nlptasks.families import windows
+from nlptasks.model import Logits, Model, ModelInfo
 from nlptasks.results import Classification, LabelScore
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
-from nlptasks.verbs import Logits, Model, ModelInfo
 
 CONTENT_FREE = ("N/A", "", "[MASK]")
 """Texts that say nothing; Zhao et al. use these three."""

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field
 
+from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt, TextStream
 from nlptasks.results import Result
 from nlptasks.task import Recipe, Task, TaskInput, TaskOptions
-from nlptasks.verbs import Completion, Decoding, Model, ModelInfo, Prompt, TextStream
 
 
 class WritingOptions(TaskOptions):

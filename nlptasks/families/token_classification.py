@@ -19,9 +19,9 @@ from pydantic import Field
 from nlptasks.errors import InvalidInputError, OverflowRefusedError, UnsupportedModelError
 from nlptasks.families import spans, windows
 from nlptasks.families.spans import Row, Span, Tag
+from nlptasks.model import Model, ModelInfo, TokenLogits
 from nlptasks.results import Entities, Entity
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
-from nlptasks.verbs import Model, ModelInfo, TokenLogits
 
 _UNNAMED = re.compile(r"LABEL_\d+")
 

@@ -7,8 +7,8 @@ import time
 from collections import OrderedDict
 
 from nlptasks.errors import NlptasksError
-from nlptasks.runtime.download import BaseFolder
 from nlptasks.runtime.resident import ResidentModel
+from nlptasks.store.download import BaseFolder
 
 
 class ModelPool:

@@ -8,11 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import AdapterError, UnsupportedModelError
-from nlptasks.runtime.adapters import AdapterFolder, check_base
-from nlptasks.runtime.batching import GPU_BUDGET, Batcher
-from nlptasks.runtime.lanes import lanes_of_this_machine
-from nlptasks.runtime.worker import Job, Turn, Worker
-from nlptasks.verbs import (
+from nlptasks.model import (
     CancelToken,
     Completion,
     Decoding,
@@ -25,12 +21,16 @@ from nlptasks.verbs import (
     TokenLogits,
     Vector,
 )
+from nlptasks.runtime.cpu.lanes import lanes_of_this_machine
+from nlptasks.runtime.verbs.batching import GPU_BUDGET, Batcher
+from nlptasks.runtime.worker import Job, Turn, Worker
+from nlptasks.store.adapters import AdapterFolder, check_base
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.compiled import CompiledHeads
-    from nlptasks.runtime.download import BaseFolder
-    from nlptasks.runtime.folding import Adapters
-    from nlptasks.runtime.roots import Root
+    from nlptasks.runtime.int8.compiled import CompiledHeads
+    from nlptasks.runtime.loading.folding import Adapters
+    from nlptasks.runtime.loading.roots import Root
+    from nlptasks.store.download import BaseFolder
 
 WRITING_BUDGET = 16 * 1024
 WRITING_ROWS = 32
@@ -97,7 +97,7 @@ class ResidentModel:
         if self.reading.lanes:
             self.reading.lanes.close()
         self._root = self._adapters = self._compiled = None
-        from nlptasks.runtime.memory import free_memory
+        from nlptasks.runtime.cpu.memory import free_memory
 
         free_memory()
 
@@ -106,9 +106,9 @@ class ResidentModel:
     def root(self) -> Root:
         """The base, loaded now if need be."""
         if self._root is None:
-            from nlptasks.runtime.folding import Adapters
-            from nlptasks.runtime.memory import settle
-            from nlptasks.runtime.roots import load_root
+            from nlptasks.runtime.cpu.memory import settle
+            from nlptasks.runtime.loading.folding import Adapters
+            from nlptasks.runtime.loading.roots import load_root
 
             self._root = load_root(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
             self._adapters = Adapters(self._root)
@@ -117,7 +117,7 @@ class ResidentModel:
             elif self._root.kind == "encoder":
                 self.reading.lanes = lanes_of_this_machine()
             if self._root.placement.dtype == "int8":
-                from nlptasks.runtime.compiled import CompiledHeads
+                from nlptasks.runtime.int8.compiled import CompiledHeads
 
                 lanes = self.reading.lanes
                 self._compiled = CompiledHeads(self._root, threads=lanes.count if lanes else 1)
@@ -141,7 +141,7 @@ class ResidentModel:
 
 
 class BoundModel:
-    """`nlptasks.verbs.Model` on a resident model: one adapter, one cancel token, one listener to its progress."""
+    """`nlptasks.model.Model` on a resident model: one adapter, one cancel token, one listener to its progress."""
 
     def __init__(
         self,
@@ -165,23 +165,23 @@ class BoundModel:
         return self._info
 
     def classify(self, texts: Sequence[Text]) -> list[Logits]:
-        from nlptasks.runtime.encoding import classify_turn
+        from nlptasks.runtime.verbs.encoding import classify_turn
 
         return self._ask_head("classify", texts, classify_turn)
 
     def tag(self, texts: Sequence[str]) -> list[TokenLogits]:
-        from nlptasks.runtime.spans import tag_turn
+        from nlptasks.runtime.verbs.spans import tag_turn
 
         return self._ask_head("tag", texts, tag_turn)
 
     def extract(self, pairs: Sequence[tuple[str, str]]) -> list[SpanLogits]:
-        from nlptasks.runtime.spans import extract_turn
+        from nlptasks.runtime.verbs.spans import extract_turn
 
         return self._ask_head("extract", pairs, extract_turn)
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         def handle(turn: Turn) -> None:
-            from nlptasks.runtime.encoding import offsets_turn
+            from nlptasks.runtime.verbs.encoding import offsets_turn
 
             offsets_turn(self._resident.root(), turn)
 
@@ -191,7 +191,7 @@ class BoundModel:
         limit = self.info.max_tokens
 
         def handle(turn: Turn) -> None:
-            from nlptasks.runtime.encoding import embed_turn
+            from nlptasks.runtime.verbs.encoding import embed_turn
 
             root, _ = self._resident.activate(self._adapter)
             embed_turn(root, self._resident.reading, turn, limit)
@@ -200,7 +200,7 @@ class BoundModel:
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
         def handle(turn: Turn) -> None:
-            from nlptasks.runtime.generation import generate_turn
+            from nlptasks.runtime.verbs.generation import generate_turn
 
             root, _ = self._resident.activate(self._adapter)
             generate_turn(root, self._resident.writing, turn, decoding)
@@ -211,7 +211,7 @@ class BoundModel:
         stream = Stream(self._cancel)
 
         def handle(turn: Turn) -> None:
-            from nlptasks.runtime.generation import generate_turn
+            from nlptasks.runtime.verbs.generation import generate_turn
 
             root, _ = self._resident.activate(self._adapter)
             generate_turn(root, self._resident.writing, turn, decoding, on_piece=stream.put)
@@ -222,7 +222,7 @@ class BoundModel:
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         def handle(turn: Turn) -> None:
-            from nlptasks.runtime.generation import choose_turn
+            from nlptasks.runtime.verbs.generation import choose_turn
 
             root, _ = self._resident.activate(self._adapter)
             choose_turn(root, self._resident.writing, turn, choices)
@@ -323,7 +323,7 @@ class Stream:
 
 def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
     """What a task may know of a base with an adapter."""
-    from nlptasks.runtime.languages import direction, languages
+    from nlptasks.runtime.verbs.languages import direction, languages
 
     manifest = adapter.manifest if adapter else root.manifest
     verb = adapter.verb if adapter else root.native_verb

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nlptasks.errors import CancelledError, NlptasksError
-from nlptasks.verbs import CancelToken
+from nlptasks.model import CancelToken
 
 TURN_ITEMS = 1024
 """Items that one call may bring to a turn; a huge call cannot make the others wait for its end."""

@@ -17,10 +17,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nlptasks.errors import CancelledError, InvalidInputError, UnparsableOutputError
+from nlptasks.model import CancelToken, Model, ModelKind
 from nlptasks.results import Result
 from nlptasks.task import Task, check_task_class
 from nlptasks.testing.fake import FakeModel
-from nlptasks.verbs import CancelToken, Model, ModelKind
 
 AnyTask = Task[Any, Any, Any]
 Row = tuple[Any, Any]

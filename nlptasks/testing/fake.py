@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
-from nlptasks.verbs import (
+from nlptasks.model import (
     CancelToken,
     Completion,
     Decoding,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.verbs import ModelKind
+from nlptasks.model import ModelKind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -11,20 +11,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nlptasks.training.data import DataOptions
+    from nlptasks.data.labelled_texts import DataOptions
     from nlptasks.training.evaluate import EvalReport, evaluate
-    from nlptasks.training.events import Event
+    from nlptasks.training.loop.events import Event
     from nlptasks.training.recipes import load_recipe
     from nlptasks.training.run import TrainReport, finetune
 
 _HOMES = {
-    "DataOptions": "data",
-    "EvalReport": "evaluate",
-    "Event": "events",
-    "TrainReport": "run",
-    "evaluate": "evaluate",
-    "finetune": "run",
-    "load_recipe": "recipes",
+    "DataOptions": "nlptasks.data.labelled_texts",
+    "EvalReport": "nlptasks.training.evaluate",
+    "Event": "nlptasks.training.loop.events",
+    "TrainReport": "nlptasks.training.run",
+    "evaluate": "nlptasks.training.evaluate",
+    "finetune": "nlptasks.training.run",
+    "load_recipe": "nlptasks.training.recipes",
 }
 
 __all__ = ["DataOptions", "EvalReport", "Event", "TrainReport", "evaluate", "finetune", "load_recipe"]
@@ -33,6 +33,6 @@ __all__ = ["DataOptions", "EvalReport", "Event", "TrainReport", "evaluate", "fin
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'nlptasks.training' has no attribute {name!r}")
-    value = getattr(import_module(f"nlptasks.training.{_HOMES[name]}"), name)
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

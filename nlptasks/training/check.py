@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any
 
+from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
-from nlptasks.training.data import DataOptions
-from nlptasks.training.family import FamilyTrainer
-from nlptasks.training.records import read_tables
+from nlptasks.training.families.base import FamilyTrainer
 
 PREVIEW = 5
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.training.data import DataOptions
-from nlptasks.training.family import AnyTask, family_trainer
+from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.training.families.base import AnyTask, family_trainer
 
 if TYPE_CHECKING:
     from nlptasks.engine import Engine
@@ -97,7 +97,7 @@ def _evaluate(
     trained = chosen.manifest.labels if chosen and chosen.manifest else None
     read = family.read(sources, options, labels=trained, offline=engine.settings.offline, split="test")
     if options.max_rows:
-        from nlptasks.training.splits import sample
+        from nlptasks.data.splits import sample
 
         read.rows = sample(read.rows, options.max_rows, 13, label=family.label_of)
     inputs = [family.input_of(row) for row in read.rows]

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import DataError, UnsupportedModelError
-from nlptasks.training.family import AnyTask
-from nlptasks.verbs import CancelToken
+from nlptasks.model import CancelToken
+from nlptasks.training.families.base import AnyTask
 
 if TYPE_CHECKING:
     from nlptasks.engine import Engine

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.data import splits
+from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import DataError
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
-from nlptasks.training import recipes, splits
-from nlptasks.training.data import DataOptions
-from nlptasks.training.family import Dataset, FamilyTrainer
+from nlptasks.training import recipes
+from nlptasks.training.families.base import Dataset, FamilyTrainer
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.download import BaseFolder
+    from nlptasks.store.download import BaseFolder
     from nlptasks.training.start import Start
 
 
@@ -92,7 +93,7 @@ def _check_sides(family: FamilyTrainer, training: list[Any], held_out: list[Any]
 
 def run_plan(base: BaseFolder, data: Prepared, recipe: Recipe, start: Start | None) -> dict[str, Any]:
     """What a resumed run must share with the run that was started."""
-    from nlptasks.runtime.adapters import fingerprint
+    from nlptasks.store.adapters import fingerprint
 
     return {
         "base": base.id,

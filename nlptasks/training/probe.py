@@ -19,14 +19,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import NlptasksError
 from nlptasks.settings import Settings
-from nlptasks.training.data import DataOptions
-from nlptasks.training.family import AnyTask, Feature, family_trainer
+from nlptasks.training.families.base import AnyTask, Feature, family_trainer
 
 if TYPE_CHECKING:
     from nlptasks.task import Recipe
-    from nlptasks.training.loop import Loop
+    from nlptasks.training.loop.trainer import Loop
 
 STEPS = 6
 """Batches that are measured; the first is left out, since it also pays for what is made once."""
@@ -71,7 +71,7 @@ def probe(
 
     Run it in a fresh process: a peak of memory is that of the process.
     """
-    from nlptasks.runtime.download import find_base
+    from nlptasks.store.download import find_base
     from nlptasks.training.prepare import prepare
 
     started = time.monotonic()
@@ -81,10 +81,10 @@ def probe(
     rows = prepare(family, data, (), (), options or DataOptions(), recipe, settings)
     base = find_base(recipe.base, settings, shipped=task.bases)
     # Behind the faults that can be found without them: torch and its like take seconds to import.
-    from nlptasks.runtime.devices import choose_placement
-    from nlptasks.training.events import Event, Events
-    from nlptasks.training.loop import Loop
-    from nlptasks.training.models import build, quiet
+    from nlptasks.runtime.loading.devices import choose_placement
+    from nlptasks.training.loop.events import Event, Events
+    from nlptasks.training.loop.models import build, quiet
+    from nlptasks.training.loop.trainer import Loop
 
     placement = choose_placement(device, recipe.dtype)
     model = build(base, family, rows.labels, recipe, placement)

@@ -13,7 +13,7 @@ from nlptasks.errors import DataError, InvalidInputError
 from nlptasks.task import Recipe
 
 if TYPE_CHECKING:
-    from nlptasks.training.family import FamilyTrainer
+    from nlptasks.training.families.base import FamilyTrainer
 
 FIELDS: dict[str, Any] = {name: kind for name, kind in get_type_hints(Recipe).items() if name != "extra"}
 

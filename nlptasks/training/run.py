@@ -11,25 +11,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import CancelledError, MissingExtraError, NlptasksError, TrainingError
-from nlptasks.runtime.adapters import AdapterFolder, open_adapter
+from nlptasks.model import CancelToken
 from nlptasks.settings import Settings
+from nlptasks.store.adapters import AdapterFolder, open_adapter
 from nlptasks.task import Recipe
-from nlptasks.training import quantizing, recipes
-from nlptasks.training.card import command_line
-from nlptasks.training.checkpoints import RunFolder
-from nlptasks.training.data import DataOptions
-from nlptasks.training.events import EventFile, Events, Listener
-from nlptasks.training.family import AnyTask, FamilyTrainer, Feature, family_trainer
+from nlptasks.training import recipes
+from nlptasks.training.families.base import AnyTask, FamilyTrainer, Feature, family_trainer
+from nlptasks.training.loop import quantizing
+from nlptasks.training.loop.checkpoints import RunFolder
+from nlptasks.training.loop.events import EventFile, Events, Listener
+from nlptasks.training.loop.stopping import stopping
 from nlptasks.training.prepare import Prepared, prepare, run_plan
+from nlptasks.training.publishing.card import command_line
 from nlptasks.training.start import Start, find_start
-from nlptasks.training.stopping import stopping
-from nlptasks.verbs import CancelToken
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.devices import Placement
-    from nlptasks.runtime.download import BaseFolder, Progress
-    from nlptasks.training.models import Trainable
+    from nlptasks.runtime.loading.devices import Placement
+    from nlptasks.store.download import BaseFolder, Progress
+    from nlptasks.training.loop.models import Trainable
 
 GATE_TEXTS = 16
 
@@ -170,10 +171,10 @@ class _Job:
         licence: str | None,
         command: str,
     ) -> TrainReport:
-        from nlptasks.runtime.devices import choose_placement
-        from nlptasks.runtime.memory import trim_memory
-        from nlptasks.training.loop import Interrupted, Loop
-        from nlptasks.training.models import build, on_plain_base, quiet
+        from nlptasks.runtime.cpu.memory import trim_memory
+        from nlptasks.runtime.loading.devices import choose_placement
+        from nlptasks.training.loop.models import build, on_plain_base, quiet
+        from nlptasks.training.loop.trainer import Interrupted, Loop
 
         started = time.monotonic()
         for note in self.data.notes:
@@ -231,8 +232,8 @@ class _Job:
         resumed: bool,
     ) -> float:
         """The learning rate that short runs choose; that of the run itself when it is resumed."""
-        from nlptasks.training.loop import Interrupted
-        from nlptasks.training.rates import probe_rates
+        from nlptasks.training.loop.rates import probe_rates
+        from nlptasks.training.loop.trainer import Interrupted
 
         if resumed:
             return run.rate
@@ -259,10 +260,10 @@ class _Job:
         command: str,
         started: float,
     ) -> TrainReport:
-        from nlptasks.runtime.roots import model_kind
-        from nlptasks.runtime.store import writing
-        from nlptasks.training import card, publish
-        from nlptasks.training.models import hub_name, logits_of
+        from nlptasks.runtime.loading.roots import model_kind
+        from nlptasks.store.adapter_store import writing
+        from nlptasks.training.loop.models import hub_name, logits_of
+        from nlptasks.training.publishing import card, publish
 
         device = str(loop.args.device)
         calibration = self.family.calibrate(logits_of(trainable, self.family, held_out, device), held_out)
@@ -312,8 +313,8 @@ class _Job:
         serving_device: str,
     ) -> float:
         """Serve what was saved in a fresh process; raises GateError unless it answers as training did."""
-        from nlptasks.training import gate
-        from nlptasks.training.models import logits_of
+        from nlptasks.training.loop.models import logits_of
+        from nlptasks.training.publishing import gate
 
         features = gate.evenly(sorted(features, key=len), GATE_TEXTS)
         logits = logits_of(trainable, self.family, features, device, batch_size=1)
@@ -334,8 +335,8 @@ class _Job:
 
     def _measure_ranges(self, base: BaseFolder, adapter: AdapterFolder | None, staging: Path) -> None:
         """Put what dtype int8 fixes its scales by beside the weights; where that fails they serve without."""
-        from nlptasks.runtime.ranges import save_ranges
-        from nlptasks.training.observing import measure_ranges
+        from nlptasks.runtime.int8.ranges import save_ranges
+        from nlptasks.training.publishing.observing import measure_ranges
 
         rows = self.data.training
         self.events("note", text="measures what dtype int8 takes its scales from")
@@ -348,7 +349,7 @@ class _Job:
 
 
 def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, replace: bool) -> Path:
-    from nlptasks.runtime.store import AdapterStore, check_name
+    from nlptasks.store.adapter_store import AdapterStore, check_name
 
     if recipe.method == "full":
         target: Path = settings.data / "models" / task.name / check_name(name)
@@ -362,7 +363,7 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
 
 def _staged(folder: Path) -> BaseFolder:
     """A fully trained model that has no place of its own yet."""
-    from nlptasks.runtime.download import BaseFolder
+    from nlptasks.store.download import BaseFolder
 
     return BaseFolder(str(folder), None, folder, "training")
 
@@ -378,7 +379,7 @@ def _task(task: AnyTask | str) -> AnyTask:
 def _find_base(
     name: str, task: AnyTask, settings: Settings, on_download: Callable[[Progress], None] | None
 ) -> BaseFolder:
-    from nlptasks.runtime.download import find_base
+    from nlptasks.store.download import find_base
 
     return find_base(name, settings, on_progress=on_download, shipped=task.bases)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import AdapterError, TrainingError
-from nlptasks.runtime.adapters import PEFT_WEIGHTS, AdapterFolder, check_base, check_weights, open_adapter
-from nlptasks.runtime.store import AdapterStore
 from nlptasks.settings import Settings
+from nlptasks.store.adapter_store import AdapterStore
+from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, check_base, check_weights, open_adapter
 from nlptasks.task import Recipe
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.download import BaseFolder
-    from nlptasks.training.family import AnyTask, FamilyTrainer
+    from nlptasks.store.download import BaseFolder
+    from nlptasks.training.families.base import AnyTask, FamilyTrainer
 
 SHIPPED = "shipped"
 """What `start` calls the adapter that comes with the task."""

@@ -29,9 +29,9 @@ import torch
 import transformers
 from transformers import MarianConfig, MarianMTModel, MarianTokenizer, Trainer, TrainerCallback, TrainingArguments
 
-from nlptasks.runtime.devices import choose_placement
-from nlptasks.runtime.memory import TRAINING_BLOCK, keep_freed_memory
-from nlptasks.training.average import WeightAverage
+from nlptasks.runtime.cpu.memory import TRAINING_BLOCK, keep_freed_memory
+from nlptasks.runtime.loading.devices import choose_placement
+from nlptasks.training.loop.average import WeightAverage
 
 CODES = {"en": ">>eng<<", "fr": ">>fra<<", "de": ">>deu<<", "es": ">>spa<<"}
 """What the model is told before a text, by the language that is wanted: opus-mt's form of ISO 639-3."""

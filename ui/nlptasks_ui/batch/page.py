@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import NlptasksError
-from nlptasks.training.records import Table
+from nlptasks.data.tables import Table
 from nlptasks_ui import html
 from nlptasks_ui.batch import show, tables
 from nlptasks_ui.batch.charts import Chart, charts_of

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import DataError, Task
-from nlptasks.training.data import common_column
-from nlptasks.training.records import Record, Table, parse_table
+from nlptasks.data.labelled_texts import common_column
+from nlptasks.data.tables import Record, Table, parse_table
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".txt", ".xlsx")
 MAX_BYTES = 50_000_000

@@ -338,7 +338,7 @@ class _Page:
 
     def _adapters(self) -> list[str]:
         """The adapters of the user's store, as TASK/NAME; a training may have added one."""
-        from nlptasks.runtime.store import AdapterStore
+        from nlptasks.store.adapter_store import AdapterStore
 
         store = AdapterStore(self._context.engine.settings)
         return [f"{task}/{name}" for task in self._context.engine.plugins.tasks for name in store.names(task)]

@@ -12,7 +12,7 @@ from nlptasks.settings import Settings
 from nlptasks_ui.training.plan import Plan
 
 if TYPE_CHECKING:
-    from nlptasks.training.family import AnyTask, Dataset, FamilyTrainer
+    from nlptasks.training.families.base import AnyTask, Dataset, FamilyTrainer
 
 MOST_ROWS = 300
 MOST_WRITTEN = 20
@@ -62,7 +62,7 @@ def compare(engine: Engine, plan: Plan, report: dict[str, Any]) -> Comparison:
 
     "Before" is what the task answers when nobody names an adapter. A side that cannot answer says why.
     """
-    from nlptasks.training.family import family_trainer
+    from nlptasks.training.families.base import family_trainer
 
     task = engine.plugins.task(plan.task)
     recipe = plan.full_recipe(task)
@@ -90,7 +90,7 @@ def held_out_rows(family: FamilyTrainer, plan: Plan, settings: Settings) -> tupl
 
     The split is the training's own: the seed decides it.
     """
-    from nlptasks.training import splits
+    from nlptasks.data import splits
     from nlptasks.training.prepare import prepare
 
     recipe = plan.full_recipe(family.task)

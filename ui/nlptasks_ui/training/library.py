@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks import AdapterError
 from nlptasks.exchange import export_adapter, import_adapter
-from nlptasks.runtime.store import AdapterStore
-from nlptasks.training.family import FAMILIES
+from nlptasks.store.adapter_store import AdapterStore
+from nlptasks.training.families.base import FAMILIES
 from nlptasks_ui import html
 from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
@@ -19,7 +19,7 @@ from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import tell_refusal
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.adapters import AdapterFolder
+    from nlptasks.store.adapters import AdapterFolder
 
 SAID = "As it says itself"
 """The task of an uploaded adapter that nlptasks has trained."""

@@ -8,9 +8,9 @@ from dataclasses import MISSING, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nlptasks import InvalidInputError, Recipe, Task
-from nlptasks.runtime.catalog import CATALOG
-from nlptasks.runtime.store import AdapterStore
-from nlptasks.training.family import family_trainer
+from nlptasks.store.adapter_store import AdapterStore
+from nlptasks.store.catalog import CATALOG
+from nlptasks.training.families.base import family_trainer
 from nlptasks.training.start import SHIPPED
 from nlptasks_ui.context import Context
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 from nlptasks import CancelledError, CancelToken, NlptasksError
-from nlptasks.runtime.store import AdapterStore
+from nlptasks.store.adapter_store import AdapterStore
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
 from nlptasks_ui.errors import sentence

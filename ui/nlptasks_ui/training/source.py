@@ -10,7 +10,7 @@ from typing import Any
 from nlptasks import DataError
 from nlptasks.training import DataOptions
 from nlptasks.training.check import check_data, layout
-from nlptasks.training.family import FAMILIES, FamilyTrainer, family_trainer
+from nlptasks.training.families.base import FAMILIES, FamilyTrainer, family_trainer
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
 from nlptasks_ui.errors import sentence

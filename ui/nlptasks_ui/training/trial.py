@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from nlptasks import Task
-from nlptasks.training.family import FAMILIES
+from nlptasks.training.families.base import FAMILIES
 from nlptasks_ui import forms, html, views, work
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import sentence

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import CancelledError, CancelToken, Engine, NlptasksError
-from nlptasks.training.events import Event, EventFile
+from nlptasks.training.loop.events import Event, EventFile
 from nlptasks_ui.training.compare import compare
 from nlptasks_ui.training.plan import Plan, write_whole
 
@@ -54,7 +54,7 @@ def _outcome(train: Callable[[], TrainReport]) -> dict[str, Any]:
 
 def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
     from nlptasks.training import finetune
-    from nlptasks.training.checkpoints import RunFolder
+    from nlptasks.training.loop.checkpoints import RunFolder
 
     task = engine.plugins.task(plan.task)
     settings = engine.settings

@@ -1,0 +1,1 @@
+"""Rows of files and datasets: tables, labelled texts, entities, questions, splits."""

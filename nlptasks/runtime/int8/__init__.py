@@ -1,0 +1,1 @@
+"""Encoders compiled by OpenVINO, with products in 8 bits."""

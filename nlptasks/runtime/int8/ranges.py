@@ -1,0 +1,100 @@
+"""The ranges of what an encoder's linear layers are given: with them `dtype="int8"` fixes its scales beforehand.
+
+`ranges.safetensors` stands beside an adapter's weights, or in a model's folder. For each linear layer of the base, by
+its name there, it holds the lowest and the highest value of each input channel that real inputs led to: float32 of
+shape (2, channels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nlptasks.errors import AdapterError
+from nlptasks.store.adapters import RANGES
+
+Ranges = dict[str, Any]
+"""Numpy arrays of shape (2, channels) by the names of linear layers."""
+
+
+@contextmanager
+def observing(backbone: Any) -> Iterator[Ranges]:
+    """Fill the ranges with all that the backbone's linear layers are given until the block ends.
+
+    One thread at a time may call the backbone. Padding counts like any token, so give it one row a batch.
+    """
+    import torch
+
+    ranges: Ranges = {}
+
+    def watch(name: str, layer: torch.nn.Module) -> Any:
+        def note(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+            seen = given[0].detach().float().flatten(0, -2)
+            if name in ranges:
+                seen = torch.cat([seen, torch.from_numpy(ranges[name])])
+            ranges[name] = torch.stack([seen.amin(0), seen.amax(0)]).numpy()
+
+        return layer.register_forward_pre_hook(note)
+
+    linear = [(name, module) for name, module in backbone.named_modules() if isinstance(module, torch.nn.Linear)]
+    hooks = [watch(name, layer) for name, layer in linear]
+    try:
+        yield ranges
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def save_ranges(ranges: Ranges, folder: Path) -> None:
+    """Write ranges into the folder of an adapter or a model, in place of those that are there; atomic."""
+    from safetensors.numpy import save
+
+    part = folder / f".writing-{RANGES}"
+    try:
+        part.write_bytes(save(ranges))
+        part.replace(folder / RANGES)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_ranges(folder: Path) -> Ranges:
+    """The ranges in a folder; none where none were measured.
+
+    Raises:
+        AdapterError: the file cannot be read, or holds something else.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not (folder / RANGES).is_file():
+        return {}
+    try:
+        ranges: Ranges = load_file(folder / RANGES)
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(f"{folder / RANGES}: cannot be read ({error}): {_REMEDY}") from error
+    for name, found in ranges.items():
+        if found.ndim != 2 or len(found) != 2:
+            raise AdapterError(
+                f"{folder / RANGES}: expected a lowest and a highest value for each channel of {name}, shape "
+                f"(2, channels), found {found.shape}: {_REMEDY}"
+            )
+    return ranges
+
+
+def rename(ranges: Ranges, backbone: Any, head: Any) -> Ranges:
+    """The ranges of a backbone's layers by the names that they have in the task model that stands on it.
+
+    Of a layer that has another number of inputs they are left out: they are another base's.
+    """
+    names = {module: name for name, module in backbone.named_modules()}
+    found: Ranges = {}
+    for path, module in head.named_modules():
+        known = ranges.get(names.get(module, ""))
+        if known is not None and known.shape[1] == getattr(module, "in_features", None):
+            found[path] = known
+    return found
+
+
+_REMEDY = "measure them again with `nlptasks adapters ranges`, or delete the file."

@@ -1,0 +1,188 @@
+"""Which device and which number format, each with its reason as text."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import platform
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nlptasks.errors import NlptasksError
+
+if TYPE_CHECKING:
+    import torch
+
+NO_FP16 = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers", "byt5"})
+"""Model types whose activations overflow float16 (transformers#4938, #23918)."""
+
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
+_BYTE_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+WORTH_IT = 1.2
+"""How many times as fast as float32 a CPU must multiply bfloat16 matrices for `auto` to choose them."""
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model runs and in which numbers, and why."""
+
+    device: str
+    device_reason: str
+    dtype: str
+    dtype_reason: str
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """What the weights are loaded in: float32 for int8, in which only products are computed."""
+        import torch
+
+        if self.dtype == "int8":
+            return torch.float32
+        return getattr(torch, self.dtype)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def obstacle() -> str | None:
+    """Why nothing can be compiled here, or None where it can."""
+    flags = cpu_flags()
+    if flags and not flags & _BYTE_PRODUCTS:
+        return "this CPU has no products of bytes (AVX512-VNNI, AVX-VNNI or AMX)"
+    if importlib.util.find_spec("openvino") is None:
+        return "openvino is not installed (pip install 'nlptasks[int8]')"
+    return None
+
+
+def choose_placement(
+    device: str = "auto", dtype: str = "auto", model_type: str = "", *, writes: bool = False
+) -> Placement:
+    """Decide device and dtype; `writes` says that the model is a language model, which writes token by token.
+
+    Raises:
+        NlptasksError: a device that is not there, a dtype that is unknown or unsafe for `model_type`.
+    """
+    check_words(device, dtype)
+    name, why = _choose_device(device)
+    if dtype == "float16" and model_type in NO_FP16:
+        raise NlptasksError(f"{model_type} overflows in float16 and answers NaN: use dtype='bfloat16' or 'float32'.")
+    if dtype == "int8":
+        _check_int8(name)
+    if dtype != "auto":
+        return Placement(name, why, dtype, "asked for")
+    chosen, reason = _choose_dtype(name, writes)
+    return Placement(name, why, chosen, reason)
+
+
+def check_words(device: str, dtype: str) -> None:
+    """Refuse a misspelled device or dtype without asking torch; raises NlptasksError."""
+    if not _DEVICE.fullmatch(device):
+        raise NlptasksError(f"device: expected auto, cpu, cuda, cuda:N or mps, found {device!r}.")
+    if dtype not in DTYPES:
+        raise NlptasksError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}.")
+
+
+def _choose_device(device: str) -> tuple[str, str]:
+    import torch
+
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if device == "auto":
+        if cuda:
+            return "cuda", f"CUDA sees {torch.cuda.get_device_name(0)}"
+        return ("mps", "Apple's GPU is available") if mps else ("cpu", "no GPU was found")
+    there = {"cpu": True, "cuda": cuda, "mps": mps}
+    if not there[device.split(":", maxsplit=1)[0]]:
+        raise NlptasksError(f"device {device!r} was asked for, but torch sees none here: use device='auto' or 'cpu'.")
+    return device, "asked for"
+
+
+def _choose_dtype(device: str, writes: bool) -> tuple[str, str]:
+    import torch
+
+    if device.startswith("cuda"):
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "the GPU computes bfloat16 natively"
+        return "float32", "the GPU has no native bfloat16"
+    if device.startswith("mps"):
+        return "float32", "bfloat16 is uneven across Apple GPUs"
+    flag = native_bf16_flag()
+    if not flag:
+        return "float32", "the CPU has no native bfloat16"
+    if "amx" in flag:
+        return "bfloat16", f"the CPU computes bfloat16 natively ({flag})"
+    if writes:
+        # Measured with SmolLM2-135M on a CPU that multiplies bfloat16 half as fast: 40 tokens took 1.03 times as
+        # long as in float32, reading a prompt of 121 tokens 1.45 times, with half the memory.
+        return "bfloat16", f"the CPU has {flag}, and a text costs the reading of all weights for each token"
+    gain = bf16_gain()
+    measured = f"the CPU has {flag} and multiplies bfloat16 {gain:.1f} times as fast as float32"
+    return ("bfloat16" if gain >= WORTH_IT else "float32"), measured
+
+
+def _check_int8(device: str) -> None:
+    if device != "cpu":
+        raise NlptasksError(
+            f"dtype 'int8' is computed on the CPU, found device {device!r}: use device='cpu' or dtype='auto'."
+        )
+    if reason := obstacle():
+        raise NlptasksError(f"dtype 'int8' cannot be computed here, because {reason}: use dtype='auto'.")
+
+
+def num_threads() -> int:
+    """Threads that torch computes one batch with."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def native_bf16_flag() -> str | None:
+    """The CPU feature that gives fast bfloat16 (AVX512-BF16, AMX, Arm BF16), or None."""
+    # macOS lists none; every M2 and later has it, the M1 has not, and neither says so here.
+    found = sorted(cpu_flags() & _BF16_FLAGS)
+    if found and platform.machine() in {"aarch64", "arm64"}:
+        return found[0]
+    return next((flag for flag in found if flag.startswith(("amx", "avx"))), None)
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """The CPU's features by Linux's names; empty where the system does not list them."""
+    try:
+        return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return frozenset()
+
+
+@functools.cache
+def bf16_gain() -> float:
+    """How many times as fast as float32 this CPU multiplies bfloat16 matrices of an encoder's size, measured once.
+
+    The flag alone does not tell: Intel's AVX512-BF16 was seen at 0.6 of float32's speed where the machine hides
+    AMX. The best of several short runs, taking turns, on one thread and in its own CPU time, so that other work on
+    the machine does not decide; 0.1 s.
+    """
+    import torch
+
+    from nlptasks.runtime.cpu.lanes import Lanes
+
+    pairs = {
+        dtype: (torch.randn(256, 384, dtype=dtype), torch.randn(1536, 384, dtype=dtype))
+        for dtype in (torch.float32, torch.bfloat16)
+    }
+    best = dict.fromkeys(pairs, float("inf"))
+
+    def measure(dtype: torch.dtype) -> None:
+        rows, weight = pairs[dtype]
+        with torch.inference_mode():
+            started = time.thread_time()
+            torch.nn.functional.linear(rows, weight)
+            best[dtype] = min(best[dtype], time.thread_time() - started)
+
+    one = Lanes(1)
+    one.run(measure, [dtype for _ in range(8) for dtype in pairs])
+    one.close()
+    return best[torch.float32] / best[torch.bfloat16]

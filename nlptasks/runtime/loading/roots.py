@@ -1,0 +1,204 @@
+"""Load a base model's weights once: the root on which every adapter and head stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
+from nlptasks.model import ModelKind
+from nlptasks.runtime.cpu import attention as cpu
+from nlptasks.runtime.loading.devices import Placement, choose_placement
+from nlptasks.store.adapters import Manifest, read_manifest
+from nlptasks.store.folders import check_folder
+
+if TYPE_CHECKING:
+    from nlptasks.store.download import BaseFolder
+
+HEAD_CLASSES = {
+    "classify": "AutoModelForSequenceClassification",
+    "tag": "AutoModelForTokenClassification",
+    "extract": "AutoModelForQuestionAnswering",
+}
+"""transformers' class with the head that each verb needs."""
+
+_NATIVE_HEADS = {
+    "ForSequenceClassification": "classify",
+    "ForTokenClassification": "tag",
+    "ForQuestionAnswering": "extract",
+}
+
+
+@dataclass
+class Root:
+    """A loaded base.
+
+    `model` is the bare encoder, or the language model with its output layer; `backbone` is the part that
+    heads stand on; `native_head` is the checkpoint's own task model when it has one, for `native_verb`.
+    `manifest` is that of a model that was trained here: all weights fine-tuned, or an adapter merged.
+    """
+
+    model: Any
+    backbone: Any
+    tokenizer: Any
+    config: Any
+    kind: ModelKind
+    placement: Placement
+    native_head: Any = None
+    native_verb: str = ""
+    manifest: Manifest | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        whole = self.native_head if self.native_head is not None else self.model
+        return sum(p.numel() * p.element_size() for p in whole.parameters())
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special tokens included."""
+        # A tokenizer that was never told its limit says 10**30.
+        limits = [n for n in (self.tokenizer.model_max_length, self._positions()) if n and n < 10**9]
+        return min(limits, default=512)
+
+    def _positions(self) -> int | None:
+        positions = getattr(self.config, "max_position_embeddings", None) or getattr(self.config, "n_positions", None)
+        if positions is None:
+            return None
+        # RoBERTa's position ids start after the padding id, so that many rows of its table are never used.
+        offset = (self.config.pad_token_id or 0) + 1 if self.config.model_type in _OFFSET_POSITIONS else 0
+        return int(positions) - offset
+
+
+_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
+
+
+def load_root(
+    folder: BaseFolder, device: str = "auto", dtype: str = "auto", *, trust_remote_code: bool = False
+) -> Root:
+    """Load weights and tokenizer from a folder on disk; never from the network.
+
+    Raises:
+        UnsafeWeightsError: only pickled weights, or code of its own without `trust_remote_code`.
+        UnsupportedModelError: an architecture that transformers does not know, or that has no int8.
+    """
+    import transformers
+
+    from nlptasks.runtime.cpu.first_token import for_first_token
+
+    config = load_config(folder, trust_remote_code)
+    manifest = read_manifest(folder.path)
+    verb = _native_verb(config)
+    kind = model_kind(config)
+    placement = choose_placement(device, dtype, config.model_type, writes=kind == "causal" and not verb)
+    if placement.dtype == "int8" and kind != "encoder":
+        # Written one token at a time, text costs the reading of weights, not products of many rows.
+        found = f"{folder.id} is a {kind} model ({config.model_type})"
+        raise UnsupportedModelError(f"dtype 'int8' is for encoders, and {found}: use dtype='auto'.")
+    auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))
+    with quiet_transformers():
+        loaded = auto.from_pretrained(
+            folder.path,
+            config=config,
+            dtype=placement.torch_dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+        )
+        tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
+    loaded.eval().requires_grad_(False).to(placement.device)
+    if loaded.config.pad_token_id is None:
+        loaded.config.pad_token_id = tokenizer.pad_token_id
+    if getattr(loaded, "generation_config", None) is not None:
+        # Every request says how much to write; a second limit would only be warned about.
+        loaded.generation_config.max_length = None
+    backbone = loaded.base_model
+    if kind == "encoder" and placement.device == "cpu":
+        cpu.tune(loaded, placement.dtype)
+    if verb == "classify":
+        setattr(loaded, loaded.base_model_prefix, for_first_token(backbone))
+    if verb:
+        return Root(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb, manifest)
+    return Root(loaded, backbone, tokenizer, loaded.config, kind, placement, manifest=manifest)
+
+
+def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
+    """The fast tokenizer of a folder, with a padding token (the end token stands in where there is none)."""
+    import warnings
+
+    from transformers import AutoTokenizer
+
+    # Marian's tokenizer asks for it; it changes quotation marks and spaces, which ought to stay as they are.
+    warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
+    if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_config(folder: BaseFolder, trust_remote_code: bool) -> Any:
+    """The configuration of a folder on disk.
+
+    Raises:
+        UnsafeWeightsError: code of its own without `trust_remote_code`, or only pickled weights.
+        UnsupportedModelError: an architecture that transformers does not know.
+    """
+    from transformers import AutoConfig
+
+    check_folder(folder.path)
+    try:
+        config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=trust_remote_code)
+    except ValueError as error:
+        if "trust_remote_code" in str(error):
+            raise UnsafeWeightsError(
+                f"{folder.id} brings code of its own. If you trust it, pass trust_remote_code=True to Engine."
+            ) from error
+        raise UnsupportedModelError(f"{folder.id}: transformers does not know this architecture ({error}).") from error
+    return config
+
+
+BODY_CLASSES: dict[ModelKind, str] = {
+    "encoder": "AutoModel",
+    "causal": "AutoModelForCausalLM",
+    "seq2seq": "AutoModelForSeq2SeqLM",
+}
+"""transformers' class for a base of each kind without a trained head."""
+
+
+def _native_verb(config: Any) -> str:
+    architecture = (config.architectures or [""])[0]
+    return next((verb for ending, verb in _NATIVE_HEADS.items() if architecture.endswith(ending)), "")
+
+
+def model_kind(config: Any) -> ModelKind:
+    """What a base of this configuration is used as."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    if config.is_encoder_decoder:
+        return "seq2seq"
+    # BERT and its like are in both tables: they can be turned into decoders, but are not.
+    known = config.model_type
+    causal = known in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and known not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return "causal" if causal else "encoder"
+
+
+class quiet_transformers:
+    """Hide transformers' bars and reports, as those about unused layers; our own checks say what matters."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self._verbosity = logging.get_verbosity()
+        self._bars = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *_: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self._verbosity)
+        if self._bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

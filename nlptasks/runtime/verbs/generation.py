@@ -1,0 +1,303 @@
+"""The verbs that write: generate, stream, choose."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
+from nlptasks.model import Completion, Decoding, Prompt
+from nlptasks.results import Message
+from nlptasks.runtime.loading.roots import Root
+from nlptasks.runtime.verbs import languages
+from nlptasks.runtime.verbs.batching import Batcher
+from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop
+from nlptasks.runtime.verbs.encoding import pad
+from nlptasks.runtime.worker import Turn
+
+
+def generate_turn(
+    root: Root, batcher: Batcher, turn: Turn, decoding: Decoding, on_piece: Callable[[str], None] | None = None
+) -> None:
+    """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written."""
+    _require_writer(root)
+    languages.check(root.tokenizer, decoding.source_language, decoding.target_language)
+    prompts = [encode_prompt(root, prompt, decoding) for prompt in turn.items]
+    lengths = [len(ids) + decoding.max_new_tokens for ids, _ in prompts]
+
+    def step(indices: list[int]) -> list[None]:
+        alive = [i for i in indices if turn.alive(i)]
+        if alive:
+            batch = [prompts[i] for i in alive]
+            for i, done in zip(alive, _write(root, turn, alive, batch, decoding, on_piece), strict=True):
+                turn.answer(i, done)
+        return [None] * len(indices)
+
+    # A seed promises the same text again, which a shared batch's stream of random numbers cannot keep.
+    alone = decoding.seed is not None and decoding.do_sample
+    plan = Batcher(budget=1) if alone else batcher
+    plan.run(range(len(prompts)), lengths, step, before=turn.check)
+
+
+def encode_prompt(root: Root, prompt: Prompt, decoding: Decoding) -> tuple[list[int], bool]:
+    """Token ids of a prompt and whether its beginning had to be cut.
+
+    Raises:
+        OverflowRefusedError: it does not fit and `decoding.truncate_prompt` is off.
+    """
+    ids = prompt_ids(root.tokenizer, prompt, decoding.source_language, decoding.target_language)
+    # A decoder's prompt and answer share one context; a seq2seq model's prompt has the encoder's to itself.
+    reserved = 0 if root.kind == "seq2seq" else min(decoding.max_new_tokens, root.max_tokens // 2)
+    room = root.max_tokens - reserved
+    if len(ids) <= room:
+        return ids, False
+    if not decoding.truncate_prompt:
+        raise OverflowRefusedError(
+            f"The prompt has {len(ids)} tokens; with {reserved} reserved for the answer the model reads {room}: "
+            "shorten it, lower max_new_tokens, or use on_overflow='truncate' to keep its end."
+        )
+    return (ids[:room] if root.kind == "seq2seq" else ids[-room:]), True
+
+
+def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target: str | None = None) -> list[int]:
+    """Tokens of plain text, or of a chat through the model's own template; training and serving both use this.
+
+    `source` and `target` are BCP 47 tags, for tokenizers that mark languages.
+    """
+    if isinstance(prompt, str):
+        ids = languages.source_ids(tokenizer, prompt, source, target)
+        # An empty prompt still needs one token to continue from.
+        start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        return ids or [start or 0]
+    turns = [message.model_dump() for message in prompt]
+    if tokenizer.chat_template is None:
+        return list(tokenizer(plain_chat(prompt), truncation=False, verbose=False)["input_ids"])
+    encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=True)
+    return list(encoded["input_ids"])
+
+
+def plain_chat(messages: Sequence[Message]) -> str:
+    """A chat as plain text, for a language model without a template."""
+    names = {"system": "System", "user": "User", "assistant": "Assistant"}
+    return "\n".join(f"{names[m.role]}: {m.content}" for m in messages) + "\nAssistant:"
+
+
+def _require_writer(root: Root) -> None:
+    if root.kind == "encoder" or root.native_head is not None:
+        raise UnsupportedModelError(
+            f"{root.config.model_type} is loaded without a language-model output and cannot write: "
+            "use a causal or seq2seq model, for example --model smollm2."
+        )
+
+
+def _write(
+    root: Root,
+    turn: Turn,
+    alive: list[int],
+    batch: list[tuple[list[int], bool]],
+    decoding: Decoding,
+    on_piece: Callable[[str], None] | None,
+) -> list[Completion]:
+    import torch
+    from transformers import LogitsProcessorList, StoppingCriteriaList
+
+    rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids, _ in batch]
+    inputs = pad(rows, root.tokenizer.pad_token_id or 0, root.placement.device, left=root.kind == "causal")
+    start = 1 if root.kind == "seq2seq" else inputs["input_ids"].shape[1]
+    beams = decoding.num_beams or root.model.generation_config.num_beams or 1
+    watch = Watch(root.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), len(alive))
+    record = LogProbabilities() if beams == 1 else None
+    writer = PieceWriter(root.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
+    room = root.max_tokens if root.kind == "seq2seq" else root.max_tokens - inputs["input_ids"].shape[1]
+    with torch.inference_mode(), _seeded(decoding.seed, root.placement.device):
+        output = root.model.generate(
+            **inputs,
+            **_generation_arguments(decoding, min(decoding.max_new_tokens, max(1, room)), beams),
+            forced_bos_token_id=_first_id(root, decoding),
+            pad_token_id=root.tokenizer.pad_token_id,
+            stopping_criteria=StoppingCriteriaList([watch]),
+            logits_processor=LogitsProcessorList([record] if record else []),
+            streamer=writer,
+        )
+    turn.check()
+    if record:
+        record.finish(output)
+        scores = [record.of(row) for row in range(len(output))]
+    else:
+        scores = rescore(root, inputs, output, start)
+    # The target language's token was given, not written, and M2M100's tokenizer does not call it a special one.
+    given = languages.first_id(root.tokenizer, decoding.target_language) is not None
+    finished = []
+    for row in range(len(output)):
+        ids, cut = batch[row // decoding.num_return_sequences]
+        cancelled = watch.cancelled(row // decoding.num_return_sequences)
+        own = output[row, start + given :].tolist()
+        finished.append(_completion(root, own, scores[row][given:], decoding, len(ids), cut, cancelled))
+    return _grouped(finished, decoding.num_return_sequences)
+
+
+def _grouped(finished: list[Completion], size: int) -> list[Completion]:
+    """The first of every `size` completions, the others as its alternatives."""
+    groups = [finished[first : first + size] for first in range(0, len(finished), size)]
+    return [dataclasses.replace(best, alternatives=tuple(others)) for best, *others in groups]
+
+
+def _first_id(root: Root, decoding: Decoding) -> int | None:
+    asked = languages.first_id(root.tokenizer, decoding.target_language)
+    own: int | None = root.model.generation_config.forced_bos_token_id
+    return own if asked is None else asked
+
+
+def rescore(root: Root, inputs: Mapping[str, Any], output: Any, start: int) -> list[list[float]]:
+    """Log-probabilities of written tokens in nats, one list a row, by one more pass over the finished texts.
+
+    Beam search only tells the score of whole texts, and not in the model's own probabilities.
+
+    Args:
+        root: the model that wrote.
+        inputs: `input_ids` and `attention_mask` of the prompts, shape (prompts, tokens).
+        output: what was written, shape (prompts * texts for each, tokens), behind `start` tokens that were given.
+        start: see `output`.
+    """
+    import torch
+
+    times = output.shape[0] // inputs["input_ids"].shape[0]
+    mask = inputs["attention_mask"].repeat_interleave(times, 0)
+    with torch.inference_mode():
+        if root.kind == "seq2seq":
+            sources = inputs["input_ids"].repeat_interleave(times, 0)
+            logits = root.model(
+                input_ids=sources, attention_mask=mask, decoder_input_ids=output[:, :-1], use_cache=False
+            ).logits[:, start - 1 :]
+        else:
+            mask = torch.cat([mask, torch.ones_like(output[:, start:])], 1)
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            logits = root.model(
+                input_ids=output,
+                attention_mask=mask,
+                position_ids=positions,
+                logits_to_keep=output.shape[1] - start + 1,
+            ).logits[:, :-1]
+        logprobs = torch.log_softmax(logits.float(), dim=-1)
+        chosen = logprobs.gather(-1, output[:, start:].unsqueeze(-1)).squeeze(-1)
+    rows: list[list[float]] = chosen.tolist()
+    return rows
+
+
+def _completion(
+    root: Root,
+    tokens: list[int],
+    scores: list[float],
+    decoding: Decoding,
+    num_prompt: int,
+    cut: bool,
+    cancelled: bool,
+) -> Completion:
+    ends = _end_tokens(root)
+    length = next((i for i, token in enumerate(tokens) if token in ends), None)
+    own = tokens if length is None else tokens[: length + 1]
+    text = root.tokenizer.decode(own, skip_special_tokens=True)
+    kept = cut_at_stop(text, decoding.stop)
+    stopped = length is not None or kept is not None
+    return Completion(
+        text=text if kept is None else kept,
+        finish_reason="cancelled" if cancelled else "stop" if stopped else "length",
+        num_prompt_tokens=num_prompt,
+        num_generated_tokens=len(own),
+        logprobs=tuple(scores[: len(own)]),
+        truncated=cut,
+    )
+
+
+def _end_tokens(root: Root) -> set[int]:
+    ends = root.model.generation_config.eos_token_id
+    ends = ends if ends is not None else root.tokenizer.eos_token_id
+    return set(ends) if isinstance(ends, list) else {ends}
+
+
+def _generation_arguments(decoding: Decoding, max_new_tokens: int, beams: int) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "do_sample": decoding.do_sample,
+        "num_return_sequences": decoding.num_return_sequences,
+    }
+    if decoding.do_sample:
+        arguments |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k}
+    of_beams = ("length_penalty", "early_stopping") if beams > 1 else ()
+    for name in ("num_beams", "repetition_penalty", "no_repeat_ngram_size", *of_beams):
+        value = getattr(decoding, name)
+        if value is not None:
+            arguments[name] = value
+    if decoding.min_new_tokens is not None:
+        # A checkpoint's own min_length counts differently and would hold besides.
+        arguments |= {"min_new_tokens": decoding.min_new_tokens or None, "min_length": 0}
+    return arguments
+
+
+class _seeded:
+    """Fix torch's random numbers for one call and put the old state back."""
+
+    def __init__(self, seed: int | None, device: str) -> None:
+        self._seed = seed
+        self._devices = [device] if device.startswith("cuda") else []
+
+    def __enter__(self) -> None:
+        import torch
+
+        self._fork = None
+        if self._seed is not None:
+            self._fork = torch.random.fork_rng(devices=self._devices)
+            self._fork.__enter__()
+            torch.manual_seed(self._seed)
+
+    def __exit__(self, *error: object) -> None:
+        if self._fork is not None:
+            self._fork.__exit__(*error)  # type: ignore[arg-type]
+
+
+def choose_turn(root: Root, batcher: Batcher, turn: Turn, choices: Sequence[str]) -> None:
+    """Answer each prompt with the log-likelihood of each choice (summed over its tokens, in nats)."""
+    import torch
+
+    if root.kind != "causal" or root.native_head is not None:
+        raise UnsupportedModelError(
+            f"Choosing between answers needs a causal language model, found {root.config.model_type}: "
+            "use --model smollm2."
+        )
+    tails = [list(root.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
+    room = root.max_tokens - max(map(len, tails))
+    heads = [prompt_ids(root.tokenizer, prompt)[-room:] for prompt in turn.items]
+    pairs = [(p, c) for p in range(len(heads)) for c in range(len(tails))]
+    found: dict[tuple[int, int], float] = {}
+
+    def step(indices: list[int]) -> list[None]:
+        alive = [i for i in indices if turn.alive(pairs[i][0])]
+        if alive:
+            rows = [(heads[pairs[i][0]], tails[pairs[i][1]]) for i in alive]
+            with torch.inference_mode():
+                values = _tail_likelihoods(root, rows)
+            found.update((pairs[i], value) for i, value in zip(alive, values, strict=True))
+        return [None] * len(indices)
+
+    lengths = [len(heads[p]) + len(tails[c]) for p, c in pairs]
+    batcher.run(range(len(pairs)), lengths, step, before=turn.check)
+    for p in range(len(heads)):
+        if turn.alive(p):
+            turn.answer(p, tuple(found[p, c] for c in range(len(tails))))
+
+
+def _tail_likelihoods(root: Root, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+    """Log-likelihood of each row's tail after its head; logits are computed for the tails only."""
+    import torch
+
+    encoded = [{"input_ids": head + tail, "attention_mask": [1] * (len(head) + len(tail))} for head, tail in rows]
+    # Padded on the left, all tails end in the last column, so that few positions need the large output layer.
+    batch = pad(encoded, root.tokenizer.pad_token_id or 0, root.placement.device, left=True)
+    longest = max(len(tail) for _, tail in rows)
+    positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    logits = root.model(**batch, position_ids=positions, logits_to_keep=longest + 1).logits
+    logprobs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
+    targets = batch["input_ids"][:, -longest:]
+    scores = logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return [float(scores[row, longest - len(tail) :].sum()) for row, (_, tail) in enumerate(rows)]

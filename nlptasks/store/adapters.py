@@ -1,0 +1,294 @@
+"""An adapter on disk: a standard PEFT folder with one file of ours, `nlptasks.json`.
+
+    adapter_config.json          PEFT's settings
+    adapter_model.safetensors    LoRA factors, head, every other layer that was trained
+    nlptasks.json                task, labels, base and its fingerprint, metrics, data hash, versions
+    ranges.safetensors           what dtype int8 fixes its scales by (`ranges.py`), if it was measured
+
+Nothing here imports torch: a mismatch is refused before any weight is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nlptasks.errors import AdapterError, AdapterMismatchError, UnsafeWeightsError
+from nlptasks.store.catalog import CATALOG, HubSource
+
+MANIFEST = "nlptasks.json"
+PEFT_CONFIG = "adapter_config.json"
+PEFT_WEIGHTS = "adapter_model.safetensors"
+PEFT_PICKLE = "adapter_model.bin"
+RANGES = "ranges.safetensors"
+FILES = (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, RANGES, "README.md")
+"""What belongs to an adapter's folder."""
+
+PICKLED = (
+    f"expected {PEFT_WEIGHTS}, found a pickled {PEFT_PICKLE}, which can run code. "
+    "Load it once where you trust it and save it again with PEFT's save_pretrained."
+)
+
+Verb = Literal["classify", "tag", "extract", "generate"]
+
+TASK_TYPES: dict[Verb, str] = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "extract": "QUESTION_ANS"}
+"""PEFT's name for what an adapter with a head is trained for."""
+
+_VERB_OF_TASK_TYPE: dict[str, Verb] = {
+    **{task_type: verb for verb, task_type in TASK_TYPES.items()},
+    "CAUSAL_LM": "generate",
+    "SEQ_2_SEQ_LM": "generate",
+}
+
+
+def task_type(verb: Verb, seq2seq: bool = False) -> str:
+    """PEFT's name for what an adapter is trained for."""
+    return TASK_TYPES.get(verb) or ("SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM")
+
+
+class BaseReference(BaseModel):
+    """The base that an adapter was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    revision: str | None = None
+    fingerprint: str
+    model_type: str
+    hidden_size: int | None = None
+
+
+class Manifest(BaseModel):
+    """The content of `nlptasks.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    name: str
+    task: str
+    family: str
+    verb: Verb
+    base: BaseReference
+    method: Literal["lora", "full"] = "lora"
+    labels: tuple[str, ...] | None = None
+    multi_label: bool = False
+    temperature: float = Field(default=1.0, gt=0, description="Logits are divided by it; fitted on held-out rows.")
+    threshold: float | None = Field(default=None, description="Default decision threshold on calibrated scores.")
+    max_length: int | None = None
+    settings: dict[str, Any] = Field(default_factory=dict, description="The family's own values.")
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, float] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict, description="File names, rows, SHA-256, licence if given.")
+    versions: dict[str, str] = Field(default_factory=dict)
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class AdapterFolder:
+    """A readable adapter. `manifest` is None for a PEFT folder that another tool wrote."""
+
+    path: Path
+    peft: dict[str, Any]
+    manifest: Manifest | None
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name if self.manifest else self.path.name
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Changes when the folder's weights are replaced."""
+        return str(self.path.resolve()), (self.path / PEFT_WEIGHTS).stat().st_mtime_ns
+
+    @property
+    def verb(self) -> Verb:
+        if self.manifest:
+            return self.manifest.verb
+        if self.peft_verb is None:
+            known = ", ".join(_VERB_OF_TASK_TYPE)
+            raise AdapterError(
+                f"{self.path}: expected a task_type of {known}, found {self.peft.get('task_type')}. "
+                "Say what it is for with `nlptasks adapters import FOLDER --task TASK`."
+            )
+        return self.peft_verb
+
+    @property
+    def peft_verb(self) -> Verb | None:
+        """What PEFT's settings say the adapter is for, if they do."""
+        return _VERB_OF_TASK_TYPE.get(str(self.peft.get("task_type")))
+
+    @property
+    def base_id(self) -> str:
+        """The base to load for this adapter; "" where a folder of another tool names none."""
+        if self.manifest:
+            return self.manifest.base.id
+        repo = str(self.peft.get("base_model_name_or_path") or "")
+        revision = self.peft.get("revision")
+        if repo and revision:
+            return f"{repo}@{revision}"
+        sources = ((base.name, source) for base in CATALOG.values() for source in base.sources)
+        return next((name for name, source in sources if isinstance(source, HubSource) and source.repo == repo), repo)
+
+
+def open_adapter(path: Path) -> AdapterFolder:
+    """Read an adapter's two JSON files and check that its weights are there.
+
+    Raises:
+        AdapterError: a missing or unreadable file, or a PEFT method other than LoRA.
+        UnsafeWeightsError: pickled weights only.
+    """
+    if not path.is_dir():
+        raise AdapterError(f"{path}: expected an adapter folder, found none.")
+    if not (path / PEFT_WEIGHTS).is_file():
+        if (path / PEFT_PICKLE).is_file():
+            raise UnsafeWeightsError(f"{path}: {PICKLED}")
+        raise AdapterError(f"{path}: expected {PEFT_WEIGHTS}, found none; the folder is no adapter or is incomplete.")
+    peft = _read_json(path / PEFT_CONFIG)
+    if peft.get("peft_type", "LORA") != "LORA":
+        raise AdapterError(f"{path}: expected a LoRA adapter, found {peft['peft_type']}.")
+    return AdapterFolder(path, peft, read_manifest(path))
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """The `nlptasks.json` of an adapter, or of a model whose weights were trained here; None where there is none.
+
+    Raises:
+        AdapterError: it is there and cannot be read.
+    """
+    if not (path / MANIFEST).is_file():
+        return None
+    try:
+        return Manifest.model_validate(_read_json(path / MANIFEST))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise AdapterError(
+            f"{path / MANIFEST}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}; train or export it again."
+        ) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AdapterError(f"{path.parent}: expected {path.name}, found none.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AdapterError(f"{path}: expected JSON, found something else ({error}).") from None
+    if not isinstance(content, dict):
+        raise AdapterError(f"{path}: expected a JSON object, found {type(content).__name__}.")
+    return content
+
+
+def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
+    """Refuse an adapter that was trained on another base (law: an adapter only meets its own base).
+
+    With a manifest the fingerprints must be equal. Without one the shapes must fit, which is all that a
+    plain PEFT folder lets anyone know.
+
+    Raises:
+        AdapterMismatchError: naming both bases.
+    """
+    if adapter.manifest:
+        trained = adapter.manifest.base
+        found = fingerprint(base_path)
+        if trained.fingerprint != found:
+            raise AdapterMismatchError(
+                f"Adapter {adapter.name!r} was trained on {trained.id} ({trained.fingerprint}), "
+                f"the loaded base is {base_id} ({found}). Use --model {trained.id}, or train an adapter on {base_id}."
+            )
+        return
+    unfit = _unfit_shapes(tensor_headers(adapter.path / PEFT_WEIGHTS), _base_headers(base_path))
+    if unfit:
+        raise AdapterMismatchError(
+            f"Adapter {adapter.name!r} was trained on {adapter.base_id or 'an unnamed base'}, "
+            f"the loaded base is {base_id}: {unfit}. Use --model {adapter.base_id or 'with its own base'}."
+        )
+
+
+def fingerprint(base: Path) -> str:
+    """Identity of a base: tensor names, types, shapes and a sample of every tensor's bytes.
+
+    The sample (64 bytes at each end) tells fine-tuned weights from their parents at the cost of a few
+    milliseconds, where a full hash would read every byte.
+    """
+    digest = hashlib.sha256()
+    for file in _weight_files(base):
+        with file.open("rb") as stream:
+            size = struct.unpack("<Q", stream.read(8))[0]
+            header = json.loads(stream.read(size))
+            header.pop("__metadata__", None)
+            for name in sorted(header):
+                start, end = header[name]["data_offsets"]
+                digest.update(f"{name}|{header[name]['dtype']}|{header[name]['shape']}|".encode())
+                for place in (start, max(start, end - 64)):
+                    stream.seek(8 + size + place)
+                    digest.update(stream.read(min(64, end - start)))
+    return digest.hexdigest()[:16]
+
+
+def _weight_files(base: Path) -> list[Path]:
+    return [file for file in sorted(base.glob("*.safetensors")) if file.name != RANGES]
+
+
+def check_weights(adapter: AdapterFolder) -> None:
+    """Raise AdapterError unless the weights are a whole safetensors file with at least one LoRA factor."""
+    from safetensors import SafetensorError, safe_open
+
+    file = adapter.path / PEFT_WEIGHTS
+    try:
+        with safe_open(file, framework="np") as content:
+            names = list(content.keys())
+    except SafetensorError as error:
+        raise AdapterError(f"{file.name}: expected a whole safetensors file, found something else ({error}).") from None
+    if not any(".lora_" in name for name in names):
+        raise AdapterError(f"{file.name}: expected LoRA factors, found {', '.join(names[:3]) or 'no tensor'}.")
+
+
+def head_outputs(adapter: AdapterFolder) -> int:
+    """How many outputs the task head in an adapter has: the rows of its last layer, which are the fewest."""
+    headers = tensor_headers(adapter.path / PEFT_WEIGHTS)
+    rows = [shape[0] for name, shape in headers.items() if ".lora_" not in name and len(shape) == 2]
+    if not rows:
+        raise AdapterError(f"{adapter.path.name}: expected the weights of a task head, found none.")
+    return min(rows)
+
+
+def tensor_headers(file: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a safetensors file, without its data."""
+    try:
+        with file.open("rb") as stream:
+            size = struct.unpack("<Q", stream.read(8))[0]
+            header = json.loads(stream.read(size))
+    except (struct.error, ValueError) as error:
+        raise AdapterError(f"{file}: expected a safetensors file, found something else ({error}).") from None
+    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+
+
+def _base_headers(base: Path) -> dict[str, tuple[int, ...]]:
+    headers: dict[str, tuple[int, ...]] = {}
+    for file in _weight_files(base):
+        headers |= tensor_headers(file)
+    return headers
+
+
+def _unfit_shapes(adapter: dict[str, tuple[int, ...]], base: dict[str, tuple[int, ...]]) -> str:
+    """Why the LoRA factors cannot stand on these weights, or "" if they can."""
+    for name, shape in adapter.items():
+        match = re.fullmatch(r"base_model\.model\.(.+)\.lora_A\.weight", name)
+        if not match:
+            continue
+        layer = match[1]
+        # Task models put the body under a name of their own: bert., model., transformer., ...
+        endings = (f".{layer}.weight", f".{layer.split('.', 1)[-1]}.weight")
+        weight = next((found for name, found in base.items() if f".{name}".endswith(endings)), None)
+        if weight is None:
+            return f"it has no layer {layer}"
+        if shape[1] not in weight:
+            return f"{layer} is {shape[1]} wide in the adapter and {max(weight)} in the base"
+    return ""

@@ -1,0 +1,91 @@
+"""An adapter's files as one archive (.zip), written whole and read with distrust."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from nlptasks.errors import AdapterError, UnsafeWeightsError
+from nlptasks.store.adapters import FILES, PEFT_CONFIG, PEFT_PICKLE, PEFT_WEIGHTS, PICKLED
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy what belongs to an adapter from one folder to another; other files are left out."""
+    for name in FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def pack(folder: Path, target: Path) -> None:
+    """Write an adapter's files to the new archive `target`, under a folder of its name; atomic."""
+    part = target.with_name(f".writing-{target.name}")
+    try:
+        # Weights do not compress.
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            for name in FILES:
+                if (folder / name).is_file():
+                    archive.write(folder / name, f"{target.stem}/{name}")
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened(source: Path) -> Iterator[Path]:
+    """A folder with an adapter's files: `source` itself, or what an archive holds, until the block ends.
+
+    Of an archive only the known files of one folder are read, and nothing is written where it says.
+
+    Raises:
+        AdapterError: neither a folder nor a zip archive, a damaged one, one with paths that lead out of it, or one
+            that holds no adapter or several.
+        UnsafeWeightsError: pickled weights only.
+    """
+    if source.is_dir():
+        yield source
+        return
+    if not source.is_file() or not zipfile.is_zipfile(source):
+        found = "something else" if source.exists() else "nothing there"
+        raise AdapterError(f"{source}: expected an adapter folder or a .zip archive of one, found {found}.")
+    with tempfile.TemporaryDirectory(prefix="nlptasks-import-") as scratch:
+        folder = Path(scratch) / source.stem
+        folder.mkdir()
+        try:
+            with zipfile.ZipFile(source) as archive:
+                for name, member in _members(source, archive).items():
+                    with archive.open(member) as stream, (folder / name).open("wb") as file:
+                        shutil.copyfileobj(stream, file)
+        # RuntimeError: zipfile's for a password, NotImplementedError among them for a method it does not know.
+        except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
+            raise AdapterError(f"{source}: the archive cannot be read ({error}): fetch or export it again.") from error
+        yield folder
+
+
+def _members(source: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The archive's entries that are an adapter's files, by the files' names."""
+    entries = {_path(source, entry): entry for entry in archive.infolist() if not entry.is_dir()}
+    homes = [path.parent for path in entries if path.name == PEFT_CONFIG]
+    if len(homes) != 1:
+        raise AdapterError(f"{source}: expected one adapter with its {PEFT_CONFIG}, found {len(homes) or 'none'}.")
+    found = {path.name: entry for path, entry in entries.items() if path.parent == homes[0]}
+    if PEFT_WEIGHTS not in found and PEFT_PICKLE in found:
+        raise UnsafeWeightsError(f"{source}: {PICKLED}")
+    return {name: found[name] for name in FILES if name in found}
+
+
+def _path(source: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
+    """The entry's path, if it stays inside the archive."""
+    path = PurePosixPath(entry.filename.replace("\\", "/"))
+    link = stat.S_ISLNK(entry.external_attr >> 16)
+    if path.is_absolute() or ".." in path.parts or ":" in entry.filename or link:
+        what = "a link" if link else "a path that leads out of it"
+        raise AdapterError(f"{source}: the archive holds {what} ({entry.filename}): it was not imported.")
+    return path

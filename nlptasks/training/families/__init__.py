@@ -1,0 +1,1 @@
+"""What differs between families in training: rows, features, head, loss, metrics."""

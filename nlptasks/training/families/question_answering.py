@@ -1,0 +1,347 @@
+"""Question answering's part of a training: every window of a context learns where the answer is, if anywhere."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from statistics import mean
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nlptasks.data.labelled_texts import DataOptions, describe
+from nlptasks.data.questions import QuestionRow, read_questions
+from nlptasks.data.tables import plural, read_tables
+from nlptasks.errors import DataError
+from nlptasks.families import candidates, windows
+from nlptasks.families.question_answering import AnswerOptions
+from nlptasks.model import ModelInfo, SpanLogits
+from nlptasks.task import Recipe
+from nlptasks.training.families.base import (
+    BIDIRECTIONAL,
+    Assessment,
+    Calibration,
+    Dataset,
+    FamilyTrainer,
+    Feature,
+    Setting,
+    is_number,
+)
+from nlptasks.training.families.unanswerable import with_unanswerable
+from nlptasks.training.metrics import squad as squad_metrics
+from nlptasks.training.metrics.calibration import MIN_ROWS, fit_temperature
+from nlptasks.training.metrics.labels import calibration_error
+from nlptasks.training.metrics.squad import Answered, Answers
+
+if TYPE_CHECKING:
+    from nlptasks.results import Answer
+    from nlptasks.runtime.verbs.spans import Place
+
+IGNORED = -100
+"""The target of tokens that can be no border of an answer: the question's, special ones, padding."""
+
+_AT_ONCE = 1000
+
+_STRIDE: int = AnswerOptions.model_fields["stride"].default
+_LONGEST: int = AnswerOptions.model_fields["max_answer_tokens"].default
+
+
+@dataclass
+class QuestionDataset:
+    """Checked questions. The head has no labels: its two scores are those of an answer's start and end."""
+
+    rows: list[QuestionRow]
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    labels: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many questions have an answer, and how many have none."""
+        answered = sum(bool(row.answers) for row in self.rows)
+        return {"answerable": answered, "unanswerable": len(self.rows) - answered}
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of the context of question number `number`; it begins at code point `shift`."""
+
+    row: QuestionRow
+    number: int
+    shift: int
+    place: Place
+
+
+class QuestionAnsweringTrainer(FamilyTrainer):
+    """Extractive question answering."""
+
+    verb = "extract"
+    metrics = squad_metrics.HIGHER_IS_BETTER
+    headline = "best_f1"
+    extras: ClassVar = {
+        "bidirectional": BIDIRECTIONAL,
+        "unanswerable": Setting(1 / 3, "a number from 0 to below 1", lambda v: is_number(v) and 0 <= v < 1),
+        "questions_per_context": Setting(
+            0, "a whole number, 0 or more", lambda v: is_number(v) and v >= 0 and v % 1 == 0
+        ),
+    }
+    """`unanswerable` is the share of questions without an answer that is reached by making some; a third is that of
+    SQuAD 2.0's training set. `questions_per_context` is the most that are taken of one context; 0 takes all."""
+
+    def read(
+        self,
+        sources: Sequence[str],
+        options: DataOptions,
+        *,
+        labels: Sequence[str] | None = None,
+        offline: bool = False,
+        split: str = "train",
+    ) -> QuestionDataset:
+        tables = read_tables(sources, offline=offline, split=split)
+        found = read_questions(tables, allow_misaligned=options.allow_misaligned)
+        return QuestionDataset(found.rows, [describe(table) for table in tables], found.notes, found.problems)
+
+    def text_of(self, row: QuestionRow) -> str:
+        # All questions on one context stand on one side: the other side would have read the context already.
+        return row.context
+
+    def label_of(self, row: QuestionRow) -> Hashable:
+        return bool(row.answers)
+
+    def right_of(self, read: Dataset, row: QuestionRow) -> str:
+        return row.answers[0][0] if row.answers else "no answer in the text"
+
+    def check_training(self, rows: Sequence[QuestionRow]) -> None:
+        if not any(row.answers for row in rows):
+            raise DataError(
+                f"Training rows: expected at least one question with an answer, found none in "
+                f"{plural(len(rows), 'row')}."
+            )
+
+    def augment(self, rows: list[QuestionRow], recipe: Recipe) -> list[QuestionRow]:
+        extra = self.extra(recipe)
+        kept = _capped(rows, int(extra["questions_per_context"]), recipe.seed)
+        return with_unanswerable(kept, extra["unanswerable"], recipe.seed)
+
+    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {"num_labels": 2}
+
+    def encode(
+        self,
+        rows: Sequence[QuestionRow],
+        labels: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        info: ModelInfo | None = None,
+    ) -> list[Feature]:
+        # Rows by the thousand: the tokenizer's own records of all of them together take gigabytes.
+        return [
+            feature
+            for first in range(0, len(rows), _AT_ONCE)
+            for feature in _encode(rows[first : first + _AT_ONCE], first, tokenizer, max_length)
+        ]
+
+    def targets(self, features: Sequence[Feature], width: int) -> Any:
+        """Shape (features, width, 2): 1 at the right start and end, 0 where another could be, else `IGNORED`."""
+        import torch
+
+        targets = torch.full((len(features), width, 2), IGNORED, dtype=torch.long)
+        for row, feature in zip(targets, features, strict=True):
+            row[feature.source.place.tokens] = 0
+            row[feature.source.place.null] = 0
+            start, end = feature.target
+            row[start, 0] = row[end, 1] = 1
+        return targets
+
+    def logits(self, outputs: Any) -> Any:
+        """Shape (features, tokens, 2)."""
+        import torch
+
+        return torch.stack([outputs.start_logits, outputs.end_logits], -1)
+
+    def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
+        """Cross entropy over the tokens that may be a border, as BERT's script for SQuAD, start and end averaged."""
+        allowed = labels != IGNORED
+        likelihood = logits.float().masked_fill(~allowed, float("-inf")).log_softmax(1).masked_fill(~allowed, 0.0)
+        right = -(likelihood * (labels == 1)).sum(1)
+        if smoothing:
+            right = (1 - smoothing) * right - smoothing * likelihood.sum(1) / allowed.sum(1)
+        return right.mean()
+
+    def served(self, logits: Any, feature: Feature) -> list[float]:
+        place = feature.source.place
+        context = logits[place.tokens]
+        return [*context[:, 0].tolist(), *context[:, 1].tolist(), float(logits[place.null].sum())]
+
+    def input_of(self, row: QuestionRow) -> dict[str, str]:
+        return {"question": row.question, "context": row.context}
+
+    def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
+        """F1 and exact match as served; `best_threshold` is the null threshold that gives `best_f1` on these rows."""
+        rows: list[QuestionRow] = read.rows
+        answered = [_served_answer(row, result) for row, result in zip(rows, results, strict=True)]
+        given = [result.text if result.answerable else "" for result in results]
+        right = [squad_metrics.exact_match(text, row.gold) for text, row in zip(given, answered, strict=True)]
+        shared = [squad_metrics.f1(text, row.gold) for text, row in zip(given, answered, strict=True)]
+        answers = Answers(answered)
+        threshold, best = answers.best_threshold()
+        measured = {
+            "f1": mean(shared),
+            "exact_match": mean(right),
+            "best_f1": best,
+            "best_threshold": threshold,
+            "has_answer_f1": answers.measure()["has_answer_f1"],
+            "ece": calibration_error([result.score for result in results], right),
+        }
+        kinds = ["with answer" if row.answers else "without" for row in rows]
+        table = squad_metrics.per_kind(kinds, right, shared)
+        return Assessment(metrics=measured, table=tuple(table))
+
+    def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
+        return {**_answers(logits, features).measure(), "loss": _loss(logits, features)}
+
+    def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
+        answers = _answers(logits, features)
+        unanswerable = sum(not row.gold for row in answers.rows)
+        threshold = None
+        if len(answers.rows) >= MIN_ROWS and 0 < unanswerable < len(answers.rows):
+            threshold = round(answers.best_threshold()[0], 4)
+        cut = threshold or 0.0
+        temperature = fit_temperature(
+            lambda value: answers.answer_loss(cut, value), len(answers.rows), answers.right(cut).count(False)
+        )
+        return Calibration(
+            temperature, threshold, {**answers.measure(cut, temperature), "loss": _loss(logits, features)}
+        )
+
+
+def _served_answer(row: QuestionRow, result: Answer) -> Answered:
+    # The margin is all that the choice of a threshold needs of the raw scores.
+    found = result.alternatives[0].text if result.alternatives else ""
+    raw = (0.0,) if result.alternatives else ()
+    return Answered(found, raw, result.null_score, tuple(text for text, _ in row.answers))
+
+
+def _capped(rows: list[QuestionRow], most: int, seed: int) -> list[QuestionRow]:
+    """At most `most` questions of each context, in their order."""
+    if not most:
+        return rows
+    order = list(range(len(rows)))
+    random.Random(seed).shuffle(order)
+    taken: Counter[str] = Counter()
+    kept = set()
+    for index in order:
+        taken[rows[index].context] += 1
+        if taken[rows[index].context] <= most:
+            kept.add(index)
+    return [row for index, row in enumerate(rows) if index in kept]
+
+
+def _encode(rows: Sequence[QuestionRow], first: int, tokenizer: Any, max_length: int) -> list[Feature]:
+    """Features of rows, whose numbers begin at `first`."""
+    from nlptasks.runtime.verbs.spans import place_of
+
+    pieces = _pieces(rows, tokenizer, max_length)
+    if not pieces:
+        return []
+    encoded = tokenizer(
+        [question for _, question, _, _ in pieces],
+        [rows[index].context[start:end] for index, _, start, end in pieces],
+        truncation="only_second",
+        max_length=max_length,
+        return_offsets_mapping=True,
+    )
+    offsets = encoded.pop("offset_mapping")
+    features = []
+    for i, (index, question, start, end) in enumerate(pieces):
+        place = place_of(encoded["input_ids"][i], offsets[i], encoded.sequence_ids(i), 1, tokenizer.cls_token_id)
+        window = Window(rows[index], first + index, start, place)
+        inputs = {name: encoded[name][i] for name in encoded}
+        features.append(Feature(inputs, _borders(window), (question, rows[index].context[start:end]), window))
+    return features
+
+
+def _pieces(rows: Sequence[QuestionRow], tokenizer: Any, max_length: int) -> list[tuple[int, str, int, int]]:
+    """(row index, question, start, end) of each window; a question keeps half a window at most."""
+    spans = _token_spans(tokenizer, {text for row in rows for text in (row.question, row.context)})
+    pieces = []
+    for number, row in enumerate(rows):
+        asked = spans[row.question][: max_length // 2]
+        question = row.question[: asked[-1][1]] if asked else row.question
+        room = max(1, max_length - windows.MARGIN - len(asked))
+        for start, end in windows.cut(spans[row.context], len(row.context), room, min(_STRIDE, room // 2)):
+            pieces.append((number, question, start, end))
+    return pieces
+
+
+def _token_spans(tokenizer: Any, texts: set[str]) -> dict[str, Sequence[tuple[int, int]]]:
+    """Code points of each text's tokens."""
+    if not texts:
+        return {}
+    ordered = sorted(texts)
+    found = tokenizer(ordered, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return dict(zip(ordered, found["offset_mapping"], strict=True))
+
+
+def _borders(window: Window) -> tuple[int, int]:
+    """The tokens at which the answer starts and ends; the null position twice where it is not wholly in the window."""
+    place = window.place
+    none = (place.null, place.null)
+    if not window.row.answers or not place.spans:
+        return none
+    # Of several right answers the one that most annotators gave.
+    (text, start), _ = Counter(window.row.answers).most_common(1)[0]
+    first, last = start - window.shift, start - window.shift + len(text)
+    if first < place.spans[0][0] or last > place.spans[-1][1]:
+        return none
+    inside = [index for index, (begin, end) in enumerate(place.spans) if begin < last and end > first]
+    if not inside:
+        return none
+    return place.tokens.start + inside[0], place.tokens.start + inside[-1]
+
+
+def _answers(logits: Sequence[Any], features: Sequence[Feature]) -> Answers:
+    """What the model answers to each question, its windows compared on raw logits as in serving."""
+    groups: dict[int, list[tuple[Any, Window]]] = defaultdict(list)
+    for values, feature in zip(logits, features, strict=True):
+        groups[feature.source.number].append((values, feature.source))
+    words = {context: candidates.Words(context) for context in {f.source.row.context for f in features}}
+    return Answers([_answered(group, words[group[0][1].row.context]) for group in groups.values()])
+
+
+def _answered(group: Sequence[tuple[Any, Window]], words: candidates.Words) -> Answered:
+    row = group[0][1].row
+    parts = [(_span_logits(values, window.place), window.shift) for values, window in group]
+    order = candidates.merge(candidates.find(part, shift, words, _LONGEST) for part, shift in parts)
+    return Answered(
+        text=row.context[order[0].start : order[0].end] if order else "",
+        raw=tuple(candidate.score for candidate in order),
+        null=min(part.null for part, _ in parts),
+        gold=tuple(text for text, _ in row.answers),
+    )
+
+
+def _span_logits(values: Any, place: Place) -> SpanLogits:
+    context = values[place.tokens]
+    return SpanLogits(
+        spans=place.spans,
+        starts=tuple(context[:, 0].tolist()),
+        ends=tuple(context[:, 1].tolist()),
+        null=float(values[place.null].sum()),
+        num_tokens=len(place.spans),
+    )
+
+
+def _loss(logits: Sequence[Any], features: Sequence[Feature]) -> float:
+    """Mean negative log-likelihood of the right start and end of each window."""
+    import numpy as np
+
+    total = 0.0
+    for values, feature in zip(logits, features, strict=True):
+        place = feature.source.place
+        allowed = np.concatenate([values[place.tokens], values[place.null : place.null + 1]])
+        top = allowed.max(axis=0)
+        evidence = np.log(np.exp(allowed - top).sum(axis=0)) + top
+        total += float((evidence - [values[border, side] for side, border in enumerate(feature.target)]).mean())
+    return total / max(1, len(features))

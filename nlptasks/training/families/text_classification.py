@@ -1,0 +1,223 @@
+"""Text classification's part of a training: labels, features, loss and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from nlptasks.data.labelled_texts import (
+    LABEL_COLUMNS,
+    TEXT_COLUMNS,
+    DataOptions,
+    Example,
+    Examples,
+    common_column,
+    read_examples,
+    read_texts,
+)
+from nlptasks.errors import DataError
+from nlptasks.model import ModelInfo
+from nlptasks.results import Classification
+from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.metrics import labels as metrics
+from nlptasks.training.metrics.calibration import fit_temperature, fit_threshold
+
+
+class TextClassificationTrainer(FamilyTrainer):
+    """One label a text, or several for a task with `multi_label`."""
+
+    verb = "classify"
+    metrics = metrics.HIGHER_IS_BETTER
+    headline = "accuracy"
+    measures_ranges = True
+
+    def read(
+        self,
+        sources: Sequence[str],
+        options: DataOptions,
+        *,
+        labels: Sequence[str] | None = None,
+        offline: bool = False,
+        split: str = "train",
+    ) -> Examples:
+        return read_examples(
+            sources,
+            labels=labels or getattr(self.task, "labels", ()),
+            options=options,
+            multi_label=self.multi_label,
+            offline=offline,
+            split=split,
+        )
+
+    def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+        return read_texts(sources, text_column=options.text_column, offline=offline)
+
+    def text_of(self, row: Example) -> str:
+        return row.text
+
+    def label_of(self, row: Example) -> Hashable:
+        return row.label
+
+    def right_of(self, read: Dataset, row: Example) -> str:
+        return ", ".join(_names(read, row))
+
+    def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
+        return (
+            options.text_column or common_column(names, TEXT_COLUMNS),
+            options.label_column or common_column(names, LABEL_COLUMNS),
+        )
+
+    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {name: index for index, name in enumerate(labels)},
+            "problem_type": "multi_label_classification" if self.multi_label else "single_label_classification",
+        }
+
+    def encode(
+        self,
+        rows: Sequence[Example],
+        labels: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        info: ModelInfo | None = None,
+    ) -> list[Feature]:
+        if not rows:
+            return []
+        options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}
+        encoded = tokenizer([row.text for row in rows], **options)
+        spans = encoded.pop("offset_mapping", None)
+        return [
+            Feature(
+                {name: encoded[name][i] for name in encoded},
+                self._target(row, len(labels)),
+                _read_part(row.text, spans[i]) if spans else row.text,
+            )
+            for i, row in enumerate(rows)
+        ]
+
+    def targets(self, features: Sequence[Feature], width: int) -> Any:
+        import torch
+
+        kind = torch.float32 if self.multi_label else torch.long
+        return torch.tensor([feature.target for feature in features], dtype=kind)
+
+    def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
+        from torch.nn import functional
+
+        logits = logits.float()
+        if not self.multi_label:
+            return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return functional.binary_cross_entropy_with_logits(logits, labels * (1 - smoothing) + smoothing / 2)
+
+    def served(self, logits: Any, feature: Feature) -> list[float]:
+        values: list[float] = logits.tolist()
+        return values
+
+    def check_labels(self, read: Dataset, result: Classification) -> None:
+        own = {score.label.casefold() for score in result.scores}
+        strange = [name for name, rows in read.counts.items() if rows and name.casefold() not in own]
+        if strange:
+            raise DataError(
+                f"The data has the labels {', '.join(read.labels)}; {result.model} answers "
+                f"{', '.join(sorted(score.label for score in result.scores))}. Name the data's labels with --labels, "
+                "in the order of their numbers, as the model calls them, or --rename them."
+            )
+
+    def assess(self, read: Dataset, results: Sequence[Classification]) -> Assessment:
+        labels = _ordered(read.labels, results[0])
+        place = {name.casefold(): index for index, name in enumerate(labels)}
+        chances = _chances(results, place)
+        if self.multi_label:
+            gold = _marked([_names(read, row) for row in read.rows], place)
+            found = _marked([result.labels for result in results], place)
+            return Assessment(metrics.multi_label(chances, gold, found=found), labels=labels)
+        right = [place[read.labels[row.label].casefold()] for row in read.rows]
+        answered = chances.argmax(axis=1).tolist()
+        confusion = metrics.confusion(right, answered, len(labels))
+        return Assessment(
+            metrics.single_label(chances, right),
+            tuple(metrics.per_label(right, answered, labels)),
+            labels,
+            tuple(map(tuple, confusion)),
+        )
+
+    def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
+        return self._measure(*_arrays(logits, features))
+
+    def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
+        values, gold = _arrays(logits, features)
+        wrong = round((1 - self._measure(values, gold)["accuracy"]) * len(values))
+        temperature = fit_temperature(lambda t: self._likelihood_loss(values / t, gold), len(values), wrong)
+        scaled = values / temperature
+        if not self.multi_label:
+            return Calibration(temperature, None, self._measure(scaled, gold))
+        chances = metrics.sigmoid(scaled)
+        threshold = fit_threshold(chances, gold)
+        return Calibration(temperature, threshold, metrics.multi_label(chances, gold, threshold or 0.5))
+
+    def _measure(self, logits: Any, labels: Any) -> dict[str, float]:
+        if self.multi_label:
+            return metrics.multi_label(metrics.sigmoid(logits), labels)
+        return metrics.single_label(metrics.softmax(logits), labels)
+
+    def _likelihood_loss(self, logits: Any, labels: Any) -> float:
+        """Negative log-likelihood, without the metrics that cost more."""
+        import numpy as np
+
+        if self.multi_label:
+            chances = np.clip(metrics.sigmoid(logits), 1e-12, 1 - 1e-12)
+            return float(-(labels * np.log(chances) + (1 - labels) * np.log(1 - chances)).mean())
+        chances = metrics.softmax(logits)[np.arange(len(labels)), labels]
+        return float(-np.log(np.maximum(chances, 1e-12)).mean())
+
+    def _target(self, row: Example, size: int) -> int | list[float]:
+        if isinstance(row.label, int):
+            return row.label
+        return [float(index in row.label) for index in range(size)]
+
+
+def _ordered(names: Sequence[str], result: Classification) -> tuple[str, ...]:
+    """The model's labels: those of the data in its order, then the others."""
+    own = {score.label.casefold(): score.label for score in result.scores}
+    first = [own[name.casefold()] for name in names if name.casefold() in own]
+    return (*first, *sorted(label for label in own.values() if label not in first))
+
+
+def _names(read: Dataset, row: Example) -> list[str]:
+    return [read.labels[index] for index in (row.label if isinstance(row.label, tuple) else (row.label,))]
+
+
+def _chances(results: Sequence[Classification], place: Mapping[str, int]) -> Any:
+    """Probabilities of shape (rows, labels)."""
+    import numpy as np
+
+    chances = np.zeros((len(results), len(place)))
+    for row, result in enumerate(results):
+        for score in result.scores:
+            chances[row, place[score.label.casefold()]] = score.score
+    return chances
+
+
+def _marked(rows: Sequence[Sequence[str]], place: Mapping[str, int]) -> Any:
+    """1 for each of a row's labels, 0 for the others; shape (rows, labels)."""
+    import numpy as np
+
+    marks = np.zeros((len(rows), len(place)))
+    for index, names in enumerate(rows):
+        for name in names:
+            marks[index, place[name.casefold()]] = 1
+    return marks
+
+
+def _arrays(logits: Sequence[Any], features: Sequence[Feature]) -> tuple[Any, Any]:
+    """Logits of shape (rows, labels), and the targets."""
+    import numpy as np
+
+    return np.asarray(logits, dtype=np.float64), np.asarray([feature.target for feature in features])
+
+
+def _read_part(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text as far as its tokens were kept."""
+    return text[: max((end for _, end in spans), default=0)] or text

@@ -1,0 +1,243 @@
+"""Token classification's part of a training: every word has an IOB2 tag, and all its tokens learn it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, ClassVar
+
+from nlptasks.data.entities import EntityRow, EntitySpan, read_entities, tags_of_spans
+from nlptasks.data.labelled_texts import DataOptions, describe
+from nlptasks.data.tables import plural, read_tables
+from nlptasks.errors import DataError
+from nlptasks.families import spans, windows
+from nlptasks.model import ModelInfo
+from nlptasks.results import Entities
+from nlptasks.training.families.base import BIDIRECTIONAL, Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.metrics import entities as entity_metrics
+from nlptasks.training.metrics.calibration import fit_temperature
+from nlptasks.training.metrics.entities import TaggedWords
+from nlptasks.training.metrics.labels import calibration_error
+
+IGNORED = -100
+"""The target of tokens that are no part of a word; torch's cross entropy leaves it out."""
+
+
+@dataclass
+class EntityDataset:
+    """Checked texts with entities; `labels` are the tags of a head for `types`."""
+
+    rows: list[EntityRow]
+    types: tuple[str, ...]
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return spans.iob2(self.types)
+
+    @labels.setter
+    def labels(self, tags: tuple[str, ...]) -> None:
+        self.types = types_of(tags)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many entities each type has."""
+        found = Counter(span.label for row in self.rows for span in row.spans)
+        return {name: found[name] for name in self.types}
+
+
+class TokenClassificationTrainer(FamilyTrainer):
+    """Entities of any types."""
+
+    verb = "tag"
+    metrics = entity_metrics.HIGHER_IS_BETTER
+    headline = "f1"
+    extras: ClassVar = {"bidirectional": BIDIRECTIONAL}
+
+    def read(
+        self,
+        sources: Sequence[str],
+        options: DataOptions,
+        *,
+        labels: Sequence[str] | None = None,
+        offline: bool = False,
+        split: str = "train",
+    ) -> EntityDataset:
+        tables = read_tables(sources, offline=offline, split=split)
+        read = read_entities(tables, allow_misaligned=options.allow_misaligned)
+        own = tuple(getattr(self.task, "labels", ()))
+        rows = _renamed(read.rows, options.rename)
+        found = tuple(dict.fromkeys(span.label for row in rows for span in row.spans))
+        given = types_of(labels) if labels else options.labels or ()
+        types = given or (own if {name.casefold() for name in found} <= {name.casefold() for name in own} else found)
+        rows, dropped = _with_types(rows, types)
+        if found and not any(row.spans for row in rows):
+            raise DataError(
+                f"Entity types: expected {', '.join(types)}, found {', '.join(found)}. "
+                "Give --rename OLD=NEW for each type that has another name."
+            )
+        notes = list(read.notes)
+        if not given and own and types != own:
+            notes.append(f"the data's own types are taken: {', '.join(types)} (the task's are {', '.join(own)})")
+        if dropped:
+            listed = ", ".join(f"{name} ({count})" for name, count in dropped.most_common())
+            notes.append(f"{plural(dropped.total(), 'span')} of other types left out: {listed}")
+        return EntityDataset(rows, types, [describe(table) for table in tables], notes, list(read.problems))
+
+    def text_of(self, row: EntityRow) -> str:
+        return row.text
+
+    def label_of(self, row: EntityRow) -> Hashable:
+        # By the set of its types many a row of a small file would be alone, and could not be held out.
+        return bool(row.spans)
+
+    def right_of(self, read: Dataset, row: EntityRow) -> str:
+        return ", ".join(f"{row.text[span.start : span.end]} ({span.label})" for span in row.spans) or "no entity"
+
+    def check_training(self, rows: Sequence[EntityRow]) -> None:
+        if not any(row.spans for row in rows):
+            raise DataError(f"Training rows: expected at least one entity, found none in {plural(len(rows), 'row')}.")
+
+    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {name: index for index, name in enumerate(labels)},
+        }
+
+    def encode(
+        self,
+        rows: Sequence[EntityRow],
+        labels: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        info: ModelInfo | None = None,
+    ) -> list[Feature]:
+        pieces = [piece for row in rows for piece in _pieces(row, tokenizer, max_length)]
+        if not pieces:
+            return []
+        options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": True}
+        encoded = tokenizer([text for text, _ in pieces], **options)
+        offsets = encoded.pop("offset_mapping")
+        tags = {label: index for index, label in enumerate(labels)}
+        features = []
+        for i, (text, entities) in enumerate(pieces):
+            tagged, target = _tagged(text, entities, offsets[i], encoded.sequence_ids(i), tags)
+            features.append(Feature({name: encoded[name][i] for name in encoded}, target, text, tagged))
+        return features
+
+    def targets(self, features: Sequence[Feature], width: int) -> Any:
+        import torch
+
+        rows = [[*feature.target, *[IGNORED] * (width - len(feature.target))] for feature in features]
+        return torch.tensor(rows, dtype=torch.long)
+
+    def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
+        from torch.nn import functional
+
+        flat = logits.float().flatten(0, 1)
+        return functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
+
+    def served(self, logits: Any, feature: Feature) -> list[float]:
+        values: list[float] = logits[list(feature.source.tokens)].ravel().tolist()
+        return values
+
+    def assess(self, read: Dataset, results: Sequence[Entities]) -> Assessment:
+        """seqeval's scores of exact spans; `accuracy` is that of words."""
+        pairs = [
+            ([(s.label, s.start, s.end) for s in row.spans], [(e.label, e.start, e.end) for e in result.entities])
+            for row, result in zip(read.rows, results, strict=True)
+        ]
+        tagged = [_aligned(row.text, *pair) for row, pair in zip(read.rows, pairs, strict=True)]
+        gold, found = [list(side) for side in zip(*tagged, strict=True)]
+        scores = [entity.score for result in results for entity in result.entities]
+        right = [span in of_row for of_row, answered in pairs for span in answered]
+        measured = entity_metrics.entity_scores(gold, found)
+        measured["ece"] = calibration_error(scores, right) if right else 0.0
+        return Assessment(measured, tuple(entity_metrics.per_type(gold, found)))
+
+    def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
+        return entity_metrics.Tagging(logits, [feature.source for feature in features]).measure()
+
+    def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
+        tagging = entity_metrics.Tagging(logits, [feature.source for feature in features])
+        temperature = fit_temperature(tagging.entity_loss, len(tagging.right), int((~tagging.right).sum()))
+        return Calibration(temperature, None, tagging.measure(temperature))
+
+
+Span = tuple[str, int, int]
+
+
+def _aligned(text: str, *sides: Sequence[Span]) -> tuple[list[str], ...]:
+    """IOB2 tags of both sides over the same pieces: words, cut where a span of either side begins or ends.
+
+    So two spans have equal tags only if they have equal borders.
+    """
+    borders = {border for side in sides for _, start, end in side for border in (start, end)}
+    pieces = []
+    for start, end in spans.words(text):
+        cuts = [start, *sorted(border for border in borders if start < border < end), end]
+        pieces += list(pairwise(cuts))
+    return tuple(tags_of_spans(pieces, [EntitySpan(*span) for span in side]) for side in sides)
+
+
+def types_of(tags: Sequence[str]) -> tuple[str, ...]:
+    """The entity types that a head's tags name, in order."""
+    return tuple(dict.fromkeys(tag.type for tag in map(spans.parse_tag, tags) if tag.type))
+
+
+def _renamed(rows: Sequence[EntityRow], names: Mapping[str, str]) -> list[EntityRow]:
+    if not names:
+        return list(rows)
+    return [replace(row, spans=tuple(replace(s, label=names.get(s.label, s.label)) for s in row.spans)) for row in rows]
+
+
+def _with_types(rows: Sequence[EntityRow], types: Sequence[str]) -> tuple[list[EntityRow], Counter[str]]:
+    """Rows with entities of the types only, in the types' own spelling, and how many others there were."""
+    own = {name.casefold(): name for name in types}
+    dropped: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        dropped.update(span.label for span in row.spans if span.label.casefold() not in own)
+        known = (span for span in row.spans if span.label.casefold() in own)
+        kept.append(replace(row, spans=tuple(replace(span, label=own[span.label.casefold()]) for span in known)))
+    return kept, dropped
+
+
+def _pieces(row: EntityRow, tokenizer: Any, max_length: int) -> list[tuple[str, tuple[EntitySpan, ...]]]:
+    """The row's text in windows that fit, each with its entities; one torn by a border has a part in both."""
+    if not windows.may_overflow(row.text, max_length):
+        return [(row.text, row.spans)]
+    found = tokenizer(row.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    room = max(1, max_length - windows.MARGIN)
+    pieces = []
+    for start, end in windows.cut(found["offset_mapping"], len(row.text), room):
+        inside = (span for span in row.spans if span.start < end and start < span.end)
+        clipped = (EntitySpan(s.label, max(s.start, start) - start, min(s.end, end) - start) for s in inside)
+        pieces.append((row.text[start:end], tuple(clipped)))
+    return pieces
+
+
+def _tagged(
+    text: str,
+    entities: Sequence[EntitySpan],
+    offsets: Sequence[tuple[int, int]],
+    segments: Sequence[int | None],
+    tags: Mapping[str, int],
+) -> tuple[TaggedWords, list[int]]:
+    """The words of a text with their tags, and each token's target."""
+    words = spans.words(text)
+    wanted = [tags[tag] for tag in tags_of_spans(words, entities)]
+    owned = spans.tokens_of_words(words, offsets)
+    target = [IGNORED] * len(offsets)
+    for word, tokens in owned.items():
+        for token in tokens:
+            # A token that reaches over several words answers for the first of them.
+            target[token] = wanted[word] if target[token] == IGNORED else target[token]
+    firsts = tuple(owned[word][0] if word in owned else None for word in range(len(words)))
+    read = tuple(index for index, part in enumerate(segments) if part is not None)
+    return TaggedWords(tuple(map(spans.parse_tag, tags)), firsts, tuple(wanted), read), target

@@ -1,0 +1,1 @@
+"""transformers' Trainer with PEFT: models, LoRA targets, checkpoints, events."""

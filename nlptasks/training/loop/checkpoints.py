@@ -1,0 +1,147 @@
+"""A run's folder: checkpoints that are whole or not taken, events, and what the run was started with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nlptasks.errors import TrainingError
+from nlptasks.settings import Settings
+from nlptasks.store.adapter_store import check_name
+
+MARKER = "whole.json"
+WEIGHTS = "trained.safetensors"
+AVERAGE = "average.safetensors"
+RATE = "rate.json"
+
+
+class RunFolder:
+    """`<data>/runs/<task>/<name>`: one training, which may be stopped and continued."""
+
+    def __init__(self, settings: Settings, task: str, name: str) -> None:
+        self.path = settings.data / "runs" / task / check_name(name)
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The whole checkpoints, oldest first."""
+        found = [path.parent for path in self.path.glob(f"checkpoint-*/{MARKER}")]
+        return sorted(found, key=_step)
+
+    @property
+    def last(self) -> Path | None:
+        """The checkpoint to continue from."""
+        return self.checkpoints[-1] if self.checkpoints else None
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def rate(self) -> float:
+        """The learning rate that the run chose for itself."""
+        return float(json.loads((self.path / RATE).read_text(encoding="utf-8")))
+
+    @rate.setter
+    def rate(self, value: float) -> None:
+        (self.path / RATE).write_text(json.dumps(value), encoding="utf-8")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process trains in this folder; raises TrainingError if another one does."""
+        from filelock import FileLock, Timeout
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise TrainingError(
+                f"Another process is training {self.path.name!r} now: wait for its end, or give another --name."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def start(self, plan: Mapping[str, Any], *, resume: bool, replace: bool) -> Path | None:
+        """Prepare the folder and return the checkpoint to continue from, or None to begin.
+
+        Raises:
+            TrainingError: there is nothing to resume, the run was started with other settings, or an
+                unfinished run would be overwritten.
+        """
+        last = self.last
+        if resume:
+            if last is None:
+                raise TrainingError(f"There is no checkpoint of {self.path.name!r} to resume: train without --resume.")
+            self._check_plan(plan)
+            self._drop_partial()
+            return last
+        if last is not None and not replace:
+            raise TrainingError(
+                f"An unfinished run of {self.path.name!r} stands at step {_step(last)}: "
+                "continue it with --resume, or start over with --replace."
+            )
+        self.clear()
+        self.events.unlink(missing_ok=True)
+        (self.path / "run.json").write_text(json.dumps(plan, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return None
+
+    def clear(self) -> None:
+        """Remove every checkpoint, whole or not."""
+        for path in self.path.glob("checkpoint-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _drop_partial(self) -> None:
+        """A checkpoint without its marker was cut short by a kill."""
+        whole = set(self.checkpoints)
+        for path in self.path.glob("checkpoint-*"):
+            if path not in whole:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _check_plan(self, plan: Mapping[str, Any]) -> None:
+        try:
+            before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = {}
+        now = json.loads(json.dumps(plan))
+        differing = [
+            f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}"
+            for name in sorted({*before, *now})
+            if before.get(name) != now.get(name)
+        ]
+        if differing:
+            raise TrainingError(
+                "A run is resumed with the settings and data it was started with. Different are: "
+                f"{'; '.join(differing)}. Give the same again, or start over with --replace."
+            )
+
+
+def write_marker(checkpoint: Path, content: Mapping[str, Any]) -> None:
+    """Declare a checkpoint whole; call it last."""
+    for file in checkpoint.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    partial = checkpoint / f"{MARKER}.part"
+    partial.write_text(json.dumps(content), encoding="utf-8")
+    partial.rename(checkpoint / MARKER)
+
+
+def read_marker(checkpoint: Path) -> dict[str, Any]:
+    """What `write_marker` wrote."""
+    content: dict[str, Any] = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+    return content
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

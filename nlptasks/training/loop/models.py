@@ -1,0 +1,327 @@
+"""The model that is trained: a base with a new head, and LoRA where the recipe says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.errors import MissingExtraError, UnsupportedModelError
+from nlptasks.runtime.loading.roots import BODY_CLASSES, HEAD_CLASSES, Root, load_config, load_tokenizer, model_kind
+from nlptasks.runtime.resident import describe
+from nlptasks.store.adapters import task_type
+from nlptasks.store.folders import check_folder
+from nlptasks.training.families.base import is_number
+from nlptasks.training.loop import quantizing
+from nlptasks.training.loop.targets import Targets, choose_targets, choose_writer_targets
+
+if TYPE_CHECKING:
+    from nlptasks.model import ModelInfo
+    from nlptasks.runtime.loading.devices import Placement
+    from nlptasks.store.adapters import Verb
+    from nlptasks.store.download import BaseFolder
+    from nlptasks.task import Recipe
+    from nlptasks.training.families.base import FamilyTrainer, Feature
+
+
+@dataclass
+class Trainable:
+    """A task model ready for training, in float32.
+
+    `config_changes` are the settings of the architecture that differ from the base's own; whoever serves
+    the adapter must set them too. `targets` is None for full fine-tuning. `info` is what a task may know of the
+    base with what is trained on it.
+    """
+
+    model: Any
+    tokenizer: Any
+    targets: Targets | None
+    max_length: int
+    config_changes: dict[str, Any]
+    info: ModelInfo
+
+    @property
+    def trained(self) -> dict[str, Any]:
+        """Every parameter that training changes, by name."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    @property
+    def task_model(self) -> Any:
+        """The transformers model inside PEFT's wrapper."""
+        return self.model.get_base_model() if self.targets else self.model
+
+    @property
+    def summary(self) -> str:
+        """What is trained and how much of it, for a person."""
+        trained = total = sum(p.numel() for p in self.model.parameters())
+        if self.targets:
+            # PEFT knows how many parameters a tensor of packed 4-bit numbers holds.
+            trained, total = self.model.get_nb_trainable_parameters()
+        what = self.targets.summary if self.targets else "all layers"
+        return f"{what}; {trained:,} of {total:,} parameters ({trained / total:.1%})"
+
+
+def build(
+    folder: BaseFolder,
+    family: FamilyTrainer,
+    labels: Sequence[str],
+    recipe: Recipe,
+    placement: Placement,
+    *,
+    trust_remote_code: bool = False,
+) -> Trainable:
+    """Load a base with the family's head and prepare it for training.
+
+    Raises:
+        UnsupportedModelError: transformers has no such head for this architecture.
+        TrainingError: the recipe's targets match no layer.
+    """
+    import transformers
+
+    check_folder(folder.path)
+    transformers.set_seed(recipe.seed)
+    tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
+    dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
+    in_4bit = quantizing.loading(placement) if recipe.load_in_4bit else {}
+    model, fresh = load_task_model(folder, family, labels, trust_remote_code, {**dropout, **in_4bit})
+    changes = _align_padding(model, tokenizer) | _read_both_ways(model, family.extra(recipe))
+    root = Root(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
+    targets = None
+    if recipe.method == "lora":
+        if family.verb == "generate":
+            targets = choose_writer_targets(model, recipe.targets)
+        else:
+            targets = choose_targets(model, recipe.targets, fresh)
+        with quiet():
+            if in_4bit:
+                model = quantizing.prepared(model)
+            model = _with_lora(model, targets, recipe, folder, family.verb)
+    limit = min(recipe.max_length, root.max_tokens)
+    # A task asks a model that was trained for it otherwise than a bare one: training shows what serving will ask.
+    info = dataclasses.replace(describe(root, folder.id, None), adapter="in training")
+    return Trainable(model, tokenizer, targets, limit, changes, info)
+
+
+def on_plain_base(
+    trainable: Trainable, folder: BaseFolder, family: FamilyTrainer, recipe: Recipe, placement: Placement, device: str
+) -> Trainable:
+    """An adapter that was trained on a base in 4 bits, on the unquantised base that it is served on."""
+    import torch
+
+    weights = {name: value.detach().cpu() for name, value in trainable.trained.items()}
+    # Both bases need not be in the device's memory at once.
+    trainable.model = None
+    plain = build(folder, family, (), dataclasses.replace(recipe, load_in_4bit=False), placement)
+    with torch.no_grad():
+        for name, parameter in plain.trained.items():
+            parameter.copy_(weights[name])
+    plain.model.to(device)
+    return plain
+
+
+def load_task_model(
+    folder: BaseFolder,
+    family: FamilyTrainer,
+    labels: Sequence[str],
+    trust_remote_code: bool,
+    settings: Mapping[str, Any],
+) -> tuple[Any, list[str]]:
+    """The task model in float32, and the names of the parameters that the checkpoint does not hold.
+
+    Raises:
+        UnsupportedModelError: transformers has no such head, or the checkpoint no such body.
+    """
+    try:
+        # A checkpoint that is already a classifier may have another number of labels.
+        model, fresh = _from_pretrained(
+            _task_class(folder, family.verb, trust_remote_code),
+            folder,
+            trust_remote_code,
+            ignore_mismatched_sizes=True,
+            **family.head(labels),
+            **settings,
+        )
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        raise UnsupportedModelError(f"{folder.id}: transformers has no {family.verb} head for this model.") from error
+    if family.verb in HEAD_CLASSES and _at_random(model, fresh):
+        fresh = _load_body(model, fresh, folder, trust_remote_code, settings)
+    for config in (model.config, model.base_model.config):
+        config.use_cache = False
+    return model, sorted(fresh)
+
+
+def _task_class(folder: BaseFolder, verb: Verb, trust_remote_code: bool) -> str:
+    """The name of transformers' class for a verb and a base.
+
+    Raises:
+        UnsupportedModelError: an encoder cannot write.
+    """
+    if verb in HEAD_CLASSES:
+        return HEAD_CLASSES[verb]
+    kind = model_kind(load_config(folder, trust_remote_code))
+    if kind == "encoder":
+        raise UnsupportedModelError(
+            f"{folder.id} reads and cannot write: use a causal or seq2seq base, for example --model smollm2."
+        )
+    return BODY_CLASSES[kind]
+
+
+def _load_body(
+    model: Any, fresh: set[str], folder: BaseFolder, trust_remote_code: bool, settings: Mapping[str, Any]
+) -> set[str]:
+    """Put the checkpoint's body into a task model that calls it by another name than the checkpoint does.
+
+    Llama's body is `model`, but `LlamaForQuestionAnswering` calls it `transformer`, and eleven other decoders (Qwen,
+    SmolLM3, ...) do the same: transformers finds none of its weights and leaves it at random.
+    """
+    prefix = model.base_model_prefix
+    body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
+    setattr(model, prefix, body)
+    fresh = {name for name in fresh if not name.startswith(f"{prefix}.")} | {f"{prefix}.{name}" for name in missing}
+    if _at_random(model, fresh):
+        raise UnsupportedModelError(
+            f"{folder.id}: expected the weights of a {type(body).__name__}, found none for {len(missing)} of its "
+            f"{len(list(body.parameters()))} parameters: use a checkpoint that transformers' AutoModel loads."
+        )
+    return fresh
+
+
+def _at_random(model: Any, fresh: set[str]) -> bool:
+    """Whether the checkpoint holds less than half of the body's parameters; a pooler may well be missing."""
+    prefix = f"{model.base_model_prefix}."
+    body = [name for name, _ in model.named_parameters() if name.startswith(prefix)]
+    return 2 * len(fresh.intersection(body)) > len(body)
+
+
+def _from_pretrained(auto: str, folder: BaseFolder, trust_remote_code: bool, **options: Any) -> tuple[Any, set[str]]:
+    import torch
+    import transformers
+
+    with quiet():
+        model, info = getattr(transformers, auto).from_pretrained(
+            folder.path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            **options,
+        )
+    mismatched = (entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"])
+    return model, {*info["missing_keys"], *mismatched}
+
+
+def _dropout_settings(folder: BaseFolder, rate: float | None, trust_remote_code: bool) -> dict[str, float]:
+    """The settings of the base's configuration that make its layers drop out at `rate`; none for None.
+
+    Architectures name them differently (`hidden_dropout_prob`, `attn_pdrop`, `dropout_rate`, ...); all have "drop".
+    The head's own and the chance to leave out whole layers are other things.
+    """
+    if rate is None:
+        return {}
+    config = load_config(folder, trust_remote_code)
+    other = ("classifier", "layerdrop", "layer_drop")
+    return {
+        name: rate
+        for name, value in config.to_dict().items()
+        if "drop" in name and not any(part in name for part in other) and is_number(value)
+    }
+
+
+def _align_padding(model: Any, tokenizer: Any) -> dict[str, Any]:
+    """Decoders find a text's last token by the padding id, which GPT-2 and its like do not name."""
+    tokenizer.padding_side = "right"
+    if model.config.pad_token_id == tokenizer.pad_token_id or tokenizer.pad_token_id is None:
+        return {}
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return {"pad_token_id": tokenizer.pad_token_id}
+
+
+def _read_both_ways(model: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the causal mask off a decoder if the recipe wants it: see `encoding.read_batch`."""
+    if not extra.get("bidirectional") or model_kind(model.config) != "causal":
+        return {}
+    model.config.is_causal = False
+    return {"is_causal": False}
+
+
+def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder, verb: Verb) -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingExtraError("Training", "train") from error
+    from transformers.pytorch_utils import Conv1D
+
+    config = peft.LoraConfig(
+        r=recipe.r,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=list(targets.lora),
+        use_rslora=recipe.use_rslora,
+        use_dora=recipe.use_dora,
+        modules_to_save=list(targets.whole) or None,
+        # GPT-2's Conv1D stores its weight as (inputs, outputs).
+        fan_in_fan_out=all(isinstance(model.get_submodule(name), Conv1D) for name in targets.lora),
+        revision=folder.revision,
+    )
+    # Without a task type PEFT passes every input on; its wrapper for question answering drops token_type_ids.
+    wrapped = peft.get_peft_model(model, config)
+    wrapped.peft_config["default"].task_type = task_type(verb, model.config.is_encoder_decoder)
+    # Set afterwards: PEFT puts the folder that the model was loaded from here.
+    wrapped.peft_config["default"].base_model_name_or_path = hub_name(folder)
+    return wrapped
+
+
+def hub_name(folder: BaseFolder) -> str:
+    """How others find the base: its Hub id if the catalog knows one, else the name it was given by."""
+    from nlptasks.store.catalog import CATALOG, HubSource
+
+    base = CATALOG.get(folder.id)
+    repos = [source.repo for source in base.sources if isinstance(source, HubSource)] if base else []
+    return repos[0] if repos else folder.id
+
+
+def logits_of(
+    trainable: Trainable, family: FamilyTrainer, features: Sequence[Feature], device: str, batch_size: int = 64
+) -> list[Any]:
+    """What the family keeps of features, in their order, one numpy array each; in float32 without dropout."""
+    import numpy as np
+    import torch
+
+    model = trainable.model
+    model.eval()
+    rows: list[Any] = []
+    with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
+        for start in range(0, len(features), batch_size):
+            batch = family.collate(features[start : start + batch_size], trainable.tokenizer)
+            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+            kept = family.kept(family.forward(model, inputs), inputs["labels"])
+            rows += list(kept.float().cpu().numpy().astype(np.float64))
+    if not all(math.isfinite(float(np.abs(row).max())) for row in rows):
+        raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower lr.")
+    return rows
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide transformers' bars, its report of new layers and its notes to developers: our own lines say what matters."""
+    import warnings
+
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

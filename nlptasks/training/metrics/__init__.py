@@ -1,0 +1,1 @@
+"""The field's reference metrics, and calibration."""

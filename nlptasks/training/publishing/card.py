@@ -1,0 +1,114 @@
+"""The model card: what an adapter is, where it comes from, how to make it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.store.adapters import Manifest
+from nlptasks.task import Recipe
+from nlptasks.training.families.base import AnyTask
+from nlptasks.training.recipes import as_dict
+
+
+def use_line(task: AnyTask, choice: str) -> str:
+    """The command that runs the task on its first example; `choice` names the adapter or the model."""
+    words = ["nlptasks", "run", task.name, *choice.split(" ", 1)]
+    example: Any = next(iter(task.examples), "A text.")
+    if not isinstance(example, Mapping):
+        return shlex.join([*words, str(example)])
+    # The command takes the first field as its text, the others by name.
+    first, *others = ((name, str(value)) for name, value in example.items())
+    return shlex.join([*words, first[1], *(word for pair in others for word in ("-o", *pair))])
+
+
+def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, command: str, licence: str | None) -> str:
+    """README.md for whoever finds the folder; `base` is the base as others know it."""
+    head = ["---", "library_name: peft", f"base_model: {base}"] if manifest.method == "lora" else ["---"]
+    head += [f"license: {licence}"] if licence else []
+    use = use_line(task, f"-a {manifest.name}" if manifest.method == "lora" else "-m PATH_OF_THIS_FOLDER")
+    lines = [
+        *[*head, "---", "", f"# {manifest.name}", ""],
+        f"An adapter for the task `{manifest.task}` of nlptasks, trained on `{base}`."
+        if manifest.method == "lora"
+        else f"A model for the task `{manifest.task}` of nlptasks, all weights fine-tuned from `{base}`.",
+        *["", "```bash", use, "```", ""],
+        *(["## Labels", "", ", ".join(f"`{label}`" for label in manifest.labels), ""] if manifest.labels else []),
+        *["## Data", "", *_data_lines(manifest.data), ""],
+        *([f"Licence of the data, as given: {licence}.", ""] if licence else ["No licence was given.", ""]),
+        *["## Training", "", f"{summary}.", "", "```bash", command, "```", ""],
+        *["| setting | value |", "|---|---|"],
+        *[f"| {name} | {value} |" for name, value in manifest.recipe.items() if value not in ({}, None)],
+        *["", "## Metrics", ""],
+        f"On {manifest.data.get('held_out_rows', 0)} held-out rows, in float32, with temperature "
+        f"{manifest.temperature:g}. Training wrote them; the command above gives them again.",
+        *["", "| metric | value |", "|---|---|"],
+        *[f"| {name} | {value:.4f} |" for name, value in manifest.metrics.items()],
+        *["", "## Limits", ""],
+        "The held-out rows also chose the best checkpoint and the temperature, so that new data may score lower. "
+        f"Texts are read {manifest.max_length} tokens at a time. Text of another kind or language than the data "
+        "was not measured.",
+        *["", f"Made on {manifest.created[:10]} with {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}."],
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _data_lines(data: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for role in ("train", "validation", "exclude"):
+        for source in data.get(role, ()):
+            digest = f", SHA-256 `{source['sha256']}`" if "sha256" in source else ""
+            rows = f", {source['rows']} rows" if "rows" in source else ""
+            lines.append(f"- {role}: `{source['name']}`{rows}{digest}")
+    if start := data.get("start"):
+        lines.append(f"- training went on from the adapter `{start['name']}`, SHA-256 `{start['sha256']}`")
+    lines.append(f"- {data.get('train_rows')} rows were trained on, {data.get('held_out_rows')} were held out")
+    return lines
+
+
+def command_line(
+    task: AnyTask,
+    name: str,
+    recipe: Recipe,
+    sources: Sequence[str],
+    validation: Sequence[str],
+    exclude: Sequence[str],
+    options: DataOptions | None,
+) -> str:
+    """The command line that trains the same; files by their names only."""
+    words = ["nlptasks", "train", task.name, *map(_file_name, sources), "--name", name]
+    for flag, files in (("--validation", validation), ("--exclude", exclude)):
+        for file in files:
+            words += [flag, _file_name(file)]
+    options = options or DataOptions()
+    given = {
+        "--text-column": options.text_column,
+        "--label-column": options.label_column,
+        "--labels": ",".join(options.labels) if options.labels else None,
+        "--max-rows": options.max_rows,
+        "--held-out": options.held_out if options.held_out != DataOptions.held_out else None,
+    }
+    for flag, value in given.items():
+        words += [flag, str(value)] if value is not None else []
+    for old, new in options.rename.items():
+        words += ["--rename", f"{old}={new}"]
+    words += ["--allow-misaligned"] if options.allow_misaligned else []
+    own = _flat(task.recipe)
+    for key, value in _flat(recipe).items():
+        if key not in own or value != own[key]:
+            words += ["-o", key, ",".join(value) if isinstance(value, list) else str(value)]
+    return shlex.join(words)
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's settings by the names that `-o` takes."""
+    values = as_dict(recipe)
+    extra = values.pop("extra")
+    return values | {f"extra.{name}": value for name, value in extra.items()}
+
+
+def _file_name(source: str) -> str:
+    return source if source.startswith("hub:") else Path(source).name

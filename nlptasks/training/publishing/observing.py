@@ -1,0 +1,107 @@
+"""Run a task on some rows to see what ranges its model's layers are given; dtype int8 takes its scales from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nlptasks.bases import shipped
+from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.data.splits import sample
+from nlptasks.errors import AdapterError, UnsupportedModelError
+from nlptasks.runtime.int8.ranges import Ranges, observing, save_ranges
+from nlptasks.runtime.loading.roots import load_config, model_kind
+from nlptasks.runtime.resident import ResidentModel
+from nlptasks.settings import Settings
+from nlptasks.store.adapters import AdapterFolder
+from nlptasks.training.families.base import AnyTask, FamilyTrainer, family_trainer
+
+if TYPE_CHECKING:
+    from nlptasks.plugins import Plugins
+    from nlptasks.store.download import BaseFolder
+    from nlptasks.store.sources import Report
+
+ROWS = 256
+"""Rows that are run: some thousand tokens, after which the ends of a range hardly move."""
+
+SEED = 13
+
+
+def measure_ranges(
+    family: FamilyTrainer,
+    base: BaseFolder,
+    adapter: AdapterFolder | None,
+    rows: Sequence[Any],
+    count: int = ROWS,
+    *,
+    trust_remote_code: bool = False,
+) -> Ranges:
+    """The ranges with which a task reads at most `count` of its family's rows, served in float32 on the CPU.
+
+    Raises:
+        AdapterMismatchError: the adapter was trained on another base.
+        UnsupportedModelError: the base is no encoder, which int8 is for.
+    """
+    task = family.task
+    inputs = [family.input_of(row) for row in sample(rows, count, SEED, label=family.label_of)]
+    kind = model_kind(load_config(base, trust_remote_code))
+    if kind != "encoder":
+        raise UnsupportedModelError(
+            f"dtype 'int8' is for encoders, and {base.id} is a {kind} model: ranges are of no use to it."
+        )
+    resident = ResidentModel(base, "cpu", "float32", trust_remote_code=trust_remote_code)
+    try:
+        root = resident.load()
+        # One row a batch, one batch at a time: without padding, which would count.
+        resident.reading.budget, resident.reading.lanes = 1, None
+        with observing(root.backbone) as ranges:
+            task.run(task.validate(inputs), task.options_type(), resident.bind(adapter))
+    finally:
+        resident.close()
+    return ranges
+
+
+def add_ranges(
+    task: AnyTask,
+    adapter: AdapterFolder,
+    sources: Sequence[str],
+    settings: Settings,
+    plugins: Plugins,
+    *,
+    options: DataOptions | None = None,
+    model: str | None = None,
+    on_progress: Report | None = None,
+) -> Ranges:
+    """Measure an adapter's ranges on labelled data, and write them into its folder.
+
+    Args:
+        task: what the adapter is for.
+        adapter: whose folder is written to.
+        sources: files and Hub data sets, read as `evaluate` reads them; rows like those that it was trained on.
+        settings: where the bases are.
+        plugins: whose bases may be named.
+        options: columns, label names, most rows.
+        model: the base; the one that the adapter names if not given.
+        on_progress: hears the progress of fetching the base.
+
+    Raises:
+        DataError: bad rows.
+        AdapterError: the folder cannot be written to.
+        AdapterMismatchError: the base is not the one that the adapter was trained on.
+        UnsupportedModelError: the base is no encoder.
+    """
+    from nlptasks.store.download import find_base
+
+    family, options = family_trainer(task), options or DataOptions()
+    labels = adapter.manifest.labels if adapter.manifest else None
+    read = family.read(sources, options, labels=labels, offline=settings.offline)
+    base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=shipped(plugins))
+    ranges = measure_ranges(family, base, adapter, read.rows, options.max_rows or ROWS)
+    try:
+        save_ranges(ranges, adapter.path)
+    except OSError as error:
+        raise AdapterError(
+            f"{adapter.path} cannot be written to ({error.strerror}): copy it with `nlptasks adapters export` and "
+            "measure the copy with -a FOLDER."
+        ) from error
+    return ranges

@@ -1,0 +1,1 @@
+"""Translation: the task, its results, languages and segments."""

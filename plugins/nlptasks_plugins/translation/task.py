@@ -1,0 +1,336 @@
+"""Translation: a text comes back in another language, sentence by sentence, with everything between them kept."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from nlptasks import (
+    Completion,
+    Decoding,
+    InvalidInputError,
+    Lesson,
+    Message,
+    Model,
+    ModelInfo,
+    Prompt,
+    Recipe,
+    Settled,
+    TaskInput,
+    TextStream,
+    TextToText,
+    UnsupportedModelError,
+    WritingOptions,
+    hookimpl,
+)
+from nlptasks_plugins.translation import languages, parallel, side_by_side
+from nlptasks_plugins.translation.doubts import doubt_of, is_better, likelihood, said
+from nlptasks_plugins.translation.results import TranslatedSegment, Translation
+from nlptasks_plugins.translation.segments import joined, segments
+
+EMBEDDED = "translator"
+"""The base that ships with this plugin: a Marian model for English with French, German and Spanish."""
+
+UNTAUGHT = frozenset({"smollm2"})
+"""Bases that only an adapter teaches to translate."""
+
+OPUS = "Helsinki-NLP/opus-mt-{source}-{target}"
+"""Checkpoints for one pair of languages (Tiedemann and Thottingal 2020, OPUS-MT)."""
+
+
+class TranslationInput(TaskInput):
+    """A text and the language it is wanted in."""
+
+    text: str = Field(min_length=1, pattern=r"\S", description="The text to translate.")
+    target_language: str = Field(
+        default="en", description="Language to write, as a BCP 47 tag: en, fr, pt-BR.", examples=[*languages.NAMES]
+    )
+    source_language: str | None = Field(
+        default=None, description="Language of the text; detected when not given.", examples=[*languages.NAMES]
+    )
+
+    @field_validator("target_language", "source_language")
+    @classmethod
+    def _tag(cls, value: str | None) -> str | None:
+        return None if value is None else languages.standard(value)
+
+    @functools.cached_property
+    def language(self) -> languages.Detected:
+        """The text's language, given or detected: who chooses a model and who translates need it."""
+        return languages.Detected(self.source_language, 1.0) if self.source_language else languages.detect(self.text)
+
+
+class TranslationOptions(WritingOptions):
+    """How to translate. What is not given is left to the checkpoint's own settings."""
+
+    max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write for a sentence.")
+    num_beams: int | None = Field(default=None, ge=1, le=16, description="Beams of beam search; 1 for none.")  # type: ignore[assignment]
+    repetition_penalty: float | None = Field(default=None, gt=0, le=5, description="Above 1 discourages repetition.")  # type: ignore[assignment]
+    alternatives: int = Field(default=0, ge=0, le=8, description="Other translations of each sentence to give.")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An input with its language and its sentences."""
+
+    inputs: TranslationInput
+    source: languages.Detected
+    places: list[tuple[int, int]]
+
+
+class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translation]):
+    """Translate a text, whole, with lines, lists and numbers kept."""
+
+    name = "translation"
+    aliases = ("translate",)
+    input_type = TranslationInput
+    options_type = TranslationOptions
+    result_type = Translation
+    recipe = Recipe(base=EMBEDDED, lr=5e-4, epochs=2, batch_size=16, max_length=256, metric="loss")
+    bases = MappingProxyType({EMBEDDED: Path(__file__).parents[1] / "models" / EMBEDDED})
+    hub_first = True
+    text_metrics = ("bleu", "chrf")
+    examples = (
+        {"text": "The train is late. Thank you very much!", "source_language": "en", "target_language": "fr"},
+        {"text": "Mein Vater ist Arzt.\n- Wo ist der Bahnhof?\n- Es ist heute kalt.", "target_language": "en"},
+    )
+    phrases = (
+        "Translate this.",
+        "Translate into French.",
+        "Translate this text to German.",
+        "How do you say this in Spanish?",
+        "Put this into English.",
+        "What does this mean in English?",
+    )
+
+    def hub_model(self, inputs: TranslationInput) -> str | None:
+        pair = [languages.primary(tag) for tag in (inputs.language.tag, inputs.target_language)]
+        return (
+            None
+            if languages.UNDETERMINED in pair or pair[0] == pair[1]
+            else OPUS.format(source=pair[0], target=pair[1])
+        )
+
+    def prompt(self, inputs: TranslationInput, options: TranslationOptions) -> Prompt:
+        source, target = languages.name(inputs.source_language or "und"), languages.name(inputs.target_language)
+        what = f"Translate from {source} to {target}" if inputs.source_language else f"Translate to {target}"
+        return [Message(role="user", content=f"{what}:\n{inputs.text}")]
+
+    def ask(self, inputs: TranslationInput, options: TranslationOptions, info: ModelInfo) -> Prompt:
+        if info.kind == "seq2seq":
+            return info.prefixes.get(_direction(inputs), "") + inputs.text
+        if info.has_chat_template or info.adapter:
+            return self.prompt(inputs, options)
+        return parallel.shots(inputs.text, inputs.source_language or "en", inputs.target_language)
+
+    def decoding(self, inputs: TranslationInput, options: TranslationOptions, info: ModelInfo) -> Decoding:
+        beams = options.num_beams
+        texts = 1 + options.alternatives
+        found = replace(
+            options.decoding(), num_beams=max(beams or 4, texts) if texts > 1 else beams, num_return_sequences=texts
+        )
+        if info.kind != "seq2seq":
+            # A sentence is one line; a model without a template would go on with the next example.
+            return replace(found, stop=(*options.stop, "\n"), num_beams=found.num_beams or 1)
+        found = info.preset(_direction(inputs), found)
+        if info.languages:
+            marked = info.model_type != "marian" and inputs.source_language not in (None, languages.UNDETERMINED)
+            source = inputs.source_language if marked else None
+            return replace(found, source_language=source, target_language=inputs.target_language)
+        return found
+
+    def parse(self, inputs: TranslationInput, completion: str) -> Translation:
+        return Translation(
+            translation=completion.strip(),
+            source_language=inputs.source_language or languages.UNDETERMINED,
+            target_language=inputs.target_language,
+        )
+
+    def target(self, result: Translation) -> str:
+        return result.translation
+
+    def lessons(
+        self, row: Mapping[str, Any], options: TranslationOptions
+    ) -> Sequence[Lesson[TranslationInput, TranslationOptions]]:
+        return [
+            Lesson(
+                self.validate([{"text": text, "source_language": source, "target_language": target}])[0], options, said
+            )
+            for text, source, said, target in parallel.pairs(row)
+        ]
+
+    def run(self, inputs: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Translation]:
+        jobs = [_job(item) for item in inputs]
+        self._check(jobs, model.info)
+        asked = [piece for job in jobs if not _is_there(job) for piece in _pieces(job)]
+        found = iter(zip(asked, self._settle(asked, options, model), strict=True))
+        return [_result(job, [] if _is_there(job) else [next(found) for _ in job.places]) for job in jobs]
+
+    def stream(self, inputs: TranslationInput, options: TranslationOptions, model: Model) -> TextStream:
+        """The text sentence by sentence, each with what stands before it."""
+        job = _job(inputs)
+        self._check([job], model.info)
+        return _Sentences(job, lambda asked: self._settle([asked], options, model)[0])
+
+    def _settle(self, asked: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Completion]:
+        """A translation for each sentence; doubtful ones are tried again, alone and with a wider search."""
+        written = self.write(asked, options, model)
+        doubtful = [place for place, done in enumerate(written) if doubt_of(asked[place].text, done)]
+        if not doubtful:
+            return written
+        # What failed greedily often succeeds with five beams.
+        wider = options.model_copy(update={"num_beams": max(5, options.num_beams or 0)})
+        for place, done in zip(doubtful, self.write([asked[p] for p in doubtful], wider, model), strict=True):
+            if is_better(asked[place].text, done, written[place]):
+                written[place] = done
+        return written
+
+    def _check(self, jobs: Sequence[_Job], info: ModelInfo) -> None:
+        """Whether the model translates at all, and these languages.
+
+        Raises:
+            UnsupportedModelError: it is a base that only an adapter teaches to translate.
+            InvalidInputError: for all languages that it does not translate.
+        """
+        if info.name in UNTAUGHT and not info.adapter:
+            raise UnsupportedModelError(
+                f"{info.name} has not learnt to translate: leave --model out, name a translation checkpoint "
+                "(Helsinki-NLP/opus-mt-en-fr, facebook/m2m100_418M, ...), or an adapter that was trained on it."
+            )
+        problems = []
+        for number, job in enumerate(jobs):
+            place = f"input {number}" if len(jobs) > 1 else "input"
+            target = job.inputs.target_language
+            if info.languages and info.model_type != "marian" and job.source.tag == languages.UNDETERMINED:
+                problems.append(f"{place}: its language could not be told: give source_language.")
+            if info.name == EMBEDDED and (strange := _beyond(job, info)):
+                problems.append(f"{place}: {strange}")
+            if info.direction and not info.languages and not languages.same(info.direction[1], target):
+                problems.append(f"{place}: {info.name} writes {info.direction[1]}, found target_language {target!r}.")
+        if problems:
+            raise InvalidInputError("translation cannot run this", problems)
+
+
+class _Sentences:
+    """A translation as a stream of sentences."""
+
+    def __init__(self, job: _Job, translate: Callable[[TranslationInput], Completion]) -> None:
+        self._job = job
+        self._translate = translate
+        self._found: list[tuple[TranslationInput, Completion]] = []
+        self._asked = [] if _is_there(job) else list(_pieces(job))
+        self._closed = False
+
+    def __iter__(self) -> Iterator[str]:
+        text, last = self._job.inputs.text, 0
+        for asked, (start, end) in zip(self._asked, self._job.places, strict=False):
+            if self._closed:
+                return
+            done = self._translate(asked)
+            self._found.append((asked, done))
+            yield text[last:start] + said(asked.text, done)
+            last = end
+        if text[last:]:
+            yield text[last:]
+
+    def close(self) -> None:
+        """No further sentence is begun; the engine's own token ends the one that is being written."""
+        self._closed = True
+
+    def completion(self) -> Completion:
+        """The whole translation with its result, the sentences that nobody has read yet included."""
+        self._found += [(asked, self._translate(asked)) for asked in self._asked[len(self._found) :]]
+        result = _result(self._job, self._found)
+        written = sum(done.num_generated_tokens for _, done in self._found)
+        return Settled(result.translation, "stop", result.num_tokens, written, result=result)
+
+
+def _direction(inputs: TranslationInput) -> str:
+    """What T5 and its like call a translation between two languages."""
+    return f"translation_{inputs.source_language}_to_{inputs.target_language}"
+
+
+def _job(inputs: TranslationInput) -> _Job:
+    return _Job(inputs, inputs.language, segments(inputs.text))
+
+
+def _beyond(job: _Job, info: ModelInfo) -> str | None:
+    """Why the embedded translator cannot translate this, or None."""
+    known = ", ".join(info.languages)
+    source, target = (languages.primary(tag) for tag in (job.source.tag, job.inputs.target_language))
+    other = "name another checkpoint with --model (facebook/m2m100_418M, gemma3-270m, ...)."
+    for what, tag in (("source_language", source), ("target_language", target)):
+        if tag not in info.languages and tag != languages.UNDETERMINED:
+            return f"{EMBEDDED} knows {known}, found {what} {tag!r}: {other}"
+    if _is_there(job) or "en" in (source, target) or source == languages.UNDETERMINED:
+        return None
+    return (
+        f"{EMBEDDED} translates from or into English, found {source} to {target}: translate into en first, or {other}"
+    )
+
+
+def _is_there(job: _Job) -> bool:
+    """Whether the text is already in the language that is wanted, or has no word at all."""
+    return not job.places or languages.same(job.source.tag, job.inputs.target_language)
+
+
+def _pieces(job: _Job) -> Iterator[TranslationInput]:
+    known = None if job.source.tag == languages.UNDETERMINED else job.source.tag
+    for start, end in job.places:
+        # Not a copy, which would keep what was detected for the whole text.
+        target = job.inputs.target_language
+        yield TranslationInput(text=job.inputs.text[start:end], target_language=target, source_language=known)
+
+
+def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> Translation:
+    text = job.inputs.text
+    common: dict[str, Any] = {
+        "source_language": job.source.tag,
+        "target_language": job.inputs.target_language,
+        "confidence": job.source.confidence,
+    }
+    if not found:
+        note = f"the text is already {job.inputs.target_language}" if job.places else "there is no word to translate"
+        return Translation(translation=text, note=note, **common)
+    texts = [said(asked.text, done) for asked, done in found]
+    doubtful = sum(doubt_of(asked.text, done) is not None for asked, done in found)
+    whole, starts = joined(text, job.places, texts.__getitem__)
+    return Translation(
+        translation=whole,
+        segments=tuple(
+            TranslatedSegment(
+                source=asked.text,
+                start=start,
+                end=end,
+                text=new,
+                target_start=first,
+                target_end=first + len(new),
+                score=min(1.0, likelihood(done)),
+                doubt=doubt_of(asked.text, done),
+                alternatives=tuple(other.text.strip() for other in done.alternatives),
+            )
+            for (asked, done), (start, end), new, first in zip(found, job.places, texts, starts, strict=True)
+        ),
+        num_tokens=sum(done.num_prompt_tokens for _, done in found),
+        truncated=any(done.truncated for _, done in found),
+        note=f"{doubtful} of {len(found)} sentences are doubtful" if doubtful else None,
+        **common,
+    )
+
+
+@hookimpl
+def register_tasks(register):  # type: ignore[no-untyped-def]
+    """Register the task."""
+    register(TranslationTask())
+
+
+@hookimpl
+def register_views(register):  # type: ignore[no-untyped-def]
+    """Show a translation beside its text in the web app."""
+    register(Translation, side_by_side.view)

@@ -1,0 +1,113 @@
+"""docs/plugins.md and docs/hooks.md say what is true: signatures are compared, code blocks are run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+
+import nlptasks
+from nlptasks import Plugins, Settings, hookspecs
+from nlptasks.testing import FakeModel, check_task
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "nlptasks-urgency"
+HOOKS = {name: value for name, value in vars(hookspecs).items() if hasattr(value, "nlptasks_spec")}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def block(page: str, language: str, *words: str) -> str:
+    """The one block that holds all these words."""
+    [found] = [text for text in blocks(page, language) if all(word in text for word in words)]
+    return found
+
+
+def run(code: str, **names: Any) -> ModuleType:
+    module = ModuleType("documented")
+    vars(module).update(names)
+    exec(compile(code, "docs", "exec"), vars(module))
+    return module
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_hooks_page_has_every_hook_with_its_signature(name: str) -> None:
+    signature = str(inspect.signature(HOOKS[name])).replace("'", "")
+    assert f"def {name}{signature}\n" in blocks("hooks.md", "python")
+    text = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    assert f"\n## {name}\n" in text
+    assert f"now {nlptasks.API_VERSION}." in text
+
+
+def test_hooks_page_has_no_other_hook() -> None:
+    text = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == {*HOOKS, "nlptasks_api"}
+
+
+def test_pages_show_the_example_as_it_is() -> None:
+    assert (
+        block("plugins.md", "python", "class Urgency", "nlptasks_api") == (EXAMPLE / "nlptasks_urgency.py").read_text()
+    )
+    assert block("plugins.md", "toml", "[project]") == (EXAMPLE / "pyproject.toml").read_text()
+
+
+def test_the_tests_of_the_page_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLE)
+    module = run(block("plugins.md", "python", "test_label_with_the_highest_score_wins"))
+    module.test_contract()
+    module.test_label_with_the_highest_score_wins()
+
+
+def test_the_task_without_training_works(settings: Settings) -> None:
+    module = run(block("plugins.md", "python", "class WriteHeadline"))
+    run(block("plugins.md", "python", "rows ="), check_task=check_task, **vars(module)).test_contract()
+    plugins = Plugins(settings)
+    plugins.register(module, "headline")
+    task = plugins.task("headline")
+    model = FakeModel(kind="causal", completions=["Bridge lost\nto the flood", "  "])
+    [result] = task.run(task.validate(["text"]), task.validate_options({}), model)
+    assert result.headline == "Bridge lost"
+    with pytest.raises(nlptasks.UnparsableOutputError, match="expected one line of text"):
+        task.run(task.validate(["text"]), task.validate_options({}), model)
+
+
+def test_the_summarizing_task_works() -> None:
+    task = run(block("plugins.md", "python", "class Minutes")).Minutes()
+    check_task(task, rows=[(task.examples[0], {"summary": "They ship in May."})])
+    model = FakeModel(kind="causal", completions=["They ship in May. Carl writes"], max_tokens=1024)
+    [result] = task.run(task.validate(task.examples), task.validate_options({"max_new_tokens": 5}), model)
+    assert result.summary == "They ship in May."
+
+
+def test_the_command_of_the_page_is_added(settings: Settings) -> None:
+    plugins = Plugins(settings)
+    plugins.register(run(block("hooks.md", "python", "def triage")), "triage")
+    cli = click.Group()
+    plugins.add_commands(cli)
+    assert cli.commands["triage"].get_short_help_str() == "Say who should answer a ticket."
+
+
+def test_the_notebook_lines_work() -> None:
+    code = block("plugins.md", "python", "plugins.register(my_module")
+    mine = run(block("plugins.md", "python", "class WriteHeadline"))
+    module = run(code, my_module=mine)
+    assert "headline" in module.engine.plugins.tasks
+    module.engine.close()
+
+
+def test_pages_name_existing_commands_and_variables() -> None:
+    from nlptasks.cli import cli
+
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    known = set(cli.list_commands(click.Context(cli)))
+    assert set(re.findall(r"(?:^|`)nlptasks ([a-z]+)\b", text, re.MULTILINE)) <= known
+    settings_source = (ROOT / "nlptasks" / "settings.py").read_text(encoding="utf-8")
+    assert all(name in settings_source for name in re.findall(r"NLPTASKS_\w+", text))

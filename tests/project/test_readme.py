@@ -1,0 +1,56 @@
+"""The README's examples are true: Python by doctest, the shell's with `...` for what may differ."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nlptasks.settings import Settings
+
+pytestmark = pytest.mark.embedded
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_there_are_six_examples() -> None:
+    assert len(blocks("pycon")) + len(blocks("console")) == 6
+
+
+def test_python_examples() -> None:
+    import nlptasks.engine
+
+    names: dict[str, object] = {}
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for number, block in enumerate(blocks("pycon")):
+        test = doctest.DocTestParser().get_doctest(block, names, f"README example {number + 1}", "README.md", 0)
+        report: list[str] = []
+        result = doctest.DocTestRunner(optionflags=flags).run(test, out=report.append, clear_globs=False)
+        assert result.failed == 0, "".join(report)
+        names |= test.globs
+    nlptasks.engine.default_engine().close()
+    nlptasks.engine._default = None
+
+
+@pytest.mark.long
+def test_shell_examples(embedded_settings: Settings) -> None:
+    env = {**os.environ, "NLPTASKS_DATA": str(embedded_settings.data), "OMP_NUM_THREADS": "1"}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    for block in blocks("console"):
+        for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, flags=re.MULTILINE):
+            done = subprocess.run(
+                ["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            pattern = ".*".join(re.escape(part) for part in expected.rstrip().split("..."))
+            assert re.fullmatch(pattern, done.stdout.rstrip(), flags=re.DOTALL), done.stdout

@@ -1,0 +1,322 @@
+"""Training: it learns, what is saved is what is served, a stopped run goes on, nothing half-written is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nlptasks import Recipe
+from nlptasks.errors import DataError, GateError, OfflineError, TrainingError, UnsupportedModelError
+from nlptasks.runtime.resident import ResidentModel
+from nlptasks.settings import Settings
+from nlptasks.store.adapter_store import AdapterStore
+from nlptasks.store.adapters import PEFT_WEIGHTS, open_adapter
+from nlptasks.store.download import BaseFolder
+from nlptasks.training import DataOptions, Event, TrainReport, finetune
+from nlptasks.training.loop import trainer as loop
+from nlptasks.training.loop.checkpoints import AVERAGE, WEIGHTS, RunFolder
+from nlptasks.training.publishing import gate, publish
+from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_it_learns_from_chance_to_perfect(train: Callable[..., TrainReport], architecture: str) -> None:
+    started = train("start", dataclasses.replace(QUICK, lr=1e-9, epochs=1), architecture)
+    assert started.metrics["accuracy"] <= 0.7
+    report = train(recipe=dataclasses.replace(QUICK, lr=1e-2, epochs=10), base=architecture)
+    assert report.metrics["accuracy"] == 1.0
+    assert [entry["epoch"] for entry in report.history] == list(range(1, 11))
+    assert report.history[-1]["train_loss"] < report.history[0]["train_loss"]
+
+
+def test_the_gate_is_a_process_of_its_own(settings: Settings, tmp_path: Path, bases: Callable[[str], Path]) -> None:
+    data = write_csv(tmp_path / "notes.csv", rows(22))
+    recipe = dataclasses.replace(QUICK, base=str(bases("bert")), epochs=1, batch_size=4)
+    report = finetune(Feeling(), data, name="five", recipe=recipe, settings=settings, device="cpu")
+    assert report.steps == 5
+    assert report.gate <= 1e-4
+
+
+@pytest.mark.long
+def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
+    train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[Any, Any]] = []
+    serve, compare = gate.serve_again, gate.compare
+
+    def asked(base: BaseFolder, adapter: Path, verb: str, texts: list[str], **options: Any) -> Any:
+        trained.append((base, texts))
+        return serve(base, adapter, verb, texts, **options)
+
+    def compared(expected: Any, served: Any) -> float:
+        trained[-1] += (expected,)  # type: ignore[assignment]
+        return compare(expected, served)
+
+    monkeypatch.setattr(gate, "serve_again", asked)
+    monkeypatch.setattr(gate, "compare", compared)
+    data = write_csv(tmp_path / "few.csv", rows(22))
+    recipe = dataclasses.replace(QUICK, epochs=1, batch_size=4)
+    reports = [
+        train(name, recipe, name, data=data)
+        for name in ("bert", "distilbert", "roberta", "gpt2", "llama", "modernbert")
+    ]
+    # One fresh process for all of them: its imports take longer than its work.
+    words = []
+    for report, (base, texts, _) in zip(reports, trained, strict=True):
+        request = {
+            "base": {"id": base.id, "revision": None, "path": str(base.path), "source": "test"},
+            **{"adapter": str(report.path), "verb": "classify", "requests": texts, "device": "cpu"},
+            "trust_remote_code": False,
+        }
+        words += [str(tmp_path / f"{report.name}.json"), str(tmp_path / f"{report.name}.answer")]
+        Path(words[-2]).write_text(json.dumps(request))
+    code = "import sys; from nlptasks.training import gate; w = sys.argv[1:]; "
+    code += "sys.exit(sum(gate.main(w[i : i + 2]) for i in range(0, len(w), 2)))"
+    subprocess.run([sys.executable, "-c", code, *words], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    for report, (_, texts, expected) in zip(reports, trained, strict=True):
+        assert report.steps == 5
+        assert len(texts) >= 8
+        assert compare(expected, json.loads((tmp_path / f"{report.name}.answer").read_text())) <= 1e-4
+
+
+def test_the_adapter_works_in_plain_peft(train: Callable[..., TrainReport], bases: Callable[[str], Path]) -> None:
+    import peft
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    report = train()
+    base = BaseFolder(str(bases("bert")), None, bases("bert"), "test")
+    plain = AutoModelForSequenceClassification.from_pretrained(base.path, num_labels=2)
+    model = peft.PeftModel.from_pretrained(plain, report.path).eval()
+    batch = AutoTokenizer.from_pretrained(base.path)("a good note", return_tensors="pt")
+    resident = ResidentModel(base, "cpu", "float32")
+    served = resident.bind(open_adapter(report.path)).classify(["a good note"])[0].values
+    resident.close()
+    torch.testing.assert_close(model(**batch).logits[0].tolist(), list(served), atol=1e-5, rtol=1e-5)
+
+
+def test_full_fine_tuning_gives_a_model_folder(train: Callable[..., TrainReport], settings: Settings) -> None:
+    report = train(recipe=dataclasses.replace(QUICK, method="full", lr=2e-3, epochs=2))
+    assert report.path == settings.data / "models" / "feeling" / "mine"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.name for file in report.path.iterdir()}
+    config = json.loads((report.path / "config.json").read_text())
+    assert config["id2label"] == {"0": "sad", "1": "glad"}
+    assert AdapterStore(settings).names("feeling") == []
+
+
+def test_the_folder_says_everything(train: Callable[..., TrainReport], tmp_path: Path) -> None:
+    report = train(licence="CC0-1.0", base="gpt2", options=DataOptions(held_out=0.2))
+    manifest = open_adapter(report.path).manifest
+    assert manifest is not None
+    assert manifest.labels == ("sad", "glad")
+    assert manifest.settings == {}, "the tiny GPT-2 names its padding token itself"
+    assert manifest.data["train"][0]["name"] == "notes.csv"
+    assert (manifest.data["train_rows"], manifest.data["held_out_rows"]) == (128, 32)
+    assert manifest.recipe["seed"] == QUICK.seed
+    assert set(manifest.versions) == {"python", "nlptasks", "torch", "transformers", "peft"}
+    assert set(manifest.metrics) == {"accuracy", "macro_f1", "mcc", "ece", "loss"}
+    card = (report.path / "README.md").read_text()
+    for part in ("license: CC0-1.0", "notes.csv", "--held-out 0.2", "## Limits", manifest.data["train"][0]["sha256"]):
+        assert part in card
+    assert str(tmp_path) not in card.replace(manifest.base.id, "")
+    peft = json.loads((report.path / "adapter_config.json").read_text())
+    assert peft["modules_to_save"] == ["score"]
+    assert all(file.stat().st_mode & 0o044 == 0o044 for file in report.path.iterdir())
+
+
+def test_a_base_without_padding_token_is_served_with_the_trained_one(
+    train: Callable[..., TrainReport], tmp_path: Path, bases: Callable[[str], Path]
+) -> None:
+    import shutil
+
+    base = shutil.copytree(bases("gpt2"), tmp_path / "unpadded")
+    for file, key in (("config.json", "pad_token_id"), ("tokenizer_config.json", "pad_token")):
+        values = json.loads((base / file).read_text())
+        values.pop(key, None)
+        (base / file).write_text(json.dumps(values))
+    recipe = dataclasses.replace(QUICK, epochs=1, base=str(base))
+    report = finetune(Feeling(), write_csv(tmp_path / "n.csv", rows(40)), name="p", recipe=recipe,
+                      settings=Settings(tmp_path / "c", tmp_path / "d", offline=True), device="cpu")  # fmt: skip
+    manifest = open_adapter(report.path).manifest
+    assert manifest is not None
+    assert isinstance(manifest.settings["config"]["pad_token_id"], int)
+
+
+def test_changed_weights_do_not_pass_the_gate(
+    train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = publish.save
+
+    def save(trainable: Any, folder: Path, *rest: Any) -> None:
+        real(trainable, folder, *rest)
+        tensors = load_file(folder / PEFT_WEIGHTS)
+        name = next(name for name in tensors if name.endswith("layer.1.output.dense.lora_B.weight"))
+        save_file({**tensors, name: tensors[name] * 1.5}, folder / PEFT_WEIGHTS)
+
+    monkeypatch.setattr(publish, "save", save)
+    with pytest.raises(GateError, match="does not give the logits that training gave"):
+        train()
+    assert AdapterStore(settings).names("feeling") == []
+    assert not (settings.adapters / "feeling" / "mine").exists()
+    monkeypatch.setattr(publish, "save", real)
+    assert train(resume=True).metrics["accuracy"] == 1.0, "the run's last checkpoint still stands"
+
+
+def test_the_gate_reports_a_folder_that_cannot_be_served(tmp_path: Path) -> None:
+    base = BaseFolder("gone", None, tmp_path / "gone", "test")
+    with pytest.raises(GateError, match=r"cannot be served: .*gone"):
+        gate.serve_again(base, None, "classify", ["a"], device="cpu")
+    with pytest.raises(GateError, match="1 rows of"):
+        gate.compare([[1.0, 2.0]], [[1.0]])
+    with pytest.raises(GateError):
+        gate.compare([[1.0, 2.0]], [[float("nan"), 2.0]])
+    assert gate.compare([[1.0, -200.0]], [[1.1, -200.0]]) == pytest.approx(0.0005)
+
+
+def test_what_is_evaluated_and_saved_is_the_average(
+    train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, Any] = {}
+    real = RunFolder.clear
+
+    def clear(run: RunFolder) -> None:
+        if run.last:
+            kept["weights"], kept["average"] = load_file(run.last / WEIGHTS), load_file(run.last / AVERAGE)
+        real(run)
+
+    monkeypatch.setattr(RunFolder, "clear", clear)
+    report = train(recipe=dataclasses.replace(QUICK, average=0.95, epochs=4))
+    assert report.history[-1]["best"]
+    saved = load_file(report.path / PEFT_WEIGHTS)["base_model.model.classifier.weight"]
+    name = "base_model.model.classifier.modules_to_save.default.weight"
+    torch.testing.assert_close(saved, kept["average"][name])
+    assert not torch.equal(saved, kept["weights"][name])
+    assert report.metrics["loss"] == pytest.approx(report.history[-1]["metrics"]["loss"], abs=1e-4)
+
+
+def test_it_stops_early_and_keeps_the_best(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.6, 0.8, 0.7, 0.75, 0.9])
+
+    def measure(self: Any, answers: Any) -> dict[str, float]:
+        return {"accuracy": next(scores), "macro_f1": 0.0, "mcc": 0.0, "ece": 0.0, "loss": 0.5}
+
+    monkeypatch.setattr(loop.Loop, "_measure", measure)
+    report = train(recipe=dataclasses.replace(QUICK, epochs=5, patience=2))
+    assert report.stopped_early
+    assert [entry["metrics"]["accuracy"] for entry in report.history] == [0.6, 0.8, 0.7, 0.75]
+    assert [entry["best"] for entry in report.history] == [True, True, False, False]
+
+
+def test_accumulated_batches_are_one_step(train: Callable[..., TrainReport]) -> None:
+    report = train(recipe=dataclasses.replace(QUICK, batch_size=8, accumulate=4, epochs=2, evals_per_epoch=2))
+    assert report.steps == 10
+    assert [entry["step"] for entry in report.history] == [2, 5, 7, 10]
+
+
+def test_bfloat16_and_float32_in_one_process(train: Callable[..., TrainReport]) -> None:
+    kinds = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "model":
+            kinds.append(event.values["text"].split(":")[0].rpartition(" ")[2])
+
+    for name, dtype in (("a", "bfloat16"), ("b", "float32")):
+        recipe = dataclasses.replace(QUICK, epochs=1, dtype=dtype)
+        assert train(name, recipe, on_event=listen).gate <= 1e-4
+    assert kinds == ["bfloat16", "float32"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (float("nan"), "The loss became nan at step 1"),
+        (0.0, "exactly 0 for 20 steps"),
+        (0.75, "exactly 0.75 for 20 steps"),
+    ],
+)
+def test_a_hopeless_loss_ends_the_training(
+    train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch, value: float, words: str
+) -> None:
+    from nlptasks.training.families.text_classification import TextClassificationTrainer
+
+    monkeypatch.setattr(TextClassificationTrainer, "loss", lambda self, logits, *_: logits.sum() * 0 + value)
+    with pytest.raises(TrainingError, match=words) as caught:
+        train(recipe=dataclasses.replace(QUICK, batch_size=4))
+    assert "lower lr" in str(caught.value)
+    assert AdapterStore(settings).names("feeling") == []
+
+
+def test_excluded_texts_are_not_trained_on(train: Callable[..., TrainReport], tmp_path: Path) -> None:
+    test_file = write_csv(tmp_path / "test.csv", [(text.upper() + "!", label) for text, label in rows()[:30]])
+    notes: list[str] = []
+    report = train(
+        recipe=dataclasses.replace(QUICK, epochs=1),
+        exclude=[test_file],
+        on_event=lambda event: notes.append(str(event.values.get("text"))),
+    )
+    assert report.train_rows + report.held_out_rows == 130
+    assert any(note.startswith("30 training rows were excluded") for note in notes)
+    assert json.loads((report.path / "nlptasks.json").read_text())["data"]["exclude"][0]["rows_excluded"] == 30
+
+
+def test_validation_data_of_its_own(train: Callable[..., TrainReport], tmp_path: Path) -> None:
+    held = write_csv(tmp_path / "held.csv", rows(40, seed=1) + rows()[:3])
+    report = train(recipe=dataclasses.replace(QUICK, epochs=1), validation=[held], options=DataOptions(max_rows=100))
+    assert (report.train_rows, report.held_out_rows) == (100, 43)
+    assert "training rows have a text of the validation data: --exclude" in report.warnings[0]
+
+
+def test_data_that_teaches_nothing_is_refused_before_a_model_loads(
+    train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nlptasks.training.run._find_base", lambda *_: pytest.fail("a model was looked for"))
+    one = write_csv(tmp_path / "one.csv", [("a", "sad"), ("b", "sad"), ("c", "sad")])
+    with pytest.raises(DataError, match="at least two different labels, found 1"):
+        train(data=one)
+    few = write_csv(tmp_path / "few.csv", [("a", "sad"), ("b", "glad")])
+    with pytest.raises(DataError, match=r"Held-out rows: expected at least one.*--validation"):
+        train(data=few)
+    with pytest.raises(DataError, match="bad row"):
+        train(data=write_csv(tmp_path / "bad.csv", [("a", "sda")]))
+
+
+def test_old_hub_names_find_their_repository(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_csv(tmp_path / "notes.csv", rows())
+    with pytest.raises(OfflineError, match="openai-community/gpt2"):
+        finetune(Feeling(), data, name="mine", recipe=Recipe(base="gpt2"), settings=settings)
+    (tmp_path / "gpt2").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="no base model"):
+        finetune(Feeling(), data, name="mine", recipe=Recipe(base="gpt2"), settings=settings)
+
+
+def test_nothing_touches_the_network(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    train(recipe=dataclasses.replace(QUICK, epochs=1))
+
+
+def test_events_are_lines_of_json(train: Callable[..., TrainReport], settings: Settings) -> None:
+    train(recipe=dataclasses.replace(QUICK, epochs=1))
+    lines = RunFolder(settings, "feeling", "mine").events.read_text().splitlines()
+    kinds = [json.loads(line)["event"] for line in lines]
+    assert [kind for kind in dict.fromkeys(kinds) if kind != "step"] == [
+        "note", "model", "start", "evaluation", "checkpoint", "gate", "published",
+    ]  # fmt: skip

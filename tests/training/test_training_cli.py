@@ -1,0 +1,143 @@
+"""`nlptasks train`, `eval` and `data check`: one command each, exit codes, streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nlptasks.cli import cli
+from nlptasks.errors import DataError, InvalidInputError
+from nlptasks.store.adapters import open_adapter
+from nlptasks.testing import tiny_model
+from tests.training_rows import rows, serve_here, write_csv
+
+QUICK = ("--lr", "1e-2", "--batch-size", "16", "--max-length", "48", "--dtype", "float32", "-o", "average", "0")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with data and a tiny GPT-2, and an environment without network."""
+    for name, value in (("CACHE", "cache"), ("DATA", "data")):
+        monkeypatch.setenv(f"NLPTASKS_{name}", str(tmp_path / value))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("NLPTASKS_LOAD_PLUGINS", raising=False)
+    names = {"sad": "negative", "glad": "positive"}
+    content = [(text, names[label]) for text, label in rows()]
+    write_csv(tmp_path / "reviews.csv", content)
+    write_csv(tmp_path / "test.csv", content[:40], header="sentence,sentiment")
+    tiny_model(tmp_path / "gpt2", architecture="gpt2")
+    serve_here(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def nlptasks(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+def test_the_blog_job_is_one_command(home: Path) -> None:
+    done = nlptasks("train", "sentiment", "reviews.csv", "--name", "blog", "--model", "./gpt2", "--batch-size", "8",
+                    "--max-length", "64", "--epochs", "5", "--lr", "5e-3", "-o", "evals_per_epoch", "1")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    lines = done.stderr.splitlines()
+    for epoch in range(1, 6):
+        assert any(
+            line.startswith(f"epoch {epoch}/5: average loss ") and "validation accuracy" in line for line in lines
+        )
+        assert f"epoch {epoch}: average loss " in done.stdout
+    assert "blog: accuracy " in done.stdout
+    assert "Gate passed" in done.stderr
+
+    measured = nlptasks("eval", "sentiment", "test.csv", "-a", "blog")
+    assert measured.exit_code == 0, measured.output
+    for word in ("accuracy", "macro F1", "Matthews correlation", "calibration error", "negative log-likelihood"):
+        assert word in measured.stdout
+    assert "right \\ answered  negative  positive" in measured.stdout
+    report = json.loads(nlptasks("eval", "sentiment", "test.csv", "-a", "blog", "--json").stdout)
+    assert report["rows"] == 40
+    assert report["metrics"]["accuracy"] >= 0.9
+    assert sum(map(sum, report["confusion"])) == 40
+
+
+def test_the_report_as_json_and_any_setting_by_name(home: Path) -> None:
+    (home / "mine.toml").write_text("epochs = 1\nseed = 5\n")
+    arguments = ("train", "sentiment", "reviews.csv", "--name", "mine", "-m", "gpt2", "--recipe", "mine.toml", *QUICK)
+    done = nlptasks(*arguments, "-o", "targets", "c_attn", "--seed", "6", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    manifest = open_adapter(Path(report["path"])).manifest
+    assert manifest is not None
+    assert (manifest.recipe["epochs"], manifest.recipe["seed"], manifest.recipe["targets"]) == (1, 6, ["c_attn"])
+    assert report["labels"] == ["negative", "positive"]
+
+
+def test_compare_measures_two_on_the_same_rows(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, epochs in (("weak", "1"), ("strong", "5")):
+        lr = ("--lr", "1e-9") if name == "weak" else ()
+        done = nlptasks(
+            "train", "sentiment", "reviews.csv", "--name", name, "-m", "gpt2", "--epochs", epochs, *QUICK, *lr
+        )
+        assert done.exit_code == 0, done.output
+    from nlptasks.plugins import default_plugins
+
+    shipped = home / "data" / "adapters" / "sentiment" / "weak"
+    monkeypatch.setattr(type(default_plugins().task("sentiment")), "adapter", shipped)
+    done = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare", "--json")
+    assert done.exit_code == 0, done.output
+    strong, weak = json.loads(done.stdout)
+    assert (strong["adapter"], weak["adapter"]) == ("strong", "weak")
+    assert strong["metrics"]["accuracy"] > weak["metrics"]["accuracy"]
+    shown = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare").stdout
+    assert "strong on " in shown
+    assert "difference" in shown
+
+
+def test_usage_errors_are_2_and_others_tell_everything(home: Path) -> None:
+    assert nlptasks("train", "sentiment", "reviews.csv").exit_code == 2
+    assert nlptasks("train", "sentiment", "--name", "x").exit_code == 2
+    assert nlptasks("eval", "sentiment", "test.csv", "--compare").exit_code == 2
+    assert nlptasks("train", "sentiment", "reviews.csv", "--name", "x", "--labels", "a,,b").exit_code == 2
+    bad = nlptasks("train", "sentiment", "reviews.csv", "--name", "x", "-o", "epoch", "3")
+    assert isinstance(bad.exception, InvalidInputError)
+    assert "did you mean 'epochs'?" in str(bad.exception)
+    gone = nlptasks("train", "sentiment", "gone.csv", "--name", "x")
+    assert isinstance(gone.exception, DataError)
+    other = nlptasks("eval", "sentiment", "reviews.csv", "--labels", "bad,good", "-m", "gpt2")
+    assert isinstance(other.exception, DataError)
+
+
+def test_data_check(home: Path) -> None:
+    done = nlptasks("data", "check", "reviews.csv", "--task", "sentiment")
+    assert done.exit_code == 0, done.output
+    assert "text in 'text', label in 'label'" in done.stdout
+    assert "160 rows, no bad one" in done.stdout
+    report = json.loads(nlptasks("data", "check", "reviews.csv", "-t", "sentiment", "--json").stdout)
+    assert report["labels"] == {"negative": 80, "positive": 80}
+    write_csv(home / "bad.csv", [("", "positive"), ("x", "negativ")])
+    bad = nlptasks("data", "check", "bad.csv", "-t", "sentiment")
+    assert isinstance(bad.exception, DataError)
+    assert len(bad.exception.problems) == 2
+
+
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(home: Path) -> None:
+    command = ["train", "sentiment", "reviews.csv", "--name", "long", "-m", "gpt2", "--epochs", "500", *QUICK]
+    child = subprocess.Popen([sys.executable, "-m", "nlptasks", *command], stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    events = home / "data" / "runs" / "sentiment" / "long" / "events.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (events.exists() and '"step", "step"' in events.read_text()):
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    words = child.communicate(timeout=60)[1]
+    assert child.returncode == 1, words
+    assert "Continue with the same command and --resume." in words
+    assert "Traceback" not in words
+    assert json.loads(events.read_text().splitlines()[-1])["event"] == "interrupted"

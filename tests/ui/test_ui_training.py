@@ -1,0 +1,259 @@
+"""What stands behind the training page: kept files, plans, trainings in processes of their own, their history."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gradio", reason="the web app needs pip install 'nlptasks[ui]'")
+
+from nlptasks import DataError, Engine, InvalidInputError, Settings
+from nlptasks.testing import tiny_model
+from nlptasks.training.loop.events import Event
+from nlptasks_ui.training import check, estimate, plots, show
+from nlptasks_ui.training.compare import compare
+from nlptasks_ui.training.history import Histories, History
+from nlptasks_ui.training.jobs import Job, JobError, Trainings
+from nlptasks_ui.training.plan import Plan
+from nlptasks_ui.training.setup import free_name
+from nlptasks_ui.training.shelf import Shelf, key_of, named
+from tests.ui_browser import installed_plugins, until
+
+GOOD, BAD = "a joy to hear", "a waste of time"
+
+
+def write_rows(path: Path, count: int = 40) -> Path:
+    lines = [f"Number {i} was {GOOD if i % 2 else BAD}.,{'positive' if i % 2 else 'negative'}" for i in range(count)]
+    path.write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("bases") / "bert", architecture="bert")
+
+
+@pytest.fixture
+def trainings(settings: Settings, tmp_path: Path) -> Trainings:
+    return Trainings(tmp_path / "ui", settings)
+
+
+@pytest.fixture
+def plan(tmp_path: Path, base: Path) -> Plan:
+    data = Shelf(tmp_path / "ui").keep(write_rows(tmp_path / "notes.csv"))
+    recipe = {"base": str(base), "epochs": 2, "batch_size": 8, "max_length": 32, "dtype": "float32", "lr": 5e-3}
+    return Plan(task="sentiment", name="notes", data=str(data), recipe=recipe, held_out=0.2)
+
+
+def long(plan: Plan) -> Plan:
+    """So many steps that nobody sees its end."""
+    return dataclasses.replace(plan, recipe={**plan.recipe, "epochs": 5000, "evals_per_epoch": 1})
+
+
+@pytest.fixture
+def ending(trainings: Trainings) -> Iterator[None]:
+    yield
+    for job in trainings.list():
+        trainings.end(job.id)
+
+
+def steps_of(job: Job) -> int:
+    return Histories().read(job.events).done
+
+
+def test_a_file_is_kept_once_and_named_without_its_path(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "ui")
+    upload = write_rows(tmp_path / "my notes (1).csv")
+    kept = shelf.keep(upload)
+    assert kept == shelf.keep(upload)
+    assert kept.name == "my-notes-1-.csv"
+    assert kept.read_bytes() == upload.read_bytes()
+    assert [key_of(path) for path in shelf.list()] == [key_of(kept)]
+    assert shelf.find(key_of(kept)) == kept
+    assert str(tmp_path) not in key_of(kept)
+    assert named(f"{kept}:3: expected 2 fields", kept) == "my-notes-1-.csv:3: expected 2 fields"
+
+
+def test_a_file_of_another_kind_or_one_that_is_gone_is_refused(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "ui")
+    program = tmp_path / "run.exe"
+    program.write_bytes(b"MZ")
+    with pytest.raises(DataError, match=r"run\.exe: expected one of \.csv, .*, found '?\.exe"):
+        shelf.keep(program)
+    for key in ("../../secret.csv", "", "nothing/here.csv"):
+        with pytest.raises(DataError, match=r"This file is not there any more: upload it again\."):
+            shelf.find(key)
+
+
+def test_a_plan_is_read_as_it_was_written(plan: Plan) -> None:
+    whole = dataclasses.replace(plan, labels=("negative", "positive"), replace=True, text_column="text")
+    assert Plan.from_json(whole.as_json()) == whole
+    assert whole.options.labels == ("negative", "positive")
+
+
+def test_a_training_runs_in_a_process_of_its_own_and_is_compared(
+    trainings: Trainings, plan: Plan, settings: Settings, ending: None
+) -> None:
+    job = trainings.start(plan)
+    assert job.active
+    with pytest.raises(JobError, match="The training of 'notes' for sentiment still runs: wait for its end, stop it"):
+        trainings.start(dataclasses.replace(plan, name="other"))
+    until(lambda: job.state == "finished" and not job.alive, 120)
+    assert job.outcome["report"]["train_rows"] == 32
+    history = Histories().read(job.events)
+    assert (history.done, history.total) == (8, 8)
+    assert "The adapter 'notes' is ready, after 8 steps" in show.head(job, history)
+    found = job.comparison
+    # Without its weights on this machine, the adapter that ships cannot answer.
+    assert found["before"]["problem"].startswith("Base model 'minilm' is not in the cache")
+    assert len(found["rows"]) == found["held_out"] == 8
+    assert {row["right"] for row in found["rows"]} == {"negative", "positive"}
+    assert "is not in the cache" in show.comparison(found)
+    with pytest.raises(JobError, match="An adapter 'notes' for sentiment exists: give this one another name"):
+        trainings.start(plan)
+    with pytest.raises(JobError, match="This training is finished: there is nothing to continue"):
+        trainings.resume(job.id)
+    with Engine(settings=settings, plugins=installed_plugins()) as engine:
+        again = compare(engine, plan, job.outcome["report"])
+    assert [row.after for row in again.rows] == [row["after"] for row in found["rows"]]
+    trainings.forget(job.id)
+    assert trainings.list() == []
+    assert (settings.adapters / "sentiment" / "notes").is_dir()
+
+
+def test_a_training_outlives_the_app_is_stopped_killed_and_continued(
+    trainings: Trainings, plan: Plan, settings: Settings, tmp_path: Path, ending: None
+) -> None:
+    first = trainings.start(long(plan))
+    # Another app, or the same one after a restart, knows nothing but the folder.
+    other = Trainings(tmp_path / "ui", settings)
+    [job] = other.list()
+    until(lambda: job.state == "running" and steps_of(job) >= 5, 120)
+    other.stop(job.id)
+    until(lambda: first.state == "stopped", 60)
+    stopped_at = steps_of(job)
+    assert first.outcome["text"].startswith("Stopped at step")
+    job = other.resume(job.id)
+    until(lambda: steps_of(job) > stopped_at, 120)
+    assert Histories().read(job.events).lines[-1] != ""
+    os.kill(json.loads((job.folder / "process.json").read_text())["pid"], signal.SIGKILL)
+    until(lambda: job.state == "crashed", 30)
+    assert "Continue goes on from the last checkpoint" in show.head(job, Histories().read(job.events))
+    job = other.resume(job.id)
+    until(lambda: job.state == "running" and steps_of(job) > stopped_at, 120)
+    other.finish(job.id)
+    until(lambda: job.state == "finished", 120)
+    assert job.outcome["report"]["stopped_early"]
+    with pytest.raises(JobError, match="This training is not there any more: choose another one"):
+        other.find("20200101-000000")
+
+
+def test_a_training_that_cannot_begin_says_why(trainings: Trainings, plan: Plan, ending: None) -> None:
+    job = trainings.start(dataclasses.replace(plan, recipe={**plan.recipe, "base": "no-such-base"}))
+    until(lambda: job.state == "failed", 120)
+    assert "no-such-base" in job.outcome["text"]
+    assert html_text(show.head(job, Histories().read(job.events))).startswith("Unknown base")
+
+
+def html_text(code: str) -> str:
+    import re
+
+    return " ".join(re.sub("<[^>]+>", " ", code).split())
+
+
+def test_what_a_training_takes_is_measured_and_leaves_nothing_behind(
+    plan: Plan, settings: Settings, tmp_path: Path
+) -> None:
+    found = estimate.measure(plan, settings)
+    assert (found.steps, found.train_rows, found.held_out_rows) == (8, 32, 8)
+    assert found.measured >= 2
+    assert 0 < found.step_seconds < 30
+    assert 5e7 < found.memory < 8e9
+    assert found.seconds > found.steps * found.step_seconds
+    assert "8 steps of" in estimate.words(found)
+    assert not settings.adapters.exists()
+    assert not (settings.data / "runs").exists()
+    with pytest.raises(estimate.EstimateError, match="no-such-base"):
+        estimate.measure(dataclasses.replace(plan, recipe={"base": "no-such-base"}), settings)
+
+
+def test_a_recipe_that_does_not_fit_names_every_fault(plan: Plan) -> None:
+    task = installed_plugins().task("sentiment")
+    with pytest.raises(InvalidInputError, match=r"(?s)epochs.*banana"):
+        dataclasses.replace(plan, recipe={"epochs": "many", "banana": 1}).full_recipe(task)
+
+
+def test_a_history_forgets_what_is_done_again_and_tells_the_time_left() -> None:
+    history = History()
+    start = {"steps": 10, "epochs": 2.0, "metric": "accuracy", "headline": "accuracy"}
+    history.add(Event("start", {"time": 100.0, "done": 0, **start}))
+    for step in range(1, 6):
+        history.add(Event("step", {"time": 100.0 + 2 * step, "step": step, "loss": 1 / step, "lr": 1e-3}))
+    metrics = {"accuracy": 0.75, "loss": 0.4}
+    history.add(
+        Event(
+            "evaluation", {"time": 110.0, "step": 5, "epoch": 1.0, "train_loss": 0.5, "metrics": metrics, "best": True}
+        )
+    )
+    assert history.seconds_left == pytest.approx(10.0)
+    assert plots.loss_points(history)[-1] == (5, 0.4, "validation")
+    assert plots.metric_points(history) == [(5, 0.75, "accuracy")]
+    assert history.lines[-1].endswith("Step 5, epoch 1: validation accuracy 0.7500, loss 0.4000 (best so far)")
+    history.add(Event("start", {"time": 200.0, "done": 3, **start}))
+    assert [step for step, *_ in history.steps] == [1, 2, 3]
+    assert history.evaluations == []
+    assert history.seconds_left is None
+
+
+def test_long_curves_are_thinned_by_averages() -> None:
+    points = [(step, float(step % 2)) for step in range(1, 4001)]
+    thin = plots.thinned(points)
+    assert len(thin) == plots.POINTS
+    assert thin[-1] == (4000, 0.5)
+    assert plots.thinned(points[:7]) == points[:7]
+
+
+def side(title: str, **more: Any) -> dict[str, Any]:
+    return {"title": title, "metrics": {}, "table": [], "labels": [], "confusion": [], "problem": "", **more}
+
+
+def test_before_and_after_are_told_with_what_is_better() -> None:
+    before = side("Before", metrics={"accuracy": 0.5, "loss": 0.9}, labels=["no", "yes"], confusion=[[1, 1], [1, 1]])
+    after = side("mine", metrics={"accuracy": 1.0, "loss": 1.2}, labels=["no", "yes"], confusion=[[2, 0], [0, 2]])
+    rows = [{"text": "<b>Fine</b>", "right": "yes", "before": "no", "after": "yes"}]
+    told = show.comparison({"before": before, "after": after, "rows": rows, "held_out": 4})
+    assert '<td class="nlp-better">+0.5000</td>' in told
+    assert '<td class="nlp-worse">+0.3000</td>' in told
+    assert "&lt;b&gt;Fine" in told
+    assert "1 of 4 held-out rows; 1 answers differ" in told
+    assert told.count("nlp-matrix") == 2
+    types = [{"label": "PER", "f1": 0.5, "rows": 3}]
+    per_type = show.comparison(
+        {"before": side("Before", table=types), "after": side("mine"), "rows": [], "held_out": 0}
+    )
+    assert "<td>0.500</td>" in per_type
+    assert "nlp-matrix" not in per_type
+
+
+def test_faults_are_listed_with_their_lines_and_labels_with_their_share() -> None:
+    error = DataError("The data cannot be read.", [f"notes.csv:{line}: no label" for line in range(2, 17)])
+    told = check.faults(error)
+    assert "notes.csv:2: no label" in told
+    assert "5 more" in told
+    bars = check.balance({"rare": 1, "usual": 99})
+    assert bars.index("usual") < bars.index("rare")
+    assert "width:100.0%" in bars
+    assert check.balance({f"l{i}": 1 for i in range(check.LABELS + 4)}).endswith("and 4 more labels</p>")
+
+
+def test_a_name_is_made_of_the_file_and_is_free() -> None:
+    assert free_name("Great Reviews (final).v2", []) == "great-reviews-final-v2"
+    assert free_name("notes", ["notes", "notes-2"]) == "notes-3"
+    assert free_name("影評", []) == "mine"
