@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from nlptasks.families.text_to_text import Settled as Settled
     from nlptasks.families.text_to_text import TextToText as TextToText
     from nlptasks.families.text_to_text import WritingOptions as WritingOptions
+    from nlptasks.families.text_to_text import can_stream as can_stream
     from nlptasks.families.token_classification import TaggingOptions as TaggingOptions
     from nlptasks.families.token_classification import TokenClassification as TokenClassification
     from nlptasks.hookspecs import API_VERSION as API_VERSION
@@ -144,6 +145,7 @@ if TYPE_CHECKING:
     from nlptasks.plugins import PluginFailure as PluginFailure
     from nlptasks.plugins import PluginRecord as PluginRecord
     from nlptasks.plugins import Plugins as Plugins
+    from nlptasks.plugins import default_plugins as default_plugins
     from nlptasks.results import (
         Answer as Answer,
     )
@@ -222,10 +224,10 @@ _HOMES = {
     "nlptasks.families.summarizing": ("Summarizing", "SummarizingOptions"),
     "nlptasks.families.sentences": ("sentences",),
     "nlptasks.families.text_classification": ("ClassificationOptions", "TextClassification"),
-    "nlptasks.families.text_to_text": ("Lesson", "Settled", "TextToText", "WritingOptions"),
+    "nlptasks.families.text_to_text": ("Lesson", "Settled", "TextToText", "WritingOptions", "can_stream"),
     "nlptasks.families.token_classification": ("TaggingOptions", "TokenClassification"),
     "nlptasks.hookspecs": ("API_VERSION", "hookimpl"),
-    "nlptasks.plugins": ("PluginFailure", "PluginRecord", "Plugins"),
+    "nlptasks.plugins": ("PluginFailure", "PluginRecord", "Plugins", "default_plugins"),
     "nlptasks.results": (
         "Answer",
         "AnswerSpan",

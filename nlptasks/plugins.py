@@ -85,6 +85,11 @@ class Plugins:
         """Canonical names to tasks, in the order they were loaded."""
         return MappingProxyType(self._tasks)
 
+    @property
+    def bases(self) -> Mapping[str, Path]:
+        """The folders of the base models that come with plugins, by name."""
+        return {name: folder for task in self._tasks.values() for name, folder in task.bases.items()}
+
     def task(self, name: str) -> Task[Any, Any, Any]:
         """The task of this name or alias.
 

@@ -9,8 +9,7 @@ from importlib import import_module
 
 import click
 
-from nlptasks import __version__
-from nlptasks.errors import CancelledError, NlptasksError
+from nlptasks import CancelledError, NlptasksError, __version__
 
 _COMMANDS = {
     "run": ("run", "run_command", "Run a task on texts, files or standard input."),
@@ -67,7 +66,7 @@ class Commands(click.Group):
             formatter.write_dl(rows)
 
     def _load_plugins(self) -> None:
-        from nlptasks.plugins import default_plugins
+        from nlptasks import default_plugins
 
         default_plugins().add_commands(self, reserved=_COMMANDS)
 
@@ -95,7 +94,9 @@ def _run(arguments: list[str] | None) -> int:
         click.echo("Cancelled.", err=True)
         return 1
     except NlptasksError as error:
-        click.echo(f"Error: {error}", err=True)
+        from nlptasks.surfaces import message
+
+        click.echo(f"Error: {message(error)}", err=True)
         return 1
     except BrokenPipeError:
         # The reader of our output left (`| head`); pointing stdout elsewhere keeps Python quiet at exit.
@@ -108,7 +109,7 @@ def _run(arguments: list[str] | None) -> int:
 
 def _tell_failed_plugins() -> None:
     """One line on stderr when plugins are off, whatever the command was."""
-    from nlptasks.plugins import default_plugins
+    from nlptasks import default_plugins
 
     # What stops the plugins from loading at all was the command's own error, which is told already.
     with contextlib.suppress(NlptasksError):

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from nlptasks.cli.common import DownloadBar, read_inputs
+from nlptasks import Settings, default_plugins
+from nlptasks.cli.common import read_inputs
 from nlptasks.cli.train import as_data_options, data_options
-from nlptasks.settings import Settings
+from nlptasks.store import AdapterStore, export_adapter, find_adapter, import_adapter
+from nlptasks.surfaces import DownloadBar
 
 
 @click.group()

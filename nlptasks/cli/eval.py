@@ -12,8 +12,8 @@ from nlptasks.cli.common import DownloadBar, option_values
 from nlptasks.cli.train import as_data_options, data_options
 
 if TYPE_CHECKING:
-    from nlptasks.training.evaluate import EvalReport
-    from nlptasks.training.perplexity import PerplexityReport
+    from nlptasks.training.evaluation import EvalReport
+    from nlptasks.training.text_evaluation import PerplexityReport
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -75,7 +75,7 @@ def eval_command(
     """
     from nlptasks.engine import Engine
     from nlptasks.training import evaluate
-    from nlptasks.training.perplexity import perplexity
+    from nlptasks.training.text_evaluation import perplexity
 
     if compare and adapter is None and model is None:
         raise click.UsageError("--compare: expected -a ADAPTER or -m MODEL to compare with the default, found none.")

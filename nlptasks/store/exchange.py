@@ -12,18 +12,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.bases import shipped
 from nlptasks.errors import AdapterError, NlptasksError
-from nlptasks.plugins import Plugins
 from nlptasks.settings import Settings
-from nlptasks.task import Task
+from nlptasks.store.adapter_store import AdapterStore, check_name, writing
+from nlptasks.store.adapters import (
+    MANIFEST,
+    AdapterFolder,
+    BaseReference,
+    Manifest,
+    Verb,
+    check_base,
+    check_weights,
+    fingerprint,
+    head_outputs,
+    open_adapter,
+)
+from nlptasks.store.archives import copy_files, opened, pack
+from nlptasks.store.download import BaseFolder, find_base
+from nlptasks.store.sources import Report
 
 if TYPE_CHECKING:
-    from nlptasks.store.adapters import AdapterFolder, Manifest, Verb
-    from nlptasks.store.download import BaseFolder
-    from nlptasks.store.sources import Report
+    from nlptasks.plugins import Plugins
+    from nlptasks.task import Task
 
-AnyTask = Task[Any, Any, Any]
+    AnyTask = Task[Any, Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +53,6 @@ def find_adapter(task: AnyTask, name: str | None, settings: Settings) -> Adapter
     Raises:
         AdapterError: no name, and none ships with the task.
     """
-    from nlptasks.store.adapter_store import AdapterStore
-    from nlptasks.store.adapters import open_adapter
-
     if name is not None:
         return AdapterStore(settings).find(task.name, name)
     if task.adapter is None or not task.adapter.is_dir():
@@ -57,9 +66,6 @@ def export_adapter(adapter: AdapterFolder, target: Path) -> Path:
     Raises:
         AdapterError: `target` exists, or its folder does not.
     """
-    from nlptasks.store.adapter_store import writing
-    from nlptasks.store.archives import copy_files, pack
-
     if target.exists():
         raise AdapterError(f"{target}: expected a new folder or .zip to write to, found one that exists.")
     if not target.absolute().parent.is_dir():
@@ -102,10 +108,6 @@ def import_adapter(
         AdapterMismatchError: the base has another fingerprint, or other shapes, than the adapter was trained on.
         UnknownNameError: no such task, base or name.
     """
-    from nlptasks.store.adapter_store import AdapterStore, check_name, writing
-    from nlptasks.store.adapters import MANIFEST, check_weights, open_adapter
-    from nlptasks.store.archives import copy_files, opened
-
     with opened(source) as folder:
         adapter = open_adapter(folder)
         check_weights(adapter)
@@ -116,7 +118,7 @@ def import_adapter(
             raise AdapterError(
                 f"An adapter {called!r} for {found.name} exists: give this one another --name, or --replace it."
             )
-        bases = shipped(plugins)
+        bases = plugins.bases
         if adapter.manifest:
             if labels:
                 raise AdapterError(f"{source}: it names its labels itself: import it without --labels.")
@@ -134,8 +136,6 @@ def import_adapter(
 
 def _task(adapter: AdapterFolder, named: str | None, plugins: Plugins) -> AnyTask:
     """The task that the adapter is imported for."""
-    from nlptasks.store.adapters import MANIFEST
-
     manifest = adapter.manifest
     if named is None and manifest is None:
         raise AdapterError(
@@ -150,7 +150,6 @@ def _task(adapter: AdapterFolder, named: str | None, plugins: Plugins) -> AnyTas
 def _base(
     adapter: AdapterFolder, model: str | None, settings: Settings, bases: Any, on_progress: Report | None = None
 ) -> BaseFolder:
-    from nlptasks.store.download import find_base
 
     if not (model or adapter.base_id):
         raise AdapterError(f"{adapter.path.name}: it does not say which base it was trained on: give it with --model.")
@@ -159,8 +158,6 @@ def _base(
 
 def _check_known(adapter: AdapterFolder, model: str | None, settings: Settings, bases: Any) -> list[str]:
     """Compare fingerprints where the base is on this machine; nothing is fetched only to compare."""
-    from nlptasks.store.adapters import check_base
-
     try:
         base = _base(adapter, model, settings if model else dataclasses.replace(settings, offline=True), bases)
     except NlptasksError:
@@ -175,8 +172,6 @@ def _described(
     adapter: AdapterFolder, task: AnyTask, name: str, labels: Sequence[str] | None, base: BaseFolder
 ) -> tuple[Manifest, list[str]]:
     """What `nlptasks.json` would say of another tool's folder, and how much of it was inferred."""
-    from nlptasks.store.adapters import BaseReference, Manifest, check_base, fingerprint
-
     check_base(adapter, base.id, base.path)
     verb: Any = task.needs or "generate"
     if adapter.peft_verb not in (None, verb):
@@ -206,8 +201,6 @@ def _labels(
     adapter: AdapterFolder, task: AnyTask, verb: Verb, given: Sequence[str] | None, config: dict[str, Any]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
     """The names of a head's outputs: those given, else the base's own, else the task's if they are as many."""
-    from nlptasks.store.adapters import head_outputs
-
     if verb not in ("classify", "tag"):
         return None, []
     count = head_outputs(adapter)

@@ -5,31 +5,32 @@ from __future__ import annotations
 import logging
 
 from nlptasks import CancelledError, InvalidInputError, NlptasksError
-from nlptasks.errors import LicenceError
 
 _log = logging.getLogger(__name__)
 
-REFUSED = "Too many requests are waiting, so this one was not taken. Try again in a minute."
-"""What a page says where its request did not get into the queue."""
-
 
 def sentence(error: BaseException) -> str:
-    """An error as one sentence; one that nobody foresaw goes to the log with its traceback."""
+    """An error in one line of whole sentences; one that nobody foresaw goes to the log with its traceback."""
     if isinstance(error, CancelledError):
         return "Stopped."
     if isinstance(error, InvalidInputError):
-        return _as_sentence(" ".join(_as_sentence(problem) for problem in error.problems))
+        return " ".join(map(as_sentence, error.problems))
+    text = " ".join(str(error).split())
     if isinstance(error, NlptasksError):
-        here = " In this app that is a tick on the page Status." if isinstance(error, LicenceError) else ""
-        return _as_sentence(" ".join(str(error).split()) + here)
-    _log.error("a page failed", exc_info=error)
-    told = " ".join(str(error).split())
-    return _as_sentence(f"This failed inside the program ({type(error).__name__}{f': {told}' if told else ''})")
+        return as_sentence(text)
+    _log.error("a request failed", exc_info=error)
+    return as_sentence(f"This failed inside the program ({type(error).__name__}{f': {text}' if text else ''})")
 
 
-def _as_sentence(text: str) -> str:
+def message(error: NlptasksError) -> str:
+    """An error for a terminal: one sentence, or a line for each of its problems below what they have in common."""
+    text = str(error)
+    return text if "\n" in text else as_sentence(text)
+
+
+def as_sentence(text: str) -> str:
+    """A text with a capital first and a full stop last; the names of files, options and columns keep their spelling."""
     first = text.partition(" ")[0].rstrip(".:,")
-    # The names of files, options and columns keep their spelling.
     if not any(mark in first for mark in "._/"):
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -1,13 +1,15 @@
-"""Running a task for a page: in a thread, with its progress told as it goes, and ended when nobody waits any more."""
+"""A computation in a thread, with its progress told as it goes, and ended when nobody waits any more."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nlptasks import CancelToken
 
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
     from nlptasks import Engine
 
 THREADS = 32
-"""Computations at once; the queue of the app lets fewer through."""
+"""Computations at once; a surface's queue lets fewer through."""
 
 GRACE = 2.0
 """Seconds in which a cancelled computation may still say what it has; a step may be longer."""
 
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="nlptasks-ui")
+T = TypeVar("T")
+
+_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="nlptasks-surface")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,33 @@ class _Work:
         self.counts = (done, total)
 
 
+async def in_thread(
+    call: Callable[[], T], *, every: float = 0.2, cancel: CancelToken | None = None
+) -> AsyncGenerator[T | None, None]:
+    """None, at most `every` seconds apart, while a call runs in a thread; then what it returns.
+
+    Read it within `contextlib.aclosing`: leaving the loop before the end cancels `cancel`, which the call should look
+    at. Raises what the call raises; once `cancel` is cancelled, the call ends within `GRACE` seconds or
+    CancelledError is raised.
+    """
+    token = cancel or CancelToken()
+    future = asyncio.get_running_loop().run_in_executor(_pool, call)
+    try:
+        while not future.done():
+            await asyncio.wait({future}, timeout=every)
+            if token.cancelled:
+                await asyncio.wait({future}, timeout=GRACE)
+            if not future.done():
+                token.raise_if_cancelled()
+                yield None
+        yield future.result()
+    finally:
+        if not future.done():
+            token.cancel()
+        # Whatever the thread still says has no reader any more.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
 async def answer(
     engine: Engine,
     task: str,
@@ -69,27 +100,16 @@ async def answer(
     cancel: CancelToken | None = None,
     **arguments: Any,
 ) -> AsyncGenerator[Step, None]:
-    """Steps of a computation, at most `every` seconds apart; the last one has the result, or the list of results.
+    """Steps of a task's computation, at most `every` seconds apart; the last one has the result, or the list of results.
 
-    A handler that yields at each step is closed by the queue soon after its tab is; so is one whose event is cancelled.
-    Read it within `contextlib.aclosing`: leaving the loop then ends the computation within one step. Raises what
-    `Engine.run` raises; once `cancel` is cancelled, it has what comes within `GRACE` seconds or raises CancelledError.
+    `arguments` go to `Engine.run`, or to `Engine.stream` with `stream`. Read it within `contextlib.aclosing`: leaving
+    the loop then ends the computation within one step. Raises what `Engine.run` raises; once `cancel` is cancelled, it
+    has what comes within `GRACE` seconds or raises CancelledError.
     """
     token = cancel or CancelToken()
     work = _Work(engine, token)
+    call = partial(work.stream if stream else work.run, task, inputs, arguments)
     start = time.monotonic()
-    call = work.stream if stream else work.run
-    future = asyncio.get_running_loop().run_in_executor(_pool, call, task, inputs, arguments)
-    try:
-        while not future.done():
-            await asyncio.wait({future}, timeout=every)
-            if token.cancelled:
-                await asyncio.wait({future}, timeout=GRACE)
-            if not future.done():
-                token.raise_if_cancelled()
-                yield Step(time.monotonic() - start, work.text, *work.counts)
-        yield Step(time.monotonic() - start, work.text, *work.counts, result=future.result())
-    finally:
-        token.cancel()
-        # Whatever the thread still says has no reader any more.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    async with aclosing(in_thread(call, every=every, cancel=token)) as results:
+        async for result in results:
+            yield Step(time.monotonic() - start, work.text, *work.counts, result=result)

@@ -5,34 +5,6 @@ from nlptasks.training import finetune
 report = finetune("sentiment", "reviews.csv", name="mine")
 """
 
-from __future__ import annotations
+from nlptasks._lazy import lazy, stub
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from nlptasks.data.labelled_texts import DataOptions
-    from nlptasks.training.evaluate import EvalReport, evaluate
-    from nlptasks.training.loop.events import Event
-    from nlptasks.training.recipes import load_recipe
-    from nlptasks.training.run import TrainReport, finetune
-
-_HOMES = {
-    "DataOptions": "nlptasks.data.labelled_texts",
-    "EvalReport": "nlptasks.training.evaluate",
-    "Event": "nlptasks.training.loop.events",
-    "TrainReport": "nlptasks.training.run",
-    "evaluate": "nlptasks.training.evaluate",
-    "finetune": "nlptasks.training.run",
-    "load_recipe": "nlptasks.training.recipes",
-}
-
-__all__ = ["DataOptions", "EvalReport", "Event", "TrainReport", "evaluate", "finetune", "load_recipe"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'nlptasks.training' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__, __all__ = lazy(__name__, stub(__file__))

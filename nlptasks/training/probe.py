@@ -72,7 +72,7 @@ def probe(
     Run it in a fresh process: a peak of memory is that of the process.
     """
     from nlptasks.store.download import find_base
-    from nlptasks.training.prepare import prepare
+    from nlptasks.training.preparation import prepare
 
     started = time.monotonic()
     settings = settings or Settings.from_env()

@@ -23,7 +23,7 @@ from nlptasks.training.loop import quantizing
 from nlptasks.training.loop.checkpoints import RunFolder
 from nlptasks.training.loop.events import EventFile, Events, Listener
 from nlptasks.training.loop.stopping import stopping
-from nlptasks.training.prepare import Prepared, prepare, run_plan
+from nlptasks.training.preparation import Prepared, prepare, run_plan
 from nlptasks.training.publishing.card import command_line
 from nlptasks.training.start import Start, find_start
 

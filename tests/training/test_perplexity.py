@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from nlptasks import Engine
 from nlptasks.cli import cli
 from nlptasks.errors import DataError, UnsupportedModelError
-from nlptasks.training.perplexity import perplexity, windows
+from nlptasks.training.text_evaluation import perplexity, windows
 
 TEXT = "The harbour town voted on Tuesday\nto close its last pier. "
 

@@ -91,7 +91,7 @@ def held_out_rows(family: FamilyTrainer, plan: Plan, settings: Settings) -> tupl
     The split is the training's own: the seed decides it.
     """
     from nlptasks.data import splits
-    from nlptasks.training.prepare import prepare
+    from nlptasks.training.preparation import prepare
 
     recipe = plan.full_recipe(family.task)
     held = prepare(family, [plan.data], (), (), plan.options, recipe, settings).held_out

@@ -7,9 +7,11 @@ from itertools import pairwise
 from textwrap import indent
 from typing import Any
 
-from nlptasks.cli.excerpt import sentence
-from nlptasks.cli.marking import Mark, mark, visible
-from nlptasks.results import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result
+from pydantic import BaseModel
+
+from nlptasks import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result
+from nlptasks.surfaces.excerpt import excerpt
+from nlptasks.surfaces.marking import Mark, mark, visible
 
 _OWN = set(Result.model_fields)
 
@@ -90,7 +92,7 @@ def _answer(result: Answer, source: Any, colour: bool) -> str:
     lines = [visible(f"{said} ({', '.join([f'{result.score:.2f}', *_notes(result)])})")]
     context = _text(source, "context", [result])
     if result.answerable and context is not None:
-        quoted, start, end = sentence(context, result.start, result.end)
+        quoted, start, end = excerpt(context, result.start, result.end)
         lines.append("  " + mark(quoted, [Mark(start, end)], colour=colour))
     lines += [visible(f"  or: {' '.join(one.text.split())} ({one.score:.2f})") for one in _others(result)]
     return "\n".join(lines)
@@ -123,18 +125,23 @@ def _notes(result: Result) -> list[str]:
     return notes
 
 
-def _head(result: Result, source: Any, width: int = 100) -> str:
+def _head(result: Result, source: Any) -> str:
     """The source in a line; an answer quotes its context below."""
     if isinstance(result, Answer) and result.answerable and isinstance(source, Mapping):
         source = {name: value for name, value in source.items() if name != "context"}
-    line = visible(" ".join(_words(source).split()))
-    return line if len(line) <= width else line[: width - 1] + "…"
+    return visible(one_line(source, 100))
 
 
-def _words(source: Any) -> str:
+def one_line(value: Any, width: int) -> str:
+    """An input's texts in a line of at most `width` characters."""
+    line = " ".join(words(value).split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def words(value: Any) -> str:
     """An input's texts without the names of its fields."""
-    if isinstance(source, Mapping):
-        return " | ".join(_words(value) for key, value in source.items() if key != "role")
-    if isinstance(source, list | tuple):
-        return " | ".join(map(_words, source))
-    return str(source)
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, Mapping):
+        return " | ".join(words(part) for name, part in value.items() if name != "role")
+    return " | ".join(map(words, value)) if isinstance(value, list | tuple) else str(value)

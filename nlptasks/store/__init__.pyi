@@ -1,0 +1,14 @@
+from nlptasks.store.adapter_store import AdapterStore as AdapterStore
+from nlptasks.store.adapter_store import check_name as check_name
+from nlptasks.store.adapter_store import writing as writing
+from nlptasks.store.adapters import AdapterFolder as AdapterFolder
+from nlptasks.store.catalog import CATALOG as CATALOG
+from nlptasks.store.catalog import Base as Base
+from nlptasks.store.download import cached_bases as cached_bases
+from nlptasks.store.download import find_base as find_base
+from nlptasks.store.download import reachable_sources as reachable_sources
+from nlptasks.store.download import remove_base as remove_base
+from nlptasks.store.exchange import export_adapter as export_adapter
+from nlptasks.store.exchange import find_adapter as find_adapter
+from nlptasks.store.exchange import import_adapter as import_adapter
+from nlptasks.store.sources import Progress as Progress

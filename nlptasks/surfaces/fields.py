@@ -1,0 +1,58 @@
+"""The fields of a task's input and options, as a surface describes them: their JSON types and the bounds of numbers."""
+
+from __future__ import annotations
+
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+def annotation_of(field: FieldInfo) -> tuple[Any, bool]:
+    """A field's type without None and without Annotated, and whether None is among its values."""
+    return _without_none(field.annotation)
+
+
+def bounds(field: FieldInfo) -> tuple[Any, Any]:
+    """The least and the greatest value that a number may have, or come near to; None where there is none."""
+    rules = _rules(field)
+    return rules.get("ge", rules.get("gt")), rules.get("le", rules.get("lt"))
+
+
+def limits(field: FieldInfo) -> str:
+    """The bounds of a number in words, in brackets; empty when it has none."""
+    words = [f"{_BOUNDS[name]} {bound}" for name, bound in _rules(field).items()]
+    return f"({', '.join(words)})" if words else ""
+
+
+def json_type(annotation: Any) -> Any:
+    """A type as JSON has it: models become dict, tuples and sets lists; constraints go."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return json_type(parts[0])
+    if origin in (Union, types.UnionType):
+        return Union[tuple(json_type(part) for part in parts)]  # noqa: UP007 - made at run time
+    if origin in (tuple, list, set, frozenset):
+        return list[json_type(parts[0])]  # type: ignore[misc]
+    if origin is Literal or annotation in (str, int, float, bool, type(None)):
+        return annotation
+    return dict if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Any
+
+
+def _rules(field: FieldInfo) -> dict[str, Any]:
+    return {name: getattr(rule, name) for name in _BOUNDS for rule in field.metadata if hasattr(rule, name)}
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if get_origin(annotation) is Annotated:
+        return _without_none(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return annotation, False
+    parts = get_args(annotation)
+    values = [part for part in parts if part is not type(None)]
+    if len(values) == 1:
+        return _without_none(values[0])[0], len(values) < len(parts)
+    return Union[tuple(values)], len(values) < len(parts)  # noqa: UP007 - made at run time
