@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from nlptasks import Settings, default_plugins
+from nlptasks import Settings
 from nlptasks.cli.common import read_inputs
 from nlptasks.cli.train import as_data_options, data_options
-from nlptasks.store import AdapterStore, export_adapter, find_adapter, import_adapter
 from nlptasks.surfaces import DownloadBar
 
 
@@ -25,7 +24,7 @@ def adapters_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_command(task: str | None, as_json: bool) -> None:
     """List adapters, of one TASK or of all."""
-    from nlptasks.store.adapter_store import AdapterStore
+    from nlptasks.store import AdapterStore
 
     found = AdapterStore(Settings.from_env()).list(task)
     if as_json:
@@ -45,8 +44,8 @@ def list_command(task: str | None, as_json: bool) -> None:
 @click.argument("name", required=False)
 def show_command(task: str, name: str | None) -> None:
     """Print an adapter's manifest as JSON; without NAME the one that ships with TASK."""
-    from nlptasks.exchange import find_adapter
-    from nlptasks.plugins import default_plugins
+    from nlptasks import default_plugins
+    from nlptasks.store import find_adapter
 
     adapter = find_adapter(default_plugins().task(task), name, Settings.from_env())
     content = adapter.manifest.model_dump(mode="json") if adapter.manifest else adapter.peft
@@ -59,7 +58,7 @@ def show_command(task: str, name: str | None) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def remove_command(task: str, name: str, yes: bool) -> None:
     """Delete an adapter from the store."""
-    from nlptasks.store.adapter_store import AdapterStore
+    from nlptasks.store import AdapterStore
 
     store = AdapterStore(Settings.from_env())
     if not yes:
@@ -79,8 +78,8 @@ def export_command(task: str, name: str | None, target: Path) -> None:
     \b
     nlptasks adapters export sentiment mine --to mine.zip
     """
-    from nlptasks.exchange import export_adapter, find_adapter
-    from nlptasks.plugins import default_plugins
+    from nlptasks import default_plugins
+    from nlptasks.store import export_adapter, find_adapter
 
     adapter = find_adapter(default_plugins().task(task), name, Settings.from_env())
     click.echo(export_adapter(adapter, target))
@@ -104,20 +103,17 @@ def import_command(
     nlptasks adapters import mine.zip
     nlptasks adapters import ./from-peft --task sentiment --labels negative,positive
     """
-    from nlptasks.exchange import import_adapter
-    from nlptasks.plugins import default_plugins
+    from nlptasks import default_plugins
+    from nlptasks.store import import_adapter
 
     names = [label.strip() for label in labels.split(",")] if labels is not None else None
     if names is not None and not all(names):
         raise click.UsageError(f"--labels: expected names joined by commas, found {labels!r}.")
-    bar = DownloadBar()
-    try:
+    with DownloadBar() as bar:
         done = import_adapter(
             source, Settings.from_env(), default_plugins(),
             task=task, name=name, labels=names, model=model, replace=replace, on_progress=bar,
         )  # fmt: skip
-    finally:
-        bar.close()
     for note in done.notes:
         click.echo(f"Note: {note}.", err=True)
     click.echo(f"{done.task}/{done.adapter.path.name}")
@@ -156,10 +152,9 @@ def merge_command(
     \b
     nlptasks adapters merge sentiment mine --rows reviews.txt --lines
     """
-    from nlptasks.exchange import find_adapter
-    from nlptasks.plugins import default_plugins
-    from nlptasks.training.publishing.card import use_line
-    from nlptasks.training.publishing.merging import merge
+    from nlptasks import default_plugins
+    from nlptasks.store import find_adapter
+    from nlptasks.training import merge, use_line
 
     settings = Settings.from_env()
     plugins = default_plugins()
@@ -167,14 +162,11 @@ def merge_command(
     adapter = find_adapter(found, name, settings)
     rows = [row for file in files for row in read_inputs(file, by_line)]
     target = target or settings.data / "models" / found.name / adapter.name
-    bar = DownloadBar()
-    try:
+    with DownloadBar() as bar:
         report = merge(
             found, adapter, target, settings, plugins,
             rows=rows or None, dtype=dtype, limit=limit, model=model, on_progress=bar,
         )  # fmt: skip
-    finally:
-        bar.close()
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
         return
@@ -198,19 +190,15 @@ def ranges_command(task: str, data: tuple[str, ...], name: str | None, model: st
     \b
     nlptasks adapters ranges sentiment train.csv -a mine
     """
-    from nlptasks.exchange import find_adapter
-    from nlptasks.plugins import default_plugins
-    from nlptasks.store.adapters import RANGES
-    from nlptasks.training.publishing.observing import add_ranges
+    from nlptasks import default_plugins
+    from nlptasks.store import find_adapter
+    from nlptasks.training import add_ranges
 
     settings, plugins = Settings.from_env(), default_plugins()
     found = plugins.task(task)
     adapter = find_adapter(found, name, settings)
-    bar = DownloadBar()
-    try:
+    with DownloadBar() as bar:
         ranges = add_ranges(
             found, adapter, data, settings, plugins, options=as_data_options(**columns), model=model, on_progress=bar
         )
-    finally:
-        bar.close()
-    click.echo(f"{adapter.path / RANGES}: the ranges of {len(ranges)} layers")
+    click.echo(f"{adapter.path}: the ranges of {len(ranges)} layers")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from nlptasks.cli.common import DownloadBar, option_values
-from nlptasks.errors import UnsupportedModelError
+from nlptasks.cli.common import option_values
+from nlptasks.surfaces import DownloadBar, chat_task
 
 
 @click.command()
@@ -22,7 +22,7 @@ def chat_command(
     model: str | None, adapter: str | None, system: str | None, options: tuple[tuple[str, str], ...]
 ) -> None:
     """Talk to the resident language model. Ctrl-C stops an answer, Ctrl-D or /exit leaves, /new starts again."""
-    from nlptasks.engine import Engine
+    from nlptasks import Engine
 
     bar = DownloadBar()
     with Engine(on_progress=bar) as engine:
@@ -37,16 +37,6 @@ def chat_command(
             answer = _answer(engine, task, turns, adapter=adapter, model=model, **option_values(options))
             bar.close()
             turns.append({"role": "assistant", "content": answer})
-
-
-def chat_task(engine: Any) -> str:
-    """The first task that answers a list of messages."""
-    from nlptasks.families.text_to_text import can_stream
-
-    for name, task in engine.plugins.tasks.items():
-        if "messages" in task.input_type.model_fields and can_stream(task):
-            return str(name)
-    raise UnsupportedModelError("No task that answers messages is registered: see `nlptasks plugins`.")
 
 
 def _ask() -> str | None:

@@ -23,10 +23,8 @@ def data_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check_command(data: tuple[str, ...], task: str, as_json: bool, **columns: Any) -> None:
     """Read DATA as `nlptasks train` would: columns, labels, every bad row with its line (then the exit code is 1)."""
-    from nlptasks.plugins import default_plugins
-    from nlptasks.settings import Settings
-    from nlptasks.training.check import check_data
-    from nlptasks.training.families.base import family_trainer
+    from nlptasks import Settings, default_plugins
+    from nlptasks.training import check_data, family_trainer
 
     family = family_trainer(default_plugins().task(task))
     found = check_data(family, data, as_data_options(**columns), offline=Settings.from_env().offline)

@@ -9,17 +9,15 @@ from typing import Any
 
 import click
 
-from nlptasks.cli.common import DownloadBar
-from nlptasks.cli.marking import in_colour
-from nlptasks.cli.render import render
-from nlptasks.errors import UnsupportedModelError
+from nlptasks import UnsupportedModelError
+from nlptasks.surfaces import DownloadBar, in_colour, render
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Every typed result as one line of JSON.")
 def demo_command(as_json: bool) -> None:
     """Run every task on its own example sentences."""
-    from nlptasks.engine import Engine
+    from nlptasks import Engine
 
     bar = DownloadBar()
     with Engine(on_progress=bar) as engine:

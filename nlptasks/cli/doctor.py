@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
 
-from nlptasks.settings import Settings
-
-_PACKAGES = ("nlptasks", "torch", "transformers", "peft", "tokenizers", "safetensors", "huggingface_hub", "pluggy",
-             "pydantic", "click", "gradio", "datasets", "accelerate")  # fmt: skip
+from nlptasks import Settings
 
 
 @click.command()
@@ -32,19 +27,19 @@ def doctor_command(as_json: bool, no_network: bool) -> None:
 
 def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
     """The doctor's findings by section; takes a few seconds at most."""
-    from nlptasks.plugins import default_plugins
-    from nlptasks.runtime.loading.devices import choose_placement, num_threads, obstacle
-    from nlptasks.store.download import cached_bases, reachable_sources
+    from nlptasks import Engine
+    from nlptasks.store import cached_bases, reachable_sources
+    from nlptasks.surfaces import versions
 
-    placement = choose_placement()
-    plugins = default_plugins()
+    engine = Engine(settings=settings)
+    placement, plugins = engine.placement(), engine.plugins
     report: dict[str, dict[str, Any]] = {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": versions(),
         "computing": {
             "device": f"{placement.device} ({placement.device_reason})",
             "dtype": f"{placement.dtype} ({placement.dtype_reason})",
-            "int8": f"not here: {reason}" if (reason := obstacle()) else "can be asked for, on the CPU",
-            "threads": num_threads(),
+            "int8": _int8(),
+            "threads": placement.num_threads,
         },
         "folders": {"cache": str(settings.cache), "data": str(settings.data)},
         "cached bases": {base.name: f"{base.bytes / 1e6:.0f} MB from {base.source}" for base in cached_bases(settings)},
@@ -59,8 +54,12 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
     return report
 
 
-def _version(package: str) -> str:
+def _int8() -> str:
+    """Whether dtype int8 can be asked for, or why not."""
+    from nlptasks import Engine, NlptasksError
+
     try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+        Engine(device="cpu", dtype="int8").placement()
+    except NlptasksError as error:
+        return str(error)
+    return "can be asked for, on the CPU"

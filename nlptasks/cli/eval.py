@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlptasks.cli.common import DownloadBar, option_values
+from nlptasks.cli.common import option_values
 from nlptasks.cli.train import as_data_options, data_options
+from nlptasks.surfaces import DownloadBar
 
 if TYPE_CHECKING:
-    from nlptasks.training.evaluation import EvalReport
-    from nlptasks.training.text_evaluation import PerplexityReport
+    from nlptasks.training import EvalReport, PerplexityReport
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -73,27 +73,22 @@ def eval_command(
     nlptasks eval sentiment test.csv -a mine --compare
     nlptasks eval generation novel.txt --perplexity --stride 512
     """
-    from nlptasks.engine import Engine
-    from nlptasks.training import evaluate
-    from nlptasks.training.text_evaluation import perplexity
+    from nlptasks import Engine
+    from nlptasks.training import evaluate, perplexity
 
     if compare and adapter is None and model is None:
         raise click.UsageError("--compare: expected -a ADAPTER or -m MODEL to compare with the default, found none.")
     if not as_text and (window or stride):
         raise click.UsageError("--window, --stride: expected --perplexity beside them, found none.")
     options = as_data_options(**columns)
-    bar = DownloadBar()
     progress = sys.stderr.isatty()
-    try:
-        with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
-            shared: dict[str, Any] = {"engine": engine, "progress": progress}
-            measure: Any = perplexity if as_text else evaluate
-            shared |= {"window": window, "stride": stride} if as_text else {"options": options} | option_values(pairs)
-            reports = [measure(task, data, adapter=adapter, model=model, **shared)]
-            if compare:
-                reports.append(measure(task, data, **shared))
-    finally:
-        bar.close()
+    with DownloadBar() as bar, Engine(device=device, dtype=dtype, on_progress=bar) as engine:
+        shared: dict[str, Any] = {"engine": engine, "progress": progress}
+        measure: Any = perplexity if as_text else evaluate
+        shared |= {"window": window, "stride": stride} if as_text else {"options": options} | option_values(pairs)
+        reports = [measure(task, data, adapter=adapter, model=model, **shared)]
+        if compare:
+            reports.append(measure(task, data, **shared))
     if as_json:
         dumped = [report.as_dict() for report in reports]
         click.echo(json.dumps(dumped if compare else dumped[0], ensure_ascii=False, indent=2))

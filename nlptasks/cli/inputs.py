@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import click
 
+from nlptasks import InvalidInputError
 from nlptasks.cli.common import lines, option_values, read_inputs, read_stdin
-from nlptasks.errors import InvalidInputError
 
 
 def fields_and_options(task: Any, pairs: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any], dict[str, Any]]:

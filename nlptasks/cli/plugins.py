@@ -10,8 +10,8 @@ import click
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
-from nlptasks.plugins import PluginFailure, PluginRecord, Plugins, default_plugins
-from nlptasks.task import Task
+from nlptasks import Plugins, Task, default_plugins
+from nlptasks.surfaces import origin
 
 
 @click.command("plugins")
@@ -29,13 +29,13 @@ def plugins_command(as_json: bool) -> None:
         )
         return
     for record in plugins.records:
-        click.echo(f"{record.name}  ({_origin(record)})")
+        click.echo(f"{record.name}  ({origin(record)})")
         if record.tasks:
             click.echo(f"  tasks     {', '.join(record.tasks)}")
         if record.commands:
             click.echo(f"  commands  {', '.join(record.commands)}")
     for failure in plugins.failures:
-        click.echo(f"{failure.plugin}  ({_origin(failure)})  OFF")
+        click.echo(f"{failure.plugin}  ({origin(failure)})  OFF")
         click.echo(f"  {failure.reason}")
         click.echo("".join(f"    {line}\n" for line in failure.traceback.splitlines()), nl=False)
     if plugins.left_out:
@@ -91,10 +91,6 @@ def _schema(model: type[BaseModel]) -> dict[str, Any] | None:
         return model.model_json_schema()
     except PydanticUserError:
         return None
-
-
-def _origin(plugin: PluginRecord | PluginFailure) -> str:
-    return f"{plugin.distribution} {plugin.version or ''}".rstrip() if plugin.distribution else "no distribution"
 
 
 def _print_json(value: Any) -> None:

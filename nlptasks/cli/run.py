@@ -9,10 +9,8 @@ from typing import Any
 
 import click
 
-from nlptasks.cli.common import DownloadBar
 from nlptasks.cli.inputs import fields_and_options, gather
-from nlptasks.cli.marking import in_colour, visible
-from nlptasks.cli.render import render
+from nlptasks.surfaces import DownloadBar, in_colour, render, visible
 
 
 @click.command()
@@ -56,7 +54,7 @@ def run_command(
     cat book.txt | nlptasks run qa "Who wrote it?"
     nlptasks run qa "When does it end?" -o context "The lease ends on 1 May."
     """
-    from nlptasks.engine import Engine
+    from nlptasks import Engine
 
     bar = DownloadBar()
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
@@ -78,8 +76,7 @@ def run_command(
 
 def _streams(task: Any) -> bool:
     """Whether the pieces are the answer as they come; other results are read out of the text first."""
-    from nlptasks.families.text_to_text import can_stream
-    from nlptasks.results import GeneratedText
+    from nlptasks import GeneratedText, can_stream
 
     return can_stream(task) and issubclass(task.result_type, GeneratedText)
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlptasks.cli.common import DownloadBar, option_values
-from nlptasks.errors import CancelledError
-from nlptasks.settings import Settings
+from nlptasks import CancelledError, Settings
+from nlptasks.cli.common import option_values
+from nlptasks.surfaces import DownloadBar
 
 if TYPE_CHECKING:
-    from nlptasks.data.labelled_texts import DataOptions
-    from nlptasks.task import Recipe
-    from nlptasks.training.run import TrainReport
+    from nlptasks import Recipe
+    from nlptasks.data import DataOptions
+    from nlptasks.training import TrainReport
 
 _FLAGS = (
     "start",
@@ -72,7 +72,7 @@ def as_data_options(
     held_out: float = 0.1,
 ) -> DataOptions:
     """The command line's values; an empty label name is a usage error."""
-    from nlptasks.data.labelled_texts import DataOptions
+    from nlptasks.data import DataOptions
 
     names = tuple(name.strip() for name in labels.split(",")) if labels is not None else None
     if names is not None and not all(names):
@@ -133,10 +133,9 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     nlptasks train sentiment reviews.csv --name mine
     nlptasks train sentiment reviews.csv --name blog --model gpt2 --batch-size 8 --max-length 64 --epochs 5
     """
+    from nlptasks import default_plugins
     from nlptasks.cli.training_progress import TerminalProgress
-    from nlptasks.plugins import default_plugins
-    from nlptasks.training import finetune
-    from nlptasks.training.loop.checkpoints import RunFolder
+    from nlptasks.training import RunFolder, finetune
 
     found = default_plugins().task(task)
     recipe = _recipe(found.recipe, given)
@@ -173,7 +172,7 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
 
 def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
     """The task's recipe, then the file, then -o, then the options of their own."""
-    from nlptasks.training.recipes import load_recipe, override
+    from nlptasks.training import load_recipe, override
 
     recipe = load_recipe(given["recipe_file"], default) if given["recipe_file"] else default
     values = option_values(given["pairs"])
@@ -184,7 +183,7 @@ def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
 
 
 def _summary(task: Any, report: TrainReport) -> str:
-    from nlptasks.training.publishing.card import use_line
+    from nlptasks.training import use_line
 
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in report.metrics.items())
     early = ", stopped early" if report.stopped_early else ""

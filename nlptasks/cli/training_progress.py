@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nlptasks.training.loop.events import Event
+from nlptasks.training import Event
 
 
 class TerminalProgress:

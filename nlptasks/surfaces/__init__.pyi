@@ -13,10 +13,10 @@ from nlptasks.surfaces.machine import origin as origin
 from nlptasks.surfaces.machine import versions as versions
 from nlptasks.surfaces.marking import in_colour as in_colour
 from nlptasks.surfaces.marking import visible as visible
+from nlptasks.surfaces.tasks import chat_task as chat_task
 from nlptasks.surfaces.text import one_line as one_line
 from nlptasks.surfaces.text import render as render
 from nlptasks.surfaces.text import words as words
-from nlptasks.surfaces.tasks import chat_task as chat_task
 from nlptasks.surfaces.work import Step as Step
 from nlptasks.surfaces.work import answer as answer
 from nlptasks.surfaces.work import in_thread as in_thread

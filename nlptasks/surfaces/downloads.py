@@ -1,4 +1,4 @@
-"""The `on_progress` of an engine: what is being fetched, as a line for a page, lines of a log or a bar on a terminal."""
+"""The `on_progress` of an engine: what is being fetched, as a line of a page, lines of a log or a terminal's bar."""
 
 from __future__ import annotations
 

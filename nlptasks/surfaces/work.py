@@ -100,7 +100,7 @@ async def answer(
     cancel: CancelToken | None = None,
     **arguments: Any,
 ) -> AsyncGenerator[Step, None]:
-    """Steps of a task's computation, at most `every` seconds apart; the last one has the result, or the list of results.
+    """Steps of a task's computation, at most `every` seconds apart; the last one has the result or the list of results.
 
     `arguments` go to `Engine.run`, or to `Engine.stream` with `stream`. Read it within `contextlib.aclosing`: leaving
     the loop then ends the computation within one step. Raises what `Engine.run` raises; once `cancel` is cancelled, it

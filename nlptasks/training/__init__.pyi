@@ -14,8 +14,6 @@ from nlptasks.training.loop.checkpoints import RunFolder as RunFolder
 from nlptasks.training.loop.events import Event as Event
 from nlptasks.training.loop.events import EventFile as EventFile
 from nlptasks.training.loop.events import read_events as read_events
-from nlptasks.training.text_evaluation import PerplexityReport as PerplexityReport
-from nlptasks.training.text_evaluation import perplexity as perplexity
 from nlptasks.training.preparation import prepare as prepare
 from nlptasks.training.probe import Probe as Probe
 from nlptasks.training.publishing.card import use_line as use_line
@@ -27,3 +25,5 @@ from nlptasks.training.recipes import override as override
 from nlptasks.training.run import TrainReport as TrainReport
 from nlptasks.training.run import finetune as finetune
 from nlptasks.training.start import SHIPPED as SHIPPED
+from nlptasks.training.text_evaluation import PerplexityReport as PerplexityReport
+from nlptasks.training.text_evaluation import perplexity as perplexity

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from nlptasks import CancelToken, Engine, Plugins, Settings, Summary, TextInput
 from nlptasks.cli import cli
-from nlptasks.cli.render import render
 from nlptasks.errors import CancelledError, InvalidInputError, OverflowRefusedError
 from nlptasks.families import points, summarizing
 from nlptasks.model import ModelKind
+from nlptasks.surfaces import render
 from nlptasks.testing import FakeModel, check_task, tiny_model
 from nlptasks_plugins.summarization import Summarization
 

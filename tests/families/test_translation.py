@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from nlptasks import Completion, Engine, Message
-from nlptasks.cli.render import render
 from nlptasks.errors import InvalidInputError, UnsupportedModelError
 from nlptasks.settings import Settings
+from nlptasks.surfaces import render
 from nlptasks.testing import FakeModel, check_task, tiny_model
 from nlptasks.training import finetune
 from nlptasks_plugins.translation import languages

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from nlptasks.cli import cli
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import AdapterError, NlptasksError, UnsupportedModelError
-from nlptasks.exchange import find_adapter
 from nlptasks.plugins import default_plugins
 from nlptasks.runtime.int8 import compiled, quantization
 from nlptasks.runtime.int8.compiled import CompiledHead
@@ -29,6 +28,7 @@ from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
 from nlptasks.store.adapters import RANGES, fingerprint, open_adapter
+from nlptasks.store.exchange import find_adapter
 from nlptasks.training import TrainReport
 from nlptasks.training.families.base import family_trainer
 from nlptasks.training.publishing import observing as observing_module

@@ -17,13 +17,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from nlptasks import Engine
 from nlptasks.cli import cli
 from nlptasks.errors import AdapterError, AdapterMismatchError, NlptasksError, UnsafeWeightsError
-from nlptasks.exchange import Imported, export_adapter, find_adapter, import_adapter
 from nlptasks.plugins import default_plugins
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
 from nlptasks.store.adapters import FILES, MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, open_adapter
 from nlptasks.store.catalog import CATALOG, HubSource
+from nlptasks.store.exchange import Imported, export_adapter, find_adapter, import_adapter
 from nlptasks.testing import tiny_model
 from tests.store.test_adapters import base_folder, peft_logits
 from tests.tiny_adapters import LABELS, classifier_adapter, tagger_adapter, writer_adapter

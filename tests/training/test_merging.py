@@ -16,10 +16,10 @@ from safetensors import safe_open
 from nlptasks import Engine
 from nlptasks.cli import cli
 from nlptasks.errors import AdapterError, AdapterMismatchError, GateError, UnsupportedModelError
-from nlptasks.exchange import import_adapter
 from nlptasks.plugins import default_plugins
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import MANIFEST, AdapterFolder, open_adapter
+from nlptasks.store.exchange import import_adapter
 from nlptasks.testing import tiny_model
 from nlptasks.training.publishing.merging import MergeReport, merge
 from tests.store.test_exchange import of_sentiment

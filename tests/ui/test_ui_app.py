@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from gradio_client import Client
 
 from nlptasks import NlptasksError, Plugins, Result, hookimpl
+from nlptasks.surfaces import sentence
 from nlptasks.testing import FakeModel
 from nlptasks_ui import serving
 from nlptasks_ui.app import list_pages
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.serving import Address
 from tests.project.test_laws import HEAVY, imports
 from tests.sample_tasks import Mood
@@ -224,7 +224,7 @@ def test_a_plugin_that_registers_nonsense_as_a_view_is_off(tmp_path: Any) -> Non
 def test_work_ends_when_its_reader_leaves(tmp_path: Any) -> None:
     from contextlib import aclosing
 
-    from nlptasks_ui.work import answer
+    from nlptasks.surfaces import answer
 
     class Moods:
         @hookimpl

@@ -11,7 +11,7 @@ from nlptasks.errors import DownloadError, LicenceError
 from nlptasks.settings import Settings
 from nlptasks.store import download
 from nlptasks.store.catalog import CATALOG
-from nlptasks_ui.errors import sentence
+from nlptasks.surfaces import sentence
 from tests.fake_engine import FakeEngine
 from tests.ui_browser import browser, engine, tab, url, visit  # noqa: F401 - fixtures
 

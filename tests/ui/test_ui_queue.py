@@ -11,7 +11,7 @@ from gradio_client import Client
 from gradio_client.utils import Status
 
 from nlptasks_ui.app import AT_ONCE, QUEUE_SIZE
-from nlptasks_ui.errors import REFUSED
+from nlptasks_ui.events import REFUSED
 from tests.ui_browser import (  # noqa: F401 - fixtures
     FakeEngine,
     browser,

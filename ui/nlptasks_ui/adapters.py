@@ -10,6 +10,6 @@ DEFAULT_ADAPTER = "default"
 
 def adapter_choices(context: Context, task: str) -> list[str]:
     """The task's own adapter, the bare base, and those in the user's store: a training may have added one."""
-    from nlptasks.store.adapter_store import AdapterStore
+    from nlptasks.store import AdapterStore
 
     return [DEFAULT_ADAPTER, "none", *AdapterStore(context.engine.settings).names(task)]

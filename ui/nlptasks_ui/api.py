@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import inspect
 import json
-import types
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from nlptasks import Task
-from nlptasks_ui import forms, work
+from nlptasks.surfaces import answer, json_type, limits, sentence
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import sentence
 
 _WHO = {
     "adapter": "Adapter that answers: a name, a folder, a Hub id, or none for the bare base. Unset: the task's own.",
@@ -61,7 +58,7 @@ def endpoint(context: Context, task: Task[Any, Any, Any]) -> Callable[..., Async
         given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
         try:
             fields = {name: given.pop(name) for name in task.input_type.model_fields if name in given}
-            steps = work.answer(context.engine, task.name, fields, every=_EVERY, **given)
+            steps = answer(context.engine, task.name, fields, every=_EVERY, **given)
             async with aclosing(steps):
                 async for step in steps:
                     yield None if step.result is None else step.result.model_dump(mode="json")
@@ -96,25 +93,9 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         default = field.get_default(call_default_factory=True)
         default = list(default) if isinstance(default, tuple) else default
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Parameter(name, kind, default=default, annotation=_plain(field.annotation))
+    return inspect.Parameter(name, kind, default=default, annotation=json_type(field.annotation))
 
 
 def _help(field: FieldInfo) -> str:
     """The description in one line, with the bounds of a number."""
-    return " ".join(f"{field.description or ''} {forms.limits(field)}".split())
-
-
-def _plain(annotation: Any) -> Any:
-    """A type as JSON has it: models become objects, tuples lists, constraints go."""
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _plain(parts[0])
-    if origin in (Union, types.UnionType):
-        return Union[tuple(_plain(part) for part in parts)]  # noqa: UP007 - made at run time
-    if origin in (tuple, list, set, frozenset):
-        return list[_plain(parts[0])]  # type: ignore[misc]
-    if origin is Literal or annotation in (str, int, float, bool, type(None)):
-        return annotation
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return dict
-    return Any
+    return " ".join(f"{field.description or ''} {limits(field)}".split())

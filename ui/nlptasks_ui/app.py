@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.surfaces import Downloads
 from nlptasks_ui import api, html
 from nlptasks_ui.context import Context, Page
-from nlptasks_ui.loads import Loads
 from nlptasks_ui.pages import home
 from nlptasks_ui.pages import task as task_page
 
@@ -40,7 +40,7 @@ CLEANING = (3600, 24 * 3600)
 read its file before it starts, so that an age of a day is for the user: to press Run, or to come for the results."""
 
 
-def build_app(engine: Engine, *, runs: Path | None = None, loads: Loads | None = None) -> Any:
+def build_app(engine: Engine, *, runs: Path | None = None, loads: Downloads | None = None) -> Any:
     """All pages over one engine, as a `gradio.Blocks` that is not launched yet; no model is loaded.
 
     `runs` is where trainings and batches are kept, by default in the user's data folder. `loads` is the `on_progress`
@@ -48,7 +48,7 @@ def build_app(engine: Engine, *, runs: Path | None = None, loads: Loads | None =
     """
     import gradio as gr
 
-    context = Context(engine, runs or engine.settings.data / "ui", loads or Loads(), engine.plugins.views())
+    context = Context(engine, runs or engine.settings.data / "ui", loads or Downloads(), engine.plugins.views())
     pages = list_pages(context)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CLEANING) as app:
         for page in pages:

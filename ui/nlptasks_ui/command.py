@@ -41,8 +41,8 @@ def ui(
     It is open to this machine only. To open it to the network, name a --host and a login.
     """
     from nlptasks import Engine, MissingExtraError
+    from nlptasks.surfaces import Downloads
     from nlptasks_ui import serving
-    from nlptasks_ui.loads import Loads
 
     address = serving.Address(host, port)
     logins = serving.read_logins(auth, auth_file)
@@ -53,7 +53,7 @@ def ui(
 
     # What ends a service ends it as Ctrl-C does: with its uploads deleted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    loads = Loads()
+    loads = Downloads()
     with Engine(device=device, dtype=dtype, on_progress=loads) as engine:
         app = build_app(engine, loads=loads)
         url = serving.launch(app, address, logins=logins, browser=browser)

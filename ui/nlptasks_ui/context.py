@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks_ui.loads import Loads
+from nlptasks.surfaces import Downloads
 
 if TYPE_CHECKING:
     from nlptasks import Engine, Result
@@ -28,7 +28,7 @@ class Context:
 
     engine: Engine
     runs: Path
-    loads: Loads = field(default_factory=Loads)
+    loads: Downloads = field(default_factory=Downloads)
     views: Mapping[type[Result], View] = field(default_factory=dict)
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from nlptasks_ui import html
-from nlptasks_ui.errors import REFUSED
+
+REFUSED = "Too many requests are waiting, so this one was not taken. Try again in a minute."
+"""What a page says where its request did not get into the queue."""
 
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """The arguments of an event that only changes what is shown: it waits for nobody."""

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from nlptasks import InvalidInputError
+from nlptasks.surfaces import annotation_of, bounds, limits
 
 if TYPE_CHECKING:
     from nlptasks import Task
@@ -90,11 +91,6 @@ class Form:
 def build(model: type[BaseModel], *, labels: Iterable[str] = ()) -> Form:
     """The form of a type, in the Blocks that is open. `labels` are offered where a field named `labels` wants some."""
     return Form([_entry(name, field, tuple(labels)) for name, field in model.model_fields.items()])
-
-
-def annotation_of(field: FieldInfo) -> tuple[Any, bool]:
-    """A field's type without None and without Annotated, and whether None is among its values."""
-    return _without_none(field.annotation)
 
 
 def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
@@ -209,32 +205,6 @@ def _sequence(
     return done(gr.Textbox(value=_as_json(default), lines=3, **common), _json, _as_json)
 
 
-def bounds(field: FieldInfo) -> tuple[Any, Any]:
-    """The least and the greatest value that a number may have, None where there is none."""
-    low = [getattr(rule, name) for rule in field.metadata for name in ("ge", "gt") if hasattr(rule, name)]
-    high = [getattr(rule, name) for rule in field.metadata for name in ("le", "lt") if hasattr(rule, name)]
-    return (low[0] if low else None), (high[0] if high else None)
-
-
-def limits(field: FieldInfo) -> str:
-    """The bounds of a number in words; empty when it has none."""
-    low, high = bounds(field)
-    told = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
-    return f"({', '.join(filter(None, told))})" if any(told) else ""
-
-
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if get_origin(annotation) is Annotated:
-        return _without_none(get_args(annotation)[0])
-    if get_origin(annotation) not in (Union, types.UnionType):
-        return annotation, False
-    parts = get_args(annotation)
-    kept = [part for part in parts if part is not type(None)]
-    if len(kept) == 1:
-        return _without_none(kept[0])[0], len(kept) < len(parts)
-    return Union[tuple(kept)], len(kept) < len(parts)  # noqa: UP007 - made at run time
-
-
 def _choices(kind: Any, field: FieldInfo) -> dict[str, Any]:
     """Names of the values of a closed list, empty for any other type."""
     if kind is bool:
@@ -255,8 +225,8 @@ def _is_file(kind: Any) -> bool:
 
 
 def _is_flat(model: type[BaseModel]) -> bool:
-    return all(_without_none(field.annotation)[0] is str or _choices(_without_none(field.annotation)[0], field)
-               for field in model.model_fields.values())  # fmt: skip
+    kinds = [(annotation_of(field)[0], field) for field in model.model_fields.values()]
+    return all(kind is str or _choices(kind, field) for kind, field in kinds)
 
 
 def _step(kind: Any) -> float:

@@ -8,20 +8,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import NlptasksError
+from nlptasks.surfaces import sentence
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import LIGHT
 
 if TYPE_CHECKING:
-    from nlptasks.store.catalog import Base
+    from nlptasks.store import Base
 
 _THERE = html.element("p", "It is on this machine: name it as a model.", role="status")
 
 
 def build(context: Context) -> None:
     """Add a part for each such base of the catalog to the Blocks that is open."""
-    from nlptasks.store.catalog import CATALOG
+    from nlptasks.store import CATALOG
 
     for base in CATALOG.values():
         if base.terms:
@@ -71,14 +71,14 @@ def _terms(base: Base) -> str:
 
 def _is_there(context: Context, base: Base) -> bool:
     """Whether the base is in the cache; then it was accepted before."""
-    from nlptasks.store.download import cached_bases
+    from nlptasks.store import cached_bases
 
     return any(found.name == base.name for found in cached_bases(context.engine.settings))
 
 
 async def _obtain(context: Context, base: Base, ticked: bool) -> AsyncGenerator[tuple[str, bool], None]:
     """What to say while the base is fetched, and whether it is there."""
-    from nlptasks.store.download import find_base
+    from nlptasks.store import find_base
 
     if not ticked:
         yield html.alert(f"The {base.licence} are not accepted: tick the box first."), False

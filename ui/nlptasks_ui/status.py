@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import NlptasksError, Plugins
+from nlptasks.surfaces import origin, sentence, versions
 from nlptasks_ui import html, licences
 from nlptasks_ui.amounts import count, megabytes
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import LIGHT
 
 if TYPE_CHECKING:
     from nlptasks import Engine
 
-PACKAGES = ("nlptasks", "torch", "transformers", "peft", "tokenizers", "gradio", "pydantic", "openpyxl")
 REFRESH = 2.0
 """Seconds between two looks at what changes."""
 
@@ -107,11 +104,11 @@ def plugins_part(plugins: Plugins) -> str:
             if failure.traceback
             else ""
         )
-        parts.append(html.alert(f"{failure.plugin} ({_origin(failure)}) is off: {failure.reason}"))
+        parts.append(html.alert(f"{failure.plugin} ({origin(failure)}) is off: {failure.reason}"))
         if trace:
             parts.append(html.element("details", html.element("summary", "Traceback"), trace))
     rows = [
-        (record.name, _origin(record), ", ".join(record.tasks) or "none", ", ".join(record.commands) or "none")
+        (record.name, origin(record), ", ".join(record.tasks) or "none", ", ".join(record.commands) or "none")
         for record in plugins.records
     ]
     if rows:
@@ -137,13 +134,12 @@ def machine_part(engine: Engine) -> str:
         ("Base models", str(settings.bases)),
         ("Your adapters", str(settings.adapters)),
     ]
-    versions = [("Python", platform.python_version()), *((name, _version(name)) for name in PACKAGES)]
     return "".join(
         (
             html.element("h2", "This machine"),
             html.pairs([*computing, *folders]),
             html.element("h2", "Versions"),
-            html.pairs(versions),
+            html.pairs(versions().items()),
         )
     )
 
@@ -151,14 +147,3 @@ def machine_part(engine: Engine) -> str:
 def paragraph(words: str) -> str:
     """A line of text."""
     return html.element("p", html.text(words))
-
-
-def _origin(plugin: Any) -> str:
-    return f"{plugin.distribution} {plugin.version or ''}".rstrip() if plugin.distribution else "no distribution"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -46,6 +46,13 @@ class Placement:
             return torch.float32
         return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
+    @property
+    def num_threads(self) -> int:
+        """Threads that torch computes one batch with on a CPU."""
+        import torch
+
+        return torch.get_num_threads()
+
 
 @functools.cache
 def obstacle() -> str | None:
@@ -130,13 +137,6 @@ def _check_int8(device: str) -> None:
         )
     if reason := obstacle():
         raise NlptasksError(f"dtype 'int8' cannot be computed here, because {reason}: use dtype='auto'.")
-
-
-def num_threads() -> int:
-    """Threads that torch computes one batch with."""
-    import torch
-
-    return torch.get_num_threads()
 
 
 def native_bf16_flag() -> str | None:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from pydantic import BaseModel
 
 from nlptasks import LabelScore, Result
-from nlptasks.data.tables import Record
+from nlptasks.data import Record
 from nlptasks_ui.batch.run import Outcome
 
 Row = dict[str, Any]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_origin
 
 from nlptasks import NlptasksError, Task
-from nlptasks.data.tables import Table
+from nlptasks.data import Table
+from nlptasks.surfaces import annotation_of
 from nlptasks_ui import forms
 from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.batch import tables
@@ -156,7 +157,7 @@ def _panel(context: Context, task: Task[Any, Any, Any], *, visible: bool) -> _Pa
 
 
 def _no_column(task: Task[Any, Any, Any], name: str) -> str:
-    kind, _ = forms.annotation_of(task.input_type.model_fields[name])
+    kind, _ = annotation_of(task.input_type.model_fields[name])
     return SHARED if kind in (str, int, float, bool) or get_origin(kind) is Literal else UNUSED
 
 

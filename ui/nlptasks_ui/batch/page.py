@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import NlptasksError
-from nlptasks.data.tables import Table
+from nlptasks.data import Table
+from nlptasks.surfaces import sentence, waiting_for
 from nlptasks_ui import html
 from nlptasks_ui.batch import show, tables
 from nlptasks_ui.batch.charts import Chart, charts_of
@@ -18,9 +19,7 @@ from nlptasks_ui.batch.export import write_all
 from nlptasks_ui.batch.mapping import Mapper
 from nlptasks_ui.batch.run import Batch
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import LIGHT, tell_refusal
-from nlptasks_ui.loads import waiting_for
 
 CHARTS = 4
 """The most charts that results have."""

@@ -19,8 +19,7 @@ from nlptasks import (
     Result,
     UnparsableOutputError,
 )
-from nlptasks_ui.errors import sentence
-from nlptasks_ui.work import answer
+from nlptasks.surfaces import answer, sentence
 
 if TYPE_CHECKING:
     from nlptasks import Engine

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from nlptasks import Result
-from nlptasks.data.tables import Table
+from nlptasks.data import Table
 from nlptasks_ui import html
 from nlptasks_ui.amounts import count, duration
 from nlptasks_ui.batch.charts import Chart

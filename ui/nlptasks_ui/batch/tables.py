@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import DataError, Task
-from nlptasks.data.labelled_texts import common_column
-from nlptasks.data.tables import Record, Table, parse_table
+from nlptasks.data import Record, Table, common_column, parse_table
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".txt", ".xlsx")
 MAX_BYTES = 50_000_000

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
-from nlptasks import CancelledError, CancelToken
-from nlptasks.cli.render import render
-from nlptasks.families.text_to_text import can_stream
-from nlptasks_ui import work
+from nlptasks import CancelledError, CancelToken, can_stream, surfaces
+from nlptasks.surfaces import in_thread, render, sentence, waiting_for
 from nlptasks_ui.chat import commands
 from nlptasks_ui.chat.conversation import Conversation, Turn
 from nlptasks_ui.chat.planning import Planner, Request
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
-from nlptasks_ui.loads import waiting_for
 
 EVERY = 0.1
 """Seconds between two looks at what was written."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,8 @@ class Answers:
             told = commands.help_text(self._engine.plugins)
             yield Step(turn.model_copy(update={"answer": told, "aside": True, "done": True}))
             return
-        async with aclosing(_told(lambda: self._planner.plan(conversation, cancel))) as waits:
+        plan = partial(self._planner.plan, conversation, cancel)
+        async with aclosing(in_thread(plan, every=EVERY, cancel=cancel)) as waits:
             async for request in waits:
                 if request is None:
                     yield Step(turn, self._loading())
@@ -72,7 +66,7 @@ class Answers:
         turn = turn.model_copy(update={"task": request.task.name, "others": request.others, "notes": request.notes})
         yield Step(turn, self._waiting(request))
         stream = can_stream(request.task)
-        steps = work.answer(
+        steps = surfaces.answer(
             self._engine, request.task.name, dict(request.fields), every=EVERY, stream=stream, cancel=cancel,
             adapter=request.adapter, **request.options,
         )  # fmt: skip
@@ -87,7 +81,7 @@ class Answers:
                     count = f"{part.done} of {part.total} parts read" if part.total > 1 else ""
                     yield Step(turn, count or self._waiting(request))
 
-    def _finished(self, turn: Turn, request: Request, step: work.Step) -> Turn:
+    def _finished(self, turn: Turn, request: Request, step: surfaces.Step) -> Turn:
         result = step.result
         notes = list(request.notes)
         ended = getattr(result, "finish_reason", None)
@@ -114,16 +108,3 @@ class Answers:
 
     def _loading(self) -> str:
         return self._context.loads.line() or "Reading"
-
-
-async def _told(call: Callable[[], T]) -> AsyncGenerator[T | None, None]:
-    """None while a call runs in a thread, then what it returns."""
-    future = asyncio.ensure_future(asyncio.to_thread(call))
-    try:
-        while not future.done():
-            await asyncio.wait({future}, timeout=EVERY)
-            if not future.done():
-                yield None
-        yield future.result()
-    finally:
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+from nlptasks.surfaces import sentence
 from nlptasks_ui import html
 from nlptasks_ui.chat import attachments, browser, show
 from nlptasks_ui.chat.answers import Answers, Step
@@ -14,8 +15,7 @@ from nlptasks_ui.chat.attachments import AttachmentError
 from nlptasks_ui.chat.conversation import Conversation, Document, as_json, as_markdown, pack, unpack
 from nlptasks_ui.chat.ticket import Ticket, is_busy, leave
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import REFUSED, sentence
-from nlptasks_ui.events import LIGHT
+from nlptasks_ui.events import LIGHT, REFUSED
 
 _PLACEHOLDER = "Say something, ask about an attached document, or write /help."
 
@@ -338,7 +338,7 @@ class _Page:
 
     def _adapters(self) -> list[str]:
         """The adapters of the user's store, as TASK/NAME; a training may have added one."""
-        from nlptasks.store.adapter_store import AdapterStore
+        from nlptasks.store import AdapterStore
 
         store = AdapterStore(self._context.engine.settings)
         return [f"{task}/{name}" for task in self._context.engine.plugins.tasks for name in store.names(task)]

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import CancelledError, CancelToken, InvalidInputError, Message, NlptasksError
-from nlptasks.cli.chat import chat_task
+from nlptasks.surfaces import chat_task, sentence
 from nlptasks_ui.chat import commands, routing
 from nlptasks_ui.chat.commands import AnyTask
 from nlptasks_ui.chat.conversation import Conversation, Document, fit, messages
-from nlptasks_ui.errors import sentence
 
 if TYPE_CHECKING:
     from nlptasks import Engine

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import Task
-from nlptasks.engine import NO_ADAPTER
 from nlptasks_ui.chat.commands import text_fields
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ class Router:
     def _embed(self, texts: Sequence[str], cancel: CancelToken | None) -> list[Vector]:
         task = self._encoder()
         assert task is not None
-        with self._engine.bind(task, NO_ADAPTER, task.recipe.base, cancel=cancel) as model:
+        with self._engine.bind(task, "none", task.recipe.base, cancel=cancel) as model:
             return [vector.values for vector in model.embed(texts)]
 
     def _encoder(self) -> Task[Any, Any, Any] | None:

@@ -7,14 +7,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from nlptasks import CancelledError, CancelToken, Result, Task
-from nlptasks.families.text_to_text import can_stream
-from nlptasks_ui import forms, html, snippets, views, work
+from nlptasks import CancelledError, CancelToken, Result, Task, can_stream
+from nlptasks.surfaces import Step, answer, one_line, sentence, waiting_for
+from nlptasks_ui import forms, html, snippets, views
 from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import LIGHT, STOPS, of_request, tell_refusal
-from nlptasks_ui.loads import waiting_for
 from nlptasks_ui.stopping import Running
 from nlptasks_ui.views.generated import draft
 
@@ -119,7 +117,7 @@ class _TaskPage:
         if not self._task.examples:
             return
         filled = [self._task.as_fields(example) for example in self._task.examples]
-        samples = [[_label(fields)] for fields in filled]
+        samples = [[one_line(fields, 90)] for fields in filled]
         chosen = gr.Dataset(
             components=[gr.Textbox(visible=False, label="Examples")],
             samples=samples,
@@ -188,7 +186,7 @@ class _TaskPage:
         elsewhere = (snippets.python(asked), snippets.curl(asked, root), snippets.command(asked))
         arguments = {**asked.options, "adapter": asked.adapter, "model": asked.model}
         yield html.status("Starting"), "", None, *elsewhere
-        steps = work.answer(engine, name, dict(asked.fields), stream=stream, cancel=cancel, **arguments)
+        steps = answer(engine, name, dict(asked.fields), stream=stream, cancel=cancel, **arguments)
         async with aclosing(steps):
             async for step in steps:
                 if step.result is None:
@@ -207,7 +205,7 @@ class _TaskPage:
             (model or "").strip() or None,
         )
 
-    def _waiting(self, step: work.Step, asked: snippets.Request) -> str:
+    def _waiting(self, step: Step, asked: snippets.Request) -> str:
         """What is going on while there is no result."""
         if step.text:
             return draft(step.text)
@@ -235,15 +233,3 @@ def _unchanged(count: int) -> list[Any]:
     import gradio as gr
 
     return [gr.skip()] * count
-
-
-def _label(fields: dict[str, Any], width: int = 90) -> str:
-    """An example in one line."""
-    line = " ".join(" | ".join(_words(value) for value in fields.values()).split())
-    return line if len(line) <= width else f"{line[: width - 1]}…"
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return str(value.get("content", value))
-    return " ".join(map(_words, value)) if isinstance(value, list | tuple) else str(value)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from nlptasks import DataError
-from nlptasks.training.check import DataCheck, Layout
+from nlptasks.surfaces import as_sentence
+from nlptasks.training import DataCheck, Layout
 from nlptasks_ui import html
 
 FAULTS = 10
@@ -32,10 +33,10 @@ def told(found: DataCheck, held_out: float) -> str:
     lengths = ", ".join(f"{name} {round(count):,}" for name, count in found.characters.items())
     parts = [
         html.element("p", html.text(size)),
-        *(html.box("warn", html.text(_sentence(warning)), role="status") for warning in found.warnings),
+        *(html.box("warn", html.text(as_sentence(warning)), role="status") for warning in found.warnings),
         balance(found.counts),
         html.element("p", html.text(f"Characters in a text: {lengths}."), class_="nlp-note"),
-        *(html.element("p", html.text(_sentence(note)), class_="nlp-note") for note in found.notes),
+        *(html.element("p", html.text(as_sentence(note)), class_="nlp-note") for note in found.notes),
     ]
     return html.box("result", *parts)
 
@@ -77,8 +78,3 @@ def on_page(words: str) -> str:
 
 def _clipped(row: Sequence[str]) -> list[str]:
     return [cell if len(cell) <= _CLIP else f"{cell[:_CLIP]}…" for cell in row]
-
-
-def _sentence(words: str) -> str:
-    words = words[:1].upper() + words[1:]
-    return words if words.endswith((".", "?", "!")) else f"{words}."

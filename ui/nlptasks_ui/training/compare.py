@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nlptasks import Engine, NlptasksError
-from nlptasks.settings import Settings
+from nlptasks import Engine, NlptasksError, Settings
+from nlptasks.surfaces import words
 from nlptasks_ui.training.plan import Plan
 
 if TYPE_CHECKING:
-    from nlptasks.training.families.base import AnyTask, Dataset, FamilyTrainer
+    from nlptasks.training import AnyTask, Dataset, FamilyTrainer
 
 MOST_ROWS = 300
 MOST_WRITTEN = 20
@@ -62,7 +62,7 @@ def compare(engine: Engine, plan: Plan, report: dict[str, Any]) -> Comparison:
 
     "Before" is what the task answers when nobody names an adapter. A side that cannot answer says why.
     """
-    from nlptasks.training.families.base import family_trainer
+    from nlptasks.training import family_trainer
 
     task = engine.plugins.task(plan.task)
     recipe = plan.full_recipe(task)
@@ -73,7 +73,7 @@ def compare(engine: Engine, plan: Plan, report: dict[str, Any]) -> Comparison:
     before, said_before = _side(engine, task, family, read, "Before", serving)
     after, said_after = _side(engine, task, family, read, plan.name, {**serving, **trained})
     rows = [
-        Row(_words(family.input_of(row)), family.right_of(read, row), *said)
+        Row(words(family.input_of(row)), family.right_of(read, row), *said)
         for row, *said in zip(read.rows, said_before, said_after, strict=True)
     ]
     rows.sort(key=lambda row: row.before == row.after)
@@ -90,14 +90,14 @@ def held_out_rows(family: FamilyTrainer, plan: Plan, settings: Settings) -> tupl
 
     The split is the training's own: the seed decides it.
     """
-    from nlptasks.data import splits
-    from nlptasks.training.preparation import prepare
+    from nlptasks.data import sample
+    from nlptasks.training import prepare
 
     recipe = plan.full_recipe(family.task)
     held = prepare(family, [plan.data], (), (), plan.options, recipe, settings).held_out
     most = MOST_WRITTEN if family.verb == "generate" else MOST_ROWS
     read = family.read([plan.data], plan.options, offline=settings.offline)
-    read.rows = splits.sample(held, most, _SEED, label=family.label_of)
+    read.rows = sample(held, most, _SEED, label=family.label_of)
     return read, len(held)
 
 
@@ -131,12 +131,3 @@ def told(result: Any) -> str:
         if isinstance(result, kind):
             return say(result)
     return str(getattr(result, result.shown)) if result.shown else result.model_dump_json()
-
-
-def _words(value: Any) -> str:
-    """An input's texts without the names of its fields."""
-    if hasattr(value, "model_dump"):
-        value = {name: one for name, one in value.model_dump(mode="json").items() if one is not None}
-    if isinstance(value, dict):
-        return " | ".join(_words(one) for key, one in value.items() if key != "role")
-    return " | ".join(map(_words, value)) if isinstance(value, list | tuple) else str(value)

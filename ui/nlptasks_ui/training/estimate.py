@@ -17,7 +17,7 @@ from nlptasks_ui.amounts import duration
 from nlptasks_ui.training.plan import Plan, environment
 
 if TYPE_CHECKING:
-    from nlptasks.training.probe import Probe
+    from nlptasks.training import Probe
 
 LONGEST = 300.0
 """Seconds after which measuring is given up: a base may have to be fetched first."""
@@ -36,7 +36,7 @@ def measure(plan: Plan, settings: Settings, cancel: CancelToken | None = None) -
         EstimateError: the training could not be started so, or measuring took too long.
         CancelledError: nobody waits for it any more.
     """
-    from nlptasks.training.probe import Probe
+    from nlptasks.training import Probe
 
     request = {
         "task": plan.task,

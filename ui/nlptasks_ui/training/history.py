@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nlptasks.training.loop.events import Event, read_events
+from nlptasks.training import Event, read_events
 
 _KEPT_LINES = 200
 

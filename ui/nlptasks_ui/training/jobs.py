@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nlptasks import NlptasksError, Settings
-from nlptasks.store.adapter_store import AdapterStore, check_name, writing
+from nlptasks.store import AdapterStore, check_name, writing
 from nlptasks_ui.training.plan import Plan, environment, write_whole
 
 State = Literal["starting", "running", "stopping", "finishing", "finished", "stopped", "failed", "crashed"]
@@ -221,7 +221,7 @@ class Trainings:
             raise JobError("Another training is being started at this moment: try again.") from None
 
     def _check_free(self, plan: Plan) -> None:
-        from nlptasks.training.loop.checkpoints import RunFolder
+        from nlptasks.training import RunFolder
 
         if plan.replace:
             return

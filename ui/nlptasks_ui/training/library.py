@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import AdapterError
-from nlptasks.exchange import export_adapter, import_adapter
-from nlptasks.store.adapter_store import AdapterStore
-from nlptasks.training.families.base import FAMILIES
+from nlptasks.store import AdapterStore, export_adapter, import_adapter
+from nlptasks.surfaces import sentence
+from nlptasks.training import FAMILIES
 from nlptasks_ui import html
 from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import tell_refusal
 
 if TYPE_CHECKING:
-    from nlptasks.store.adapters import AdapterFolder
+    from nlptasks.store import AdapterFolder
 
 SAID = "As it says itself"
 """The task of an uploaded adapter that nlptasks has trained."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.settings import Settings
+from nlptasks import Settings
 
 if TYPE_CHECKING:
     from nlptasks import Recipe, Task
@@ -45,7 +45,7 @@ class Plan:
 
     def full_recipe(self, task: Task[Any, Any, Any]) -> Recipe:
         """The task's recipe with the changes; raises InvalidInputError naming every value that does not fit."""
-        from nlptasks.training.recipes import override
+        from nlptasks.training import override
 
         return override(task.recipe, self.recipe)
 

@@ -8,10 +8,8 @@ from dataclasses import MISSING, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nlptasks import InvalidInputError, Recipe, Task
-from nlptasks.store.adapter_store import AdapterStore
-from nlptasks.store.catalog import CATALOG
-from nlptasks.training.families.base import family_trainer
-from nlptasks.training.start import SHIPPED
+from nlptasks.store import CATALOG, AdapterStore
+from nlptasks.training import SHIPPED, family_trainer
 from nlptasks_ui.context import Context
 
 FRESH = "Fresh weights"
@@ -96,7 +94,7 @@ class RecipeForm:
         Raises:
             InvalidInputError: naming every value that does not fit.
         """
-        from nlptasks.training.recipes import check_for, override
+        from nlptasks.training import check_for, override
 
         recipe = self._task(task).recipe
         given = {setting: values[component] for setting, component in self.settings.items()}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from nlptasks import CancelledError, CancelToken, NlptasksError
-from nlptasks.store.adapter_store import AdapterStore
+from nlptasks.store import AdapterStore
+from nlptasks.surfaces import in_thread, sentence
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import of_request, tell_refusal
 from nlptasks_ui.stopping import Running
 from nlptasks_ui.training import estimate
@@ -130,17 +130,17 @@ class Setup:
 
         try:
             plan = self._plan(values)
-            work = asyncio.create_task(asyncio.to_thread(estimate.measure, plan, self._context.engine.settings, cancel))
             yield {
                 self.said: html.status("Some steps of this training are measured, which takes half a minute or so"),
                 self.estimate: gr.Button(interactive=False),
                 self.cancel: gr.Button(visible=True),
             }
-            while not work.done():
-                await asyncio.wait({work}, timeout=_TICK)
-                # A closed tab is noticed at a yield only.
-                yield {self.said: gr.skip()}
-            said = html.element("p", html.text(estimate.words(work.result())), role="status")
+            measure = partial(estimate.measure, plan, self._context.engine.settings, cancel)
+            async with aclosing(in_thread(measure, every=_TICK, cancel=cancel)) as looks:
+                async for probe in looks:
+                    # A closed tab is noticed at a yield only.
+                    yield {self.said: gr.skip()}
+                    said = html.element("p", html.text(estimate.words(probe)), role="status") if probe else ""
         except CancelledError:
             said = ""
         except Exception as error:

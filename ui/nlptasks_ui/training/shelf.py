@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from nlptasks import DataError
-from nlptasks.store.adapter_store import writing
+from nlptasks.store import writing
 
 KINDS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".conll", ".bio", ".iob", ".txt")
 MAX_BYTES = 100_000_000

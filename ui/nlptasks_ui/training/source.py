@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import DataError
-from nlptasks.training import DataOptions
-from nlptasks.training.check import check_data, layout
-from nlptasks.training.families.base import FAMILIES, FamilyTrainer, family_trainer
+from nlptasks.surfaces import sentence
+from nlptasks.training import FAMILIES, DataOptions, FamilyTrainer, check_data, family_trainer, layout
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import tell_refusal
 from nlptasks_ui.training import check
 from nlptasks_ui.training.shelf import KINDS, MAX_BYTES, Shelf, key_of, named

@@ -7,10 +7,10 @@ from contextlib import aclosing
 from typing import Any
 
 from nlptasks import Task
-from nlptasks.training.families.base import FAMILIES
-from nlptasks_ui import forms, html, views, work
+from nlptasks.surfaces import Step, answer, sentence
+from nlptasks.training import FAMILIES
+from nlptasks_ui import forms, html, views
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import tell_refusal
 from nlptasks_ui.training.compare import after_arguments
 from nlptasks_ui.training.jobs import Job
@@ -75,14 +75,14 @@ class Trial:
         for name, button in self.buttons.items():
             form = self.forms[name]
 
-            async def answer(id: str | None, *values: Any, form: forms.Form = form) -> AsyncGenerator[Any, None]:
+            async def press(id: str | None, *values: Any, form: forms.Form = form) -> AsyncGenerator[Any, None]:
                 async with aclosing(self._answers(job_of, id, form, values)) as steps:
                     async for step in steps:
                         yield step
 
             lines = [part for part in form.components if isinstance(part, gr.Textbox)]
             asked = gr.on(
-                [button.click, *(line.submit for line in lines)], answer, [chosen, *form.components],
+                [button.click, *(line.submit for line in lines)], press, [chosen, *form.components],
                 [self.before, self.after], concurrency_id=MODEL_QUEUE, show_progress="minimal",
                 show_progress_on=self.after, trigger_mode="once", api_visibility="private",
             )  # fmt: skip
@@ -98,7 +98,7 @@ class Trial:
             fields = form.fields(values)
             sides = {"Before": {}, job.plan.name: after_arguments(job.plan, job.outcome["report"])}
             for title, arguments in sides.items():
-                steps = work.answer(self._context.engine, job.plan.task, dict(fields), **arguments)
+                steps = answer(self._context.engine, job.plan.task, dict(fields), **arguments)
                 async with aclosing(steps):
                     async for step in steps:
                         told[title] = self._step(job, fields, step)
@@ -106,7 +106,7 @@ class Trial:
         except Exception as error:
             yield html.alert(sentence(error)), _both(told)[1]
 
-    def _step(self, job: Job, fields: dict[str, Any], step: work.Step) -> str:
+    def _step(self, job: Job, fields: dict[str, Any], step: Step) -> str:
         if step.result is None:
             return html.status(f"{self._context.loads.line() or 'Computing'}, {step.seconds:.0f} s")
         task = self._context.engine.plugins.task(job.plan.task)

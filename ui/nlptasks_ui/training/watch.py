@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from nlptasks import NlptasksError
+from nlptasks.surfaces import sentence
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.errors import sentence
 from nlptasks_ui.events import LIGHT
 from nlptasks_ui.training import plots, show
 from nlptasks_ui.training.history import Histories

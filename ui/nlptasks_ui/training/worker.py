@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import CancelledError, CancelToken, Engine, NlptasksError
-from nlptasks.training.loop.events import Event, EventFile
+from nlptasks.surfaces import DownloadLog
+from nlptasks.training import Event, EventFile
 from nlptasks_ui.training.compare import compare
 from nlptasks_ui.training.plan import Plan, write_whole
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.3
 """How often the process looks for a wish of the user."""
-
-_DOWNLOAD_STEP = 10
-"""Per cent of a download between two lines of the log."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,8 +51,7 @@ def _outcome(train: Callable[[], TrainReport]) -> dict[str, Any]:
 
 
 def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
-    from nlptasks.training import finetune
-    from nlptasks.training.loop.checkpoints import RunFolder
+    from nlptasks.training import RunFolder, finetune
 
     task = engine.plugins.task(plan.task)
     settings = engine.settings
@@ -75,7 +72,7 @@ def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
         cancel=stop,
         finish=finish,
         on_event=events,
-        on_download=_Downloads(events),
+        on_download=DownloadLog(lambda line: events(Event("note", {"text": line}))),
     )
 
 
@@ -86,20 +83,6 @@ def _look(asked: Path, stop: CancelToken, finish: CancelToken) -> None:
         if asked.is_file():
             (stop if asked.read_text(encoding="utf-8") == "stop" else finish).cancel()
         wait.wait(LOOK_SECONDS)
-
-
-class _Downloads:
-    """Tells of the base's download in a few lines."""
-
-    def __init__(self, events: EventFile) -> None:
-        self._events = events
-        self._told: tuple[str, int] = ("", -1)
-
-    def __call__(self, progress: Any) -> None:
-        share = 100 * progress.done // progress.total // _DOWNLOAD_STEP * _DOWNLOAD_STEP if progress.total else 0
-        if (progress.label, share) != self._told:
-            self._told = (progress.label, share)
-            self._events(Event("note", {"text": f"{progress.label}: {share} %" if progress.total else progress.label}))
 
 
 if __name__ == "__main__":

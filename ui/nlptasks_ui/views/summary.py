@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from nlptasks import Summary
+from nlptasks.surfaces import as_sentence
 from nlptasks_ui.html import box, element, text
 
 
 def view(result: Summary, inputs: Any) -> str:
     """The summary, and beside it the text; of several chunks each lights up with its part."""
     source = getattr(inputs, "text", None)
-    note = element("p", text(_sentence(result.note)), class_="nlp-note") if result.note else ""
+    note = element("p", text(as_sentence(result.note)), class_="nlp-note") if result.note else ""
     parts = _parts(result) if len(result.chunks) > 1 else ""
     left = box("pane", element("h4", "Summary"), box("text", text(result.summary)), note, parts)
     if source is None:
@@ -44,7 +45,3 @@ def _chunks(source: str, ranges: Iterable[tuple[int, int]]) -> str:
         shown += [text(source[at:start]), element("span", mark, text(source[start:end]), data_pair=f"chunk-{number}")]
         at = end
     return "".join(shown) + text(source[at:])
-
-
-def _sentence(note: str) -> str:
-    return f"{note[:1].upper()}{note[1:]}."
