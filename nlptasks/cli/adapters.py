@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from nlptasks import Settings
+from nlptasks import Settings, default_plugins
 from nlptasks.cli.common import read_inputs
 from nlptasks.cli.train import as_data_options, data_options
+from nlptasks.store import AdapterStore, export_adapter, find_adapter, import_adapter
 from nlptasks.surfaces import DownloadBar
 
 
@@ -24,8 +25,6 @@ def adapters_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_command(task: str | None, as_json: bool) -> None:
     """List adapters, of one TASK or of all."""
-    from nlptasks.store import AdapterStore
-
     found = AdapterStore(Settings.from_env()).list(task)
     if as_json:
         rows = [{"path": str(a.path), **(a.manifest.model_dump() if a.manifest else {"name": a.name})} for a in found]
@@ -44,9 +43,6 @@ def list_command(task: str | None, as_json: bool) -> None:
 @click.argument("name", required=False)
 def show_command(task: str, name: str | None) -> None:
     """Print an adapter's manifest as JSON; without NAME the one that ships with TASK."""
-    from nlptasks import default_plugins
-    from nlptasks.store import find_adapter
-
     adapter = find_adapter(default_plugins().task(task), name, Settings.from_env())
     content = adapter.manifest.model_dump(mode="json") if adapter.manifest else adapter.peft
     click.echo(json.dumps({"path": str(adapter.path), **content}, indent=2, ensure_ascii=False))
@@ -58,8 +54,6 @@ def show_command(task: str, name: str | None) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def remove_command(task: str, name: str, yes: bool) -> None:
     """Delete an adapter from the store."""
-    from nlptasks.store import AdapterStore
-
     store = AdapterStore(Settings.from_env())
     if not yes:
         click.confirm(f"Delete {store.folder(task, name)}?", abort=True)
@@ -78,9 +72,6 @@ def export_command(task: str, name: str | None, target: Path) -> None:
     \b
     nlptasks adapters export sentiment mine --to mine.zip
     """
-    from nlptasks import default_plugins
-    from nlptasks.store import export_adapter, find_adapter
-
     adapter = find_adapter(default_plugins().task(task), name, Settings.from_env())
     click.echo(export_adapter(adapter, target))
 
@@ -103,9 +94,6 @@ def import_command(
     nlptasks adapters import mine.zip
     nlptasks adapters import ./from-peft --task sentiment --labels negative,positive
     """
-    from nlptasks import default_plugins
-    from nlptasks.store import import_adapter
-
     names = [label.strip() for label in labels.split(",")] if labels is not None else None
     if names is not None and not all(names):
         raise click.UsageError(f"--labels: expected names joined by commas, found {labels!r}.")
@@ -152,8 +140,6 @@ def merge_command(
     \b
     nlptasks adapters merge sentiment mine --rows reviews.txt --lines
     """
-    from nlptasks import default_plugins
-    from nlptasks.store import find_adapter
     from nlptasks.training import merge, use_line
 
     settings = Settings.from_env()
@@ -190,8 +176,6 @@ def ranges_command(task: str, data: tuple[str, ...], name: str | None, model: st
     \b
     nlptasks adapters ranges sentiment train.csv -a mine
     """
-    from nlptasks import default_plugins
-    from nlptasks.store import find_adapter
     from nlptasks.training import add_ranges
 
     settings, plugins = Settings.from_env(), default_plugins()

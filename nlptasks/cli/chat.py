@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nlptasks import Engine
 from nlptasks.cli.common import option_values
 from nlptasks.surfaces import DownloadBar, chat_task
 
@@ -22,8 +23,6 @@ def chat_command(
     model: str | None, adapter: str | None, system: str | None, options: tuple[tuple[str, str], ...]
 ) -> None:
     """Talk to the resident language model. Ctrl-C stops an answer, Ctrl-D or /exit leaves, /new starts again."""
-    from nlptasks import Engine
-
     bar = DownloadBar()
     with Engine(on_progress=bar) as engine:
         task = chat_task(engine)

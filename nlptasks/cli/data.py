@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nlptasks import Settings, default_plugins
 from nlptasks.cli.train import as_data_options, data_options
 
 
@@ -23,7 +24,6 @@ def data_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check_command(data: tuple[str, ...], task: str, as_json: bool, **columns: Any) -> None:
     """Read DATA as `nlptasks train` would: columns, labels, every bad row with its line (then the exit code is 1)."""
-    from nlptasks import Settings, default_plugins
     from nlptasks.training import check_data, family_trainer
 
     family = family_trainer(default_plugins().task(task))

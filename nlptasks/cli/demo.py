@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from nlptasks import UnsupportedModelError
+from nlptasks import Engine, UnsupportedModelError
 from nlptasks.surfaces import DownloadBar, in_colour, render
 
 
@@ -17,8 +17,6 @@ from nlptasks.surfaces import DownloadBar, in_colour, render
 @click.option("--json", "as_json", is_flag=True, help="Every typed result as one line of JSON.")
 def demo_command(as_json: bool) -> None:
     """Run every task on its own example sentences."""
-    from nlptasks import Engine
-
     bar = DownloadBar()
     with Engine(on_progress=bar) as engine:
         for name, task in sorted(engine.plugins.tasks.items()):

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from nlptasks import Settings
+from nlptasks import Engine, NlptasksError, Settings
+from nlptasks.store import cached_bases, reachable_sources
+from nlptasks.surfaces import versions
 
 
 @click.command()
@@ -27,10 +29,6 @@ def doctor_command(as_json: bool, no_network: bool) -> None:
 
 def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
     """The doctor's findings by section; takes a few seconds at most."""
-    from nlptasks import Engine
-    from nlptasks.store import cached_bases, reachable_sources
-    from nlptasks.surfaces import versions
-
     engine = Engine(settings=settings)
     placement, plugins = engine.placement(), engine.plugins
     report: dict[str, dict[str, Any]] = {
@@ -56,8 +54,6 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
 
 def _int8() -> str:
     """Whether dtype int8 can be asked for, or why not."""
-    from nlptasks import Engine, NlptasksError
-
     try:
         Engine(device="cpu", dtype="int8").placement()
     except NlptasksError as error:

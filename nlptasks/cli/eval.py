@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nlptasks import Engine
 from nlptasks.cli.common import option_values
 from nlptasks.cli.train import as_data_options, data_options
 from nlptasks.surfaces import DownloadBar
@@ -73,7 +74,6 @@ def eval_command(
     nlptasks eval sentiment test.csv -a mine --compare
     nlptasks eval generation novel.txt --perplexity --stride 512
     """
-    from nlptasks import Engine
     from nlptasks.training import evaluate, perplexity
 
     if compare and adapter is None and model is None:

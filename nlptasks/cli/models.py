@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import click
 
-from nlptasks import Settings
+from nlptasks import Settings, default_plugins
+from nlptasks.store import CATALOG, cached_bases, find_base, remove_base
 from nlptasks.surfaces import DownloadBar
 
 
@@ -20,9 +21,6 @@ def models_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_command(as_json: bool) -> None:
     """List the catalog and what of it is in the cache."""
-    from nlptasks import default_plugins
-    from nlptasks.store import CATALOG, cached_bases
-
     own = default_plugins().bases
     cached = {base.name: base for base in cached_bases(Settings.from_env())}
     if as_json:
@@ -56,9 +54,6 @@ def list_command(as_json: bool) -> None:
 @click.option("--accept-license", is_flag=True, help="Accept the licences of bases that ask for it.")
 def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
     """Fetch base models ahead of their first use: catalog names or Hub ids."""
-    from nlptasks import default_plugins
-    from nlptasks.store import find_base
-
     settings = Settings.from_env()
     if accept_license:
         settings = replace(settings, accepted_licences=settings.accepted_licences | frozenset(names))
@@ -72,9 +67,6 @@ def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
 @click.argument("name")
 def path_command(name: str) -> None:
     """Print the folder of a base that is already here; fetch nothing."""
-    from nlptasks import default_plugins
-    from nlptasks.store import find_base
-
     settings = replace(Settings.from_env(), offline=True)
     click.echo(find_base(name, settings, shipped=default_plugins().bases).path)
 
@@ -83,8 +75,6 @@ def path_command(name: str) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_command(names: tuple[str, ...]) -> None:
     """Remove base models from the cache; they can be fetched again."""
-    from nlptasks.store import remove_base
-
     for name in names:
         freed = remove_base(name, Settings.from_env())
         click.echo(f"{name}: {freed / 1e6:.0f} MB freed.", err=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from nlptasks import Engine, GeneratedText, can_stream
 from nlptasks.cli.inputs import fields_and_options, gather
 from nlptasks.surfaces import DownloadBar, in_colour, render, visible
 
@@ -54,8 +55,6 @@ def run_command(
     cat book.txt | nlptasks run qa "Who wrote it?"
     nlptasks run qa "When does it end?" -o context "The lease ends on 1 May."
     """
-    from nlptasks import Engine
-
     bar = DownloadBar()
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
         found = engine.plugins.task(task)
@@ -76,8 +75,6 @@ def run_command(
 
 def _streams(task: Any) -> bool:
     """Whether the pieces are the answer as they come; other results are read out of the text first."""
-    from nlptasks import GeneratedText, can_stream
-
     return can_stream(task) and issubclass(task.result_type, GeneratedText)
 
 

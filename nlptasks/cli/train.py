@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlptasks import CancelledError, Settings
+from nlptasks import CancelledError, Recipe, Settings, default_plugins
 from nlptasks.cli.common import option_values
+from nlptasks.data import DataOptions
 from nlptasks.surfaces import DownloadBar
 
 if TYPE_CHECKING:
-    from nlptasks import Recipe
-    from nlptasks.data import DataOptions
     from nlptasks.training import TrainReport
 
 _FLAGS = (
@@ -72,8 +71,6 @@ def as_data_options(
     held_out: float = 0.1,
 ) -> DataOptions:
     """The command line's values; an empty label name is a usage error."""
-    from nlptasks.data import DataOptions
-
     names = tuple(name.strip() for name in labels.split(",")) if labels is not None else None
     if names is not None and not all(names):
         raise click.UsageError(f"--labels: expected names joined by commas, found {labels!r}.")
@@ -133,7 +130,6 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     nlptasks train sentiment reviews.csv --name mine
     nlptasks train sentiment reviews.csv --name blog --model gpt2 --batch-size 8 --max-length 64 --epochs 5
     """
-    from nlptasks import default_plugins
     from nlptasks.cli.training_progress import TerminalProgress
     from nlptasks.training import RunFolder, finetune
 

@@ -1,7 +1,10 @@
 from nlptasks.surfaces.downloads import DownloadBar as DownloadBar
 from nlptasks.surfaces.downloads import DownloadLog as DownloadLog
 from nlptasks.surfaces.downloads import Downloads as Downloads
-from nlptasks.surfaces.downloads import waiting_for as waiting_for
+from nlptasks.surfaces.engine import chat_task as chat_task
+from nlptasks.surfaces.engine import origin as origin
+from nlptasks.surfaces.engine import versions as versions
+from nlptasks.surfaces.engine import waiting_for as waiting_for
 from nlptasks.surfaces.errors import as_sentence as as_sentence
 from nlptasks.surfaces.errors import message as message
 from nlptasks.surfaces.errors import sentence as sentence
@@ -9,11 +12,8 @@ from nlptasks.surfaces.fields import annotation_of as annotation_of
 from nlptasks.surfaces.fields import bounds as bounds
 from nlptasks.surfaces.fields import json_type as json_type
 from nlptasks.surfaces.fields import limits as limits
-from nlptasks.surfaces.machine import origin as origin
-from nlptasks.surfaces.machine import versions as versions
 from nlptasks.surfaces.marking import in_colour as in_colour
 from nlptasks.surfaces.marking import visible as visible
-from nlptasks.surfaces.tasks import chat_task as chat_task
 from nlptasks.surfaces.text import one_line as one_line
 from nlptasks.surfaces.text import render as render
 from nlptasks.surfaces.text import words as words

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nlptasks import Engine
     from nlptasks.store import Progress
 
 _STALE = 5.0
@@ -88,13 +87,6 @@ class DownloadBar:
         if self._bar is not None:
             self._bar.stop()
         self._bar, self._row, self._label = None, None, ""
-
-
-def waiting_for(engine: Engine, task: str, adapter: str | None, model: str | None) -> str:
-    """The base that a request will have to wait for; empty when it is in memory."""
-    _, base = engine.choose(engine.plugins.task(task), adapter, model)
-    loaded = {resident.folder.id for resident in engine.resident() if resident.loaded}
-    return "" if base in loaded else base
 
 
 def _words(progress: Progress, percent: int) -> str:

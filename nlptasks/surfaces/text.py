@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from textwrap import indent
@@ -9,9 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from nlptasks import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result
-from nlptasks.surfaces.excerpt import excerpt
+from nlptasks import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result, sentences
 from nlptasks.surfaces.marking import Mark, mark, visible
+
+_REACH = 160
+"""Most characters of the sentence around an answer, on each side of it."""
 
 _OWN = set(Result.model_fields)
 
@@ -92,7 +95,7 @@ def _answer(result: Answer, source: Any, colour: bool) -> str:
     lines = [visible(f"{said} ({', '.join([f'{result.score:.2f}', *_notes(result)])})")]
     context = _text(source, "context", [result])
     if result.answerable and context is not None:
-        quoted, start, end = excerpt(context, result.start, result.end)
+        quoted, start, end = _excerpt(context, result.start, result.end)
         lines.append("  " + mark(quoted, [Mark(start, end)], colour=colour))
     lines += [visible(f"  or: {' '.join(one.text.split())} ({one.score:.2f})") for one in _others(result)]
     return "\n".join(lines)
@@ -130,6 +133,34 @@ def _head(result: Result, source: Any) -> str:
     if isinstance(result, Answer) and result.answerable and isinstance(source, Mapping):
         source = {name: value for name, value in source.items() if name != "context"}
     return visible(one_line(source, 100))
+
+
+def _excerpt(text: str, start: int, end: int) -> tuple[str, int, int]:
+    """The sentence that holds `text[start:end]`, as one line, and where the span stands in it.
+
+    A span over several sentences brings all of them. A sentence that goes on for long is cut, with an ellipsis.
+    """
+    near, beyond = max(0, start - 2 * _REACH), min(len(text), end + 2 * _REACH)
+    spans = [(near + first, near + last) for first, last in sentences(text[near:beyond])]
+    around = [span for span in spans if span[0] < end and span[1] > start] or [(start, end)]
+    first, last = min(around[0][0], start), max(around[-1][1], end)
+    before = _shorten(text[first:start], from_end=True, cut=around[0] in spans[:1] and near > 0)
+    words = _line(text[start:end])
+    after = _shorten(text[end:last], from_end=False, cut=around[-1] in spans[-1:] and beyond < len(text))
+    return before + words + after, len(before), len(before) + len(words)
+
+
+def _shorten(part: str, *, from_end: bool, cut: bool) -> str:
+    line = _line(part)
+    if not cut and len(line) <= _REACH:
+        return line.lstrip() if from_end else line.rstrip()
+    if from_end:
+        return "…" + line[-_REACH:].partition(" ")[2]
+    return line[:_REACH].rpartition(" ")[0] + "…"
+
+
+def _line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
 
 
 def one_line(value: Any, width: int) -> str:

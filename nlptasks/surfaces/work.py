@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nlptasks import CancelToken
@@ -39,28 +38,6 @@ class Step:
     done: int = 0
     total: int = 0
     result: Any = None
-
-
-class _Work:
-    """One request, in its thread."""
-
-    def __init__(self, engine: Engine, cancel: CancelToken) -> None:
-        self._engine = engine
-        self._cancel = cancel
-        self.text = ""
-        self.counts = (0, 0)
-
-    def run(self, task: str, inputs: Any, arguments: dict[str, Any]) -> Any:
-        return self._engine.run(task, inputs, progress=self._report, cancel=self._cancel, **arguments)
-
-    def stream(self, task: str, inputs: Any, arguments: dict[str, Any]) -> Any:
-        with self._engine.stream(task, inputs, cancel=self._cancel, **arguments) as pieces:
-            for piece in pieces:
-                self.text += piece
-            return pieces.result()
-
-    def _report(self, done: int, total: int) -> None:
-        self.counts = (done, total)
 
 
 async def in_thread(
@@ -107,9 +84,21 @@ async def answer(
     has what comes within `GRACE` seconds or raises CancelledError.
     """
     token = cancel or CancelToken()
-    work = _Work(engine, token)
-    call = partial(work.stream if stream else work.run, task, inputs, arguments)
-    start = time.monotonic()
-    async with aclosing(in_thread(call, every=every, cancel=token)) as results:
+    text, counts, start = "", (0, 0), time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal counts
+        counts = (done, total)
+
+    def compute() -> Any:
+        nonlocal text
+        if not stream:
+            return engine.run(task, inputs, progress=report, cancel=token, **arguments)
+        with engine.stream(task, inputs, cancel=token, **arguments) as pieces:
+            for piece in pieces:
+                text += piece
+            return pieces.result()
+
+    async with aclosing(in_thread(compute, every=every, cancel=token)) as results:
         async for result in results:
-            yield Step(time.monotonic() - start, work.text, *work.counts, result=result)
+            yield Step(time.monotonic() - start, text, *counts, result=result)

@@ -1,0 +1,53 @@
+"""What a surface asks about the engine, its tasks and plugins, and the packages that it stands on."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from nlptasks import UnsupportedModelError, can_stream
+
+if TYPE_CHECKING:
+    from nlptasks import Engine, PluginFailure, PluginRecord
+
+PACKAGES = (
+    "nlptasks", "torch", "transformers", "peft", "tokenizers", "safetensors", "huggingface_hub", "pluggy", "pydantic",
+    "click", "gradio", "datasets", "accelerate", "openpyxl",
+)  # fmt: skip
+
+
+def chat_task(engine: Engine) -> str:
+    """The name of the first task that answers a list of messages.
+
+    Raises:
+        UnsupportedModelError: there is none.
+    """
+    for name, task in engine.plugins.tasks.items():
+        if "messages" in task.input_type.model_fields and can_stream(task):
+            return name
+    raise UnsupportedModelError("No task that answers messages is registered: see `nlptasks plugins`.")
+
+
+def waiting_for(engine: Engine, task: str, adapter: str | None, model: str | None) -> str:
+    """The base that a request will have to wait for; empty when it is in memory."""
+    _, base = engine.choose(engine.plugins.task(task), adapter, model)
+    loaded = {resident.folder.id for resident in engine.resident() if resident.loaded}
+    return "" if base in loaded else base
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that this one stands on; "not installed" where one is missing."""
+    return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
+
+
+def origin(plugin: PluginRecord | PluginFailure) -> str:
+    """The distribution that a plugin comes from, and its version."""
+    return f"{plugin.distribution} {plugin.version or ''}".rstrip() if plugin.distribution else "no distribution"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
