@@ -10,7 +10,7 @@ import click
 
 from nlptasks import Settings, default_plugins
 from nlptasks.cli.common import read_inputs
-from nlptasks.cli.train import as_data_options, data_options
+from nlptasks.cli.train import as_data_options, data_options, label_names
 from nlptasks.store import AdapterStore, export_adapter, find_adapter, import_adapter
 from nlptasks.surfaces import DownloadBar
 
@@ -94,13 +94,10 @@ def import_command(
     nlptasks adapters import mine.zip
     nlptasks adapters import ./from-peft --task sentiment --labels negative,positive
     """
-    names = [label.strip() for label in labels.split(",")] if labels is not None else None
-    if names is not None and not all(names):
-        raise click.UsageError(f"--labels: expected names joined by commas, found {labels!r}.")
     with DownloadBar() as bar:
         done = import_adapter(
             source, Settings.from_env(), default_plugins(),
-            task=task, name=name, labels=names, model=model, replace=replace, on_progress=bar,
+            task=task, name=name, labels=label_names(labels), model=model, replace=replace, on_progress=bar,
         )  # fmt: skip
     for note in done.notes:
         click.echo(f"Note: {note}.", err=True)

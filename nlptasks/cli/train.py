@@ -70,13 +70,17 @@ def as_data_options(
     allow_misaligned: bool,
     held_out: float = 0.1,
 ) -> DataOptions:
-    """The command line's values; an empty label name is a usage error."""
+    """The command line's values."""
+    names, other_names = label_names(labels), dict(map(_rename, renames))
+    return DataOptions(text_column, label_column, names, max_rows, held_out, other_names, allow_misaligned)
+
+
+def label_names(labels: str | None) -> tuple[str, ...] | None:
+    """The names in `--labels A,B,...`; an empty one is a usage error."""
     names = tuple(name.strip() for name in labels.split(",")) if labels is not None else None
     if names is not None and not all(names):
         raise click.UsageError(f"--labels: expected names joined by commas, found {labels!r}.")
-    return DataOptions(
-        text_column, label_column, names, max_rows, held_out, dict(map(_rename, renames)), allow_misaligned
-    )
+    return names
 
 
 def _rename(pair: str) -> tuple[str, str]:

@@ -31,7 +31,7 @@ class Downloads:
 
 
 class DownloadLog:
-    """Writes a line for each step and, within it, for each `percent` of its bytes."""
+    """Writes a line for each step of a download and, within it, for each `percent` of its bytes; 100: none."""
 
     def __init__(self, write: Callable[[str], object], percent: int = 10) -> None:
         self._write = write
@@ -50,29 +50,24 @@ class DownloadBar:
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._row: Any = None
-        self._label = ""
+        self._log = DownloadLog(lambda line: print(line, file=sys.stderr, flush=True), percent=100)
 
     def __call__(self, progress: Progress) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn
-        from rich.progress import Progress as RichProgress
-
         if not sys.stderr.isatty():
-            if progress.label != self._label:
-                print(progress.label, file=sys.stderr, flush=True)
-                self._label = progress.label
+            self._log(progress)
             return
+        from rich import progress as rich
+        from rich.console import Console
+
         if self._bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-            self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
+            columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn())
+            self._bar = rich.Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
-        if progress.label != self._label:
-            if self._row is not None:
-                self._bar.remove_task(self._row)
-            self._label = progress.label
-            self._row = self._bar.add_task(progress.label, total=progress.total)
-        self._bar.update(self._row, completed=progress.done, total=progress.total)
+        if [row.description for row in self._bar.tasks] != [progress.label]:
+            for row in self._bar.task_ids:
+                self._bar.remove_task(row)
+            self._bar.add_task(progress.label, total=progress.total)
+        self._bar.update(self._bar.task_ids[0], completed=progress.done, total=progress.total)
         if progress.total is not None and progress.done >= progress.total:
             self.close()
 
@@ -86,10 +81,10 @@ class DownloadBar:
         """Remove the bar; the next download draws a new one."""
         if self._bar is not None:
             self._bar.stop()
-        self._bar, self._row, self._label = None, None, ""
+            self._bar = None
 
 
 def _words(progress: Progress, percent: int) -> str:
-    if not progress.total:
+    if not progress.total or percent >= 100:
         return progress.label
     return f"{progress.label}, {100 * progress.done // progress.total // percent * percent} %"

@@ -11,9 +11,16 @@ from pydantic.fields import FieldInfo
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
-def annotation_of(field: FieldInfo) -> tuple[Any, bool]:
+def annotation_of(annotation: Any) -> tuple[Any, bool]:
     """A field's type without None and without Annotated, and whether None is among its values."""
-    return _without_none(field.annotation)
+    if get_origin(annotation) is Annotated:
+        return annotation_of(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return annotation, False
+    parts = get_args(annotation)
+    values = [part for part in parts if part is not type(None)]
+    kind: Any = Union[tuple(values)]  # noqa: UP007 - made at run time
+    return annotation_of(kind)[0] if len(values) == 1 else kind, len(values) < len(parts)
 
 
 def bounds(field: FieldInfo) -> tuple[Any, Any]:
@@ -44,15 +51,3 @@ def json_type(annotation: Any) -> Any:
 
 def _rules(field: FieldInfo) -> dict[str, Any]:
     return {name: getattr(rule, name) for name in _BOUNDS for rule in field.metadata if hasattr(rule, name)}
-
-
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if get_origin(annotation) is Annotated:
-        return _without_none(get_args(annotation)[0])
-    if get_origin(annotation) not in (Union, types.UnionType):
-        return annotation, False
-    parts = get_args(annotation)
-    values = [part for part in parts if part is not type(None)]
-    if len(values) == 1:
-        return _without_none(values[0])[0], len(values) < len(parts)
-    return Union[tuple(values)], len(values) < len(parts)  # noqa: UP007 - made at run time

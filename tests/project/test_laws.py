@@ -9,6 +9,8 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,29 +20,66 @@ import nlptasks
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "nlptasks"
 BUILT_IN = ROOT / "plugins" / "nlptasks_plugins"
+APP = ROOT / "ui" / "nlptasks_ui"
 HEAVY = frozenset({"torch", "transformers", "peft"})
-MAY_BE_HEAVY = ("runtime", "training", "testing")
+MAY_BE_HEAVY = ("runtime/", "training/", "testing/", "store/gguf.py")
+"""What computes; and the one file of the store that rewrites published weights, which only transformers can read."""
 
 NAMES_ALLOWED = {("data/labelled_texts.py", "sentiment")}
 """The usual name of a column in public data sets."""
 
-BELOW = {
+FACES = ("nlptasks", "nlptasks.store", "nlptasks.data", "nlptasks.training", "nlptasks.surfaces")
+"""What a surface may import."""
+
+TENSORS = {"runtime/cpu", "runtime/int8", "runtime/loading", "runtime/verbs"}
+BELOW: dict[str, set[str]] = {
+    "_lazy.py": set(),
     "errors.py": set(),
-    "results.py": {"errors"},
-    "settings.py": {"errors"},
-    "model.py": {"errors", "results"},
-    "task.py": {"errors", "results", "model"},
-    "requests.py": {"errors", "task"},
-    "hookspecs.py": {"results", "task"},
-    "families": {"errors", "families", "results", "task", "model"},
+    "progress.py": set(),
     "discovery.py": set(),
-    "plugins.py": {"discovery", "errors", "hookspecs", "results", "settings", "task"},
-    "store": {"errors", "results", "runtime", "settings", "store", "model"},
-    "data": {"data", "errors", "results", "task", "training"},
-    "runtime": {"errors", "results", "runtime", "settings", "store", "model"},
-    "testing": {"errors", "model", "results", "task", "testing"},
+    "results.py": {"errors.py"},
+    "settings.py": {"errors.py"},
+    "model.py": {"errors.py", "results.py"},
+    "task.py": {"errors.py", "results.py", "model.py"},
+    "requests.py": {"errors.py", "task.py"},
+    "hookspecs.py": {"results.py", "task.py"},
+    "families": {"errors.py", "results.py", "model.py", "task.py"},
+    "plugins.py": {"discovery.py", "errors.py", "hookspecs.py", "results.py", "settings.py", "task.py"},
+    "store": {"_lazy.py", "errors.py", "settings.py"},
+    "data": {"_lazy.py", "errors.py", "families"},
+    "bases.py": {"errors.py", "plugins.py", "settings.py", "store", "task.py"},
+    "runtime/cpu": set(),
+    "runtime/worker.py": {"errors.py", "model.py"},
+    "runtime/loading": {"errors.py", "model.py", "runtime/cpu", "store"},
+    "runtime/verbs": {"errors.py", "results.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/worker.py"},
+    "runtime/int8": {"errors.py", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
+    "runtime/resident.py": {"errors.py", "model.py", "runtime/worker.py", "store", *TENSORS},
+    "runtime/pool.py": {"errors.py", "runtime/resident.py", "store"},
+    "engine.py": {
+        *("bases.py", "errors.py", "families", "model.py", "plugins.py", "progress.py", "requests.py", "results.py"),
+        *("runtime/loading", "runtime/pool.py", "settings.py", "store", "task.py"),
+    },
+    "training/recipes.py": {"errors.py", "task.py"},
+    "training/metrics": {"errors.py", "families"},
+    "training/families": {
+        *("data", "errors.py", "families", "model.py", "results.py", "runtime/verbs", "task.py", "training/metrics"),
+    },
+    "training/loop": {
+        *("errors.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/resident.py", "settings.py", "store"),
+        "training/families",
+    },
+    "training/publishing": {
+        *("bases.py", "data", "errors.py", "model.py", "runtime/int8", "runtime/loading", "runtime/resident.py"),
+        *("settings.py", "store", "task.py", "training/families", "training/loop", "training/recipes.py"),
+    },
+    "training": {
+        *("_lazy.py", "data", "engine.py", "errors.py", "model.py", "plugins.py", "progress.py", "settings.py"),
+        *("store", "task.py", *TENSORS),
+        *("training/families", "training/loop", "training/publishing", "training/recipes.py"),
+    },
+    "testing": {"errors.py", "model.py", "results.py", "task.py"},
 }
-"""What each layer may import of the core; surfaces and training stand above all of these."""
+"""What each layer may import of the core beside itself; surfaces stand above all of these and import faces."""
 
 
 @cache
@@ -48,26 +87,52 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of this project by its name."""
+    packages = (CORE, BUILT_IN, APP)
+    return {name_of(path): path for package in packages for path in sorted(package.rglob("*.py"))}
+
+
+def name_of(path: Path) -> str:
+    home = next(place for place in (ROOT / "plugins", ROOT / "ui", ROOT) if path.is_relative_to(place))
+    return ".".join(path.relative_to(home).with_suffix("").parts).removesuffix(".__init__")
+
+
 def core_files() -> list[Path]:
     return sorted(CORE.rglob("*.py"))
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports anywhere, `from nlptasks import x` as nlptasks.x."""
-    for node in ast.walk(tree(path)):
+def nodes(parent: ast.AST, *, for_types: bool) -> Iterator[ast.AST]:
+    """What stands below a node, in functions too; without `for_types` not what only a type checker reads."""
+    for node in ast.iter_child_nodes(parent):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not for_types:
+            continue
+        yield node
+        yield from nodes(node, for_types=for_types)
+
+
+def imports(path: Path, *, for_types: bool = True) -> Iterator[str]:
+    """Every module that a file imports anywhere; `from nlptasks import x` is nlptasks.x, a module or not."""
+    for node in nodes(tree(path), for_types=for_types):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            module = node.module or ""
-            yield from (f"nlptasks.{alias.name}" for alias in node.names) if module == "nlptasks" else (module,)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_modules(path: Path, *, for_types: bool = False) -> set[str]:
+    """The modules of this project that a file imports; a name of a package counts as the package."""
+    named = {name if name in modules() else name.rpartition(".")[0] for name in imports(path, for_types=for_types)}
+    return {name for name in named if name in modules()}
 
 
 def texts(path: Path) -> Iterator[str]:
     """String constants that the program can see: docstrings left out."""
-    nodes = list(ast.walk(tree(path)))
-    spoken = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    for node in nodes:
+    every = list(ast.walk(tree(path)))
+    spoken = {id(node.value) for node in every if isinstance(node, ast.Expr)}
+    for node in every:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in spoken:
             yield node.value
 
@@ -110,38 +175,86 @@ def test_built_ins_import_public_names_only() -> None:
     for path in sorted(BUILT_IN.rglob("*.py")):
         for name in imports(path):
             own = name.split(".")[0] == "nlptasks_plugins"
-            allowed = own or (name in public if name.startswith("nlptasks") else name.split(".")[0] not in HEAVY)
+            allowed = own or (name in public if name.startswith("nlptasks.") else name.split(".")[0] not in HEAVY)
             if not allowed:
                 found.append(f"{path.name}: {name}")
     assert found == []
 
 
-def test_only_three_packages_touch_tensors() -> None:
+def test_only_what_computes_touches_tensors() -> None:
     found = [
         (inside(path), name)
         for path in core_files()
         for name in imports(path)
-        if name.split(".")[0] in HEAVY and path.relative_to(CORE).parts[0] not in MAY_BE_HEAVY
+        if name.split(".")[0] in HEAVY and not inside(path).startswith(MAY_BE_HEAVY)
     ]
     assert found == []
 
 
+def layer_of(module: str) -> str:
+    """The layer that a module of the core is in: the longest that fits."""
+    path = inside(modules()[module])
+    return max((layer for layer in BELOW if f"{path}/".startswith(f"{layer}/")), key=len, default=path)
+
+
 @pytest.mark.parametrize("layer", BELOW)
 def test_arrows_only_point_down(layer: str) -> None:
-    target = CORE / layer
-    found = []
-    for path in [target] if target.is_file() else sorted(target.rglob("*.py")):
-        for name in imports(path):
-            parts = name.split(".")
-            if parts[0] == "nlptasks" and parts[1] not in BELOW[layer] and parts[1] != "hookspecs":
-                found.append(f"{inside(path)}: {name}")
+    found = [
+        f"{inside(path)}: {other}"
+        for module, path in modules().items()
+        if path.is_relative_to(CORE) and layer_of(module) == layer
+        for other in imported_modules(path)
+        if layer_of(other) not in {layer, *BELOW[layer]}
+    ]
     assert found == []
 
 
-def test_every_layer_is_listed() -> None:
-    surfaces = {"__init__.py", "__main__.py", "cli", "engine.py", "progress.py", "training", "bases.py", "exchange.py"}
-    here = {path.name for path in CORE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    assert here <= BELOW.keys() | surfaces
+def test_every_file_has_a_layer() -> None:
+    surfaces = ("__init__.py", "__main__.py", "cli/", "surfaces/", "runtime/__init__.py")
+    layers = {inside(path): layer_of(name_of(path)) for path in core_files()}
+    assert [path for path, layer in layers.items() if layer not in BELOW and not path.startswith(surfaces)] == []
+
+
+@pytest.mark.parametrize("surface", [CORE / "cli", CORE / "surfaces", APP], ids=lambda path: path.name)
+def test_surfaces_import_faces_only_and_never_each_other(surface: Path) -> None:
+    """Types too: what is private may change its name."""
+    lazy = {"nlptasks._lazy"} if surface == CORE / "surfaces" else set()
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sorted(surface.rglob("*.py"))
+        for name in imported_modules(path, for_types=True)
+        if name not in {*FACES, *lazy} and not modules()[name].is_relative_to(surface)
+    ]
+    assert found == []
+
+
+def test_no_circle_between_files() -> None:
+    graph = {module: imported_modules(path) - {module} for module, path in modules().items()}
+    try:
+        order = tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' <- '.join(error.args[1])}")
+    assert set(order) == graph.keys()
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_has_what_its_stub_names_and_no_module_hides_a_name(face: str) -> None:
+    package = import_module(face)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert f"{face}.{name}" not in modules(), f"{face}.{name} would be the module once that is imported"
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing_of_this_name'"):
+        _ = package.nothing_of_this_name
+
+
+def test_files_and_folders_stay_small() -> None:
+    long, full = [], []
+    for package in (CORE, BUILT_IN, APP):
+        long += [path for path in package.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+        folders = (folder for folder in (package, *package.rglob("*")) if folder.is_dir())
+        full += [folder for folder in folders if sum(path.is_file() for path in folder.iterdir()) > 20]
+    assert (long, [folder for folder in full if folder.name != "__pycache__"]) == ([], [])
 
 
 def fresh(code: str) -> subprocess.CompletedProcess[str]:
@@ -157,6 +270,11 @@ def fresh(code: str) -> subprocess.CompletedProcess[str]:
         "import nlptasks; nlptasks.tasks()",
         "from nlptasks import Engine; Engine()",
         "import nlptasks.cli",
+        *(
+            f"import {face} as face; [getattr(face, name) for name in face.__all__]"
+            for face in FACES
+            if face != "nlptasks.training"
+        ),
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:

@@ -96,7 +96,7 @@ def build(model: type[BaseModel], *, labels: Iterable[str] = ()) -> Form:
 def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
     import gradio as gr
 
-    kind, optional = annotation_of(field)
+    kind, optional = annotation_of(field.annotation)
     default = None if field.is_required() else field.get_default(call_default_factory=True)
     common: dict[str, Any] = {"label": _title(name), "info": field.description or None}
     done: Callable[..., Entry] = partial(Entry, name, default=default)
@@ -225,7 +225,7 @@ def _is_file(kind: Any) -> bool:
 
 
 def _is_flat(model: type[BaseModel]) -> bool:
-    kinds = [(annotation_of(field)[0], field) for field in model.model_fields.values()]
+    kinds = [(annotation_of(field.annotation)[0], field) for field in model.model_fields.values()]
     return all(kind is str or _choices(kind, field) for kind, field in kinds)
 
 

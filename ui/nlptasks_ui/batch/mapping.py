@@ -157,7 +157,7 @@ def _panel(context: Context, task: Task[Any, Any, Any], *, visible: bool) -> _Pa
 
 
 def _no_column(task: Task[Any, Any, Any], name: str) -> str:
-    kind, _ = annotation_of(task.input_type.model_fields[name])
+    kind, _ = annotation_of(task.input_type.model_fields[name].annotation)
     return SHARED if kind in (str, int, float, bool) or get_origin(kind) is Literal else UNUSED
 
 
