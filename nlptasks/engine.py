@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import CancelToken, Model, TextStream
 from nlptasks.plugins import Plugins, default_plugins
-from nlptasks.requests import AnyTask, Request, read_request
-from nlptasks.results import Result
+from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request
 from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
-from nlptasks.task import TaskInput
+from nlptasks.task import AnyTask, R, S, SequenceTask, TaskInput, TaskOf
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
@@ -79,24 +78,46 @@ class Engine:
         if pool:
             pool.close()
 
+    # The options stand in each overload: a type checker must see them, and a reader is spared eight lines each.
+    # fmt: off
+    @overload
     def run(
-        self,
-        task: str,
-        inputs: Any = None,
-        /,
-        *,
-        adapter: str | None = None,
-        model: str | None = None,
-        progress: bool | Callable[[int, int], None] = False,
-        cancel: CancelToken | None = None,
-        **fields: Any,
-    ) -> Any:
+        self, task: TaskOf[R], inputs: OneInput = None, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> R: ...
+    @overload
+    def run(
+        self, task: str, inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> Any: ...
+    @overload
+    def run(
+        self, task: SequenceTask[S], inputs: OneOrMany, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> Any: ...
+    @overload
+    def run(
+        self, task: TaskOf[R], inputs: ManyInputs, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> list[R]: ...
+    @overload
+    def run(
+        self, task: TaskOf[R], inputs: Iterable[Any], /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> R | list[R]: ...
+    # fmt: on
+    def run(
+        self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> Any:  # fmt: skip
         """Answer one input with one result, or a list of inputs with a list in the same order.
 
-        An input is a text, a mapping of the input's fields, or an instance of the task's input type; its fields
-        may also be given by name, of a list for all its inputs. All other names are the task's options. `adapter` is
-        a name in the user's store, a folder, a Hub id, or "none" for the bare base. `progress` is True for a bar on
-        stderr, or a callback `(done, total)`; a long text counts once for each window or chunk, so the total may grow.
+        `task` is a name, or for results of a static type the task's class or an instance, registered or not. An input
+        is a text, a mapping of the input's fields, or an instance of the task's input type; its fields may also be
+        given by name, of a list for all its inputs. All other names are the task's options. `adapter` is a name in the
+        user's store, a folder, a Hub id, or "none" for the bare base; `model` is a base as in `Engine(model)`.
+        `progress` is True for a bar on stderr, or a callback `(done, total)`; a long text counts once for each window
+        or chunk, so the total may grow. `cancel` stops the computation within one step when it is set.
 
         Raises:
             UnknownNameError: no such task, adapter or base; names the near miss.
@@ -117,31 +138,80 @@ class Engine:
                     results |= {place: _signed(item, bound) for place, item in zip(places, found, strict=True)}
         return results[0] if request.single else [results[place] for place in range(len(results))]
 
+    # fmt: off
+    @overload
     def stream(
-        self,
-        task: str,
-        inputs: Any = None,
-        /,
-        *,
-        adapter: str | None = None,
-        model: str | None = None,
-        cancel: CancelToken | None = None,
-        **fields: Any,
-    ) -> ResultStream:
-        """One answer, piece by piece. Leaving the loop, `close()` or the with-block's end stops the model."""
+        self, task: TaskOf[R], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> ResultStream[R]: ...
+    @overload
+    def stream(
+        self, task: str, inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> ResultStream[Any]: ...
+    # fmt: on
+    def stream(
+        self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> ResultStream[Any]:  # fmt: skip
+        """One answer, piece by piece, then its `result()`; the arguments are those of `run`.
+
+        Leaving the loop, `close()` or the with-block's end stops the model.
+
+        Raises:
+            InvalidInputError: the task writes no text, there are several inputs, or as in `run`.
+            UnknownNameError: as in `run`.
+        """
         from nlptasks.families.text_to_text import can_stream
 
         request = read_request(self.plugins.task(task), inputs, fields)
         if not can_stream(request.task):
-            raise InvalidInputError(f"{task} does not stream", ["its answer is not a text in pieces: use run."])
+            what = f"{request.task.name} does not stream"
+            raise InvalidInputError(what, ["its answer is not a text in pieces: use run."])
         if not request.single:
-            raise InvalidInputError(f"{task} streams one input", [f"expected 1, found {len(request.inputs)}: use run."])
+            what = f"{request.task.name} streams one input"
+            raise InvalidInputError(what, [f"expected 1, found {len(request.inputs)}: use run."])
         return ResultStream(self, request, adapter, model, cancel or CancelToken())
 
-    async def arun(self, task: str, inputs: Any = None, /, **arguments: Any) -> Any:
-        """`run` for async code; cancelling the awaiting task stops the model."""
-        cancel = arguments.pop("cancel", None) or CancelToken()
-        work = asyncio.ensure_future(asyncio.to_thread(self.run, task, inputs, cancel=cancel, **arguments))
+    # fmt: off
+    @overload
+    async def arun(
+        self, task: TaskOf[R], inputs: OneInput = None, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> R: ...
+    @overload
+    async def arun(
+        self, task: str, inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> Any: ...
+    @overload
+    async def arun(
+        self, task: SequenceTask[S], inputs: OneOrMany, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> Any: ...
+    @overload
+    async def arun(
+        self, task: TaskOf[R], inputs: ManyInputs, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> list[R]: ...
+    @overload
+    async def arun(
+        self, task: TaskOf[R], inputs: Iterable[Any], /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> R | list[R]: ...
+    # fmt: on
+    async def arun(
+        self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
+    ) -> Any:  # fmt: skip
+        """`run` for async code, with its arguments; cancelling the awaiting task stops the model.
+
+        Raises:
+            NlptasksError: as in `run`.
+        """
+        cancel = cancel or CancelToken()
+        options = {**fields, "adapter": adapter, "model": model, "progress": progress, "cancel": cancel}
+        work = asyncio.ensure_future(asyncio.to_thread(self.run, task, inputs, **options))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -150,9 +220,17 @@ class Engine:
             work.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise
 
-    async def astream(self, task: str, inputs: Any = None, /, **arguments: Any) -> AsyncIterator[str]:
-        """`stream` for async code."""
-        stream = await asyncio.to_thread(self.stream, task, inputs, **arguments)
+    async def astream(
+        self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> AsyncIterator[str]:  # fmt: skip
+        """The pieces of `stream` for async code, with its arguments; leaving the loop stops the model.
+
+        Raises:
+            NlptasksError: as in `stream`.
+        """
+        options = {**fields, "adapter": adapter, "model": model, "cancel": cancel}
+        stream = await asyncio.to_thread(self.stream, task, inputs, **options)
         pieces = iter(stream)
         step: asyncio.Future[str | None] | None = None
         try:
@@ -245,7 +323,7 @@ class Engine:
             return self._pool
 
 
-class ResultStream:
+class ResultStream(Generic[R]):
     """Pieces of one answer, then its result. Iterate once; nothing runs before the first piece is asked for."""
 
     def __init__(
@@ -255,10 +333,10 @@ class ResultStream:
         self._request = request
         self._where = (adapter, model)
         self._cancel = cancel
-        self._result: Any = None
+        self._result: R | None = None
         self._pieces: Iterator[str] | None = None
 
-    def __enter__(self) -> ResultStream:
+    def __enter__(self) -> ResultStream[R]:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -277,8 +355,12 @@ class ResultStream:
             with suppress(ValueError):
                 self._pieces.close()  # type: ignore[attr-defined]
 
-    def result(self) -> Any:
-        """The typed result; reads the rest of the pieces first."""
+    def result(self) -> R:
+        """The typed result; reads the rest of the pieces first.
+
+        Raises:
+            NlptasksError: the stream was closed before its end.
+        """
         for _ in iter(self):
             pass
         if self._result is None:
@@ -299,46 +381,41 @@ class ResultStream:
                 pieces.close()
 
 
-def _signed(result: Result, model: Model) -> Result:
+def _signed(result: R, model: Model) -> R:
     """The result with the names of the model and the adapter that gave it."""
     return result.model_copy(update={"model": model.info.name, "adapter": model.info.adapter})
 
 
-_default: Engine | None = None
-_default_lock = threading.Lock()
+class _DefaultEngine(Engine):
+    """An engine that is set up when it is first used, so that its methods can stand as functions of the module."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        # Reentrant: a plugin may ask for the engine while it is imported.
+        with _default_lock:
+            if not vars(self):
+                vars(self).update(vars(Engine()))
+        return object.__getattribute__(self, name)
+
+
+_default_lock = threading.RLock()
+_default: Engine = _DefaultEngine()
+
+run = _default.run
+stream = _default.stream
+arun = _default.arun
+astream = _default.astream
 
 
 def default_engine() -> Engine:
-    """The engine behind `nlptasks.run`; made on first use."""
-    global _default
-    with _default_lock:
-        if _default is None:
-            _default = Engine()
-        return _default
-
-
-def run(task: str, inputs: Any = None, /, **arguments: Any) -> Any:
-    """`Engine.run` on the process's default engine."""
-    return default_engine().run(task, inputs, **arguments)
-
-
-def stream(task: str, inputs: Any = None, /, **arguments: Any) -> ResultStream:
-    """`Engine.stream` on the process's default engine."""
-    return default_engine().stream(task, inputs, **arguments)
-
-
-async def arun(task: str, inputs: Any = None, /, **arguments: Any) -> Any:
-    """`Engine.arun` on the process's default engine."""
-    return await default_engine().arun(task, inputs, **arguments)
-
-
-def astream(task: str, inputs: Any = None, /, **arguments: Any) -> AsyncIterator[str]:
-    """`Engine.astream` on the process's default engine."""
-    return default_engine().astream(task, inputs, **arguments)
+    """The engine of `nlptasks.run`, `stream`, `arun` and `astream`."""
+    return _default
 
 
 def tasks() -> Mapping[str, AnyTask]:
-    """The registered tasks by name; imports no torch."""
+    """The tasks of the installed plugins by name, in the order they were loaded; imports no torch."""
     return default_plugins().tasks
 
 

@@ -24,10 +24,10 @@ import pluggy
 
 from nlptasks import hookspecs
 from nlptasks.discovery import GROUP, Refused, Source, installed_entry_points, load, reason_of, source_of
-from nlptasks.errors import PluginError, UnknownNameError
+from nlptasks.errors import NlptasksError, PluginError, UnknownNameError
 from nlptasks.results import Result
 from nlptasks.settings import Settings
-from nlptasks.task import Task, check_task_class
+from nlptasks.task import AnyTask, Task, TaskOf, check_task_class
 
 if TYPE_CHECKING:
     import click
@@ -90,16 +90,29 @@ class Plugins:
         """The folders of the base models that come with plugins, by name."""
         return {name: folder for task in self._tasks.values() for name, folder in task.bases.items()}
 
-    def task(self, name: str) -> Task[Any, Any, Any]:
-        """The task of this name or alias.
+    def task(self, task: str | TaskOf[Any]) -> AnyTask:
+        """The task of this name or alias. An instance stands for itself, registered or not; a class for the
+        registered instance of exactly this class, or else for a new one.
 
         Raises:
             UnknownNameError: with the near miss, and the failed plugin that might have held the task.
+            NlptasksError: it is neither a name nor a task that can be run.
         """
-        found = self._tasks.get(self._aliases.get(name, name))
-        if found is None:
-            raise UnknownNameError("task", name, self._tasks, hint=self._hint(name))
-        return found
+        if isinstance(task, str):
+            name = self._aliases.get(task, task)
+            if name not in self._tasks:
+                raise UnknownNameError("task", task, self._tasks, hint=self._hint(task))
+            return self._tasks[name]
+        if isinstance(task, type) and issubclass(task, Task):
+            registered = (item for item in self._tasks.values() if type(item) is task)
+            task = next(registered, None) or _instance(task)
+        if not isinstance(task, Task):
+            raise NlptasksError(
+                f"Expected a task's name, or a subclass or an instance of nlptasks.Task, found {task!r}."
+            )
+        if problems := check_task_class(task):
+            raise NlptasksError(f"The task {type(task).__name__} is not usable: {'; '.join(problems)}.")
+        return task
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -354,6 +367,15 @@ def default_plugins() -> Plugins:
                 _default = None
                 raise
         return _default
+
+
+def _instance(task: type[AnyTask]) -> AnyTask:
+    try:
+        return task()
+    except TypeError as error:
+        raise NlptasksError(
+            f"{task.__name__} cannot be made without arguments ({error}): pass an instance of it."
+        ) from error
 
 
 def _note_view(views: dict[type[Result], View], result_type: type[Result], view: View) -> None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from nlptasks.errors import InvalidInputError
-from nlptasks.task import Task, TaskInput
+from nlptasks.results import Message
+from nlptasks.task import AnyTask, TaskInput
 
-AnyTask = Task[Any, Any, Any]
+
+class SequenceNotStr(Protocol):
+    """A list, a tuple and the like; a `str` or a mapping, whose `in` and `[]` take other things, is none."""
+
+    def __contains__(self, value: object, /) -> bool: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+OneInput = str | Mapping[str, Any] | TaskInput | None
+"""None where the input's fields are given by name."""
+ManyInputs = SequenceNotStr | Iterator[Any]
+OneOrMany = tuple[Any, ...] | Sequence[Message] | Sequence[Mapping[str, Any]]
+"""What is one input or many, as the task has it, where its input type is a `SequenceInput`."""
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,17 @@ class TextInput(TaskInput):
     text: str = Field(min_length=1, pattern=r"\S", description="The text to read.")
 
 
+class SequenceInput(TaskInput):
+    """An input that a list or a tuple may stand for: a question with its context, the turns of a chat.
+
+    Type checkers cannot tell whether such a list is one input or many, so the result of a call with it is Any.
+    """
+
+
 I = TypeVar("I", bound=TaskInput)  # noqa: E741 - Input, Options, Result
 O = TypeVar("O", bound=TaskOptions)  # noqa: E741
 R = TypeVar("R", bound=Result)
+S = TypeVar("S", bound=SequenceInput)
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,15 @@ class Task(ABC, Generic[I, O, R]):
         if isinstance(value, str):
             return {next(iter(self.input_type.model_fields)): value}
         return value
+
+
+AnyTask = Task[Any, Any, Any]
+
+TaskOf = Task[Any, Any, R] | type[Task[Any, Any, R]]
+"""What may stand for a task's name in a call, and gives it a typed result."""
+
+SequenceTask = Task[S, Any, Any] | type[Task[S, Any, Any]]
+"""The same for tasks that may read a list as one input."""
 
 
 def describe_validation(error: ValidationError, model: type[BaseModel], place: str) -> list[str]:

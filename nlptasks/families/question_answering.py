@@ -19,7 +19,7 @@ from nlptasks.errors import OverflowRefusedError
 from nlptasks.families import candidates, windows
 from nlptasks.model import Model, ModelInfo, SpanLogits
 from nlptasks.results import Answer, AnswerSpan
-from nlptasks.task import Overflow, Task, TaskInput, TaskOptions
+from nlptasks.task import Overflow, SequenceInput, Task, TaskOptions
 
 LEAST_ROOM = 16
 """Fewest tokens of a context in one window; in less no answer fits, and a context makes too many windows."""
@@ -30,7 +30,7 @@ NOTHING_READ = 1e6
 Spans = Sequence[tuple[int, int]]
 
 
-class QuestionInput(TaskInput):
+class QuestionInput(SequenceInput):
     """A question, and the text in which its answer is sought."""
 
     question: str = Field(min_length=1, pattern=r"\S", description="The question to answer.")

@@ -14,7 +14,7 @@ from nlptasks import (
     Message,
     Prompt,
     Recipe,
-    TaskInput,
+    SequenceInput,
     TextToText,
     WritingOptions,
     hookimpl,
@@ -22,7 +22,7 @@ from nlptasks import (
 from nlptasks_plugins import conversations
 
 
-class GenerationInput(TaskInput):
+class GenerationInput(SequenceInput):
     """Plain text to continue, or a chat to answer."""
 
     prompt: str | None = Field(default=None, description="Text to continue, word for word as it stands.")

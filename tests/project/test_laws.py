@@ -41,7 +41,7 @@ BELOW: dict[str, set[str]] = {
     "settings.py": {"errors.py"},
     "model.py": {"errors.py", "results.py"},
     "task.py": {"errors.py", "results.py", "model.py"},
-    "requests.py": {"errors.py", "task.py"},
+    "requests.py": {"errors.py", "results.py", "task.py"},
     "hookspecs.py": {"results.py", "task.py"},
     "families": {"errors.py", "results.py", "model.py", "task.py"},
     "plugins.py": {"discovery.py", "errors.py", "hookspecs.py", "results.py", "settings.py", "task.py"},

@@ -1,0 +1,97 @@
+"""The public names; `__init__.py` imports each when it is first used."""
+
+from nlptasks.engine import (
+    Engine as Engine,
+    ResultStream as ResultStream,
+    arun as arun,
+    astream as astream,
+    run as run,
+    stream as stream,
+    tasks as tasks,
+)
+from nlptasks.errors import (
+    AdapterError as AdapterError,
+    AdapterMismatchError as AdapterMismatchError,
+    CancelledError as CancelledError,
+    DataError as DataError,
+    DownloadError as DownloadError,
+    GateError as GateError,
+    IntegrityError as IntegrityError,
+    InvalidInputError as InvalidInputError,
+    MissingExtraError as MissingExtraError,
+    NlptasksError as NlptasksError,
+    OfflineError as OfflineError,
+    OverflowRefusedError as OverflowRefusedError,
+    PluginError as PluginError,
+    TrainingError as TrainingError,
+    UnknownNameError as UnknownNameError,
+    UnparsableOutputError as UnparsableOutputError,
+    UnsafeWeightsError as UnsafeWeightsError,
+    UnsupportedModelError as UnsupportedModelError,
+)
+from nlptasks.families.question_answering import (
+    AnswerOptions as AnswerOptions,
+    QuestionAnswering as QuestionAnswering,
+    QuestionInput as QuestionInput,
+)
+from nlptasks.families.sentences import sentences as sentences
+from nlptasks.families.summarizing import Summarizing as Summarizing, SummarizingOptions as SummarizingOptions
+from nlptasks.families.text_classification import (
+    ClassificationOptions as ClassificationOptions,
+    TextClassification as TextClassification,
+)
+from nlptasks.families.text_to_text import (
+    Lesson as Lesson,
+    Settled as Settled,
+    TextToText as TextToText,
+    WritingOptions as WritingOptions,
+    can_stream as can_stream,
+)
+from nlptasks.families.token_classification import (
+    TaggingOptions as TaggingOptions,
+    TokenClassification as TokenClassification,
+)
+from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
+from nlptasks.model import (
+    CancelToken as CancelToken,
+    Completion as Completion,
+    Decoding as Decoding,
+    Logits as Logits,
+    Model as Model,
+    ModelInfo as ModelInfo,
+    Prompt as Prompt,
+    SpanLogits as SpanLogits,
+    Text as Text,
+    TextStream as TextStream,
+    TokenLogits as TokenLogits,
+)
+from nlptasks.plugins import (
+    PluginFailure as PluginFailure,
+    PluginRecord as PluginRecord,
+    Plugins as Plugins,
+    default_plugins as default_plugins,
+)
+from nlptasks.results import (
+    Answer as Answer,
+    AnswerSpan as AnswerSpan,
+    Classification as Classification,
+    Entities as Entities,
+    Entity as Entity,
+    GeneratedText as GeneratedText,
+    LabelScore as LabelScore,
+    Message as Message,
+    Result as Result,
+    Summary as Summary,
+    SummaryChunk as SummaryChunk,
+)
+from nlptasks.settings import Settings as Settings
+from nlptasks.task import (
+    Recipe as Recipe,
+    SequenceInput as SequenceInput,
+    Task as Task,
+    TaskInput as TaskInput,
+    TaskOptions as TaskOptions,
+    TextInput as TextInput,
+)
+
+__version__: str
