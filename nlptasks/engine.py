@@ -12,11 +12,11 @@ from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import CancelToken, Model, TextStream
 from nlptasks.plugins import Plugins, default_plugins
-from nlptasks.requests import AnyTask, Request, read_request
+from nlptasks.requests import Request, read_request
 from nlptasks.results import Result
 from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
-from nlptasks.task import TaskInput
+from nlptasks.task import AnyTask, TaskInput
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter

@@ -16,14 +16,12 @@ from nlptasks.bases import shipped
 from nlptasks.errors import AdapterError, NlptasksError
 from nlptasks.plugins import Plugins
 from nlptasks.settings import Settings
-from nlptasks.task import Task
+from nlptasks.task import AnyTask
 
 if TYPE_CHECKING:
     from nlptasks.store.adapters import AdapterFolder, Manifest, Verb
     from nlptasks.store.download import BaseFolder
     from nlptasks.store.sources import Report
-
-AnyTask = Task[Any, Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nlptasks.errors import InvalidInputError
-from nlptasks.task import Task, TaskInput
-
-AnyTask = Task[Any, Any, Any]
+from nlptasks.task import AnyTask, TaskInput
 
 
 @dataclass(frozen=True)

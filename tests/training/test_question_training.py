@@ -282,7 +282,7 @@ def test_no_context_stands_on_both_sides(tmp_path: Path, tiny_encoder: Path) -> 
         ({"questions_per_context": 1.5}, "extra.questions_per_context: expected a whole number, 0 or more, found 1.5."),
         (
             {"unanswered": 1},
-            "extra: expected settings of bidirectional, unanswerable, questions_per_context, found 'unanswered'.",
+            "extra: expected settings of unanswerable, questions_per_context, found 'unanswered'.",
         ),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from nlptasks import CancelledError, InvalidInputError, NlptasksError
-from nlptasks.errors import LicenceError
 
 _log = logging.getLogger(__name__)
 
@@ -20,8 +19,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, InvalidInputError):
         return _as_sentence(" ".join(_as_sentence(problem) for problem in error.problems))
     if isinstance(error, NlptasksError):
-        here = " In this app that is a tick on the page Status." if isinstance(error, LicenceError) else ""
-        return _as_sentence(" ".join(str(error).split()) + here)
+        return _as_sentence(" ".join(str(error).split()))
     _log.error("a page failed", exc_info=error)
     told = " ".join(str(error).split())
     return _as_sentence(f"This failed inside the program ({type(error).__name__}{f': {told}' if told else ''})")

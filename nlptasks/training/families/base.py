@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import DataError, TrainingError
-from nlptasks.task import Recipe, Task
+from nlptasks.task import AnyTask, Recipe
 
 if TYPE_CHECKING:
     from nlptasks.model import ModelInfo
     from nlptasks.store.adapters import Verb
-
-AnyTask = Task[Any, Any, Any]
 
 FAMILIES = {
     "text_classification": "nlptasks.training.families.text_classification:TextClassificationTrainer",
@@ -41,10 +39,6 @@ class Setting(NamedTuple):
 def is_number(value: Any) -> bool:
     """Whether a setting is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-BIDIRECTIONAL = Setting(False, "true or false", lambda v: isinstance(v, bool))
-"""Whether a decoder reads in both directions under its new head, as an encoder does."""
 
 
 class Dataset(Protocol):
@@ -210,9 +204,7 @@ class FamilyTrainer(ABC):
 
     def forward(self, model: Any, batch: Mapping[str, Any]) -> Any:
         """The tensor that the loss is computed from."""
-        from nlptasks.runtime.verbs.encoding import read_batch
-
-        return self.logits(read_batch(model, {name: value for name, value in batch.items() if name != "labels"}))
+        return self.logits(model(**{name: value for name, value in batch.items() if name != "labels"}))
 
     def logits(self, outputs: Any) -> Any:
         """The tensor that the loss is computed from, out of a transformers model's outputs."""

@@ -18,7 +18,6 @@ from nlptasks.families.question_answering import AnswerOptions
 from nlptasks.model import ModelInfo, SpanLogits
 from nlptasks.task import Recipe
 from nlptasks.training.families.base import (
-    BIDIRECTIONAL,
     Assessment,
     Calibration,
     Dataset,
@@ -80,7 +79,6 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     metrics = squad_metrics.HIGHER_IS_BETTER
     headline = "best_f1"
     extras: ClassVar = {
-        "bidirectional": BIDIRECTIONAL,
         "unanswerable": Setting(1 / 3, "a number from 0 to below 1", lambda v: is_number(v) and 0 <= v < 1),
         "questions_per_context": Setting(
             0, "a whole number, 0 or more", lambda v: is_number(v) and v >= 0 and v % 1 == 0

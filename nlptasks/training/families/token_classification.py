@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 from nlptasks.data.entities import EntityRow, EntitySpan, read_entities, tags_of_spans
 from nlptasks.data.labelled_texts import DataOptions, describe
@@ -15,7 +15,7 @@ from nlptasks.errors import DataError
 from nlptasks.families import spans, windows
 from nlptasks.model import ModelInfo
 from nlptasks.results import Entities
-from nlptasks.training.families.base import BIDIRECTIONAL, Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
 from nlptasks.training.metrics import entities as entity_metrics
 from nlptasks.training.metrics.calibration import fit_temperature
 from nlptasks.training.metrics.entities import TaggedWords
@@ -56,7 +56,6 @@ class TokenClassificationTrainer(FamilyTrainer):
     verb = "tag"
     metrics = entity_metrics.HIGHER_IS_BETTER
     headline = "f1"
-    extras: ClassVar = {"bidirectional": BIDIRECTIONAL}
 
     def read(
         self,

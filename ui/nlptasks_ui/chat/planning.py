@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from nlptasks import CancelledError, CancelToken, InvalidInputError, Message, NlptasksError
 from nlptasks.cli.chat import chat_task
 from nlptasks_ui.chat import commands, routing
-from nlptasks_ui.chat.commands import AnyTask
 from nlptasks_ui.chat.conversation import Conversation, Document, fit, messages
 from nlptasks_ui.errors import sentence
 
 if TYPE_CHECKING:
     from nlptasks import Engine
+    from nlptasks.task import AnyTask
 
 MAX_NEW_TOKENS = 400
 """Most tokens of an answer in plain chat."""

@@ -12,7 +12,8 @@ from nlptasks.settings import Settings
 from nlptasks_ui.training.plan import Plan
 
 if TYPE_CHECKING:
-    from nlptasks.training.families.base import AnyTask, Dataset, FamilyTrainer
+    from nlptasks.task import AnyTask
+    from nlptasks.training.families.base import Dataset, FamilyTrainer
 
 MOST_ROWS = 300
 MOST_WRITTEN = 20
