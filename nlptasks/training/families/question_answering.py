@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nlptasks.data.labelled_texts import DataOptions, describe
 from nlptasks.data.questions import QuestionRow, read_questions
-from nlptasks.data.tables import plural, read_tables
+from nlptasks.data.tables import Table, plural
 from nlptasks.errors import DataError
 from nlptasks.families import candidates, windows
 from nlptasks.families.question_answering import AnswerOptions
@@ -87,16 +87,7 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     """`unanswerable` is the share of questions without an answer that is reached by making some; a third is that of
     SQuAD 2.0's training set. `questions_per_context` is the most that are taken of one context; 0 takes all."""
 
-    def read(
-        self,
-        sources: Sequence[str],
-        options: DataOptions,
-        *,
-        labels: Sequence[str] | None = None,
-        offline: bool = False,
-        split: str = "train",
-    ) -> QuestionDataset:
-        tables = read_tables(sources, offline=offline, split=split)
+    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> QuestionDataset:
         found = read_questions(tables, allow_misaligned=options.allow_misaligned)
         return QuestionDataset(found.rows, [describe(table) for table in tables], found.notes, found.problems)
 

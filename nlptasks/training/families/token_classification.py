@@ -10,7 +10,7 @@ from typing import Any
 
 from nlptasks.data.entities import EntityRow, EntitySpan, read_entities, tags_of_spans
 from nlptasks.data.labelled_texts import DataOptions, describe
-from nlptasks.data.tables import plural, read_tables
+from nlptasks.data.tables import Table, plural
 from nlptasks.errors import DataError
 from nlptasks.families import spans, windows
 from nlptasks.model import ModelInfo
@@ -57,16 +57,7 @@ class TokenClassificationTrainer(FamilyTrainer):
     metrics = entity_metrics.HIGHER_IS_BETTER
     headline = "f1"
 
-    def read(
-        self,
-        sources: Sequence[str],
-        options: DataOptions,
-        *,
-        labels: Sequence[str] | None = None,
-        offline: bool = False,
-        split: str = "train",
-    ) -> EntityDataset:
-        tables = read_tables(sources, offline=offline, split=split)
+    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> EntityDataset:
         read = read_entities(tables, allow_misaligned=options.allow_misaligned)
         own = tuple(getattr(self.task, "labels", ()))
         rows = _renamed(read.rows, options.rename)
@@ -100,13 +91,6 @@ class TokenClassificationTrainer(FamilyTrainer):
     def check_training(self, rows: Sequence[EntityRow]) -> None:
         if not any(row.spans for row in rows):
             raise DataError(f"Training rows: expected at least one entity, found none in {plural(len(rows), 'row')}.")
-
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
-        return {
-            "num_labels": len(labels),
-            "id2label": dict(enumerate(labels)),
-            "label2id": {name: index for index, name in enumerate(labels)},
-        }
 
     def encode(
         self,
