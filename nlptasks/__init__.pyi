@@ -86,6 +86,7 @@ from nlptasks.results import (
 )
 from nlptasks.settings import Settings as Settings
 from nlptasks.task import (
+    AnyTask as AnyTask,
     Recipe as Recipe,
     SequenceInput as SequenceInput,
     Task as Task,

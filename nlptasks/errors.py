@@ -54,10 +54,6 @@ class OfflineError(DownloadError):
     """A base model that is not in the cache while the network is off or unreachable."""
 
 
-class LicenceError(DownloadError):
-    """A base model whose licence the user must accept before it is fetched."""
-
-
 class IntegrityError(DownloadError):
     """Bytes whose SHA-256 is not the pinned one; they are removed before this is raised."""
 

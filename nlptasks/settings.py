@@ -21,7 +21,6 @@ class Settings:
 
     `cache` holds base models and may be deleted at any time; `data` holds what the user made
     (adapters, training runs). `load_plugins` is None for all, else the only entry-point names to load.
-    `accepted_licences` names the bases whose licence the user accepts, where a base asks for that.
     """
 
     cache: Path
@@ -31,7 +30,6 @@ class Settings:
     strict: bool = False
     offline: bool = False
     max_resident_bytes: int | None = None
-    accepted_licences: frozenset[str] = frozenset()
 
     @property
     def bases(self) -> Path:
@@ -63,7 +61,6 @@ class Settings:
             load_plugins=None if listed is None else _names(listed),
             strict=_flag(env, "NLPTASKS_STRICT"),
             offline=_flag(env, "HF_HUB_OFFLINE") or _flag(env, "TRANSFORMERS_OFFLINE"),
-            accepted_licences=_names(env.get("NLPTASKS_ACCEPT_LICENSE", "")),
             max_resident_bytes=_megabytes(env, "NLPTASKS_MAX_RESIDENT_MB"),
         )
 

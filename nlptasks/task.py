@@ -62,9 +62,8 @@ class Recipe:
     `base` is a catalog name, a Hub id or a folder. `start` is the adapter whose weights training goes on from (a name,
     a folder, a Hub id, or "shipped" for the task's own); without it they are fresh. `targets` is "all-linear" or the
     names of the linear layers to adapt. `load_in_4bit` keeps the base in 4 bits while the adapter learns (QLoRA, a
-    CUDA GPU only). `lr` is the peak of a linear schedule with `warmup` (a share of all steps); `probe_lr` tries a
-    third of it and three times it as well, shortly, and trains with the best. `dropout` stands before the LoRA
-    factors, `base_dropout` inside the base, whose own it is when None.
+    CUDA GPU only). `lr` is the peak of a linear schedule with `warmup` (a share of all steps). `dropout` stands before
+    the LoRA factors, `base_dropout` inside the base, whose own it is when None.
     `average` is the decay of an exponential moving average of the trained weights (0: off).
     """
 
@@ -80,7 +79,6 @@ class Recipe:
     use_dora: bool = False
     load_in_4bit: bool = False
     lr: float = 5e-4
-    probe_lr: bool = False
     epochs: float = 3.0
     batch_size: int = 32
     accumulate: int = 1

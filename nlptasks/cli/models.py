@@ -51,12 +51,9 @@ def list_command(as_json: bool) -> None:
 
 @models_group.command("pull")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--accept-license", is_flag=True, help="Accept the licences of bases that ask for it.")
-def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
+def pull_command(names: tuple[str, ...]) -> None:
     """Fetch base models ahead of their first use: catalog names or Hub ids."""
     settings = Settings.from_env()
-    if accept_license:
-        settings = replace(settings, accepted_licences=settings.accepted_licences | frozenset(names))
     for name in names:
         with DownloadBar() as bar:
             folder = find_base(name, settings, on_progress=bar, shipped=default_plugins().bases)

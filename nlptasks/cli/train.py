@@ -20,7 +20,6 @@ _FLAGS = (
     "start",
     "epochs",
     "lr",
-    "probe_lr",
     "load_in_4bit",
     "batch_size",
     "max_length",
@@ -107,8 +106,6 @@ def _rename(pair: str) -> tuple[str, str]:
 @data_options
 @click.option("--epochs", type=float, help="Passes over the training rows.")
 @click.option("--lr", type=float, help="Peak learning rate.")
-@click.option("--probe-lr", is_flag=True, default=None,
-              help="First try a third of the rate, the rate and thrice it, shortly; train with the best.")  # fmt: skip
 @click.option("--batch-size", type=int, help="Rows in a batch.")
 @click.option("--max-length", type=int, help="Tokens of a text that are read.")
 @click.option("--accumulate", type=int, help="Batches in one optimizer step.")

@@ -80,29 +80,24 @@ class _Columns:
 
 
 def read_examples(
-    sources: Sequence[str],
+    tables: Sequence[Table],
     *,
     labels: Sequence[str] | None,
     options: DataOptions | None = None,
     multi_label: bool = False,
-    offline: bool = False,
-    split: str = "train",
 ) -> Examples:
     """Read, check and join labelled texts.
 
     Args:
-        sources: files and `hub:ORG/NAME[@REVISION][:SPLIT]`.
+        tables: what `read_tables` found.
         labels: the task's label names, in order; None to take the names that stand in the data.
         options: columns and label names that the caller gives.
         multi_label: whether a row may have several labels: a list, or names joined by `|`.
-        offline: whether the network must not be used.
-        split: the split of a Hub data set that names none.
 
     Raises:
         DataError: naming every bad row of every source.
     """
     options = options or DataOptions()
-    tables = read_tables(sources, offline=offline, split=split)
     columns = [_find_columns(table, options) for table in tables]
     tables = [_renamed(*pair, options.rename, multi_label) for pair in zip(tables, columns, strict=True)]
     pairs = list(zip(tables, columns, strict=True))
@@ -121,7 +116,7 @@ def read_examples(
         what = f"{count} bad row{'s' if count > 1 else ''}; nothing was loaded. Labels are {', '.join(names)}."
         raise DataError(what, problems)
     if not rows:
-        raise DataError(f"{', '.join(sources)}: expected rows, found none.")
+        raise DataError(f"{', '.join(table.source for table in tables)}: expected rows, found none.")
     result = Examples(rows, names, [describe(table) for table in tables], _notes(pairs, names))
     result.warnings = _warnings(rows, names)
     return result

@@ -6,7 +6,6 @@ a span's score is its start logit plus its end logit, sought among the best star
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -99,11 +98,3 @@ def without_overlaps(order: Sequence[Candidate], count: int) -> list[int]:
         if not any(candidate.overlaps(order[other]) for other in kept):
             kept.append(index)
     return kept
-
-
-def softmax(values: Sequence[float], temperature: float = 1.0) -> list[float]:
-    """Probabilities of raw scores, divided by a temperature first (Guo et al. 2017, arXiv:1706.04599)."""
-    top = max(values, default=0.0)
-    powers = [math.exp((value - top) / temperature) for value in values]
-    total = sum(powers)
-    return [power / total for power in powers]

@@ -17,6 +17,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from nlptasks.errors import OverflowRefusedError
 from nlptasks.families import candidates, windows
+from nlptasks.families.scores import softmax
 from nlptasks.model import Model, ModelInfo, SpanLogits
 from nlptasks.results import Answer, AnswerSpan
 from nlptasks.task import Overflow, SequenceInput, Task, TaskOptions
@@ -201,7 +202,7 @@ def _answer(
     if not order:
         return _no_answer(1.0, NOTHING_READ, ())
     raw = [candidate.score for candidate in order]
-    chances = candidates.softmax([*raw, null] if options.allow_no_answer else raw, info.temperature)
+    chances = softmax([*raw, null] if options.allow_no_answer else raw, info.temperature)
     spans = [
         AnswerSpan(text=context[found.start : found.end], start=found.start, end=found.end, score=chance)
         for found, chance in zip(order, chances, strict=False)

@@ -11,6 +11,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Literal
 
+from nlptasks.families.scores import softmax
+
 Span = tuple[int, int]
 """(start, end) in code points."""
 
@@ -194,14 +196,6 @@ def decode(tags: Sequence[Tag]) -> list[Group]:
             groups.append(Group(tag.type, i, i))
         opened = tag.place in {"begin", "inside"}
     return groups
-
-
-def softmax(row: Row) -> list[float]:
-    """Probabilities from raw scores."""
-    top = max(row)
-    powers = [math.exp(value - top) for value in row]
-    total = sum(powers)
-    return [power / total for power in powers]
 
 
 def type_probability(row: Row, tags: Sequence[Tag], wanted: str) -> float:

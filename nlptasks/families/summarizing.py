@@ -25,7 +25,7 @@ from pydantic import Field
 from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutputError
 from nlptasks.families import points, windows
 from nlptasks.families.chunks import chunk, lead, units
-from nlptasks.families.text_to_text import Settled, TextToText, WritingOptions
+from nlptasks.families.text_to_text import Settled, TextToText, WritingOptions, prompt_text
 from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt, TextStream
 from nlptasks.results import Summary, SummaryChunk
 from nlptasks.task import Recipe, TextInput
@@ -222,7 +222,9 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         if not works:
             return [], 0
         bare = works[0].inputs.model_copy(update={"text": "."})
-        around, *texts = model.offsets([_words(self.ask(bare, options, model.info)), *(work.text for work in works)])
+        around, *texts = model.offsets(
+            [prompt_text(self.ask(bare, options, model.info)), *(work.text for work in works)]
+        )
         most = self.decoding(bare, options, model.info).max_new_tokens
         room = self._room(len(around.spans), most, options, model.info)
         for work, offsets in zip(works, texts, strict=True):
@@ -354,10 +356,6 @@ def _usable(found: list[str], source: str) -> str | None:
     """What was written for a chunk, unless that is nothing or longer than the chunk."""
     text = points.paragraph(found)
     return text if text and len(text) <= len(source) else None
-
-
-def _words(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
 
 
 def _coverage(text: str, chunks: Sequence[SummaryChunk]) -> float:

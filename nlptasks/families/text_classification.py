@@ -8,7 +8,6 @@ class Urgency(TextClassification):
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -17,6 +16,7 @@ from pydantic import Field
 
 from nlptasks.errors import OverflowRefusedError
 from nlptasks.families import windows
+from nlptasks.families.scores import sigmoid, softmax
 from nlptasks.model import Logits, Model, ModelInfo
 from nlptasks.results import Classification, LabelScore
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
@@ -182,7 +182,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
     def _chances(self, group: Sequence[Logits], info: ModelInfo, options: ClassificationOptions) -> list[float]:
         """The probability of each label from the logits of one input's windows."""
         values = [v / info.temperature for v in _pool(group, options.pool)]
-        return [_sigmoid(v) for v in values] if self._multi(info, options) else _softmax(values)
+        return [sigmoid(v) for v in values] if self._multi(info, options) else softmax(values)
 
     def _result(
         self,
@@ -222,14 +222,3 @@ def _pool(group: Sequence[Logits], how: str) -> list[float]:
         return [max(column) for column in columns]
     weights = [max(1, g.num_tokens) for g in group]
     return [sum(v * w for v, w in zip(column, weights, strict=True)) / sum(weights) for column in columns]
-
-
-def _softmax(values: Sequence[float]) -> list[float]:
-    top = max(values)
-    powers = [math.exp(v - top) for v in values]
-    total = sum(powers)
-    return [p / total for p in powers]
-
-
-def _sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))

@@ -161,6 +161,11 @@ def _fields(row: Mapping[str, Any], names: Iterable[str], what: str) -> dict[str
     return found
 
 
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt's texts, a line between the turns of a chat."""
+    return prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
+
+
 def can_stream(task: Task[Any, Any, Any]) -> bool:
     """Whether a task's answer comes in pieces."""
     return isinstance(task, TextToText)

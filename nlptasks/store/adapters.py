@@ -160,17 +160,23 @@ def read_manifest(path: Path) -> Manifest | None:
     """The `nlptasks.json` of an adapter, or of a model whose weights were trained here; None where there is none.
 
     Raises:
-        AdapterError: it is there and cannot be read.
+        AdapterError: it is there and cannot be read, or is of a kind that is no longer served.
     """
     if not (path / MANIFEST).is_file():
         return None
     try:
-        return Manifest.model_validate(_read_json(path / MANIFEST))
+        manifest = Manifest.model_validate(_read_json(path / MANIFEST))
     except ValidationError as error:
         fault = error.errors()[0]
         raise AdapterError(
             f"{path / MANIFEST}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}; train or export it again."
         ) from None
+    if manifest.settings.get("config", {}).get("is_causal") is False:
+        raise AdapterError(
+            f"{path}: expected a model that reads from left to right, found a decoder that was trained to read in both "
+            "directions (extra.bidirectional), which is no longer served: train it again, best on an encoder."
+        )
+    return manifest
 
 
 def _read_json(path: Path) -> dict[str, Any]:

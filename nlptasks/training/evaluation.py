@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.data.labelled_texts import DataOptions
-from nlptasks.training.families.base import AnyTask, family_trainer
+from nlptasks.task import AnyTask
+from nlptasks.training.families.base import family_trainer
 
 if TYPE_CHECKING:
     from nlptasks.engine import Engine

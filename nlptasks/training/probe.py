@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import NlptasksError
 from nlptasks.settings import Settings
-from nlptasks.training.families.base import AnyTask, Feature, family_trainer
+from nlptasks.task import AnyTask, Recipe
+from nlptasks.training.families.base import Feature, family_trainer
 
 if TYPE_CHECKING:
-    from nlptasks.task import Recipe
     from nlptasks.training.loop.trainer import Loop
 
 STEPS = 6
@@ -82,8 +82,9 @@ def probe(
     base = find_base(recipe.base, settings, shipped=task.bases)
     # Behind the faults that can be found without them: torch and its like take seconds to import.
     from nlptasks.runtime.loading.devices import choose_placement
+    from nlptasks.runtime.loading.roots import quiet_transformers
     from nlptasks.training.loop.events import Event, Events
-    from nlptasks.training.loop.models import build, quiet
+    from nlptasks.training.loop.models import build
     from nlptasks.training.loop.trainer import Loop
 
     placement = choose_placement(device, recipe.dtype)
@@ -105,7 +106,7 @@ def probe(
         return len(times) > 2 and time.monotonic() - times[0] > SECONDS
 
     short = dataclasses.replace(recipe, epochs=1, evals_per_epoch=1, patience=0)
-    with tempfile.TemporaryDirectory(prefix="nlptasks-probe-") as scratch, quiet():
+    with tempfile.TemporaryDirectory(prefix="nlptasks-probe-") as scratch, quiet_transformers():
         few = _some(held_out, _EVALUATED)
         events = Events([note], interval=0.0)
         loop = Loop(model, family, short, placement, Path(scratch), chosen, few, events, finish=late)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from nlptasks.training.families.base import FamilyTrainer
 
 FIELDS: dict[str, Any] = {name: kind for name, kind in get_type_hints(Recipe).items() if name != "extra"}
+
+REMOVED = {
+    "probe_lr": "train with a third of lr and three times lr as well, and compare the losses",
+    "extra.bidirectional": "train on an encoder, which reads in both directions",
+}
+"""Settings of earlier versions, and what to do instead; files that still hold them are read."""
+
+_log = logging.getLogger(__name__)
 
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "r": ("at least 1", lambda v: v >= 1),
@@ -56,22 +65,22 @@ def load_recipe(path: Path, default: Recipe | None = None) -> Recipe:
 def override(recipe: Recipe, values: Mapping[str, Any], *, place: str = "The recipe is not valid") -> Recipe:
     """The recipe with some fields changed; texts are read as the field's type.
 
-    A mapping under `extra` is added to the recipe's own; `extra.NAME` adds one setting.
+    A mapping under `extra` is added to the recipe's own; `extra.NAME` adds one setting. A setting of `REMOVED` is
+    ignored with a warning.
 
     Raises:
         InvalidInputError: naming every unknown key and every value that does not fit.
     """
     problems: list[str] = []
     changed: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, value in _flat(values):
         name = key.replace("-", "_")
-        if name.startswith("extra."):
-            changed["extra"] = {**recipe.extra, **changed.get("extra", {}), name.removeprefix("extra."): value}
+        if name in REMOVED:
+            _log.warning("%s is no longer a recipe setting and was ignored: %s.", name, REMOVED[name])
         elif name == "extra":
-            if isinstance(value, Mapping):
-                changed["extra"] = {**recipe.extra, **value}
-            else:
-                problems.append(f"extra: expected a table, found {value!r}.")
+            problems.append(f"extra: expected a table, found {value!r}.")
+        elif name.startswith("extra."):
+            changed["extra"] = {**changed.get("extra", recipe.extra), name.removeprefix("extra."): value}
         elif name in FIELDS:
             try:
                 changed[name] = _convert(name, value)
@@ -84,6 +93,15 @@ def override(recipe: Recipe, values: Mapping[str, Any], *, place: str = "The rec
     if problems:
         raise InvalidInputError(place, problems)
     return check(dataclasses.replace(recipe, **changed), place=place)
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings one by one, those of a table `extra` as `extra.NAME`."""
+    for key, value in values.items():
+        if key == "extra" and isinstance(value, Mapping):
+            yield from ((f"extra.{name}", setting) for name, setting in value.items())
+        else:
+            yield key, value
 
 
 def check(recipe: Recipe, *, place: str = "The recipe is not valid") -> Recipe:

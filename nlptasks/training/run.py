@@ -16,9 +16,9 @@ from nlptasks.errors import CancelledError, MissingExtraError, NlptasksError, Tr
 from nlptasks.model import CancelToken
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder, open_adapter
-from nlptasks.task import Recipe
+from nlptasks.task import AnyTask, Recipe
 from nlptasks.training import recipes
-from nlptasks.training.families.base import AnyTask, FamilyTrainer, Feature, family_trainer
+from nlptasks.training.families.base import FamilyTrainer, Feature, family_trainer
 from nlptasks.training.loop import quantizing
 from nlptasks.training.loop.checkpoints import RunFolder
 from nlptasks.training.loop.events import EventFile, Events, Listener
@@ -173,7 +173,8 @@ class _Job:
     ) -> TrainReport:
         from nlptasks.runtime.cpu.memory import trim_memory
         from nlptasks.runtime.loading.devices import choose_placement
-        from nlptasks.training.loop.models import build, on_plain_base, quiet
+        from nlptasks.runtime.loading.roots import quiet_transformers
+        from nlptasks.training.loop.models import build, on_plain_base
         from nlptasks.training.loop.trainer import Interrupted, Loop
 
         started = time.monotonic()
@@ -195,10 +196,7 @@ class _Job:
         )
         for note in self.family.notes_on(training):
             self.events("note", text=note)
-        with stopping(cancel) as stop, quiet():
-            if self.recipe.probe_lr:
-                rate = self._rate(trainable, placement, run, training, held_out, stop, resumed=checkpoint is not None)
-                self.recipe = dataclasses.replace(self.recipe, lr=rate)
+        with stopping(cancel) as stop, quiet_transformers():
             ends: dict[str, Callable[[], bool]] = {"stop": stop, "finish": lambda: self.finish.cancelled}
             loop = Loop(
                 trainable, self.family, self.recipe, placement, run.path, training, held_out, self.events, **ends
@@ -219,34 +217,6 @@ class _Job:
             device = str(loop.args.device)
             trainable = on_plain_base(trainable, self.base, self.family, self.recipe, placement, device)
         return self._finish(loop, trainable, placement, training, held_out, target, licence, command, started)
-
-    def _rate(
-        self,
-        trainable: Trainable,
-        placement: Placement,
-        run: RunFolder,
-        training: list[Feature],
-        held_out: list[Feature],
-        stop: Callable[[], bool],
-        *,
-        resumed: bool,
-    ) -> float:
-        """The learning rate that short runs choose; that of the run itself when it is resumed."""
-        from nlptasks.training.loop.rates import probe_rates
-        from nlptasks.training.loop.trainer import Interrupted
-
-        if resumed:
-            return run.rate
-        folder = run.path / "rates"
-        try:
-            rates = probe_rates(trainable, self.family, self.recipe, placement, folder, training, held_out, stop)
-        except Interrupted:
-            self.events("interrupted", step=0)
-            raise CancelledError("Stopped while learning rates were tried; nothing was trained yet.") from None
-        losses = {f"{rate:g}": loss for rate, loss in rates.losses.items()}
-        run.rate = rates.chosen
-        self.events("rates", text=rates.table, steps=rates.steps, losses=losses, chosen=rates.chosen)
-        return rates.chosen
 
     def _finish(
         self,

@@ -12,11 +12,11 @@ from nlptasks.errors import AdapterError, TrainingError
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
 from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, check_base, check_weights, open_adapter
-from nlptasks.task import Recipe
+from nlptasks.task import AnyTask, Recipe
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
-    from nlptasks.training.families.base import AnyTask, FamilyTrainer
+    from nlptasks.training.families.base import FamilyTrainer
 
 SHIPPED = "shipped"
 """What `start` calls the adapter that comes with the task."""

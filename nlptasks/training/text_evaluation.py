@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import DataError, UnsupportedModelError
 from nlptasks.model import CancelToken
-from nlptasks.training.families.base import AnyTask
+from nlptasks.task import AnyTask
 
 if TYPE_CHECKING:
     from nlptasks.engine import Engine

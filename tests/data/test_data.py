@@ -22,7 +22,8 @@ ROWS = [("What a fine day", 1), ('She said "no", twice', 0), ("Zwei\nZeilen, ça
 
 
 def read(*sources: Path | str, labels: tuple[str, ...] = LABELS, **options: Any) -> Examples:
-    return read_examples([str(source) for source in sources], labels=labels, options=DataOptions(**options))
+    tables = read_tables([str(source) for source in sources])
+    return read_examples(tables, labels=labels, options=DataOptions(**options))
 
 
 def write(path: Path, text: str) -> Path:
@@ -168,20 +169,20 @@ def test_label_names_are_required(tmp_path: Path) -> None:
         read(numbers, labels=())
     with pytest.raises(DataError, match="Label names are required"):
         read(write(tmp_path / "l.csv", "text,label\na,LABEL_0\nb,LABEL_1\n"), labels=())
-    given = read_examples([str(numbers)], labels=(), options=DataOptions(labels=("no", "yes")))
+    given = read_examples(read_tables([str(numbers)]), labels=(), options=DataOptions(labels=("no", "yes")))
     assert given.labels == ("no", "yes")
     named = read(write(tmp_path / "names.csv", "text,label\na,red\nb,blue\nc,red\n"), labels=())
     assert named.labels == ("blue", "red")
     with pytest.raises(DataError, match="at least two, found red"):
         read(write(tmp_path / "one.csv", "text,label\na,red\n"), labels=())
     with pytest.raises(DataError, match="expected different names"):
-        read_examples([str(numbers)], labels=(), options=DataOptions(labels=("no", "no")))
+        read_examples(read_tables([str(numbers)]), labels=(), options=DataOptions(labels=("no", "no")))
 
 
 def test_several_labels_in_a_row(tmp_path: Path) -> None:
     objects = [{"text": "a", "labels": ["x", "z"]}, {"text": "b", "labels": []}, {"text": "c", "labels": "z|y"}]
     file = write_rows(tmp_path / "rows.jsonl", objects)
-    examples = read_examples([str(file)], labels=("x", "y", "z"), multi_label=True)
+    examples = read_examples(read_tables([str(file)]), labels=("x", "y", "z"), multi_label=True)
     assert pairs(examples) == [("a", (0, 2)), ("b", ()), ("c", (1, 2))]
     assert examples.counts == {"x": 1, "y": 1, "z": 2}
 
@@ -209,13 +210,14 @@ def test_hub_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
         return data
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    found = read_examples(["hub:org/name@v1:validation", "hub:imdb"], labels=(), offline=True, split="test")
+    tables = read_tables(["hub:org/name@v1:validation", "hub:imdb"], offline=True, split="test")
+    found = read_examples(tables, labels=())
     assert found.labels == ("neg", "pos")
     assert pairs(found) == [("a", 1), ("b", 0)] * 2
     assert asked == [("org/name", "v1", "validation", True), ("imdb", None, "test", True)]
     assert found.sources[0] == {"name": "hub:org/name@v1:validation", "rows": 2, "revision": "v1"}
     with pytest.raises(DataError, match=r"hub:org/gone: the split 'train' cannot be loaded: Couldn't find org/gone"):
-        read_examples(["hub:org/gone"], labels=LABELS)
+        read_tables(["hub:org/gone"])
 
 
 @pytest.mark.parametrize("kind", ["hub", "parquet", "old parquet"])

@@ -24,7 +24,7 @@ from nlptasks.store.adapter_store import AdapterStore, writing
 from nlptasks.store.adapters import MANIFEST, PEFT_WEIGHTS, fingerprint, open_adapter
 from nlptasks.store.download import BaseFolder
 from nlptasks.testing import tiny_model
-from tests.tiny_adapters import BERT_LINEAR, classifier_adapter, writer_adapter
+from tests.tiny_adapters import BERT_LINEAR, classifier_adapter, tagger_adapter, writer_adapter
 
 TEXTS = ["plain words", "ça va? 🙂", "a much longer text that makes the other rows carry padding", "x"]
 
@@ -222,6 +222,25 @@ def test_a_broken_manifest_is_an_error_that_names_the_field(tmp_path: Path, tiny
     (folder / MANIFEST).write_text(json.dumps(content))
     with pytest.raises(AdapterError, match=r"nlptasks\.json: verb: .*train or export it again"):
         open_adapter(folder)
+
+
+def test_a_decoder_that_reads_both_ways_is_refused(settings: Settings, tmp_path: Path) -> None:
+    base = tiny_model(tmp_path / "base", architecture="gpt2")
+    store = AdapterStore(settings)
+    folder = store.folder("mood", "both")
+    tagger_adapter(base, folder, settings={"config": {"is_causal": False, "pad_token_id": 0}})
+    sentence = (
+        "expected a model that reads from left to right, found a decoder that was trained to read in both directions "
+        "(extra.bidirectional), which is no longer served: train it again, best on an encoder."
+    )
+    with pytest.raises(AdapterError) as caught:
+        store.find("mood", "both")
+    assert str(caught.value) == f"{folder}: {sentence}"
+    assert store.names("mood") == []
+    # A folder with all weights trained, or merged ones, has the same file.
+    (base / MANIFEST).write_bytes((folder / MANIFEST).read_bytes())
+    with pytest.raises(AdapterError, match=re.escape(sentence)):
+        ResidentModel(base_folder(base), dtype="float32").load()
 
 
 def test_the_store_finds_by_name_and_by_folder_and_suggests(settings: Settings, tiny_encoder: Path) -> None:

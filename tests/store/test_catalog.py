@@ -37,7 +37,7 @@ def test_the_catalog_cannot_be_changed() -> None:
 
 def test_kinds() -> None:
     kinds = {base.name: base.kind for base in CATALOG.values()}
-    assert kinds == {"minilm": "encoder", "smollm2": "causal", "gemma3-270m": "causal"}
+    assert kinds == {"minilm": "encoder", "smollm2": "causal"}
     assert all(isinstance(base, Base) for base in CATALOG.values())
 
 

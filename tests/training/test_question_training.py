@@ -24,7 +24,7 @@ from nlptasks.settings import Settings
 from nlptasks.store.adapters import open_adapter
 from nlptasks.training import evaluate, finetune
 from nlptasks.training.families.question_answering import IGNORED, QuestionAnsweringTrainer
-from nlptasks.training.families.unanswerable import NEGATED, turned, with_unanswerable
+from nlptasks.training.families.unanswerable import with_unanswerable
 from tests.training_rows import serve_here
 
 
@@ -156,92 +156,31 @@ def test_windows_of_a_question_are_compared_on_raw_logits(tokenizer: Any) -> Non
     assert measured["exact_match"] == measured["f1"] == measured["has_answer_f1"] == 1
 
 
-def test_unanswerable_questions_are_of_the_same_article_and_hold_no_answer() -> None:
+def test_an_unanswerable_question_is_asked_of_another_passage_of_its_article() -> None:
     rows = [
         row("Oslo has 3 old ports.", "3", "How many old ports has Oslo?", title="towns", source="a"),
-        row("Rome has 7 hills.", "7", "How many hills has Rome?", title="towns", source="a"),
+        row("Rome has 7 old hills.", "7", "How many hills has Rome?", title="towns", source="a"),
         row("Bern has 1 bear pit.", "1", "How many pits has Bern?", title="towns", source="a"),
         row("A whale weighs 100 tons.", "100", "What does a whale weigh?", title="beasts", source="a"),
+        row("Port 3 is closed.", "closed", "How is port 3?", title="towns", source="b"),
     ]
     made = with_unanswerable(rows, 0.5, seed=1)[len(rows) :]
-    assert len(made) == 4
-    contexts = {r.context for r in rows if r.title == "towns"}
-    for one in made:
-        origin = next(r for r in rows if f"{r.id}-unanswerable" == one.id and r.answers[0] and r.title == one.title)
-        assert not one.answers
-        if one.title == "towns":
-            assert one.context in contexts
-        elsewhere = {r.question for r in rows if r.context != one.context}
-        assert one.question in elsewhere or one.question not in {r.question for r in rows}
-        assert origin.title == one.title
+    assert all(not one.answers and one.id == "1-unanswerable" for one in made)
+    passages = {one.question: one.context for one in made}
+    towns = {row.context for row in rows[:3]}
+    assert len(passages) == 4, "the only passage of its file has no other"
+    assert passages["How many old ports has Oslo?"] == "Rome has 7 old hills.", "it shares most words with the question"
+    assert {passages[one.question] in towns - {one.context} for one in rows[:3]} == {True}
+    assert passages["What does a whale weigh?"] in towns, "an article of one passage borrows from its file"
 
 
-def turns(question: str, context: str = "Some gold.", tries: int = 200) -> list[str | None]:
-    asked = row(context, "gold", question)
-    made = [turned(asked, random.Random(seed)) for seed in range(tries)]
-    assert all(one is None or one == dataclasses.replace(asked, question=one.question) for one in made)
-    return [one and one.question for one in made]
-
-
-def test_a_word_is_turned_into_its_opposite() -> None:
-    assert set(turns("Who ruled Kern before the war?")) == {"Who ruled Kern after the war?"}
-    assert set(turns("Who won the largest prize?")) == {"Who lost the largest prize?", "Who won the smallest prize?"}
-    assert set(turns("How old is the oldest mill?")) == {"How old is the youngest mill?"}, "how new it is asks the same"
-    assert set(turns("Which year saw East Kern rise?")) == {"Which year saw East Kern fall?"}, "a name stays"
-
-
-def test_an_opposite_that_the_passage_holds_is_not_asked_for() -> None:
-    context = "The largest mill has gold, the smallest has none. It stood before the flood and After the fire."
-    assert set(turns("Which is the largest mill?", context)) == {None, "Which isn't the largest mill?"}
-    both = "Which was the largest mill before the flood in the old town?"
-    assert set(turns(both, context)) == {"Which was the largest mill before the flood in the new town?"}
-
-
-@pytest.mark.parametrize(
-    ("question", "negated"),
-    [
-        ("Where did the mill burn?", "Where didn't the mill burn?"),
-        ("Who can see what they have?", "Who can't see what they have?"),
-        ("What will the miller do?", "What won't the miller do?"),
-        ("What might the miller have?", None),
-        ("What has the miller to do?", "What hasn't the miller to do?"),
-        ("What shall we do?", None),
-        ("The miller's name?", None),
-    ],
-)
-def test_some_of_the_other_questions_are_negated(question: str, negated: str | None) -> None:
-    made = turns(question, tries=2000)
-    assert set(made) == {None, negated}
-    if negated:
-        assert made.count(negated) / len(made) == pytest.approx(NEGATED, abs=0.04)
-
-
-@pytest.mark.parametrize(
-    "question",
-    [
-        "Why did the miller not sleep?",
-        "Why didn't the miller sleep?",
-        "Why didn’t the miller sleep, as he could?",
-        "Who has no mill?",
-        "What is a day without bread?",
-        "What could nobody say and none do?",
-        "What did they see that cannot be?",
-    ],
-)
-def test_a_negated_question_is_not_negated_again(question: str) -> None:
-    assert set(turns(question)) == {None}
-
-
-def test_the_ways_take_turns_and_depend_on_the_seed_only() -> None:
-    rows = [row(f"In {year} there was gold.", "gold", f"Who sold it before {year}?") for year in range(1900, 1960)]
+def test_no_passage_that_holds_the_answer_is_asked_and_the_seed_decides_all() -> None:
+    rows = [row(f"In {year} there was gold.", str(year), f"When was gold {year}?") for year in range(1900, 1960)]
     one, other = (with_unanswerable(rows, 1 / 3, seed)[60:] for seed in (1, 2))
     assert with_unanswerable(rows, 1 / 3, 1)[60:] == one != other
-    opposites = [r for r in one if "after" in r.question or "bought" in r.question]
-    assert len(opposites) == 10
-    asked = {r.context: r.question for r in rows}
-    for made in one:
-        assert made.question != asked[made.context]
-        assert made in opposites or made.question in asked.values(), "each passage has the answer: years are exchanged"
+    assert all(made.question[-5:-1] not in made.context for made in one)
+    same = [row(f"Gold {number}.", "Gold") for number in range(9)]
+    assert with_unanswerable(same, 1 / 3, 1) == same
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1 / 3, 0.6])
@@ -282,7 +221,7 @@ def test_no_context_stands_on_both_sides(tmp_path: Path, tiny_encoder: Path) -> 
         ({"questions_per_context": 1.5}, "extra.questions_per_context: expected a whole number, 0 or more, found 1.5."),
         (
             {"unanswered": 1},
-            "extra: expected settings of bidirectional, unanswerable, questions_per_context, found 'unanswered'.",
+            "extra: expected settings of unanswerable, questions_per_context, found 'unanswered'.",
         ),
     ],
 )

@@ -67,6 +67,24 @@ def test_every_fault_of_a_recipe_is_named(tmp_path: Path) -> None:
         load_recipe(file)
 
 
+def test_a_setting_of_an_earlier_version_is_ignored_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "old.toml"
+    file.write_text("probe_lr = true\nlr = 1e-4\n[extra]\nbidirectional = true\nweight = 2\n")
+    assert load_recipe(file) == Recipe(lr=1e-4, extra={"weight": 2})
+    assert override(Recipe(), {"probe-lr": "True", "extra.bidirectional": "false"}) == Recipe()
+    ignored = "is no longer a recipe setting and was ignored"
+    assert (
+        caplog.messages
+        == [
+            f"probe_lr {ignored}: train with a third of lr and three times lr as well, and compare the losses.",
+            f"extra.bidirectional {ignored}: train on an encoder, which reads in both directions.",
+        ]
+        * 2
+    )
+
+
 def test_a_text_is_read_as_the_setting_s_type() -> None:
     recipe = override(Recipe(), {"lr": "1e-4", "batch-size": "8", "epochs": 2, "targets": "query, value"})
     assert (recipe.lr, recipe.batch_size, recipe.epochs, recipe.targets) == (1e-4, 8, 2.0, ("query", "value"))

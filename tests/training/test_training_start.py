@@ -23,7 +23,6 @@ from nlptasks.settings import Settings
 from nlptasks.store.adapters import MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, open_adapter
 from nlptasks.training import DataOptions, Event, TrainReport, finetune
 from nlptasks.training.loop.checkpoints import RunFolder
-from nlptasks.training.loop.trainer import rates
 from tests.sample_tasks import Title
 from tests.tiny_adapters import classifier_adapter, tagger_adapter
 from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
@@ -195,18 +194,6 @@ def test_a_stopped_run_goes_on_unless_its_start_has_changed(
     shutil.rmtree(first.path)
     kept.rename(first.path)
     assert same(weights(train("parts", recipe, resume=True)), weights(whole))
-
-
-def test_rates_are_tried_from_the_start(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "FEWEST", 4)
-    heard: list[Event] = []
-    first = train("first", dataclasses.replace(QUICK, lr=1e-2))
-    probed = train("probed", dataclasses.replace(STILL, probe_lr=True), on_event=heard.append)
-    [event] = [event for event in heard if event.kind == "rates"]
-    assert list(event.values["losses"].values()) == pytest.approx([first.metrics["loss"]] * 3, abs=1e-3)
-    assert same(weights(probed), weights(first))
-    notes = [event.values["text"] for event in heard if event.kind == "note"]
-    assert "goes on from the weights of 'first'" in notes
 
 
 def test_the_command_takes_a_start(

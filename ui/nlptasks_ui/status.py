@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks import NlptasksError, Plugins
 from nlptasks.surfaces import origin, sentence, versions
-from nlptasks_ui import html, licences
+from nlptasks_ui import html
 from nlptasks_ui.amounts import count, megabytes
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.events import LIGHT
@@ -43,7 +43,6 @@ def build(context: Context) -> None:
 
     moving = gr.HTML(elem_id="status-live")
     plugins = gr.HTML(plugins_part(engine.plugins), elem_id="status-plugins")
-    licences.build(context)
     machine = gr.HTML(html.status("Looking at this machine"), elem_id="status-machine")
     # Once the page is open: the first look at the device imports torch, which takes seconds.
     gr.on(None, lambda: plugins_part(engine.plugins), None, plugins, **LIGHT)

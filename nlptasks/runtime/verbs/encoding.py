@@ -71,33 +71,12 @@ def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left:
     return batch
 
 
-def read_batch(model: Any, batch: dict[str, Any]) -> Any:
-    """What a task model makes of a padded batch.
-
-    A decoder whose configuration has transformers' `is_causal` false reads every token in both directions. The mask
-    says so with each batch, shape (rows, 1, tokens, tokens): its layers may write for other adapters at the same time.
-
-    Raises:
-        UnsupportedModelError: the model's attention takes no such mask.
-    """
-    if getattr(model.config, "is_causal", True):
-        return model(**batch)
-    if model.config._attn_implementation != "sdpa":
-        raise UnsupportedModelError(
-            f"bidirectional: expected a model with torch's attention (sdpa), found {model.config._attn_implementation} "
-            f"in {model.config.model_type}: train it without."
-        )
-    rows, width = batch["input_ids"].shape
-    mask = batch["attention_mask"].bool()[:, None, None, :].expand(rows, 1, width, width)
-    return model(**{**batch, "attention_mask": mask})
-
-
 def classify_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
     """Answer each item with the raw scores that `head` gives its text."""
     encoded = Encoded(root, turn.items, limit)
 
     def forward(batch: dict[str, Any]) -> list[list[float]]:
-        values: list[list[float]] = read_batch(head, batch).logits.float().tolist()
+        values: list[list[float]] = head(**batch).logits.float().tolist()
         return values
 
     def answer(index: int, values: list[float]) -> Logits:

@@ -10,7 +10,7 @@ from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import SpanLogits, Text, TokenLogits
 from nlptasks.runtime.loading.roots import Root
 from nlptasks.runtime.verbs.batching import Batcher
-from nlptasks.runtime.verbs.encoding import Encoded, check_numbers, read_batch, read_turn
+from nlptasks.runtime.verbs.encoding import Encoded, check_numbers, read_turn
 from nlptasks.runtime.worker import Turn
 
 
@@ -87,7 +87,7 @@ def tag_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) ->
     encoded = Located(root, turn.items, limit, segment=0)
 
     def forward(batch: dict[str, Any]) -> list[list[list[float]]]:
-        values: list[list[list[float]]] = read_batch(head, batch).logits.float().tolist()
+        values: list[list[list[float]]] = head(**batch).logits.float().tolist()
         return values
 
     def answer(index: int, values: list[list[float]]) -> TokenLogits:
@@ -111,7 +111,7 @@ def extract_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int
     encoded = Located(root, turn.items, limit, segment=1)
 
     def forward(batch: dict[str, Any]) -> list[list[list[float]]]:
-        output = read_batch(head, batch)
+        output = head(**batch)
         values: list[list[list[float]]] = torch.stack([output.start_logits, output.end_logits], 1).float().tolist()
         return values
 

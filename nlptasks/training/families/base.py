@@ -13,14 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.data.tables import Table, read_tables
 from nlptasks.errors import DataError, TrainingError
-from nlptasks.task import Recipe, Task
+from nlptasks.task import AnyTask, Recipe
 
 if TYPE_CHECKING:
     from nlptasks.model import ModelInfo
     from nlptasks.store.adapters import Verb
-
-AnyTask = Task[Any, Any, Any]
 
 FAMILIES = {
     "text_classification": "nlptasks.training.families.text_classification:TextClassificationTrainer",
@@ -41,10 +40,6 @@ class Setting(NamedTuple):
 def is_number(value: Any) -> bool:
     """Whether a setting is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-BIDIRECTIONAL = Setting(False, "true or false", lambda v: isinstance(v, bool))
-"""Whether a decoder reads in both directions under its new head, as an encoder does."""
 
 
 class Dataset(Protocol):
@@ -131,7 +126,6 @@ class FamilyTrainer(ABC):
     def multi_label(self) -> bool:
         return bool(getattr(self.task, "multi_label", False))
 
-    @abstractmethod
     def read(
         self,
         sources: Sequence[str],
@@ -141,7 +135,23 @@ class FamilyTrainer(ABC):
         offline: bool = False,
         split: str = "train",
     ) -> Dataset:
-        """Read and check rows; `labels` are those of an adapter or of the training rows. Raises DataError."""
+        """Read and check rows of files and Hub data sets.
+
+        Args:
+            sources: files and `hub:ORG/NAME[@REVISION][:SPLIT]`.
+            options: columns and label names that the caller gives.
+            labels: those of an adapter or of the training rows; None to take the task's or the data's.
+            offline: whether the network must not be used.
+            split: the split of a Hub data set that names none.
+
+        Raises:
+            DataError: naming every bad row of every source.
+        """
+        return self.parse(read_tables(sources, offline=offline, split=split), options, labels)
+
+    @abstractmethod
+    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> Dataset:
+        """Check the rows of tables, as `read` describes. Raises DataError."""
 
     def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
         """What `text_of` says of the rows of sources whose labels do not matter."""
@@ -173,9 +183,13 @@ class FamilyTrainer(ABC):
         """The rows with what the recipe makes of them besides; the same for a seed."""
         return rows
 
-    @abstractmethod
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
         """Arguments of `from_pretrained` that give the head its labels."""
+        return {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {name: index for index, name in enumerate(labels)},
+        }
 
     @abstractmethod
     def encode(
@@ -210,9 +224,7 @@ class FamilyTrainer(ABC):
 
     def forward(self, model: Any, batch: Mapping[str, Any]) -> Any:
         """The tensor that the loss is computed from."""
-        from nlptasks.runtime.verbs.encoding import read_batch
-
-        return self.logits(read_batch(model, {name: value for name, value in batch.items() if name != "labels"}))
+        return self.logits(model(**{name: value for name, value in batch.items() if name != "labels"}))
 
     def logits(self, outputs: Any) -> Any:
         """The tensor that the loss is computed from, out of a transformers model's outputs."""

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nlptasks.data.labelled_texts import DataOptions, describe
 from nlptasks.data.questions import QuestionRow, read_questions
-from nlptasks.data.tables import plural, read_tables
+from nlptasks.data.tables import Table, plural
 from nlptasks.errors import DataError
 from nlptasks.families import candidates, windows
 from nlptasks.families.question_answering import AnswerOptions
 from nlptasks.model import ModelInfo, SpanLogits
 from nlptasks.task import Recipe
 from nlptasks.training.families.base import (
-    BIDIRECTIONAL,
     Assessment,
     Calibration,
     Dataset,
@@ -80,7 +79,6 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     metrics = squad_metrics.HIGHER_IS_BETTER
     headline = "best_f1"
     extras: ClassVar = {
-        "bidirectional": BIDIRECTIONAL,
         "unanswerable": Setting(1 / 3, "a number from 0 to below 1", lambda v: is_number(v) and 0 <= v < 1),
         "questions_per_context": Setting(
             0, "a whole number, 0 or more", lambda v: is_number(v) and v >= 0 and v % 1 == 0
@@ -89,16 +87,7 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     """`unanswerable` is the share of questions without an answer that is reached by making some; a third is that of
     SQuAD 2.0's training set. `questions_per_context` is the most that are taken of one context; 0 takes all."""
 
-    def read(
-        self,
-        sources: Sequence[str],
-        options: DataOptions,
-        *,
-        labels: Sequence[str] | None = None,
-        offline: bool = False,
-        split: str = "train",
-    ) -> QuestionDataset:
-        tables = read_tables(sources, offline=offline, split=split)
+    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> QuestionDataset:
         found = read_questions(tables, allow_misaligned=options.allow_misaligned)
         return QuestionDataset(found.rows, [describe(table) for table in tables], found.notes, found.problems)
 

@@ -15,6 +15,7 @@ from nlptasks.data.labelled_texts import (
     read_examples,
     read_texts,
 )
+from nlptasks.data.tables import Table
 from nlptasks.errors import DataError
 from nlptasks.model import ModelInfo
 from nlptasks.results import Classification
@@ -31,23 +32,9 @@ class TextClassificationTrainer(FamilyTrainer):
     headline = "accuracy"
     measures_ranges = True
 
-    def read(
-        self,
-        sources: Sequence[str],
-        options: DataOptions,
-        *,
-        labels: Sequence[str] | None = None,
-        offline: bool = False,
-        split: str = "train",
-    ) -> Examples:
-        return read_examples(
-            sources,
-            labels=labels or getattr(self.task, "labels", ()),
-            options=options,
-            multi_label=self.multi_label,
-            offline=offline,
-            split=split,
-        )
+    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> Examples:
+        labels = labels or getattr(self.task, "labels", ())
+        return read_examples(tables, labels=labels, options=options, multi_label=self.multi_label)
 
     def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
         return read_texts(sources, text_column=options.text_column, offline=offline)
@@ -68,12 +55,8 @@ class TextClassificationTrainer(FamilyTrainer):
         )
 
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
-        return {
-            "num_labels": len(labels),
-            "id2label": dict(enumerate(labels)),
-            "label2id": {name: index for index, name in enumerate(labels)},
-            "problem_type": "multi_label_classification" if self.multi_label else "single_label_classification",
-        }
+        kind = "multi_label_classification" if self.multi_label else "single_label_classification"
+        return {**super().head(labels), "problem_type": kind}
 
     def encode(
         self,

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from nlptasks.data.labelled_texts import DataOptions, describe
-from nlptasks.data.tables import Findings, plural, read_tables
+from nlptasks.data.tables import Findings, Table, plural
 from nlptasks.errors import DataError, InvalidInputError
-from nlptasks.families.text_to_text import Lesson
+from nlptasks.families.text_to_text import Lesson, prompt_text
 from nlptasks.model import Decoding, ModelInfo, Prompt
 from nlptasks.results import Result
 from nlptasks.training.families import writing
@@ -55,16 +55,7 @@ class TextToTextTrainer(FamilyTrainer):
     }
     """`options` are the task's own, under which the prompts are made."""
 
-    def read(
-        self,
-        sources: Sequence[str],
-        options: DataOptions,
-        *,
-        labels: Sequence[str] | None = None,
-        offline: bool = False,
-        split: str = "train",
-    ) -> WritingDataset:
-        tables = read_tables(sources, offline=offline, split=split)
+    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> WritingDataset:
         serving = self.task.validate_options(self.serving)
         findings = Findings("texts")
         rows: list[WritingRow] = []
@@ -88,10 +79,8 @@ class TextToTextTrainer(FamilyTrainer):
 
     def text_of(self, row: WritingRow) -> str:
         task: Any = self.task
-        prompt = task.prompt(row.lesson.inputs, row.lesson.options)
-        words = prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
         # A text alone is learnt behind an empty prompt: without its own words all such rows would be one.
-        return words or row.lesson.target
+        return prompt_text(task.prompt(row.lesson.inputs, row.lesson.options)) or row.lesson.target
 
     def label_of(self, row: WritingRow) -> Hashable:
         return None

@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 from nlptasks.data.entities import EntityRow, EntitySpan, read_entities, tags_of_spans
 from nlptasks.data.labelled_texts import DataOptions, describe
-from nlptasks.data.tables import plural, read_tables
+from nlptasks.data.tables import Table, plural
 from nlptasks.errors import DataError
 from nlptasks.families import spans, windows
 from nlptasks.model import ModelInfo
 from nlptasks.results import Entities
-from nlptasks.training.families.base import BIDIRECTIONAL, Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
 from nlptasks.training.metrics import entities as entity_metrics
 from nlptasks.training.metrics.calibration import fit_temperature
 from nlptasks.training.metrics.entities import TaggedWords
@@ -56,18 +56,8 @@ class TokenClassificationTrainer(FamilyTrainer):
     verb = "tag"
     metrics = entity_metrics.HIGHER_IS_BETTER
     headline = "f1"
-    extras: ClassVar = {"bidirectional": BIDIRECTIONAL}
 
-    def read(
-        self,
-        sources: Sequence[str],
-        options: DataOptions,
-        *,
-        labels: Sequence[str] | None = None,
-        offline: bool = False,
-        split: str = "train",
-    ) -> EntityDataset:
-        tables = read_tables(sources, offline=offline, split=split)
+    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> EntityDataset:
         read = read_entities(tables, allow_misaligned=options.allow_misaligned)
         own = tuple(getattr(self.task, "labels", ()))
         rows = _renamed(read.rows, options.rename)
@@ -101,13 +91,6 @@ class TokenClassificationTrainer(FamilyTrainer):
     def check_training(self, rows: Sequence[EntityRow]) -> None:
         if not any(row.spans for row in rows):
             raise DataError(f"Training rows: expected at least one entity, found none in {plural(len(rows), 'row')}.")
-
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
-        return {
-            "num_labels": len(labels),
-            "id2label": dict(enumerate(labels)),
-            "label2id": {name: index for index, name in enumerate(labels)},
-        }
 
     def encode(
         self,

@@ -17,7 +17,6 @@ from nlptasks.store.adapter_store import check_name
 MARKER = "whole.json"
 WEIGHTS = "trained.safetensors"
 AVERAGE = "average.safetensors"
-RATE = "rate.json"
 
 
 class RunFolder:
@@ -40,15 +39,6 @@ class RunFolder:
     @property
     def events(self) -> Path:
         return self.path / "events.jsonl"
-
-    @property
-    def rate(self) -> float:
-        """The learning rate that the run chose for itself."""
-        return float(json.loads((self.path / RATE).read_text(encoding="utf-8")))
-
-    @rate.setter
-    def rate(self, value: float) -> None:
-        (self.path / RATE).write_text(json.dumps(value), encoding="utf-8")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -113,7 +103,8 @@ class RunFolder:
         differing = [
             f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}"
             for name in sorted({*before, *now})
-            if before.get(name) != now.get(name)
+            # A setting that a later version took out changes nothing where it was off.
+            if before.get(name) != now.get(name) and (name in now or before[name])
         ]
         if differing:
             raise TrainingError(

@@ -13,7 +13,6 @@ Kind = Literal[
     "note",
     "warning",
     "model",
-    "rates",
     "start",
     "step",
     "evaluation",

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import MissingExtraError, UnsupportedModelError
-from nlptasks.runtime.loading.roots import BODY_CLASSES, HEAD_CLASSES, Root, load_config, load_tokenizer, model_kind
+from nlptasks.runtime.loading.roots import (
+    BODY_CLASSES,
+    HEAD_CLASSES,
+    Root,
+    load_config,
+    load_tokenizer,
+    model_kind,
+    quiet_transformers,
+)
 from nlptasks.runtime.resident import describe
 from nlptasks.store.adapters import task_type
 from nlptasks.store.folders import check_folder
@@ -87,7 +94,7 @@ def build(
     dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
     in_4bit = quantizing.loading(placement) if recipe.load_in_4bit else {}
     model, fresh = load_task_model(folder, family, labels, trust_remote_code, {**dropout, **in_4bit})
-    changes = _align_padding(model, tokenizer) | _read_both_ways(model, family.extra(recipe))
+    changes = _align_padding(model, tokenizer)
     root = Root(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
     targets = None
     if recipe.method == "lora":
@@ -95,7 +102,7 @@ def build(
             targets = choose_writer_targets(model, recipe.targets)
         else:
             targets = choose_targets(model, recipe.targets, fresh)
-        with quiet():
+        with quiet_transformers():
             if in_4bit:
                 model = quantizing.prepared(model)
             model = _with_lora(model, targets, recipe, folder, family.verb)
@@ -202,7 +209,7 @@ def _from_pretrained(auto: str, folder: BaseFolder, trust_remote_code: bool, **o
     import torch
     import transformers
 
-    with quiet():
+    with quiet_transformers():
         model, info = getattr(transformers, auto).from_pretrained(
             folder.path,
             dtype=torch.float32,
@@ -240,14 +247,6 @@ def _align_padding(model: Any, tokenizer: Any) -> dict[str, Any]:
         return {}
     model.config.pad_token_id = tokenizer.pad_token_id
     return {"pad_token_id": tokenizer.pad_token_id}
-
-
-def _read_both_ways(model: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the causal mask off a decoder if the recipe wants it: see `encoding.read_batch`."""
-    if not extra.get("bidirectional") or model_kind(model.config) != "causal":
-        return {}
-    model.config.is_causal = False
-    return {"is_causal": False}
 
 
 def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder, verb: Verb) -> Any:
@@ -305,23 +304,3 @@ def logits_of(
     if not all(math.isfinite(float(np.abs(row).max())) for row in rows):
         raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower lr.")
     return rows
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide transformers' bars, its report of new layers and its notes to developers: our own lines say what matters."""
-    import warnings
-
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -21,17 +21,16 @@ _TINY = 1e-12
 
 def softmax(logits: Array) -> Array:
     """Probabilities of each row."""
-    import numpy as np
+    from scipy.special import softmax
 
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+    return softmax(logits, axis=1)  # type: ignore[no-any-return]
 
 
 def sigmoid(logits: Array) -> Array:
     """Probability of each label on its own."""
-    import numpy as np
+    from scipy.special import expit
 
-    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    return expit(logits)  # type: ignore[no-any-return]
 
 
 def single_label(probabilities: Array, gold: Sequence[int]) -> dict[str, float]:

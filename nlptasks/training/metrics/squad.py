@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from nlptasks.families.candidates import softmax
+from nlptasks.families.scores import softmax
 from nlptasks.training.metrics.labels import calibration_error
 
 HIGHER_IS_BETTER = {

@@ -9,8 +9,7 @@ from typing import Any
 
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.store.adapters import Manifest
-from nlptasks.task import Recipe
-from nlptasks.training.families.base import AnyTask
+from nlptasks.task import AnyTask, Recipe
 from nlptasks.training.recipes import as_dict
 
 

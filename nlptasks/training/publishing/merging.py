@@ -17,7 +17,8 @@ from nlptasks.model import Completion, Decoding, Model, Prompt
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import writing
 from nlptasks.store.adapters import MANIFEST, RANGES, AdapterFolder, Manifest, check_base
-from nlptasks.training.families.base import AnyTask, FamilyTrainer, family_trainer
+from nlptasks.task import AnyTask
+from nlptasks.training.families.base import FamilyTrainer, family_trainer
 
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins
@@ -142,15 +143,15 @@ def _write(
     import peft
     import torch
 
-    from nlptasks.runtime.loading.roots import load_tokenizer
-    from nlptasks.training.loop.models import load_task_model, quiet
+    from nlptasks.runtime.loading.roots import load_tokenizer, quiet_transformers
+    from nlptasks.training.loop.models import load_task_model
 
     model, _ = load_task_model(base, family, manifest.labels or (), False, {})
     for config in (model.config, model.base_model.config):
         config.use_cache = True
     for name, value in manifest.settings.get("config", {}).items():
         setattr(model.config, name, value)
-    with quiet():
+    with quiet_transformers():
         wrapped: Any = peft.PeftModel.from_pretrained(model, str(adapter.path))
         merged = wrapped.merge_and_unload(safe_merge=True).to(getattr(torch, dtype))
         merged.save_pretrained(folder)

@@ -14,7 +14,8 @@ from nlptasks.runtime.loading.roots import load_config, model_kind
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder
-from nlptasks.training.families.base import AnyTask, FamilyTrainer, family_trainer
+from nlptasks.task import AnyTask
+from nlptasks.training.families.base import FamilyTrainer, family_trainer
 
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins

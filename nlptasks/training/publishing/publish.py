@@ -15,8 +15,8 @@ from nlptasks.training.recipes import as_dict
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
-    from nlptasks.task import Recipe
-    from nlptasks.training.families.base import AnyTask, Calibration, FamilyTrainer
+    from nlptasks.task import AnyTask, Recipe
+    from nlptasks.training.families.base import Calibration, FamilyTrainer
     from nlptasks.training.loop.models import Trainable
 
 
@@ -95,10 +95,10 @@ def _save_adapter(trainable: Trainable, folder: Path) -> None:
 
 
 def _save_model(trainable: Trainable, folder: Path) -> None:
-    from nlptasks.training.loop.models import quiet
+    from nlptasks.runtime.loading.roots import quiet_transformers
 
     trainable.model.config.use_cache = True
-    with quiet():
+    with quiet_transformers():
         trainable.model.save_pretrained(folder)
         trainable.tokenizer.save_pretrained(folder)
 

@@ -264,7 +264,7 @@ def _beyond(job: _Job, info: ModelInfo) -> str | None:
     """Why the embedded translator cannot translate this, or None."""
     known = ", ".join(info.languages)
     source, target = (languages.primary(tag) for tag in (job.source.tag, job.inputs.target_language))
-    other = "name another checkpoint with --model (facebook/m2m100_418M, gemma3-270m, ...)."
+    other = "name another checkpoint with --model (facebook/m2m100_418M, ...)."
     for what, tag in (("source_language", source), ("target_language", target)):
         if tag not in info.languages and tag != languages.UNDETERMINED:
             return f"{EMBEDDED} knows {known}, found {what} {tag!r}: {other}"

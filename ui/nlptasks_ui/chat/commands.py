@@ -6,15 +6,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from nlptasks import InvalidInputError, Plugins, Task, UnknownNameError
+from nlptasks import InvalidInputError, Plugins, UnknownNameError
 from nlptasks_ui.chat.conversation import Document
+
+if TYPE_CHECKING:
+    from nlptasks import AnyTask
 
 CHAT, HELP = "chat", "help"
 """The commands that are no tasks."""
-
-AnyTask = Task[Any, Any, Any]
 
 _COMMAND = re.compile(r"\s*/([A-Za-z][\w-]*)(?:\s+|$)")
 _ARGUMENT = re.compile(r"--([A-Za-z][\w-]*)(?:=|\s+)(?:\"([^\"]*)\"|(\S+))\s*")

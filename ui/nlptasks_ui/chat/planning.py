@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from nlptasks import CancelledError, CancelToken, InvalidInputError, Message, NlptasksError
 from nlptasks.surfaces import chat_task, sentence
 from nlptasks_ui.chat import commands, routing
-from nlptasks_ui.chat.commands import AnyTask
 from nlptasks_ui.chat.conversation import Conversation, Document, fit, messages
 
 if TYPE_CHECKING:
-    from nlptasks import Engine
+    from nlptasks import AnyTask, Engine
 
 MAX_NEW_TOKENS = 400
 """Most tokens of an answer in plain chat."""

@@ -12,7 +12,8 @@ from nlptasks.surfaces import words
 from nlptasks_ui.training.plan import Plan
 
 if TYPE_CHECKING:
-    from nlptasks.training import AnyTask, Dataset, FamilyTrainer
+    from nlptasks import AnyTask
+    from nlptasks.training import Dataset, FamilyTrainer
 
 MOST_ROWS = 300
 MOST_WRITTEN = 20

@@ -67,7 +67,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "NLPTASKS_CACHE": str(settings.cache),
         "NLPTASKS_DATA": str(settings.data),
         "NLPTASKS_PROFILE": settings.profile,
-        "NLPTASKS_ACCEPT_LICENSE": ",".join(sorted(settings.accepted_licences)),
     }
     if settings.offline:
         values["HF_HUB_OFFLINE"] = "1"

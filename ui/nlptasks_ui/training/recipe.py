@@ -37,7 +37,6 @@ MORE = {
     "patience": ("Patience", "Stop after so many measurements without a better one; 0 never stops early."),
     "seed": ("Seed", "Of the split, the order and the new layers."),
     "dtype": ("Numbers", "Of the forward pass; the weights stay float32."),
-    "probe_lr": ("Try three learning rates first", "A third, the rate and thrice it, in short runs; the best trains."),
 }
 LABELS = {**MAIN, **MORE}
 
@@ -135,8 +134,6 @@ def _component(name: str, value: Any, label: str, told: str) -> Any:
 
     common: dict[str, Any] = {"label": label, "info": told, "elem_id": f"recipe-{name.replace('_', '-')}"}
     kind = _KINDS[name]
-    if kind is bool:
-        return gr.Checkbox(value=value, **common)
     if get_origin(kind) is Literal:
         return gr.Dropdown(list(get_args(kind)), value=value, **common)
     if name in _NAMES:
