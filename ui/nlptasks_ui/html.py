@@ -22,7 +22,7 @@ def text(words: object) -> str:
 
 
 def box(kind: str, *content: str, **attributes: object) -> str:
-    """A div of one of the classes of look.css."""
+    """A div of one of the classes of style.css."""
     return element("div", *content, class_=f"nlp-{kind}", **attributes)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import NlptasksError
-from nlptasks_ui import api, look
+from nlptasks_ui import api, theme
 
 LARGEST_UPLOAD = "200mb"
 
@@ -74,9 +74,9 @@ def _launched(app: Any, address: Address, logins: Logins, browser: bool) -> str:
         enable_monitoring=False,
         run_history=False,
         footer_links=["api", "settings"],
-        theme=look.theme(),
-        css_paths=[look.STYLES],
-        head=look.head(),
+        theme=theme.theme(),
+        css_paths=[theme.STYLES],
+        head=theme.head(),
     )
     api.answer_in_json(app.mcp_server_obj)
     return str(url)

@@ -12,7 +12,7 @@ from nlptasks_ui.chat import attachments, browser, show
 from nlptasks_ui.chat.answers import Answers, Step
 from nlptasks_ui.chat.attachments import AttachmentError
 from nlptasks_ui.chat.conversation import Conversation, Document, as_json, as_markdown, pack, unpack
-from nlptasks_ui.chat.ticket import Ticket, is_busy, leave
+from nlptasks_ui.chat.pending import Ticket, is_busy, leave
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import REFUSED, sentence
 from nlptasks_ui.events import LIGHT

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-STYLES = HERE / "look.css"
+STYLES = HERE / "style.css"
 PHONE = HERE / "phone.css"
-SCRIPT = HERE / "look.js"
+SCRIPT = HERE / "script.js"
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
