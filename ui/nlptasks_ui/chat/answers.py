@@ -1,4 +1,4 @@
-"""One turn to its answer: the text as it is written, or the result of a task."""
+"""Answering a turn: the language model's text while it is written, or the result of a task."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from nlptasks.cli.render import render
 from nlptasks.families.text_to_text import can_stream
 from nlptasks_ui import work
 from nlptasks_ui.chat import commands
-from nlptasks_ui.chat.conversation import Conversation, Turn
+from nlptasks_ui.chat.conversation import ChatTurn, Conversation
 from nlptasks_ui.chat.planning import Planner, Request
 from nlptasks_ui.context import Context
 from nlptasks_ui.errors import sentence
 from nlptasks_ui.loads import waiting_for
 
-EVERY = 0.1
-"""Seconds between two looks at what was written."""
+INTERVAL = 0.1
+"""Seconds between two updates of an answer."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A turn on its way to its answer, and what is going on while there is none; the last step's turn is done."""
+    """A turn with its answer so far, and the current activity while there is none; the last step's turn is finished."""
 
-    turn: Turn
+    turn: ChatTurn
     status: str = ""
 
 
 class Answers:
-    """Answers the last turns of conversations."""
+    """Answers the last turn of a conversation."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -42,9 +42,9 @@ class Answers:
         self._planner = Planner(context.engine)
 
     async def answer(self, conversation: Conversation, cancel: CancelToken) -> AsyncGenerator[Step, None]:
-        """Steps of the last turn; errors and a stop become part of the turn.
+        """Steps of the last turn; an error or a stop becomes part of the turn.
 
-        Read it within `contextlib.aclosing`: leaving the loop ends the computation within one step.
+        Iterate within `contextlib.aclosing`: leaving the loop stops the computation within one step.
         """
         last = conversation.turns[-1]
         try:
@@ -53,19 +53,19 @@ class Answers:
                     last = step.turn
                     yield step
         except CancelledError:
-            yield Step(last.model_copy(update={"done": True, "notes": ("Stopped.",), "aside": not last.answer}))
+            yield Step(last.model_copy(update={"finished": True, "notes": ("Stopped.",), "aside": not last.answer}))
         except Exception as error:
-            yield Step(last.model_copy(update={"done": True, "error": sentence(error), "aside": True}))
+            yield Step(last.model_copy(update={"finished": True, "error": sentence(error), "aside": True}))
 
     async def _steps(self, conversation: Conversation, cancel: CancelToken) -> AsyncGenerator[Step, None]:
         turn = conversation.turns[-1]
-        command = commands.parse(turn.said)
+        command = commands.parse(turn.message)
         if command and command.name == commands.HELP and not turn.wanted:
-            told = commands.help_text(self._engine.plugins)
-            yield Step(turn.model_copy(update={"answer": told, "aside": True, "done": True}))
+            text = commands.help_text(self._engine.plugins)
+            yield Step(turn.model_copy(update={"answer": text, "aside": True, "finished": True}))
             return
-        async with aclosing(_told(lambda: self._planner.plan(conversation, cancel))) as waits:
-            async for request in waits:
+        async with aclosing(_in_thread(lambda: self._planner.plan(conversation, cancel))) as plans:
+            async for request in plans:
                 if request is None:
                     yield Step(turn, self._loading())
         assert request is not None
@@ -73,7 +73,7 @@ class Answers:
         yield Step(turn, self._waiting(request))
         stream = can_stream(request.task)
         steps = work.answer(
-            self._engine, request.task.name, dict(request.fields), every=EVERY, stream=stream, cancel=cancel,
+            self._engine, request.task.name, dict(request.fields), every=INTERVAL, stream=stream, cancel=cancel,
             adapter=request.adapter, **request.options,
         )  # fmt: skip
         async with aclosing(steps) as parts:
@@ -84,16 +84,16 @@ class Answers:
                     turn = turn.model_copy(update={"answer": part.text})
                     yield Step(turn)
                 else:
-                    count = f"{part.done} of {part.total} parts read" if part.total > 1 else ""
+                    count = f"{part.done} of {part.total} parts processed" if part.total > 1 else ""
                     yield Step(turn, count or self._waiting(request))
 
-    def _finished(self, turn: Turn, request: Request, step: work.Step) -> Turn:
+    def _finished(self, turn: ChatTurn, request: Request, step: work.Step) -> ChatTurn:
         result = step.result
         notes = list(request.notes)
-        ended = getattr(result, "finish_reason", None)
-        if ended == "length":
-            notes.append(f"It ended at {result.num_generated_tokens} tokens, the most that it may have.")
-        if ended == "cancelled":
+        reason = getattr(result, "finish_reason", None)
+        if reason == "length":
+            notes.append(f"Stopped at the limit of {result.num_generated_tokens} tokens.")
+        if reason == "cancelled":
             notes.append("Stopped.")
         chat = "messages" in request.fields
         [inputs] = request.task.validate([dict(request.fields)])
@@ -104,26 +104,27 @@ class Answers:
                 "inputs": None if chat else inputs.model_dump(mode="json"),
                 "notes": tuple(notes),
                 "seconds": round(step.seconds, 3),
-                "done": True,
+                "finished": True,
             }
         )
 
     def _waiting(self, request: Request) -> str:
         base = waiting_for(self._engine, request.task.name, request.adapter, None)
-        return self._context.loads.line() or (f"Loading the base model {base}" if base else "Computing")
+        return self._context.loads.line() or (f"Loading base model {base}" if base else "Computing")
 
     def _loading(self) -> str:
-        return self._context.loads.line() or "Reading"
+        return self._context.loads.line() or "Choosing a task"
 
 
-async def _told(call: Callable[[], T]) -> AsyncGenerator[T | None, None]:
-    """None while a call runs in a thread, then what it returns."""
+async def _in_thread(call: Callable[[], T]) -> AsyncGenerator[T | None, None]:
+    """Run a call in a thread; yields None while it runs, then its result."""
     future = asyncio.ensure_future(asyncio.to_thread(call))
     try:
         while not future.done():
-            await asyncio.wait({future}, timeout=EVERY)
+            await asyncio.wait({future}, timeout=INTERVAL)
             if not future.done():
                 yield None
         yield future.result()
     finally:
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # An unread exception would be logged by asyncio.
+        future.add_done_callback(lambda future: future.cancelled() or future.exception())

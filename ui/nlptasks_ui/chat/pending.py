@@ -1,4 +1,4 @@
-"""An answer that is asked for: whether its turn has come, and how it is ended."""
+"""An answer that the user waits for: whether it has started, and how it is abandoned."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import TypeGuard
 
 from nlptasks import CancelToken
 
-ON_ITS_WAY = 0.15
-"""Seconds after which the page has what an answer said before; gradio sends what there is twenty times a second."""
+DELIVERY_SECONDS = 0.15
+"""Seconds after which updates that were already sent have reached the page; Gradio sends them twenty times a second."""
 
 
-class Ticket:
-    """One answer that is asked for: what stops it, and whether it has begun or ended, or is out of sight."""
+class PendingAnswer:
+    """The state of one answer: the token that stops it, and whether it has started, finished or been abandoned."""
 
     def __init__(self) -> None:
         self.cancel = CancelToken()
-        self.begun = False
-        self.ended = False
-        self.left = False
+        self.started = False
+        self.finished = False
+        self.abandoned = False
 
 
-def is_busy(ticket: Ticket | None) -> TypeGuard[Ticket]:
-    """Whether there is an answer that still waits or comes, in sight."""
-    return ticket is not None and not ticket.ended and not ticket.left
+def is_busy(pending: PendingAnswer | None) -> TypeGuard[PendingAnswer]:
+    """Whether an answer of the open conversation is still waiting or being written."""
+    return pending is not None and not pending.finished and not pending.abandoned
 
 
-async def leave(ticket: Ticket | None) -> None:
-    """End an answer whose conversation goes out of sight; it must not show itself in the next one.
+async def abandon(pending: PendingAnswer | None) -> None:
+    """Stop an answer whose conversation is being closed, so that it does not appear in the next one.
 
-    Gradio's `cancels` would not do: it lets what is on its way arrive later, and shows an error.
+    Gradio's `cancels` would not do: it lets updates on their way arrive later, and shows an error.
     """
-    if not is_busy(ticket):
+    if not is_busy(pending):
         return
-    ticket.left = True
-    ticket.cancel.cancel()
-    await asyncio.sleep(ON_ITS_WAY)
+    pending.abandoned = True
+    pending.cancel.cancel()
+    await asyncio.sleep(DELIVERY_SECONDS)

@@ -18,15 +18,15 @@ from nlptasks_ui.training.plan import Plan, write_whole
 if TYPE_CHECKING:
     from nlptasks.training import TrainReport
 
-LOOK_SECONDS = 0.3
-"""How often the process looks for a wish of the user."""
+POLL_SECONDS = 0.3
+"""Seconds between two checks for a request of the user."""
 
 _DOWNLOAD_STEP = 10
-"""Per cent of a download between two lines of the log."""
+"""Percentage points of a download between two lines of the log."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train what the folder's plan says, write how it ended, then compare; 0 if an adapter was published."""
+    """Train by the plan in the folder, write the outcome, then compare; 0 if an adapter was published."""
     [folder] = map(Path, arguments)
     plan = Plan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
     with Engine() as engine:
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         write_whole(folder / "outcome.json", json.dumps(outcome, ensure_ascii=False))
         if outcome["state"] != "finished":
             return 1
-        found = compare(engine, plan, outcome["report"])
-    write_whole(folder / "comparison.json", json.dumps(found.as_dict(), ensure_ascii=False))
+        comparison = compare(engine, plan, outcome["report"])
+    write_whole(folder / "comparison.json", json.dumps(comparison.as_dict(), ensure_ascii=False))
     return 0
 
 
@@ -59,9 +59,9 @@ def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
     task = engine.plugins.task(plan.task)
     settings = engine.settings
     stop, finish = CancelToken(), CancelToken()
-    threading.Thread(target=_look, args=(folder / "asked", stop, finish), daemon=True).start()
-    begun = (folder / "events.jsonl").exists()
-    resume = begun and RunFolder(settings, plan.task, plan.name).last is not None
+    threading.Thread(target=_watch, args=(folder / "asked", stop, finish), daemon=True).start()
+    started = (folder / "events.jsonl").exists()
+    resume = started and RunFolder(settings, plan.task, plan.name).last is not None
     events = EventFile(folder / "events.jsonl")
     return finetune(
         task,
@@ -79,26 +79,26 @@ def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
     )
 
 
-def _look(asked: Path, stop: CancelToken, finish: CancelToken) -> None:
-    """Pass the user's wish on, as soon as it is there."""
+def _watch(request: Path, stop: CancelToken, finish: CancelToken) -> None:
+    """Cancel a token as soon as the user requests it."""
     wait = threading.Event()
     while not stop.cancelled:
-        if asked.is_file():
-            (stop if asked.read_text(encoding="utf-8") == "stop" else finish).cancel()
-        wait.wait(LOOK_SECONDS)
+        if request.is_file():
+            (stop if request.read_text(encoding="utf-8") == "stop" else finish).cancel()
+        wait.wait(POLL_SECONDS)
 
 
 class _Downloads:
-    """Tells of the base's download in a few lines."""
+    """Logs the download of the base in a few lines."""
 
     def __init__(self, events: EventFile) -> None:
         self._events = events
-        self._told: tuple[str, int] = ("", -1)
+        self._last: tuple[str, int] = ("", -1)
 
     def __call__(self, progress: Any) -> None:
         share = 100 * progress.done // progress.total // _DOWNLOAD_STEP * _DOWNLOAD_STEP if progress.total else 0
-        if (progress.label, share) != self._told:
-            self._told = (progress.label, share)
+        if (progress.label, share) != self._last:
+            self._last = (progress.label, share)
             self._events(Event("note", {"text": f"{progress.label}: {share} %" if progress.total else progress.label}))
 
 
