@@ -19,7 +19,7 @@ def view(result: GeneratedText, _: Any) -> str:
             for turn in result.messages
         )
     else:
-        body = box("text", element("span", text(result.prompt or ""), class_="nlp-given"), text(result.text))
+        body = box("text", element("span", text(result.prompt or ""), class_="nlp-prompt"), text(result.text))
     end = _ENDS.get(result.finish_reason, "")
     return body + (element("p", end, class_="nlp-note") if end else "")
 
