@@ -177,8 +177,8 @@ def test_a_batch_answers_every_row_in_order(engine: FakeEngine) -> None:
     expected = engine.run("mood", texts)
     assert [outcome and outcome.result for outcome in batch.outcomes] == expected
     assert (batch.complete, batch.error, batch.cancelled) == (True, "", False)
-    assert [step.done for step in steps] == sorted(step.done for step in steps)
-    assert (steps[0].done, steps[-1].done, steps[-1].failed, steps[-1].left) == (0, 500, 0, 0.0)
+    assert [step.completed for step in steps] == sorted(step.completed for step in steps)
+    assert (steps[0].completed, steps[-1].completed, steps[-1].failed, steps[-1].left) == (0, 500, 0, 0.0)
     assert steps[-1].rate
 
 
@@ -192,11 +192,11 @@ def test_a_row_that_cannot_be_answered_fails_alone(engine: FakeEngine) -> None:
     errors = {place: outcome.error for place, outcome in enumerate(batch.outcomes) if outcome and outcome.error}
     assert errors == {
         3: "Input 'text': expected a text with at least one visible character, found ' '.",
-        5: "There is nothing to read: the row is empty in the chosen columns.",
+        5: "The row is empty in the selected columns.",
         20: "Mood: the text is too long.",
         33: "This failed inside the program (KeyError: 'left').",
     }
-    assert (steps[-1].done, steps[-1].failed, batch.error) == (40, 4, "")
+    assert (steps[-1].completed, steps[-1].failed, batch.error) == (40, 4, "")
 
 
 def test_what_every_row_would_meet_ends_the_batch_and_keeps_what_is_done(engine: FakeEngine) -> None:
@@ -204,7 +204,7 @@ def test_what_every_row_would_meet_ends_the_batch_and_keeps_what_is_done(engine:
 
     async def close_after_the_first_slice() -> None:
         async for step in batch.run():
-            if step.done:
+            if step.completed:
                 engine.close()
 
     asyncio.run(close_after_the_first_slice())
@@ -220,7 +220,7 @@ def test_cancel_ends_the_computation_within_one_step_and_keeps_what_is_done(engi
 
     async def stop_in_the_second_slice() -> None:
         async for step in batch.run(every=0.02):
-            if step.done >= 8 and engine.gate.is_set():
+            if step.completed >= 8 and engine.gate.is_set():
                 engine.gate.clear()
             elif not engine.gate.is_set() and len(engine.models) > 1 and not seen:
                 seen.append(engine.steps)
@@ -259,8 +259,8 @@ def test_progress_is_told_within_a_slice(engine: FakeEngine, monkeypatch: pytest
     monkeypatch.setattr("nlptasks_ui.batch.run.FIRST_SLICE", 4 * STEP)
     engine.seconds = 0.05
     steps = run(Batch(engine, "mood", [{"text": f"{i}"} for i in range(4 * STEP)]), every=0.01)
-    assert {2 * STEP, 3 * STEP} <= {step.done for step in steps}
-    assert steps[-1].done == 4 * STEP
+    assert {2 * STEP, 3 * STEP} <= {step.completed for step in steps}
+    assert steps[-1].completed == 4 * STEP
 
 
 MOODS = [
@@ -320,7 +320,7 @@ def test_a_text_too_long_for_a_cell_says_so(tmp_path: Path) -> None:
     paths = write_all(tmp_path, "a", "mood", [Record("t:1", {"text": "x" * 40_000})], [Outcome(MOODS[0])])
     value = openpyxl.load_workbook(paths["xlsx"]).active["A2"].value
     assert len(value) == 32_767
-    assert value.endswith(" [cut here: the CSV and JSONL files have all of it]")
+    assert value.endswith(" [truncated: the CSV and JSONL files have the full text]")
 
 
 @given(st.text(max_size=12).flatmap(lambda text: st.sampled_from([text, f"={text}", f"-{text}", f"\t{text}"])))

@@ -33,12 +33,12 @@ def test_bases_are_told_with_their_memory_and_numbers(settings: Settings, plugin
             assert (base.state, base.size) == ("not loaded", 0)
             _ = bound.info
             [base] = bases(engine)
-        assert (base.name, base.state, base.placed, base.waiting) == (
+        assert (base.name, base.state, base.placement, base.waiting) == (
             str(tiny_encoder.resolve()), "in memory", "float32 on cpu", 0
         )  # fmt: skip
         assert base.size == engine.resident()[0].num_bytes > 0
         assert "cpu, because asked for" in machine_part(engine)
-        assert "float32, because asked for" in machine_part(engine)
+        assert "Number format (dtype)</th><td>float32, because asked for" in machine_part(engine)
 
 
 def test_a_worker_tells_how_many_calls_wait() -> None:
@@ -61,21 +61,23 @@ def test_a_worker_tells_how_many_calls_wait() -> None:
 
 
 def test_what_is_under_way_is_told_first() -> None:
-    loading = Base("minilm", "being read into memory", 0, "", 1)
+    loading = Base("minilm", "loading", 0, "", 1)
     ready = Base("smollm2", "in memory", 270_000_000, "bfloat16 on cpu", 0)
-    said = live_part([loading, ready], "", (2, 3))
-    assert said.index("minilm is being read into memory") < said.index("Models in memory")
-    assert ">270 MB<" in said
-    assert "2 requests under way, 3 waiting." in said
+    html = live_part([loading, ready], "", (2, 3))
+    assert html.index("Loading minilm") < html.index("Models in memory")
+    assert ">270 MB<" in html
+    assert "Total: 270 MB." in html
+    assert ">Dtype and device<" in html
+    assert "2 requests running, 3 waiting." in html
     assert "smollm2: downloading, 40 %" in live_part([loading], "smollm2: downloading, 40 %", (0, 0))
-    assert "No base is in memory." in live_part([], "", (0, 0))
+    assert "No base model is in memory." in live_part([], "", (0, 0))
 
 
 def test_a_plugin_that_is_off_is_shown_with_its_reason_and_traceback(plugins: Plugins) -> None:
     plugins.load_entry_points([EntryPoint("<b>weather</b>", "nowhere.at_all", "nlptasks")])
     said = plugins_part(plugins)
     [failure] = plugins.failures
-    assert "&lt;b&gt;weather&lt;/b&gt; (no distribution) is off: " in said
+    assert "&lt;b&gt;weather&lt;/b&gt; (no package) is disabled: " in said
     assert failure.reason in said
     assert ("<pre" in said) == bool(failure.traceback)
     assert "sentiment" in said

@@ -90,11 +90,11 @@ def test_five_hundred_rows_from_file_to_files(loaded: Page, engine: FakeEngine, 
     assert page.get_by_label("Column for text").input_value() == "review"
     run(page)
     page.wait_for_selector("#batch-progress >> text=/rows.s, .* left/")
-    page.wait_for_selector("#batch-progress >> text=/Done: 500 rows .* 1 row could not be answered/")
+    page.wait_for_selector("#batch-progress >> text=/Done: 500 rows .* 1 row failed: see the error column/")
     table = download(page, "csv", tmp_path)
     lines = [json.loads(line) for line in download(page, "jsonl", tmp_path).read_text("utf-8").splitlines()]
     page.wait_for_selector("#batch-chart-0 canvas, #batch-chart-0 svg")
-    page.get_by_text("The charts in numbers").click()
+    page.get_by_text("Chart data as tables").click()
     counts = page.locator("#batch-counts table").first.inner_text()
     assert table.name == "reviews-sentiment.csv"
     with table.open(encoding="utf-8-sig", newline="") as stream:
@@ -119,7 +119,7 @@ def test_stop_ends_the_computation_within_one_step_and_keeps_what_is_done(
     until(lambda: engine.models[-1].token.cancelled, 30)
     seen = engine.steps
     engine.gate.set()
-    loaded.wait_for_selector("#batch-progress >> text=/Stopped. .* of 500 rows are done and kept/")
+    loaded.wait_for_selector("#batch-progress >> text=/Stopped. .* of 500 rows processed; their results are below/")
     rows = download(loaded, "jsonl", tmp_path).read_text("utf-8").splitlines()
     loaded.wait_for_selector("#batch-run:enabled")
     assert engine.steps <= seen + 1
@@ -154,7 +154,7 @@ def test_what_is_wrong_is_said_and_lines_may_be_pasted_on_a_phone(browser: Brows
         page.wait_for_selector("#batch-run:enabled")
 
         page.get_by_role("tab", name="Pasted lines").click()
-        page.get_by_label("One text a line").fill("Who?\nWhen?\n")
+        page.get_by_label("One text per line").fill("Who?\nWhen?\n")
         page.get_by_role("button", name="Use these lines").click()
         page.wait_for_selector("#batch-found >> text=2 rows in 1 column.")
         page.get_by_label("Task", exact=True).click()
@@ -175,6 +175,6 @@ def test_status_shows_a_broken_plugin_and_the_machine(browser: Browser, url: str
         assert "which does not exist" in alert.inner_text()
         page.locator("#status-plugins summary").click()
         assert page.locator("#status-plugins pre").is_visible()
-        page.wait_for_selector("#status-live >> text=No base is in memory.")
+        page.wait_for_selector("#status-live >> text=No base model is in memory.")
         page.wait_for_selector("#status-machine >> text=/cpu, because|cuda, because|mps, because/", timeout=60_000)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

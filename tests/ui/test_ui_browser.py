@@ -75,7 +75,7 @@ def test_ner_marks_the_text(page: Any, url: str) -> None:
     fill(page, text="Ada Lovelace saw Oslo again")
     view = run(page, "ner")
     assert view.locator("mark").all_inner_texts() == ["Ada LovelacePER", "OsloLOC"]
-    assert view.get_by_role("list", name="Types of entities").inner_text().split("\n") == ["PER 1", "LOC 1"]
+    assert view.get_by_role("list", name="Entity types").inner_text().split("\n") == ["PER 1", "LOC 1"]
 
 
 def test_qa_brings_the_answer_into_sight(page: Any, url: str) -> None:
@@ -119,7 +119,7 @@ def test_generation_streams_and_stop_ends_the_computation(page: Any, url: str, e
     until(lambda: "Once there was" in page.locator("#view-generation").inner_text())
     page.evaluate("void (document.querySelector('#leave-generation').onclick = () => { window.left = true; })")
     page.click("#stop-generation")
-    page.locator("#view-generation").get_by_text("It was stopped.").wait_for()
+    page.locator("#view-generation").get_by_text("Stopped.").wait_for()
     [model] = engine.models[before:]
     until(lambda: model.token.cancelled)
     done = model.steps
@@ -127,7 +127,7 @@ def test_generation_streams_and_stop_ends_the_computation(page: Any, url: str, e
     assert model.steps <= done + 1
     assert model.steps < 150
     [first, *_, last] = page.locator("#view-generation").inner_text().splitlines()
-    assert (first.startswith("A story:Once there was"), last) == (True, "It was stopped.")
+    assert (first.startswith("A story:Once there was"), last) == (True, "Stopped.")
     # To take what ran out of the queue as well could overtake its last words.
     assert not page.evaluate("window.left")
 
@@ -237,7 +237,7 @@ def test_a_plugin_has_a_form_and_a_broken_one_a_banner(browser: Any, tmp_path: P
     with served(lent) as address, tab(browser) as page:
         visit(page, address)
         banner = page.get_by_role("alert")
-        assert "1 plugin is off" in banner.inner_text()
+        assert "1 plugin is disabled" in banner.inner_text()
         assert "names the module 'nowhere.at.all', which does not exist." in banner.inner_text()
         page.locator(".nlp-card", has_text="Write a letter.").click()
         page.locator("#run-config").wait_for()

@@ -21,7 +21,7 @@ from tests.ui_browser import STORY, FakeEngine, SlowModel, built_in_makers, inst
 from nlptasks_ui.chat import attachments, commands, conversation, routing  # isort: skip - ui_browser skips without gradio
 from nlptasks_ui.chat.answers import Answers, Step  # isort: skip
 from nlptasks_ui.chat.attachments import AttachmentError  # isort: skip
-from nlptasks_ui.chat.conversation import Conversation, Document, Turn  # isort: skip
+from nlptasks_ui.chat.conversation import ChatTurn, Conversation, Document  # isort: skip
 from nlptasks_ui.context import Context  # isort: skip
 
 PHONE = Document(
@@ -72,16 +72,17 @@ def steps(engine: FakeEngine, now: Conversation, cancel: CancelToken | None = No
     return asyncio.run(read())
 
 
-def answer(engine: FakeEngine, said: str, *documents: Document, **changes: Any) -> Turn:
-    now = Conversation(**changes).ask(said, documents)
+def answer(engine: FakeEngine, message: str, *documents: Document, **changes: Any) -> ChatTurn:
+    now = Conversation(**changes).ask(message, documents)
     turn = steps(engine, now)[-1].turn
-    assert turn.done
+    assert turn.finished
     return turn
 
 
 def talk(*turns: tuple[str, str], system: str = "") -> Conversation:
     return Conversation(
-        system=system, turns=tuple(Turn(said=said, answer=told, done=bool(told)) for said, told in turns)
+        system=system,
+        turns=tuple(ChatTurn(message=message, answer=answer, finished=bool(answer)) for message, answer in turns),
     )
 
 
@@ -130,7 +131,7 @@ def test_a_command_reads_its_text_or_the_attached_document(engine: FakeEngine) -
 
 def test_a_missing_text_is_asked_for(engine: FakeEngine) -> None:
     assert answer(engine, "/sentiment").error == (
-        "Expected a text, found none: attach a document, or write the text behind the command."
+        "Expected a text, found none: attach a document, or write the text after the command."
     )
     assert answer(engine, "/qa How long?").error == (
         "Expected a context, found none: attach a document, or write the context on the lines below the question."
@@ -152,7 +153,7 @@ def test_help_lists_every_task(engine: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "asked", "text"),
+    ("message", "question", "text"),
     [
         ("what is the mood of: I hated it: all of it", "what is the mood of", "I hated it: all of it"),
         ("Find the names\nAda met Bob.\nIn Oslo.", "Find the names", "Ada met Bob.\nIn Oslo."),
@@ -160,8 +161,8 @@ def test_help_lists_every_task(engine: FakeEngine) -> None:
         ('Is "a dull film" praise?', "Is praise?", "a dull film"),
     ],
 )
-def test_a_message_is_split_into_a_request_and_its_text(message: str, asked: str, text: str) -> None:
-    assert routing.split(message) == routing.Asked(asked, text)
+def test_a_message_is_split_into_a_request_and_its_text(message: str, question: str, text: str) -> None:
+    assert routing.split(message) == routing.TextRequest(question, text)
 
 
 @pytest.mark.parametrize("message", ["hello", "see https://example.org/a:b", "10:30 is fine", 'a "b" c'])
@@ -173,7 +174,7 @@ def test_plain_words_go_to_the_nearest_task_and_say_so(engine: FakeEngine) -> No
     turn = answer(engine, "what is the mood of: I love every minute.")
     assert (turn.task, turn.result and turn.result["label"]) == ("sentiment", "positive")
     assert turn.inputs == {"text": "I love every minute."}
-    assert turn.notes == ("Taken as sentiment: similarity 1.00.",)
+    assert turn.notes == ("Chosen task: sentiment (similarity 1.00).",)
     assert turn.others == ("chat", "ner", "qa", "summarization", "translation")
 
 
@@ -190,7 +191,7 @@ def test_below_the_threshold_it_is_chat(engine: FakeEngine, monkeypatch: pytest.
     monkeypatch.setattr(routing, "THRESHOLD", 1.5)
     turn = answer(engine, "what is the mood of: I love every minute.")
     assert (turn.task, turn.answer) == ("generation", STORY)
-    assert turn.notes == ("Answered as chat: no task was near enough (the nearest, sentiment: 1.00).",)
+    assert turn.notes == ("Answered as chat: no task is similar enough (the closest, sentiment, has similarity 1.00).",)
     plain = answer(engine, "I love every minute.")
     assert (plain.task, plain.notes, plain.others) == ("generation", (), ())
 
@@ -205,7 +206,7 @@ def test_a_question_goes_to_the_attached_document(engine: FakeEngine, monkeypatc
     monkeypatch.setattr(routing, "THRESHOLD", 1.5)
     turn = answer(engine, "How long does the battery last?", PHONE)
     assert (turn.task, turn.result and turn.result["text"]) == ("qa", "two days")
-    assert turn.notes == ("Taken as qa: a question about a text.",)
+    assert turn.notes == ("Chosen task: qa (a question about a text).",)
 
 
 def test_without_an_encoder_the_chat_answers_and_says_why(engine: FakeEngine) -> None:
@@ -217,7 +218,7 @@ def test_without_an_encoder_the_chat_answers_and_says_why(engine: FakeEngine) ->
     engine.makers |= dict.fromkeys(("ner", "qa", "sentiment"), offline)
     turn = answer(engine, "what is the mood of: I love it.")
     assert turn.answer == STORY
-    assert turn.notes == ("No task could be looked for: Minilm is not in the cache.",)
+    assert turn.notes == ("No task could be chosen: Minilm is not in the cache.",)
 
 
 # Attachments.
@@ -269,25 +270,25 @@ def test_pdf_files_give_their_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said"),
+    ("name", "data", "sentence"),
     [
         ("a.odt", b"x", r"a\.odt: expected \.txt, \.md, \.pdf, \.docx, found \.odt"),
-        ("a.txt", b"  \n", r"a\.txt: expected a text, found none"),
-        ("a.txt", b"\x00\x01\x02", r"a\.txt: expected a text, found binary data"),
-        ("a.txt", b"x" * 300_001, r"a\.txt has 300,001 characters, expected 300,000 at most: split it"),
+        ("a.txt", b"  \n", r"a\.txt: expected text, found none"),
+        ("a.txt", b"\x00\x01\x02", r"a\.txt: expected text, found binary data"),
+        ("a.txt", b"x" * 300_001, r"a\.txt: expected at most 300,000 characters, found 300,001: split the file"),
         ("a.pdf", b"no pdf", r"a\.pdf cannot be read as a PDF"),
         ("a.docx", b"no zip", r"a\.docx cannot be read as a Word document"),
     ],
 )
-def test_files_that_hold_no_text_are_refused(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+def test_files_that_hold_no_text_are_refused(tmp_path: Path, name: str, data: bytes, sentence: str) -> None:
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(AttachmentError, match=said):
+    with pytest.raises(AttachmentError, match=sentence):
         attachments.read(tmp_path / name)
 
 
 def test_a_scanned_page_is_told_to_need_ocr(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(pdf(""))
-    with pytest.raises(AttachmentError, match="A scanned page needs OCR first"):
+    with pytest.raises(AttachmentError, match="Scanned pages need OCR first"):
         attachments.read(tmp_path / "a.pdf")
 
 
@@ -297,11 +298,11 @@ def test_a_scanned_page_is_told_to_need_ocr(tmp_path: Path) -> None:
 def test_turns_are_undone_retried_and_edited() -> None:
     now = talk(("one", "1"), ("two", "2"), ("three", "3"))
     shorter, turn = now.undo()
-    assert (turn and turn.said, [one.said for one in shorter.turns]) == ("three", ["one", "two"])
+    assert (turn and turn.message, [one.message for one in shorter.turns]) == ("three", ["one", "two"])
     again = now.retry()
     assert (again.waiting, again.turns[-1].tries, again.turns[-1].answer) == (True, 1, "")
     edited = now.edit(1, "other")
-    assert [(one.said, one.answer) for one in edited.turns] == [("one", "1"), ("other", "")]
+    assert [(one.message, one.answer) for one in edited.turns] == [("one", "1"), ("other", "")]
     assert now.turns[-1].answer == "3"
 
 
@@ -337,17 +338,19 @@ def test_what_does_not_fit_the_window_is_said(engine: FakeEngine) -> None:
     engine.makers["generation"] = small
     now = talk(("word " * 10, "word " * 10), ("word " * 10, "word"), system="Be brief.").ask("And now?")
     assert steps(engine, now)[-1].turn.notes == (
-        "The oldest 2 messages no longer fit into the model's window and were left out.",
+        "The 2 oldest messages exceed the model's context window and were left out.",
     )
     [prompt] = engine.models[-1].calls[-1][1]
     assert [message.content.split()[0] for message in prompt] == ["Be", "word", "word", "And"]
     turn = answer(engine, "word " * 200)
-    assert turn.notes == ("Only the first 209 characters of this message fit into the model's window.",)
+    assert turn.notes == ("Only the first 209 characters of this message fit into the model's context window.",)
 
 
 def test_export_as_markdown_and_json() -> None:
     now = Conversation(system="Be brief.").ask("/sentiment Fine.", [PHONE])
-    now = now.answered(now.turns[-1].model_copy(update={"task": "sentiment", "answer": "positive 0.98", "done": True}))
+    now = now.answered(
+        now.turns[-1].model_copy(update={"task": "sentiment", "answer": "positive 0.98", "finished": True})
+    )
     assert conversation.as_markdown(now) == (
         "# /sentiment Fine.\n\n**System**\n\nBe brief.\n\n**You**\n\n/sentiment Fine.\n\n*Attached: phone.txt*\n\n"
         "**nlptasks (sentiment)**\n\npositive 0.98\n"
@@ -374,15 +377,22 @@ def test_conversations_survive_the_browser_and_the_oldest_leave_when_it_is_full(
 
 
 def test_a_conversation_that_another_tab_went_on_with_is_kept_beside_it() -> None:
-    here = talk(("one", "1")).beside([])
-    assert here.beside([here]).id == here.id
-    there = here.ask("two").beside([here])
+    here = talk(("one", "1")).to_save([])
+    assert here.to_save([here]).id == here.id
+    there = here.ask("two").to_save([here])
     assert (there.id, there.saved > here.saved) == (here.id, True)
-    both = [there, here.ask("three").beside([there])]
-    assert [one.turns[-1].said for one in both] == ["two", "three"]
+    both = [there, here.ask("three").to_save([there])]
+    assert [one.turns[-1].message for one in both] == ["two", "three"]
     assert both[1].id != there.id
     packed, _ = conversation.pack([both[0], here, both[1]])
     assert conversation.unpack(packed) == [both[1], there, here]
+
+
+def test_a_conversation_of_an_earlier_version_is_read_from_the_browser() -> None:
+    turn = {"said": "/sentiment Fine.", "task": "sentiment", "answer": "positive 0.98", "done": True}
+    [read] = conversation.unpack([{"id": "0123456789ab", "saved": 7, "turns": [turn]}])
+    assert (read.turns[0].message, read.turns[0].answer, read.waiting) == ("/sentiment Fine.", "positive 0.98", False)
+    assert conversation.unpack(conversation.pack([read])[0]) == [read]
 
 
 # Answers.
@@ -405,7 +415,7 @@ def test_stop_ends_the_computation_within_one_step_and_keeps_the_text(engine: Fa
     engine.makers["generation"] = built_in_makers()["generation"]
     cancel = CancelToken()
 
-    async def read() -> Turn:
+    async def read() -> ChatTurn:
         answers = Answers(Context(engine, engine.settings.data))
         async with aclosing(answers.answer(Conversation().ask("Tell."), cancel)) as found:
             async for step in found:
@@ -416,7 +426,7 @@ def test_stop_ends_the_computation_within_one_step_and_keeps_the_text(engine: Fa
     turn = asyncio.run(read())
     [model] = [model for model in engine.models if isinstance(model, SlowModel) and model.steps]
     assert turn.notes == ("Stopped.",)
-    assert turn.done
+    assert turn.finished
     assert STORY.startswith(turn.answer)
     assert 0 < model.steps < 100
 

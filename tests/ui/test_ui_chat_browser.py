@@ -127,9 +127,9 @@ def test_commands_plain_words_and_one_click(page: Page) -> None:
     fresh(page)
     assert "95.3 %" in say(page, "/sentiment I love this lamp.").inner_text()
     routed = say(page, "what is the mood of: Ada saw Oslo").inner_text()
-    assert "Taken as sentiment: similarity 1.00." in routed
+    assert "Chosen task: sentiment (similarity 1.00)." in routed
     assert "negative" in routed
-    page.click("#chat-turns button:has-text('As ner')")
+    page.click("#chat-turns button:has-text('Run ner')")
     page.wait_for_selector("#chat-turns mark:has-text('Ada')")
     rest(page)
     assert page.locator(ANSWERS).count() == 2
@@ -210,7 +210,9 @@ def test_two_tabs_keep_what_each_of_them_says(browser: Browser, url: str) -> Non
         other.wait_for_selector("#chat-turns .user >> text=I love tea again.")
         say(page, "/sentiment I love cups.")
         say(other, "/sentiment I love pots.")
-        other.wait_for_selector("#chat-fault >> text=Another tab went on with this conversation: both are kept.")
+        other.wait_for_selector(
+            "#chat-fault >> text=This conversation was continued in another tab: both versions are kept."
+        )
         until(lambda: len(other.locator(titles).all_inner_texts()) == 3)
         other.close()
         page.reload()
@@ -233,7 +235,9 @@ def test_a_browser_without_room_says_so(browser: Browser, url: str) -> None:
         page.wait_for_selector("#chat-words textarea:enabled")
         page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); } }")
         send(page, "/sentiment I love tea.")
-        page.wait_for_selector("#chat-fault [role=alert] >> text=The browser has no room for this conversation")
+        page.wait_for_selector(
+            "#chat-fault [role=alert] >> text=The browser's storage is full, so this conversation is not saved"
+        )
 
 
 def test_a_closed_tab_ends_the_computation(browser: Browser, url: str, engine: FakeEngine) -> None:

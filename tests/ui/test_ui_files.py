@@ -83,8 +83,8 @@ def test_uploads_go_after_a_day_and_with_the_app(
 def test_the_app_cleans_up_by_itself(engine: FakeEngine, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nlptasks_ui import app
 
-    assert app.CLEANING == (3600, DAY)
-    monkeypatch.setattr(app, "CLEANING", (1, 1))
+    assert app.DELETE_CACHE == (3600, DAY)
+    monkeypatch.setattr(app, "DELETE_CACHE", (1, 1))
     with served(engine) as url:
         httpx.post(f"{url}/gradio_api/upload", files={"files": ("one.csv", b"one")}).raise_for_status()
         assert files(folder) == ["one.csv"]

@@ -83,7 +83,7 @@ def test_components_know_bounds_choices_and_help(form: forms.Form) -> None:
     assert found["text"].info == "The text to read."
     assert found["text"].label == "Text"
     assert (found["count"].minimum, found["count"].maximum, found["count"].value) == (1, 9, 3)
-    assert (found["share"].placeholder, found["share"].info) == ("unset", "Share. (at least 0, at most 1)")
+    assert (found["share"].placeholder, found["share"].info) == ("unset", "Share. (greater than 0, less than 1)")
     assert [value for value, _ in found["labels"].choices] == ["red", "blue"]
     assert [value for value, _ in found["mode"].choices] == ["fast", "good"]
     assert [value for value, _ in found["sure"].choices] == [forms.UNSET, "yes", "no"]
@@ -112,7 +112,7 @@ def test_values_become_fields(form: forms.Form) -> None:
 
 
 def test_what_cannot_be_read_is_told_by_name(form: forms.Form) -> None:
-    with pytest.raises(InvalidInputError, match="Extra: expected JSON, found an error in line 1") as caught:
+    with pytest.raises(InvalidInputError, match="Extra: expected JSON, found an error on line 1") as caught:
         form.fields(filled(form, extra="{", share="half"))
     assert caught.value.problems[0] == "Share: expected a number, found 'half'."
 
@@ -197,13 +197,13 @@ def test_chunks_of_a_summary_are_paired_with_their_text() -> None:
     )
     assert shown.count('data-pair="chunk-1"') == 2
     assert "A note." in shown
-    assert "1 of 2 words" in shown
+    assert "Summary: 1 word. Source: 2 words." in shown
 
 
 def test_written_text_keeps_its_prompt_apart() -> None:
     shown = views.show(GeneratedText(text=" upon", prompt="Once", finish_reason="length"), None)
-    assert '<span class="nlp-given">Once</span> upon' in shown
-    assert "It ended at the limit of new tokens." in shown
+    assert '<span class="nlp-prompt">Once</span> upon' in shown
+    assert "Stopped at the limit of new tokens." in shown
 
 
 def test_a_translation_lights_up_by_sentence_and_says_its_doubts() -> None:
@@ -242,7 +242,7 @@ def test_any_other_result_is_shown_field_by_field() -> None:
 def test_facts_tell_what_matters() -> None:
     result = TitleResult(title="x", model="minilm", adapter="mine", truncated=True, windows=3, num_tokens=1200)
     shown = views.facts(result, 1.234)
-    for fact in ("model minilm", "adapter mine", "3 windows", "part of the input was cut", "1,200 tokens", "1.23 s"):
+    for fact in ("model minilm", "adapter mine", "3 windows", "input truncated", "1,200 tokens", "1.23 s"):
         assert f">{fact}</span>" in shown
 
 
@@ -327,3 +327,4 @@ def test_any_plugin_has_an_endpoint_with_json_types(tmp_path: Path) -> None:
     assert kinds["labels"] == list[str] | None
     assert kinds["size"] == Literal["short", "long"] | int
     assert "    count: How many. (at least 1, at most 9)" in (made.__doc__ or "")
+    assert "    share: Share. (greater than 0, less than 1)" in (made.__doc__ or "")

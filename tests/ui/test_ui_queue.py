@@ -10,7 +10,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.utils import Status
 
-from nlptasks_ui.app import AT_ONCE, QUEUE_SIZE
+from nlptasks_ui.app import CONCURRENCY_LIMIT, QUEUE_SIZE
 from nlptasks_ui.events import REFUSED
 from tests.ui_browser import (  # noqa: F401 - fixtures
     FakeEngine,
@@ -52,11 +52,11 @@ def busy(client: Client, engine: FakeEngine) -> Iterator[list[Any]]:
     """As many requests as compute at once, all of them held."""
     engine.models.clear()
     engine.gate.clear()
-    jobs = [client.submit(f"Text {number}.", api_name="/sentiment") for number in range(AT_ONCE)]
-    until(lambda: len(engine.models) == AT_ONCE, 30)
+    jobs = [client.submit(f"Text {number}.", api_name="/sentiment") for number in range(CONCURRENCY_LIMIT)]
+    until(lambda: len(engine.models) == CONCURRENCY_LIMIT, 30)
     yield jobs
     engine.gate.set()
-    assert [job.result(timeout=30)["adapter"] for job in jobs] == [None] * AT_ONCE
+    assert [job.result(timeout=30)["adapter"] for job in jobs] == [None] * CONCURRENCY_LIMIT
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def open_chat(page: Page, url: str) -> None:
 def open_batch(page: Page, url: str) -> None:
     visit(page, f"{url}/batch")
     page.get_by_role("tab", name="Pasted lines").click()
-    page.get_by_label("One text a line").fill("I love it.\nI hate it.\n")
+    page.get_by_label("One text per line").fill("I love it.\nI hate it.\n")
     page.get_by_role("button", name="Use these lines").click()
     page.wait_for_selector("#batch-found >> text=2 rows in 1 column.")
     page.get_by_label("Task", exact=True).click()
@@ -136,7 +136,7 @@ def test_a_full_queue_is_told_and_may_be_asked_again(
     with full(url):
         ask(page)
         page.get_by_role("alert").filter(has_text=REFUSED).wait_for()
-    assert len(engine.models) == AT_ONCE
+    assert len(engine.models) == CONCURRENCY_LIMIT
     engine.gate.set()
     ask(page)
     page.wait_for_selector(answer)
@@ -152,7 +152,7 @@ def test_a_task_that_waits_can_be_stopped_and_asked_again(
     page.locator("#view-sentiment").get_by_text("Stopped.").wait_for()
     page.wait_for_timeout(300)
     assert page.locator("#view-sentiment").inner_text() == "Stopped."
-    assert len(engine.models) == AT_ONCE
+    assert len(engine.models) == CONCURRENCY_LIMIT
     engine.gate.set()
     page.click("#run-sentiment")
     page.wait_for_selector("#view-sentiment .nlp-headline")
@@ -172,7 +172,7 @@ def test_a_question_that_waits_can_be_stopped_and_another_one_asked(
     engine.gate.set()
     page.wait_for_selector("#chat-turns .bot >> text=/translate fr: text")
     page.wait_for_function("document.querySelector('#chat-stop').disabled")
-    assert len(engine.models) == AT_ONCE
+    assert len(engine.models) == CONCURRENCY_LIMIT
 
 
 def test_a_conversation_is_left_while_it_waits_and_another_one_begun(
@@ -190,7 +190,7 @@ def test_a_conversation_is_left_while_it_waits_and_another_one_begun(
     page.wait_for_timeout(500)
     assert page.locator("#chat-turns .user").count() == 1
     assert page.locator("#chat-fault").inner_text() == ""
-    assert len(engine.models) == AT_ONCE + 1
+    assert len(engine.models) == CONCURRENCY_LIMIT + 1
 
 
 def test_programs_see_their_place_and_are_refused_with_a_sentence(url: str, client: Client, busy: list[Any]) -> None:

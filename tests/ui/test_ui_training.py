@@ -61,11 +61,11 @@ def long(plan: Plan) -> Plan:
 def ending(trainings: Trainings) -> Iterator[None]:
     yield
     for job in trainings.list():
-        trainings.end(job.id)
+        trainings.kill(job.id)
 
 
 def steps_of(job: Job) -> int:
-    return Histories().read(job.events).done
+    return Histories().read(job.events).completed
 
 
 def test_a_file_is_kept_once_and_named_without_its_path(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_file_of_another_kind_or_one_that_is_gone_is_refused(tmp_path: Path) -
     with pytest.raises(DataError, match=r"run\.exe: expected one of \.csv, .*, found '?\.exe"):
         shelf.keep(program)
     for key in ("../../secret.csv", "", "nothing/here.csv"):
-        with pytest.raises(DataError, match=r"This file is not there any more: upload it again\."):
+        with pytest.raises(DataError, match=r"This file no longer exists: upload it again\."):
             shelf.find(key)
 
 
@@ -103,20 +103,24 @@ def test_a_training_runs_in_a_process_of_its_own_and_is_compared(
 ) -> None:
     job = trainings.start(plan)
     assert job.active
-    with pytest.raises(JobError, match="The training of 'notes' for sentiment still runs: wait for its end, stop it"):
+    with pytest.raises(
+        JobError, match="The training of 'notes' for sentiment is still running: wait until it ends, stop it"
+    ):
         trainings.start(dataclasses.replace(plan, name="other"))
     until(lambda: job.state == "finished" and not job.alive, 120)
     assert job.outcome["report"]["train_rows"] == 32
     history = Histories().read(job.events)
-    assert (history.done, history.total) == (8, 8)
-    assert "The adapter 'notes' is ready, after 8 steps" in show.head(job, history)
+    assert (history.completed, history.total) == (8, 8)
+    assert "The adapter 'notes' is ready, after 8 steps in" in show.head(job, history)
     found = job.comparison
     # Without its weights on this machine, the adapter that ships cannot answer.
     assert found["before"]["problem"].startswith("Base model 'minilm' is not in the cache")
     assert len(found["rows"]) == found["held_out"] == 8
     assert {row["right"] for row in found["rows"]} == {"negative", "positive"}
     assert "is not in the cache" in show.comparison(found)
-    with pytest.raises(JobError, match="An adapter 'notes' for sentiment exists: give this one another name"):
+    with pytest.raises(
+        JobError, match="An adapter 'notes' for sentiment exists: choose another name, or tick “Replace an existing"
+    ):
         trainings.start(plan)
     with pytest.raises(JobError, match="This training is finished: there is nothing to continue"):
         trainings.resume(job.id)
@@ -145,13 +149,13 @@ def test_a_training_outlives_the_app_is_stopped_killed_and_continued(
     assert Histories().read(job.events).lines[-1] != ""
     os.kill(json.loads((job.folder / "process.json").read_text())["pid"], signal.SIGKILL)
     until(lambda: job.state == "crashed", 30)
-    assert "Continue goes on from the last checkpoint" in show.head(job, Histories().read(job.events))
+    assert "“Continue” resumes from the last checkpoint" in show.head(job, Histories().read(job.events))
     job = other.resume(job.id)
     until(lambda: job.state == "running" and steps_of(job) > stopped_at, 120)
     other.finish(job.id)
     until(lambda: job.state == "finished", 120)
     assert job.outcome["report"]["stopped_early"]
-    with pytest.raises(JobError, match="This training is not there any more: choose another one"):
+    with pytest.raises(JobError, match="This training no longer exists: choose another one"):
         other.find("20200101-000000")
 
 
@@ -232,7 +236,7 @@ def test_before_and_after_are_told_with_what_is_better() -> None:
     assert '<td class="nlp-better">+0.5000</td>' in told
     assert '<td class="nlp-worse">+0.3000</td>' in told
     assert "&lt;b&gt;Fine" in told
-    assert "1 of 4 held-out rows; 1 answers differ" in told
+    assert "Compared on 1 of 4 held-out rows; changed answers: 1." in told
     assert told.count("nlp-matrix") == 2
     types = [{"label": "PER", "f1": 0.5, "rows": 3}]
     per_type = show.comparison(

@@ -44,7 +44,7 @@ def take_mood_as_label(page: Page) -> None:
     assert "Name it with “Column of the label”" in page.locator("#train-found").inner_text()
     page.get_by_label("Column of the label").click()
     page.get_by_role("option", name="mood").click()
-    page.wait_for_selector("#train-found >> text=200 rows: about 180 to learn from, 20 held out")
+    page.wait_for_selector("#train-found >> text=200 rows: about 180 for training, 20 held out")
 
 
 @pytest.fixture
@@ -92,16 +92,16 @@ def test_two_hundred_rows_become_an_adapter_that_is_tried(
         started.value.save_as(tmp_path / "got.zip")
         page.fill("#library-name input, #library-name textarea", "second")
         page.click("#library-rename")
-        page.wait_for_selector("#library-said >> text=reviews is second now.")
+        page.wait_for_selector("#library-said >> text=Renamed reviews to second.")
         page.click("#library-delete")
         page.click("#library-really")
-        page.wait_for_selector("#library-said >> text=second is deleted.")
-        page.wait_for_selector("#library-list >> text=No adapter yet")
+        page.wait_for_selector("#library-said >> text=Deleted second.")
+        page.wait_for_selector("#library-list >> text=No adapters yet")
         page.get_by_text("Upload an adapter").click()
         page.set_input_files("#library-file input[type=file]", str(tmp_path / "got.zip"))
         page.wait_for_selector("#library-file >> text=got.zip")
         page.click("#library-take")
-        page.wait_for_selector("#library-said >> text=reviews is in your store, for sentiment.")
+        page.wait_for_selector("#library-said >> text=Imported reviews for sentiment.")
     with zipfile.ZipFile(tmp_path / "got.zip") as archive:
         [manifest] = [name for name in archive.namelist() if name.endswith("nlptasks.json")]
         assert json.loads(archive.read(manifest))["metrics"]["accuracy"] > 0.9
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_said_on_a_phone(browser: Browser, tmp_path: Path) -> N
         visit(page, f"{url}/training")
         assert page.locator("#train-start").is_disabled()
         page.set_input_files("#train-file input[type=file]", str(bad))
-        page.wait_for_selector("#train-found [role=alert] >> text=This data cannot be trained on:")
+        page.wait_for_selector("#train-found [role=alert] >> text=This data cannot be used for training:")
         told = page.locator("#train-found").inner_text()
         assert "bad.csv:3" in told
         assert "bad.csv:4" in told
@@ -140,9 +140,9 @@ def test_what_is_wrong_is_said_on_a_phone(browser: Browser, tmp_path: Path) -> N
         page.wait_for_selector("#train-said >> text=/Epochs: expected/")
 
         page.get_by_role("tab", name="Trainings").click()
-        page.wait_for_selector("#run-head >> text=No training yet")
+        page.wait_for_selector("#run-head >> text=No trainings yet")
         page.get_by_role("tab", name="Adapters").click()
-        page.wait_for_selector("#library-list >> text=No adapter yet")
+        page.wait_for_selector("#library-list >> text=No adapters yet")
         page.get_by_text("Upload an adapter").click()
         page.click("#library-take")
-        page.wait_for_selector("#library-said >> text=Choose a .zip first.")
+        page.wait_for_selector("#library-said >> text=Choose a .zip file first.")

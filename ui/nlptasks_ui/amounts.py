@@ -1,10 +1,10 @@
-"""Amounts as a person would say them."""
+"""Durations, counts and sizes in words."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as a person would say them."""
+    """A duration in words, in the unit that suits its length."""
     if seconds < 1:
         return "less than a second"
     if seconds < 90:
@@ -14,11 +14,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
-def count(number: int, what: str) -> str:
-    """So many of something, in the plural unless it is one."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def count(number: int, noun: str) -> str:
+    """A number and its noun, in the plural unless the number is 1."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def megabytes(size: int) -> str:
-    """Bytes as a person reads them."""
+    """A size in bytes, written in MB or GB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,6 +1,6 @@
-"""Every task as an endpoint for programs, `/sentiment`, `/ner`, ... with typed parameters, and as a tool of MCP.
+"""Every task as an API endpoint (`/sentiment`, `/ner`, ...) with typed parameters, and as an MCP tool.
 
-Names and parameters follow from the task's types: they stay as long as the task's input and options do.
+Names and parameters follow from the task's types: they are as stable as its input and options.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from nlptasks import Task
 from nlptasks.surfaces import answer, json_type, limits, sentence
 from nlptasks_ui.context import MODEL_QUEUE, Context
 
-_WHO = {
-    "adapter": "Adapter that answers: a name, a folder, a Hub id, or none for the bare base. Unset: the task's own.",
-    "model": "Base model that answers: a catalog name, a Hub id or a folder. Unset: the task's own.",
+_COMMON = {
+    "adapter": "Adapter: a name, a folder, a Hub id, or none for the bare base model. Default: the task's own.",
+    "model": "Base model: a catalog name, a Hub id or a folder. Default: the task's own.",
 }
+"""Parameters that every endpoint has, with their help."""
 
-_EVERY = 2.0
-"""Seconds between two signs of life. They carry nothing, but the queue sees by them that a caller has left."""
+_HEARTBEAT = 2.0
+"""Seconds between two empty updates, by which the queue notices that a caller has disconnected."""
 
 
 def add(context: Context, task: Task[Any, Any, Any]) -> None:
-    """Add the endpoint of a task to the Blocks that is open."""
+    """Add the endpoint of a task to the current Blocks."""
     import gradio as gr
 
     gr.api(endpoint(context, task), api_name=task.name, concurrency_id=MODEL_QUEUE)
 
 
 def answer_in_json(server: Any) -> None:
-    """Let an app's MCP server write results as JSON: gradio's own way is the text that Python prints for a dict.
+    """Make an app's MCP server return results as JSON; by default Gradio returns the `repr` of a dict.
 
-    `server` is the `mcp_server_obj` of a launched app. All of its tools are endpoints of tasks, so no answer is a file.
+    `server` is the `mcp_server_obj` of a launched app. All its tools are task endpoints, so no result is a file.
     """
 
     def content(outputs: Iterable[Any], _root_url: str) -> list[Any]:
@@ -48,43 +49,43 @@ def answer_in_json(server: Any) -> None:
 
 
 def endpoint(context: Context, task: Task[Any, Any, Any]) -> Callable[..., AsyncGenerator[Any, None]]:
-    """A function whose signature and docstring are made of the fields of the task's input and options."""
+    """A function whose signature and docstring are built from the fields of the task's input and options."""
     parameters, lines = _parameters(task)
     names = [parameter.name for parameter in parameters]
 
     async def call(*values: Any) -> AsyncGenerator[Any, None]:
         import gradio as gr
 
-        given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        arguments = {name: value for name, value in zip(names, values, strict=True) if value is not None}
         try:
-            fields = {name: given.pop(name) for name in task.input_type.model_fields if name in given}
-            steps = answer(context.engine, task.name, fields, every=_EVERY, **given)
+            fields = {name: arguments.pop(name) for name in task.input_type.model_fields if name in arguments}
+            steps = answer(context.engine, task.name, fields, every=_HEARTBEAT, **arguments)
             async with aclosing(steps):
                 async for step in steps:
                     yield None if step.result is None else step.result.model_dump(mode="json")
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
-    shown = ", ".join(task.result_type.model_fields)
+    returns = f"An object with {', '.join(task.result_type.model_fields)}."
     call.__name__ = call.__qualname__ = task.name.replace("-", "_")
-    call.__doc__ = f"{task.summary}\n\nArgs:\n" + "\n".join(lines) + f"\n\nReturns:\n    An object with {shown}.\n"
+    call.__doc__ = f"{task.summary}\n\nArgs:\n" + "\n".join(lines) + f"\n\nReturns:\n    {returns}\n"
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": dict}
     call.__signature__ = inspect.Signature(parameters, return_annotation=dict)  # type: ignore[attr-defined]
     return call
 
 
 def _parameters(task: Task[Any, Any, Any]) -> tuple[list[inspect.Parameter], list[str]]:
-    """The parameters, required ones first, and a line of documentation for each."""
+    """The parameters, required ones first, and a docstring line for each."""
     fields = {**task.options_type.model_fields, **task.input_type.model_fields}
     order = [*task.input_type.model_fields, *task.options_type.model_fields]
-    found = [_parameter(name, fields[name]) for name in dict.fromkeys(order)]
-    found.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
-    who = [
+    parameters = [_parameter(name, fields[name]) for name in dict.fromkeys(order)]
+    parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+    common = [
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=str | None)
-        for name in _WHO
+        for name in _COMMON
     ]
-    lines = [f"    {parameter.name}: {_help(fields[parameter.name])}" for parameter in found]
-    return [*found, *who], [*lines, *(f"    {name}: {told}" for name, told in _WHO.items())]
+    lines = [f"    {parameter.name}: {_help(fields[parameter.name])}" for parameter in parameters]
+    return [*parameters, *common], [*lines, *(f"    {name}: {text}" for name, text in _COMMON.items())]
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
@@ -97,5 +98,5 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _help(field: FieldInfo) -> str:
-    """The description in one line, with the bounds of a number."""
+    """A field's description on one line, followed by the bounds of a number."""
     return " ".join(f"{field.description or ''} {limits(field)}".split())

@@ -1,4 +1,4 @@
-"""The app: its pages, its menu and what stands on every page. `serving` opens it to a browser."""
+"""The app: its pages, its menu, and the frame around every page. `serving` launches it."""
 
 from __future__ import annotations
 
@@ -20,52 +20,53 @@ if TYPE_CHECKING:
 
 TITLE = "nlptasks"
 
-TASKS, WORK = "Tasks", "Work"
+TASKS, TOOLS = "Tasks", "Tools"
+"""The groups of pages on the start page."""
 
-_ROOMS = (
-    ("Chat", "chat", "One conversation over all tasks.", "nlptasks_ui.chat.page"),
-    ("Batch", "batch", "A task on every row of a file.", "nlptasks_ui.batch.page"),
-    ("Training", "training", "An adapter from labelled rows.", "nlptasks_ui.training.page"),
-    ("Status", "status", "Plugins, models in memory, versions.", "nlptasks_ui.status"),
+_TOOL_PAGES = (
+    ("Chat", "chat", "Chat with a language model and run any task in one conversation.", "nlptasks_ui.chat.page"),
+    ("Batch", "batch", "Run a task on every row of a file.", "nlptasks_ui.batch.page"),
+    ("Training", "training", "Train an adapter on your own labelled data.", "nlptasks_ui.training.page"),
+    ("Status", "status", "Models in memory, the queue, plugins and versions.", "nlptasks_ui.status"),
 )
 
 QUEUE_SIZE = 64
-"""Requests that may wait; the next one is refused with a sentence."""
+"""The most requests that may wait; further ones are refused with a message."""
 
-AT_ONCE = 8
-"""Requests that compute at the same time: they share the batches of the resident models."""
+CONCURRENCY_LIMIT = 8
+"""The most requests that run at the same time; they share the batches of the resident models."""
 
-CLEANING = (3600, 24 * 3600)
-"""Seconds between two cleanings of uploads and files to download, and the age from which they go. What computes has
-read its file before it starts, so that an age of a day is for the user: to press Run, or to come for the results."""
+DELETE_CACHE = (3600, 24 * 3600)
+"""Seconds between two clean-ups of uploads and downloads, and the age in seconds at which a file is deleted. A
+computation reads its file before it starts, so the age only has to leave users time to press Run or to download."""
 
 
 def build_app(engine: Engine, *, runs: Path | None = None, loads: Downloads | None = None) -> Any:
-    """All pages over one engine, as a `gradio.Blocks` that is not launched yet; no model is loaded.
+    """All pages over one engine, as a `gradio.Blocks` that is not launched yet; loads no model.
 
-    `runs` is where trainings and batches are kept, by default in the user's data folder. `loads` is the `on_progress`
-    of the engine, if it has one: pages then tell what is being downloaded.
+    `runs` is the folder for trainings and batches, by default in the user's data folder. `loads` is the engine's
+    `on_progress`, if it has one: pages then report downloads.
     """
     import gradio as gr
 
     context = Context(engine, runs or engine.settings.data / "ui", loads or Downloads(), engine.plugins.views())
     pages = list_pages(context)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CLEANING) as app:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=DELETE_CACHE) as app:
         for page in pages:
-            _turn_to(app, page)
-            _frame(context, pages, page)
-        _turn_to(app, pages[0])
+            _select_page(app, page)
+            _build_page(context, pages, page)
+        _select_page(app, pages[0])
         for task in engine.plugins.tasks.values():
             api.add(context, task)
-    app.queue(max_size=QUEUE_SIZE, default_concurrency_limit=AT_ONCE)
+    app.queue(max_size=QUEUE_SIZE, default_concurrency_limit=CONCURRENCY_LIMIT)
     return app
 
 
-def _turn_to(app: Any, page: Page) -> None:
-    """What is added from now on is on this page.
+def _select_page(app: Any, page: Page) -> None:
+    """Make the components that are added next part of this page.
 
-    As `Blocks.route` does it, which makes a whole server and the configuration of all pages each time it is left: with
-    nine pages 0.7 s of CPU time.
+    `Blocks.route` does the same, but also builds a whole server and the configuration of all pages each time it exits:
+    0.7 s of CPU time for nine pages.
     """
     if page.path and page.path not in (path for path, *_ in app.pages):
         app.pages.append((page.path, page.title, False))
@@ -73,10 +74,10 @@ def _turn_to(app: Any, page: Page) -> None:
 
 
 def list_pages(context: Context) -> list[Page]:
-    """The start page, one page a task, and the rooms that are there, in the order of the menu."""
+    """The start page, one page per task, and the tool pages that are installed, in menu order."""
     from gradio.routes import INTERNAL_ROUTES
 
-    taken = {*INTERNAL_ROUTES, *(path for _, path, *_ in _ROOMS)}
+    taken = {*INTERNAL_ROUTES, *(path for _, path, *_ in _TOOL_PAGES)}
     tasks = [
         Page(
             title_of(name),
@@ -87,13 +88,17 @@ def list_pages(context: Context) -> list[Page]:
         )
         for name, task in context.engine.plugins.tasks.items()
     ]
-    rooms = [Page(title, path, _room(module), WORK, told) for title, path, told, module in _ROOMS if _exists(module)]
-    pages = [*tasks, *rooms]
+    tools = [
+        Page(title, path, _lazy(module), TOOLS, summary)
+        for title, path, summary, module in _TOOL_PAGES
+        if _exists(module)
+    ]
+    pages = [*tasks, *tools]
     return [Page("Home", "", partial(home.build, pages=pages)), *pages]
 
 
 def title_of(task: str) -> str:
-    """A task's name as a title; short ones are abbreviations."""
+    """A task's name as a title; names of up to three letters are taken for abbreviations."""
     words = task.replace("-", " ").replace("_", " ")
     return words.upper() if len(words) <= 3 else words.capitalize()
 
@@ -105,8 +110,8 @@ def _exists(module: str) -> bool:
         return False
 
 
-def _room(module: str) -> Callable[[Context], None]:
-    """The `build` of a page's module, imported when the page is built."""
+def _lazy(module: str) -> Callable[[Context], None]:
+    """The `build` function of a page's module, which is imported when the page is built."""
 
     def build(context: Context) -> None:
         import_module(module).build(context)
@@ -114,8 +119,8 @@ def _room(module: str) -> Callable[[Context], None]:
     return build
 
 
-def _frame(context: Context, pages: Sequence[Page], page: Page) -> None:
-    """What stands on every page, around the page itself."""
+def _build_page(context: Context, pages: Sequence[Page], page: Page) -> None:
+    """The menu, the banner and the heading that every page has, then the page itself."""
     import gradio as gr
 
     gr.HTML(_menu(pages, page), elem_classes="nlp-top")
@@ -137,7 +142,7 @@ def _menu(pages: Sequence[Page], here: Page) -> str:
 
 
 def _broken(context: Context) -> str:
-    """A banner for the plugins that are off, with the reason of each."""
+    """A banner that lists the disabled plugins and why each is disabled; empty when there are none."""
     failures = context.engine.plugins.failures
     if not failures:
         return ""
@@ -150,5 +155,5 @@ def _broken(context: Context) -> str:
         )
         for failure in failures
     ]
-    said = "1 plugin is off" if len(entries) == 1 else f"{len(entries)} plugins are off"
-    return html.box("banner", html.element("p", said), html.element("ul", *entries), role="alert")
+    heading = "1 plugin is disabled" if len(entries) == 1 else f"{len(entries)} plugins are disabled"
+    return html.box("banner", html.element("p", heading), html.element("ul", *entries), role="alert")

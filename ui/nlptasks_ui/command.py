@@ -1,4 +1,4 @@
-"""`nlptasks ui`: the app is a plugin like any other. Gradio is imported when the command is called."""
+"""`nlptasks ui`: the app is a plugin like any other. Gradio is imported when the command runs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ def register_commands(cli: click.Group) -> None:
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others than this machine's need a login.")  # fmt: skip  # noqa: E501
-@click.option("--port", type=click.IntRange(1, 65535), help="Port; by default the first free one from 7860.")
-@click.option("--auth", multiple=True, metavar="NAME:PASSWORD", help="A login; may be repeated. Others see it in the process list: prefer --auth-file.")  # fmt: skip  # noqa: E501
-@click.option("--auth-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Logins, a NAME:PASSWORD a line.")  # fmt: skip  # noqa: E501
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; any address but loopback requires a login.")  # fmt: skip  # noqa: E501
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Default: the first free one from 7860.")
+@click.option("--auth", multiple=True, metavar="NAME:PASSWORD", help="A login; may be repeated. Visible in the process list: prefer --auth-file.")  # fmt: skip  # noqa: E501
+@click.option("--auth-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with logins, one NAME:PASSWORD per line.")  # fmt: skip  # noqa: E501
 @click.option("--browser/--no-browser", default=False, help="Open the start page in a browser.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or mps.")
+@click.option(
+    "--dtype", default="auto", show_default=True, help="Number format: auto, float32, bfloat16, float16, int8."
+)
 def ui(
     host: str,
     port: int | None,
@@ -36,9 +38,9 @@ def ui(
     device: str,
     dtype: str,
 ) -> None:
-    """Open the web app: a page for every task, a chat over all of them, batches and training.
+    """Start the web app: a page for every task, chat, batch processing and training.
 
-    It is open to this machine only. To open it to the network, name a --host and a login.
+    It is open to this machine only. To open it to the network, set --host and a login.
     """
     from nlptasks import Engine, MissingExtraError
     from nlptasks.surfaces import Downloads
@@ -51,11 +53,14 @@ def ui(
         raise MissingExtraError("nlptasks ui", "ui")
     from nlptasks_ui.app import build_app
 
-    # What ends a service ends it as Ctrl-C does: with its uploads deleted.
+    # A service manager's SIGTERM then ends the app like Ctrl-C, and uploads are deleted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     loads = Downloads()
     with Engine(device=device, dtype=dtype, on_progress=loads) as engine:
         app = build_app(engine, loads=loads)
         url = serving.launch(app, address, logins=logins, browser=browser)
-        click.echo(f"Open {url} (Ctrl-C stops the app). Programs: {url}gradio_api/mcp/ and {url}?view=api", err=True)
+        click.echo(
+            f"Open {url} in a browser; press Ctrl-C to stop the app. API: {url}?view=api, MCP: {url}gradio_api/mcp/",
+            err=True,
+        )
         app.block_thread()

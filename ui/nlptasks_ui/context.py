@@ -1,4 +1,4 @@
-"""What every page is given, and what a page is."""
+"""What pages share, and what defines a page."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from nlptasks import Engine, Result
 
 MODEL_QUEUE = "model"
-"""The concurrency id of every event that computes with a resident model: they wait in one line."""
+"""The concurrency id of every event that computes with a resident model: they wait in one queue."""
 
 View = Callable[[Any, Any], str]
-"""A result and its input as HTML."""
+"""A function of a result and its input that returns HTML."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """The engine that all pages share, and the folder in which what users start (trainings, batches) is kept.
+    """The engine that all pages share, and the folder that holds the trainings and batches of users.
 
-    `loads` knows what is being downloaded, `views` how plugins want their results shown.
+    `loads` reports downloads, `views` are the plugins' functions that render their results.
     """
 
     engine: Engine
@@ -34,10 +34,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the app: `build` adds its components to the Blocks that is open when it is called.
+    """A page of the app; `build` adds its components to the current Blocks.
 
-    `path` is the last part of its address, without a slash; "" is the start page. `group` is its place
-    on the start page, `summary` what it is for, in a sentence.
+    `path` is the last part of its URL, without a slash; "" is the start page. `group` is the heading under which the
+    start page lists it, `summary` its purpose in one sentence.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""What events of several pages have in common."""
+"""Event settings and handlers that several pages share."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ REFUSED = "Too many requests are waiting, so this one was not taken. Try again i
 """What a page says where its request did not get into the queue."""
 
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""The arguments of an event that only changes what is shown: it waits for nobody."""
-
+"""Arguments of an event that only updates the page: it bypasses the queue."""
 
 STOPS = "nlp-stops"
-"""The class of a button that takes an event out of the queue."""
+"""The CSS class of a button that stops an event; `script.js` looks for it."""
 
 
 def of_request(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose argument `request` is gradio's.
+    """Let Gradio pass its request to a handler's argument `request`.
 
-    Gradio finds it by the type of the argument, and cannot resolve the name of a type that is imported later.
+    Gradio looks for the argument's type, and cannot resolve the name of a type that is imported later.
     """
     import gradio as gr
 
@@ -31,9 +30,9 @@ def of_request(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def tell_refusal(event: Any, place: Any, stopped: str = "") -> None:
-    """Say in `place`, an HTML component, that an event found no room in the queue; its handler tells its own errors.
+    """Show in `place`, an HTML component, that the queue was full; errors of the event itself are its handler's.
 
-    To gradio's page an event that a button took out of the queue has failed too: then `stopped` is shown.
+    Gradio also reports an event that a button removed from the queue as failed: `place` then shows `stopped`.
     """
-    said = " : ".join(map(json.dumps, (stopped, html.alert(REFUSED))))
-    event.failure(None, None, place, js=f"() => window.nlptasks.stopped() ? {said}", api_visibility="private")
+    choice = " : ".join(map(json.dumps, (stopped, html.alert(REFUSED))))
+    event.failure(None, None, place, js=f"() => window.nlptasks.stopped() ? {choice}", api_visibility="private")

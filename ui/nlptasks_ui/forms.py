@@ -1,8 +1,8 @@
-"""Forms from types: the fields of a task's input and options become components, their values become fields again.
+"""Forms from types: the fields of a task's input and options become components, whose values become fields again.
 
-What a field becomes follows from its type alone, so that a plugin's task has a form without a line of UI code. A
-description is the help, `examples` of a string are offered as choices, `json_schema_extra={"format": "long"}` makes any
-string a tall one.
+A field's component follows from its type alone, so a plugin's task has a form without a line of UI code. The field's
+description is the help text, `examples` of a string become choices, and `json_schema_extra={"format": "long"}` gives a
+string a multi-line text box.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from nlptasks import Task
 
 UNSET = "unset"
-"""The choice that leaves an optional field out."""
+"""The choice that omits an optional field."""
 
 _YES_NO = {"yes": True, "no": False}
 _ALTERNATIVES = re.compile(r"\^\(([\w-]+(?:\|[\w-]+)+)\)\$")
 _LONG = re.compile(r"(?:the )?(?:text|document|article|passage|dialogue)\b", re.IGNORECASE)
-_FEW = 4
-"""Up to so many choices stand beside each other; more are a list to open."""
+_MAX_RADIO = 4
+"""The most choices that are radio buttons; more become a dropdown."""
 
 
 class _Empty:
-    """What a component gives when nobody filled it: the field is left out."""
+    """The value of a component that the user left empty: its field is omitted."""
 
 
 EMPTY = _Empty()
@@ -44,18 +44,18 @@ EMPTY = _Empty()
 
 @dataclass(frozen=True)
 class Entry:
-    """One field: its component, what the component's value means, and how a value of the field is shown in it."""
+    """One field and its component; `parse` makes a field's value of a component's value, `format` the reverse."""
 
     name: str
     component: Any
-    read: Callable[[Any], Any]
-    show: Callable[[Any], Any]
+    parse: Callable[[Any], Any]
+    format: Callable[[Any], Any]
     default: Any = None
 
 
 @dataclass(frozen=True)
 class Form:
-    """Components of a type's fields, in order."""
+    """The components of a type's fields, in order."""
 
     entries: Sequence[Entry]
 
@@ -64,32 +64,32 @@ class Form:
         return [entry.component for entry in self.entries]
 
     def fields(self, values: Sequence[Any]) -> dict[str, Any]:
-        """The fields that the user filled or changed.
+        """The fields that the user filled in or changed.
 
         Raises:
-            InvalidInputError: a value that cannot be read at all; what is out of bounds is told by the task.
+            InvalidInputError: values that cannot be parsed; values out of bounds are left to the task's validation.
         """
-        found: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         problems = []
         for entry, value in zip(self.entries, values, strict=True):
             try:
-                read = entry.read(value)
+                parsed = entry.parse(value)
             except ValueError as error:
                 problems.append(f"{_title(entry.name)}: {error}")
                 continue
-            if read is not EMPTY and read != entry.default:
-                found[entry.name] = read
+            if parsed is not EMPTY and parsed != entry.default:
+                fields[entry.name] = parsed
         if problems:
-            raise InvalidInputError("The form cannot be read", problems)
-        return found
+            raise InvalidInputError("The form has invalid values", problems)
+        return fields
 
     def values(self, fields: Mapping[str, Any]) -> list[Any]:
-        """What the components show for these fields; the others get their defaults."""
-        return [entry.show(fields.get(entry.name, entry.default)) for entry in self.entries]
+        """The values of the components for these fields; missing fields get their defaults."""
+        return [entry.format(fields.get(entry.name, entry.default)) for entry in self.entries]
 
 
 def build(model: type[BaseModel], *, labels: Iterable[str] = ()) -> Form:
-    """The form of a type, in the Blocks that is open. `labels` are offered where a field named `labels` wants some."""
+    """The form of a type, in the current Blocks. `labels` are the choices of a field named `labels`."""
     return Form([_entry(name, field, tuple(labels)) for name, field in model.model_fields.items()])
 
 
@@ -99,21 +99,21 @@ def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
     kind, optional = annotation_of(field.annotation)
     default = None if field.is_required() else field.get_default(call_default_factory=True)
     common: dict[str, Any] = {"label": _title(name), "info": field.description or None}
-    done: Callable[..., Entry] = partial(Entry, name, default=default)
+    make: Callable[..., Entry] = partial(Entry, name, default=default)
 
     if kind is bool and not optional:
-        return done(gr.Checkbox(value=bool(default), **common), _same, bool)
+        return make(gr.Checkbox(value=bool(default), **common), _same, bool)
     choices = _choices(kind, field)
     if choices:
-        return _choice(done, choices, default, optional, common)
+        return _choice(make, choices, default, optional, common)
     if _is_file(kind):
-        return done(gr.File(type="filepath", label=_title(name)), _path, _same)
+        return make(gr.File(type="filepath", label=_title(name)), _path, _same)
     if kind in (int, float):
-        return _number(done, kind, field, default, common)
+        return _number(make, kind, field, default, common)
     if get_origin(kind) in (list, tuple, set, frozenset) or kind in (list, tuple):
-        return _sequence(done, name, kind, default, labels, common)
+        return _sequence(make, name, kind, default, labels, common)
     if kind is str:
-        return _string(done, field, default, name, common)
+        return _string(make, field, default, name, common)
     if get_origin(kind) in (Union, types.UnionType):
         component = gr.Dropdown(
             choices=[str(choice) for part in get_args(kind) for choice in _literals(part)],
@@ -121,13 +121,19 @@ def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
             allow_custom_value=True,
             **common,
         )
-        return done(component, _number_or_word, _word)
-    common["info"] = f"{common['info'] or ''} As JSON.".strip()
-    return done(gr.Textbox(value=_as_json(default), lines=3, **common), _json, _as_json)
+        return make(component, _number_or_word, _word)
+    return _json_box(make, default, common)
+
+
+def _json_box(make: Callable[..., Entry], default: Any, common: dict[str, Any]) -> Entry:
+    import gradio as gr
+
+    common["info"] = f"{common['info'] or ''} Enter JSON.".strip()
+    return make(gr.Textbox(value=_as_json(default), lines=3, **common), _json, _as_json)
 
 
 def _choice(
-    done: Callable[..., Entry], choices: dict[str, Any], default: Any, optional: bool, common: dict[str, Any]
+    make: Callable[..., Entry], choices: dict[str, Any], default: Any, optional: bool, common: dict[str, Any]
 ) -> Entry:
     import gradio as gr
 
@@ -135,15 +141,15 @@ def _choice(
         choices = {UNSET: EMPTY, **choices}
     names = {value: name for name, value in choices.items() if value is not EMPTY}
     first = names.get(default, UNSET if optional else None)
-    make = gr.Radio if len(choices) <= _FEW else gr.Dropdown
-    return done(
-        make(choices=list(choices), value=first, **common),
+    component = gr.Radio if len(choices) <= _MAX_RADIO else gr.Dropdown
+    return make(
+        component(choices=list(choices), value=first, **common),
         lambda value: choices.get(value, EMPTY if value is None else value),
         lambda value: names.get(value, UNSET if optional else None),
     )
 
 
-def _number(done: Callable[..., Entry], kind: Any, field: FieldInfo, default: Any, common: dict[str, Any]) -> Entry:
+def _number(make: Callable[..., Entry], kind: Any, field: FieldInfo, default: Any, common: dict[str, Any]) -> Entry:
     import gradio as gr
 
     if default is not None:
@@ -151,30 +157,30 @@ def _number(done: Callable[..., Entry], kind: Any, field: FieldInfo, default: An
         component = gr.Number(
             value=default, minimum=low, maximum=high, precision=0 if kind is int else None, step=_step(kind), **common
         )
-        return done(component, _given, _same)
-    # Gradio's number becomes 0 when it first comes into sight without a value, and 0 is a value.
+        return make(component, _optional, _same)
+    # An empty gr.Number turns into 0 when it first becomes visible, which cannot be told from a 0 that was entered.
     common["info"] = " ".join(filter(None, [common["info"], limits(field)])) or None
-    return done(gr.Textbox(placeholder=UNSET, **common), partial(_read_number, kind), _word)
+    return make(gr.Textbox(placeholder=UNSET, **common), partial(_parse_number, kind), _word)
 
 
-def _string(done: Callable[..., Entry], field: FieldInfo, default: Any, name: str, common: dict[str, Any]) -> Entry:
+def _string(make: Callable[..., Entry], field: FieldInfo, default: Any, name: str, common: dict[str, Any]) -> Entry:
     import gradio as gr
 
     if field.examples:
         component = gr.Dropdown(
             choices=[str(example) for example in field.examples], value=default, allow_custom_value=True, **common
         )
-        return done(component, _word_given, _same)
+        return make(component, _stripped, _same)
     extra = field.json_schema_extra
-    wanted = extra.get("format") if isinstance(extra, dict) else None
-    long = wanted == "long" or name in ("text", "context", "prompt") or bool(_LONG.match(field.description or ""))
+    hint = extra.get("format") if isinstance(extra, dict) else None
+    long = hint == "long" or name in ("text", "context", "prompt") or bool(_LONG.match(field.description or ""))
     lines = 6 if long else 1
     component = gr.Textbox(value=default or "", lines=lines, max_lines=18 if long else 4, **common)
-    return done(component, _text_given, lambda value: value or "")
+    return make(component, _nonempty, lambda value: value or "")
 
 
 def _sequence(
-    done: Callable[..., Entry], name: str, kind: Any, default: Any, labels: tuple[str, ...], common: dict[str, Any]
+    make: Callable[..., Entry], name: str, kind: Any, default: Any, labels: tuple[str, ...], common: dict[str, Any]
 ) -> Entry:
     import gradio as gr
 
@@ -190,30 +196,28 @@ def _sequence(
             label=f"{_title(name)}. {common['info'] or ''}".strip(),
             wrap=True,
         )
-        return done(component, partial(_rows, columns), partial(_cells, columns))
+        return make(component, partial(_rows, columns), partial(_cells, columns))
     if item in (str, int, float) or get_origin(item) is Literal:
-        offered = [str(choice) for choice in _literals(item)] or (list(labels) if name == "labels" else [])
         component = gr.Dropdown(
-            choices=offered,
+            choices=[str(choice) for choice in _literals(item)] or (list(labels) if name == "labels" else []),
             value=[str(value) for value in default or ()],
             multiselect=True,
             allow_custom_value=get_origin(item) is not Literal,
             **common,
         )
-        return done(component, lambda values: tuple(values) if values else EMPTY, lambda values: list(values or ()))
-    common["info"] = f"{common['info'] or ''} As JSON.".strip()
-    return done(gr.Textbox(value=_as_json(default), lines=3, **common), _json, _as_json)
+        return make(component, lambda values: tuple(values) if values else EMPTY, lambda values: list(values or ()))
+    return _json_box(make, default, common)
 
 
 def _choices(kind: Any, field: FieldInfo) -> dict[str, Any]:
-    """Names of the values of a closed list, empty for any other type."""
+    """The values of a closed list by their names; empty for any other type."""
     if kind is bool:
         return dict(_YES_NO)
     if get_origin(kind) is Literal:
         return {str(value): value for value in get_args(kind)}
     pattern = next((rule.pattern for rule in field.metadata if getattr(rule, "pattern", None)), "")
-    found = _ALTERNATIVES.fullmatch(str(pattern)) if kind is str else None
-    return {word: word for word in found[1].split("|")} if found else {}
+    match = _ALTERNATIVES.fullmatch(str(pattern)) if kind is str else None
+    return {word: word for word in match[1].split("|")} if match else {}
 
 
 def _literals(kind: Any) -> tuple[Any, ...]:
@@ -241,15 +245,15 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _given(value: Any) -> Any:
+def _optional(value: Any) -> Any:
     return EMPTY if value is None else value
 
 
-def _text_given(value: Any) -> Any:
+def _nonempty(value: Any) -> Any:
     return value if value else EMPTY
 
 
-def _word_given(value: Any) -> Any:
+def _stripped(value: Any) -> Any:
     return value.strip() if value and value.strip() else EMPTY
 
 
@@ -263,7 +267,7 @@ def _number_or_word(value: Any) -> Any:
     return int(value) if re.fullmatch(r"-?\d+", str(value)) else value
 
 
-def _read_number(kind: Any, value: Any) -> Any:
+def _parse_number(kind: Any, value: Any) -> Any:
     if not value or not value.strip():
         return EMPTY
     try:
@@ -282,7 +286,7 @@ def _json(value: Any) -> Any:
     try:
         return json.loads(value)
     except json.JSONDecodeError as error:
-        raise ValueError(f"expected JSON, found an error in line {error.lineno}: {error.msg}.") from None
+        raise ValueError(f"expected JSON, found an error on line {error.lineno}: {error.msg}.") from None
 
 
 def _as_json(value: Any) -> str:
@@ -294,7 +298,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rows(columns: Sequence[str], cells: Sequence[Sequence[Any]] | None) -> Any:
-    """A table's rows as mappings; rows without a word are left out, and a table without rows is empty."""
+    """A table's rows as mappings, without blank rows; EMPTY when no row is left."""
     rows = [
         {column: str(cell or "") for column, cell in zip(columns, row, strict=False)}
         for row in cells or ()

@@ -1,4 +1,4 @@
-"""The few pieces of HTML that pages and views are made of. Every text is escaped here and nowhere else."""
+"""HTML elements for pages and views. Every text is escaped here and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from html import escape
 
 
 def element(tag: str, *content: str, **attributes: object) -> str:
-    """An element around HTML. `class_` and `data_pair` become class and data-pair; None and False leave one out."""
-    shown = "".join(
+    """An element with HTML content. `class_` and `data_pair` become class and data-pair; None and False are omitted."""
+    rendered = "".join(
         f" {name.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(str(value))}"')
         for name, value in attributes.items()
         if value is not None and value is not False
     )
-    return f"<{tag}{shown}>{''.join(content)}</{tag}>"
+    return f"<{tag}{rendered}>{''.join(content)}</{tag}>"
 
 
 def text(words: object) -> str:
-    """Any text, as HTML that shows it."""
+    """A text, escaped for HTML."""
     return escape(str(words), quote=False)
 
 
 def box(kind: str, *content: str, **attributes: object) -> str:
-    """A div of one of the classes of look.css."""
+    """A div with one of the classes of style.css."""
     return element("div", *content, class_=f"nlp-{kind}", **attributes)
 
 
 def badges(words: Iterable[str]) -> str:
-    """Short facts in a row."""
-    shown = [element("span", text(word), class_="nlp-badge") for word in words if word]
-    return box("badges", *shown) if shown else ""
+    """A row of badges, one for each text that is not empty."""
+    spans = [element("span", text(word), class_="nlp-badge") for word in words if word]
+    return box("badges", *spans) if spans else ""
 
 
 def alert(words: str) -> str:
-    """Something that the user must read; screen readers say it at once."""
+    """An error or a warning; screen readers announce it at once."""
     return box("alert", text(words), role="alert")
 
 
 def status(words: str) -> str:
-    """What is going on; screen readers say it when they pause."""
+    """The current activity; screen readers announce it when they are idle."""
     return box("status", element("span", class_="nlp-pulse", aria_hidden="true"), text(words), role="status")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with a head, its first column naming the rows; it scrolls sideways where it does not fit."""
+    """A table with a header row, its first column naming the rows; a wide one scrolls sideways."""
     head = element("tr", *(element("th", text(name), scope="col") for name in heads))
     body = [
         element(
@@ -57,13 +57,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and values."""
+    """A table of names and values."""
     cells = [element("tr", element("th", text(name), scope="row"), element("td", text(value))) for name, value in rows]
     return element("table", *cells, class_="nlp-table nlp-pairs")
 
 
 def bar(label: str, share: float, words: str, *, chosen: bool = False, **attributes: object) -> str:
-    """A label, a bar that fills `share` (0 to 1) of its track, and the same in words."""
+    """A label, a bar that fills `share` (0 to 1) of its track, and the value in words."""
     fill = element("span", class_="nlp-fill", style=f"width:{100 * share:.1f}%")
     return box(
         "bar nlp-chosen" if chosen else "bar",

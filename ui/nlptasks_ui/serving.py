@@ -1,4 +1,4 @@
-"""Opening the app to browsers and programs, on loopback unless a login stands before it."""
+"""Serving the app to browsers and programs: on loopback, or on a network with a login."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import NlptasksError
-from nlptasks_ui import api, look
+from nlptasks_ui import api, theme
 
 LARGEST_UPLOAD = "200mb"
 
@@ -21,17 +21,17 @@ Logins = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Address:
-    """Where the app listens. Without a port the first free one from 7860 is taken."""
+    """Where the app listens. Without a port, the first free one from 7860 is used."""
 
     host: str = "127.0.0.1"
     port: int | None = None
 
 
 def check(address: Address, logins: Logins) -> None:
-    """Refuse to open the app to a network without a login.
+    """Check that an app which is open to a network has a login.
 
     Raises:
-        NlptasksError: the host is not loopback, and there is no login.
+        NlptasksError: the host is not loopback and there is no login.
     """
     if not logins and not _is_loopback(address.host):
         raise NlptasksError(
@@ -41,22 +41,22 @@ def check(address: Address, logins: Logins) -> None:
 
 
 def launch(app: Any, address: Address, *, logins: Logins = (), browser: bool = False) -> str:
-    """Serve the app from a thread of its own and return its address.
+    """Serve the app from its own thread and return its URL.
 
-    Nothing is fetched from outside and nothing is sent there: no public link, no analytics, no web font.
+    The app contacts no other machine: no public link, no analytics, no web fonts.
     """
     check(address, logins)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # An empty list of ours would be taken for none.
+    # Gradio treats our empty list as unset and would read this variable instead.
     os.environ.pop("GRADIO_ALLOWED_PATHS", None)
-    _leave_proxy_out("127.0.0.1", "localhost")
-    # Gradio announces its MCP server however quiet it is asked to be.
+    _bypass_proxy("127.0.0.1", "localhost")
+    # Gradio announces its MCP server even with quiet=True.
     with contextlib.redirect_stdout(io.StringIO()):
-        return _launched(app, address, logins, browser)
+        return _launch(app, address, logins, browser)
 
 
-def _launched(app: Any, address: Address, logins: Logins, browser: bool) -> str:
-    """Every argument that a variable in the user's environment could set is given: none may open the app."""
+def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
+    """Launch with every argument that an environment variable could set, so that none can open the app to others."""
     _, url, _ = app.launch(
         server_name=address.host,
         server_port=address.port,
@@ -74,43 +74,43 @@ def _launched(app: Any, address: Address, logins: Logins, browser: bool) -> str:
         enable_monitoring=False,
         run_history=False,
         footer_links=["api", "settings"],
-        theme=look.theme(),
-        css_paths=[look.STYLES],
-        head=look.head(),
+        theme=theme.build_theme(),
+        css_paths=[theme.STYLES],
+        head=theme.head(),
     )
     api.answer_in_json(app.mcp_server_obj)
     return str(url)
 
 
-def _leave_proxy_out(*hosts: str) -> None:
-    """The app and its MCP server speak to themselves over loopback, which a proxy of the network cannot reach."""
+def _bypass_proxy(*hosts: str) -> None:
+    """Exclude hosts from the proxy: the app and its MCP server call themselves over loopback."""
     for name in ("NO_PROXY", "no_proxy"):
         known = [host for host in os.environ.get(name, "").split(",") if host]
         os.environ[name] = ",".join([*known, *(host for host in hosts if host not in known)])
 
 
 def read_logins(auth: Sequence[str], auth_file: Path | None) -> list[tuple[str, str]]:
-    """Names and passwords: `NAME:PASSWORD` each, or one a line in a file.
+    """Names and passwords from `NAME:PASSWORD` values and from a file with one per line.
 
     Raises:
-        NlptasksError: a line is something else.
+        NlptasksError: a value or line has another form, or the file has no logins.
     """
     lines = [(word, "--auth") for word in auth]
     if auth_file:
         text = auth_file.read_text(encoding="utf-8")
         lines += [(line.strip(), f"{auth_file}:{n}") for n, line in enumerate(text.splitlines(), 1) if line.strip()]
         if not lines:
-            raise NlptasksError(f"{auth_file}: expected a NAME:PASSWORD a line, found none.")
-    found = []
+            raise NlptasksError(f"{auth_file}: expected one NAME:PASSWORD per line, found an empty file.")
+    logins = []
     for line, place in lines:
         name, colon, password = line.partition(":")
         if not (name and colon and password):
-            # What was found may be a password: it is not repeated.
+            # The line may be a password, so the message does not repeat it.
             raise NlptasksError(
                 f"{place}: expected NAME:PASSWORD, found {'no colon' if not colon else 'an empty part'}."
             )
-        found.append((name, password))
-    return found
+        logins.append((name, password))
+    return logins
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""The same request elsewhere: as Python, as a call of the command line, as curl."""
+"""A form's request as Python code, as a shell command and as a curl command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nlptasks import Task
 
 @dataclass(frozen=True)
 class Request:
-    """What a form asks for: fields of the input, options, and who should answer."""
+    """The values of a form: input fields, options, adapter and base model."""
 
     task: Task[Any, Any, Any]
     fields: Mapping[str, Any]
@@ -25,17 +25,17 @@ class Request:
 
     @property
     def chosen(self) -> dict[str, str]:
-        """Adapter and model, as far as they are named."""
+        """The adapter and the model, where they are set."""
         return {name: value for name, value in (("adapter", self.adapter), ("model", self.model)) if value}
 
     @property
     def plain(self) -> tuple[str | None, dict[str, Any]]:
-        """The first field if it is a text, and the other fields."""
+        """The first field if it is a text, and the remaining fields."""
         first = next(iter(self.task.input_type.model_fields))
-        given = self.fields.get(first)
-        if not isinstance(given, str):
+        text = self.fields.get(first)
+        if not isinstance(text, str):
             return None, dict(self.fields)
-        return given, {name: value for name, value in self.fields.items() if name != first}
+        return text, {name: value for name, value in self.fields.items() if name != first}
 
 
 def python(request: Request) -> str:
@@ -62,7 +62,7 @@ def command(request: Request) -> str:
 
 
 def curl(request: Request, root: str) -> str:
-    """A call of the app's own HTTP interface: one request starts the work, the next one reads the answer."""
+    """A call of the app's HTTP API: the first request starts the computation, the second reads the result."""
     body = json.dumps(_jsonable({**request.fields, **request.options, **request.chosen}), ensure_ascii=False)
     call = f"{root.rstrip('/')}/gradio_api/call"
     name = request.task.name

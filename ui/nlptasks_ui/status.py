@@ -1,4 +1,4 @@
-"""The status page: plugins that are on and off, bases in memory and on their way there, who waits, versions."""
+"""The status page: base models in memory, the queue, plugins, the machine and versions."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ if TYPE_CHECKING:
     from nlptasks import Engine
 
 REFRESH = 2.0
-"""Seconds between two looks at what changes."""
+"""Seconds between two updates of the live part."""
+
+LOADING = "loading"
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base that the engine holds, or is about to: `state` in words, `size` in bytes, calls that wait for it."""
+    """A base of the engine: its `state` in words, `size` in bytes, dtype and device, and the calls that wait for it."""
 
     name: str
     state: str
     size: int
-    placed: str
+    placement: str
     waiting: int
 
 
 def build(context: Context) -> None:
-    """Add the page to the Blocks that is open."""
+    """Add the page to the current Blocks."""
     import gradio as gr
     from gradio.context import Context as Building
 
@@ -41,61 +43,62 @@ def build(context: Context) -> None:
     def live() -> str:
         return live_part(bases(engine), context.loads.line(), queue_of(app))
 
-    moving = gr.HTML(elem_id="status-live")
+    live_html = gr.HTML(elem_id="status-live")
     plugins = gr.HTML(plugins_part(engine.plugins), elem_id="status-plugins")
     machine = gr.HTML(html.status("Looking at this machine"), elem_id="status-machine")
     # Once the page is open: the first look at the device imports torch, which takes seconds.
     gr.on(None, lambda: plugins_part(engine.plugins), None, plugins, **LIGHT)
     gr.on(None, lambda: machine_part(engine), None, machine, **LIGHT)
-    gr.on(None, live, None, moving, **LIGHT)
-    gr.Timer(REFRESH).tick(live, None, moving, **LIGHT)
+    gr.on(None, live, None, live_html, **LIGHT)
+    gr.Timer(REFRESH).tick(live, None, live_html, **LIGHT)
 
 
 def bases(engine: Engine) -> list[Base]:
-    """The engine's bases, the one that was used last first."""
-    found = []
+    """The engine's bases, the most recently used first."""
+    listed = []
     for resident in reversed(engine.resident()):
         root, worker = resident.loaded, resident.worker
-        if root:
-            state = "in memory" if worker.idle else "computing"
-        else:
-            state = "not loaded" if worker.idle else "being read into memory"
-        placed = f"{root.placement.dtype} on {root.placement.device}" if root else ""
-        found.append(Base(resident.folder.id, state, resident.num_bytes, placed, worker.waiting))
-    return found
+        idle, busy = ("in memory", "computing") if root else ("not loaded", LOADING)
+        placement = f"{root.placement.dtype} on {root.placement.device}" if root else ""
+        listed.append(
+            Base(resident.folder.id, idle if worker.idle else busy, resident.num_bytes, placement, worker.waiting)
+        )
+    return listed
 
 
 def queue_of(app: Any) -> tuple[int, int]:
-    """How many requests of the app are under way with a model, and how many wait for their turn."""
+    """The number of requests that run with a model, and of those that wait in the queue."""
     queue = app._queue.event_queue_per_concurrency_id.get(MODEL_QUEUE)
     return (queue.current_concurrency, len(queue.queue)) if queue else (0, 0)
 
 
-def live_part(found: Sequence[Base], download: str, queue: tuple[int, int]) -> str:
-    """What changes while the app runs."""
+def live_part(bases: Sequence[Base], download: str, queue: tuple[int, int]) -> str:
+    """The part that changes while the app runs: downloads, base models and the queue."""
     running, waiting = queue
-    loading = [f"{base.name} is {base.state}" for base in found if "read" in base.state]
-    news = [download] if download else loading
+    loading = [f"Loading {base.name}" for base in bases if base.state == LOADING]
+    activities = [download] if download else loading
     rows = [
-        (base.name, base.state, megabytes(base.size) if base.size else "", base.placed, f"{base.waiting}")
-        for base in found
+        (base.name, base.state, megabytes(base.size) if base.size else "", base.placement, f"{base.waiting}")
+        for base in bases
     ]
-    none = "No base is in memory. Each one is loaded when it is first asked for."
-    total = f"Together {megabytes(sum(base.size for base in found))}." if len(found) > 1 else ""
+    none = "No base model is in memory. Each is loaded on first use."
+    total = f"Total: {megabytes(sum(base.size for base in bases))}." if len(bases) > 1 else ""
     return "".join(
         (
-            *(html.status(f"{line} …") for line in news),
+            *(html.status(f"{line} …") for line in activities),
             html.element("h2", "Models in memory"),
-            html.table(("Base", "State", "Memory", "Numbers", "Calls waiting"), rows) if rows else paragraph(none),
+            html.table(("Base model", "State", "Memory", "Dtype and device", "Waiting calls"), rows)
+            if rows
+            else paragraph(none),
             paragraph(total) if total else "",
             html.element("h2", "Queue"),
-            paragraph(f"{count(running, 'request')} under way, {waiting} waiting."),
+            paragraph(f"{count(running, 'request')} running, {waiting} waiting."),
         )
     )
 
 
 def plugins_part(plugins: Plugins) -> str:
-    """Every plugin: what it brought, or why it is off."""
+    """Every plugin: the tasks and commands that it adds, or why it is disabled."""
     parts = [html.element("h2", "Plugins")]
     for failure in plugins.failures:
         trace = (
@@ -103,7 +106,7 @@ def plugins_part(plugins: Plugins) -> str:
             if failure.traceback
             else ""
         )
-        parts.append(html.alert(f"{failure.plugin} ({origin(failure)}) is off: {failure.reason}"))
+        parts.append(html.alert(f"{failure.plugin} ({origin(failure)}) is disabled: {failure.reason}"))
         if trace:
             parts.append(html.element("details", html.element("summary", "Traceback"), trace))
     rows = [
@@ -111,27 +114,27 @@ def plugins_part(plugins: Plugins) -> str:
         for record in plugins.records
     ]
     if rows:
-        parts.append(html.table(("Plugin", "Comes from", "Tasks", "Commands"), rows))
+        parts.append(html.table(("Plugin", "Package", "Tasks", "Commands"), rows))
     if plugins.left_out:
-        parts.append(paragraph(f"NLPTASKS_LOAD_PLUGINS leaves out {', '.join(plugins.left_out)}."))
+        parts.append(paragraph(f"Not listed in NLPTASKS_LOAD_PLUGINS, so not loaded: {', '.join(plugins.left_out)}."))
     return "".join(parts)
 
 
 def machine_part(engine: Engine) -> str:
-    """Where bases are computed and why there, the folders, the versions."""
+    """The device and dtype with the reasons for them, the folders, and the versions of packages."""
     try:
         placement = engine.placement()
         computing = [
             ("Device", f"{placement.device}, because {placement.device_reason}"),
-            ("Numbers", f"{placement.dtype}, because {placement.dtype_reason}"),
+            ("Number format (dtype)", f"{placement.dtype}, because {placement.dtype_reason}"),
         ]
     except NlptasksError as error:
         computing = [("Device", sentence(error))]
     settings = engine.settings
     folders = [
-        ("Network", "never used" if settings.offline else "used for what is not on this machine yet"),
-        ("Base models", str(settings.bases)),
-        ("Your adapters", str(settings.adapters)),
+        ("Network", "offline: nothing is downloaded" if settings.offline else "online: missing files are downloaded"),
+        ("Folder of base models", str(settings.bases)),
+        ("Folder of your adapters", str(settings.adapters)),
     ]
     return "".join(
         (
@@ -144,5 +147,5 @@ def machine_part(engine: Engine) -> str:
 
 
 def paragraph(words: str) -> str:
-    """A line of text."""
+    """A paragraph of text."""
     return html.element("p", html.text(words))

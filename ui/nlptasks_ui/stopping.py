@@ -1,8 +1,8 @@
-"""Buttons that stop what their tab has under way.
+"""Buttons that stop the computation of their tab.
 
-Gradio's own `cancels` closes a generator in the middle, while what it said last is still on its way: the page then
-shows a draft for ever, or an error. So a computation is asked to end and says itself that it did; `cancels` is only for
-an event that still waits in the queue.
+Gradio's own `cancels` closes a generator while its last update is still on the way to the page, which then shows a
+draft forever, or an error. So a computation is asked to stop and sends its last update itself; `cancels` is only for an
+event that still waits in the queue.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any
 from nlptasks import CancelToken
 from nlptasks_ui.events import LIGHT, of_request
 
-PATIENCE = 5.0
-"""Seconds that a button waits for a computation to end; it has two of them to say what it has."""
+STOP_TIMEOUT = 5.0
+"""Seconds that a button waits for a computation to end, which itself has two seconds to return what it has."""
 
 
 class Running:
-    """The computations of one kind that are under way, at most one in a tab; a tab is gradio's session hash."""
+    """The running computations of one kind, at most one per tab; a tab is identified by Gradio's session hash."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, CancelToken] = {}
 
     @contextmanager
-    def begun(self, tab: str) -> Iterator[CancelToken]:
-        """A computation that can be stopped for as long as the block lasts; its token is cancelled at the end."""
+    def track(self, tab: str) -> Iterator[CancelToken]:
+        """A token by which the computation in this block can be stopped; it is cancelled when the block ends."""
         token = self._tokens[tab] = CancelToken()
         try:
             yield token
@@ -38,22 +38,22 @@ class Running:
                 del self._tokens[tab]
 
     async def stop(self, tab: str) -> bool:
-        """Ask a tab's computation to end, and wait until it has. False: none was under way."""
+        """Stop a tab's computation and wait until it has ended; False if none was running."""
         token = self._tokens.get(tab)
         if token is None:
             return False
         token.cancel()
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + STOP_TIMEOUT
         while self._tokens.get(tab) is token and time.monotonic() < end:
             await asyncio.sleep(0.02)
         return True
 
     def stopped_by(self, button: Any) -> tuple[Any, Any]:
-        """Let a button end its tab's computation; the event, and a component that then says whether there was one."""
+        """Let a button stop its tab's computation; the event, and a component that holds whether one was running."""
         import gradio as gr
 
         async def stop(request: Any) -> bool:
             return await self.stop(str(request.session_hash))
 
-        had_begun = gr.Checkbox(visible=False)
-        return button.click(of_request(stop), None, had_begun, **LIGHT), had_begun
+        was_running = gr.Checkbox(visible=False)
+        return button.click(of_request(stop), None, was_running, **LIGHT), was_running

@@ -1,1 +1,1 @@
-"""Batches: a table in, one task over its rows, a table with the results out."""
+"""Batches: one task on every row of a table, with the results as a table."""

@@ -1,4 +1,4 @@
-"""What the results of a batch have in common, as counts to be drawn."""
+"""Charts of a batch's results: counts of labels, entities and answers, and the distribution of scores."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from nlptasks import Result
 
 BINS = 10
-MOST = 15
-"""Bars that can be read beside each other."""
+MAX_BARS = 15
+"""The most bars that are legible side by side."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars: `names` and their `counts`; `axis` is what is named, `counted` what is counted."""
+    """A bar chart: `names` with their `counts`. `axis` titles the names, `counted` the counts."""
 
     title: str
     axis: str
@@ -27,9 +27,9 @@ class Chart:
 
 
 def charts_of(results: Sequence[Result]) -> list[Chart]:
-    """The charts that fit the results: by what their fields are, not by their task."""
-    found = [_labels(results), *_entities(results), _answers(results), _scores(results)]
-    return [chart for chart in found if chart]
+    """The charts that the fields of the results allow, whatever the task."""
+    charts = [_labels(results), *_entities(results), _answers(results), _scores(results)]
+    return [chart for chart in charts if chart]
 
 
 def _labels(results: Sequence[Result]) -> Chart | None:
@@ -47,17 +47,17 @@ def _entities(results: Sequence[Result]) -> list[Chart | None]:
         return []
     types = Counter(entity.label for entity in entities)
     names = Counter(f"{entity.text} ({entity.label})" for entity in entities)
-    return [_bars("Entities by type", "type", "entities", types), _bars("Entities", "entity", "times", names)]
+    return [_bars("Entities by type", "type", "entities", types), _bars("Entities", "entity", "occurrences", names)]
 
 
 def _answers(results: Sequence[Result]) -> Chart | None:
-    told = [result for result in results if isinstance(getattr(result, "answerable", None), bool)]
-    counts = Counter("answered" if getattr(result, "answerable", False) else "no answer" for result in told)
+    answers = [result for result in results if isinstance(getattr(result, "answerable", None), bool)]
+    counts = Counter("answered" if getattr(result, "answerable", False) else "no answer" for result in answers)
     return _bars("Answers", "answer", "rows", counts)
 
 
 def _scores(results: Sequence[Result]) -> Chart | None:
-    """How sure the model was, in bins of equal width from 0 to 1."""
+    """A histogram of the scores, in bins of equal width from 0 to 1."""
     scores = [score for result in results for score in _scores_of(result)]
     if not scores:
         return None
@@ -65,7 +65,7 @@ def _scores(results: Sequence[Result]) -> Chart | None:
     for score in scores:
         counts[min(BINS - 1, int(score * BINS))] += 1
     names = tuple(f"{place / BINS:.1f}" for place in range(BINS))
-    return Chart("Scores", "score, from", "scores", names, tuple(counts))
+    return Chart("Scores", "score (lower bound)", "scores", names, tuple(counts))
 
 
 def _scores_of(result: Result) -> Iterable[float]:
@@ -83,10 +83,10 @@ def _is_score(value: Any) -> bool:
 
 
 def _bars(title: str, axis: str, counted: str, counts: Counter[str]) -> Chart | None:
-    """The most frequent first; None where there is nothing to count."""
+    """A bar chart, the most frequent name first; None if there are no counts."""
     if not counts:
         return None
-    most = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST]
-    if len(counts) > MOST:
-        title = f"{title}: the {MOST} most frequent"
+    most = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_BARS]
+    if len(counts) > MAX_BARS:
+        title = f"{title} ({MAX_BARS} most frequent)"
     return Chart(title, axis, counted, tuple(name for name, _ in most), tuple(count for _, count in most))

@@ -1,4 +1,4 @@
-"""The results of a batch as a table: every field of a result in a column of its own, as CSV, JSONL and XLSX."""
+"""The results of a batch as CSV, JSONL and XLSX files, with a column for every field of a result."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from nlptasks_ui.batch.run import Outcome
 Row = dict[str, Any]
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
-"""What a spreadsheet may take for the start of a formula (OWASP, CSV Injection)."""
+"""Characters that a spreadsheet may take for the start of a formula (OWASP, CSV Injection)."""
 
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?%?")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""Characters that XML, and so a workbook, cannot hold."""
+"""Characters that are not allowed in XML, and so not in a workbook."""
 
 _CELL = 32_767
-"""Characters that a cell of a workbook holds."""
+"""The most characters in a cell of a workbook."""
 
-_CUT = " [cut here: the CSV and JSONL files have all of it]"
+_CUT = " [truncated: the CSV and JSONL files have the full text]"
 
 
 def flat(result: Result) -> Row:
-    """A result's fields as cells, in the type's order.
+    """A result's fields as cells, in the order of its type.
 
-    Scores of labels become a column for each label, marked spans a column for each type with their texts; other lists
-    of texts are joined with semicolons, and whatever else is nested stands there as JSON.
+    Label scores become one column per label, spans with a label one column of texts per label. Other lists of texts are
+    joined with semicolons; any other nested value is written as JSON.
     """
     cells: Row = {}
     for name in type(result).model_fields:
@@ -54,37 +54,37 @@ def flat(result: Result) -> Row:
 def table_of(
     task: str, records: Sequence[Record], outcomes: Sequence[Outcome | None]
 ) -> tuple[list[str], Iterator[Row]]:
-    """The columns, and the rows that were reached: what was read, then the result's fields behind the task's name.
+    """The columns and the processed rows: the input's cells, then the result's fields, prefixed with the task's name.
 
-    The last column, `task.error`, has the reason where there is no result.
+    The last column, `task.error`, says why a row has no result.
     """
     reached = [(record, outcome) for record, outcome in zip(records, outcomes, strict=True) if outcome]
     read = list(dict.fromkeys(name for record, _ in reached for name in record.fields))
-    # Each result may bring columns that others lack; they keep the places that the type gives them.
+    # Results of one type may have different columns; their order is that of the type's fields.
     written: dict[str, None] = {}
     for _, outcome in reached:
         written |= dict.fromkeys(flat(outcome.result) if outcome.result else ())
     order = _in_order([*written], reached)
-    names = {column: _free(f"{task}.{column}", read) for column in [*order, "error"]}
+    names = {column: _unused_name(f"{task}.{column}", read) for column in [*order, "error"]}
 
     def rows() -> Iterator[Row]:
         for record, outcome in reached:
-            own = {name: _readable(value) for name, value in record.fields.items()}
-            answer = flat(outcome.result) if outcome.result else {}
-            yield {**own, **{names[key]: value for key, value in answer.items()}, names["error"]: outcome.error or None}
+            cells = {name: _readable(value) for name, value in record.fields.items()}
+            cells |= {names[key]: value for key, value in flat(outcome.result).items()} if outcome.result else {}
+            yield {**cells, names["error"]: outcome.error or None}
 
     return [*read, *names.values()], rows()
 
 
 def write_csv(stream: TextIO, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """A header and the rows. A text that a spreadsheet could take for a formula begins with an apostrophe."""
+    """Write a header and the rows. A text that a spreadsheet could take for a formula gets a leading apostrophe."""
     writer = csv.writer(stream)
-    writer.writerow([_harmless(column) for column in columns])
-    writer.writerows([_harmless(row.get(column)) for column in columns] for row in rows)
+    writer.writerow([_escape_formula(column) for column in columns])
+    writer.writerows([_escape_formula(row.get(column)) for column in columns] for row in rows)
 
 
 def write_jsonl(path: Path, records: Sequence[Record], outcomes: Sequence[Outcome | None]) -> None:
-    """One object a line: `input` as it was read, `result` as the engine gave it, `error` or null."""
+    """Write one object per line: `input` as it was read, `result` or null, `error` or null."""
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:
         for record, outcome in zip(records, outcomes, strict=True):
             if outcome:
@@ -94,7 +94,7 @@ def write_jsonl(path: Path, records: Sequence[Record], outcomes: Sequence[Outcom
 
 
 def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """A workbook of one sheet. Every text is stored as a text and marked so, so that none is taken for a formula."""
+    """Write a workbook of one sheet. Every text is stored and marked as text, so that none is taken for a formula."""
     import openpyxl
 
     book = openpyxl.Workbook(write_only=True)
@@ -109,22 +109,22 @@ def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
 def write_all(
     folder: Path, stem: str, task: str, records: Sequence[Record], outcomes: Sequence[Outcome | None]
 ) -> dict[str, Path]:
-    """The three files in a folder that is made, by their kinds: csv, jsonl, xlsx."""
+    """Write the three files into a new folder; their paths by format: csv, jsonl, xlsx."""
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "batch"
     paths = {kind: folder / f"{name}-{task}.{kind}" for kind in ("csv", "jsonl", "xlsx")}
     columns, rows = table_of(task, records, outcomes)
-    kept = list(rows)
-    # Excel needs the byte order mark to see that it is UTF-8.
+    table = list(rows)
+    # Excel needs the byte order mark to recognize UTF-8.
     with paths["csv"].open("w", encoding="utf-8-sig", errors="replace", newline="") as stream:
-        write_csv(stream, columns, kept)
+        write_csv(stream, columns, table)
     write_jsonl(paths["jsonl"], records, outcomes)
-    write_xlsx(paths["xlsx"], columns, kept)
+    write_xlsx(paths["xlsx"], columns, table)
     return paths
 
 
 def _by_type(name: str, value: Any) -> Row:
-    """The texts of spans that have a label, joined for each label."""
+    """The texts of labelled spans, joined for each label."""
     cells: dict[str, list[str]] = {}
     for item in value if isinstance(value, tuple | list) else ():
         label, words = getattr(item, "label", None), getattr(item, "text", None)
@@ -134,12 +134,12 @@ def _by_type(name: str, value: Any) -> Row:
 
 
 def _in_order(columns: list[str], reached: Sequence[tuple[Record, Outcome]]) -> list[str]:
-    """Columns by the place of their field in the result's type, then by name."""
+    """Columns sorted by the position of their field in the result's type, then by name."""
     result = next((outcome.result for _, outcome in reached if outcome.result), None)
     fields = list(type(result).model_fields) if result else []
-    # What describes a result stands behind what it says.
-    own = [name for name in fields if name not in Result.model_fields]
-    places = {name: place for place, name in enumerate([*own, *Result.model_fields])}
+    # Fields that every result has (model, adapter, ...) come last.
+    specific = [name for name in fields if name not in Result.model_fields]
+    places = {name: place for place, name in enumerate([*specific, *Result.model_fields])}
 
     def place(column: str) -> tuple[int, str]:
         field = column if column in places else column.split(".", 1)[0]
@@ -148,8 +148,8 @@ def _in_order(columns: list[str], reached: Sequence[tuple[Record, Outcome]]) -> 
     return sorted(columns, key=place)
 
 
-def _free(name: str, taken: Sequence[str]) -> str:
-    """The name, or the name with a number where the table that was read has it already: results may be read again."""
+def _unused_name(name: str, taken: Sequence[str]) -> str:
+    """The name, with a number if the input has such a column: an exported table may be the input of another batch."""
     number, free = 2, name
     while free in taken:
         free, number = f"{name} ({number})", number + 1
@@ -168,7 +168,7 @@ def _readable(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else json.dumps(value, ensure_ascii=False)
 
 
-def _harmless(value: Any) -> Any:
+def _escape_formula(value: Any) -> Any:
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value

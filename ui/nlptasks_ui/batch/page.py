@@ -1,4 +1,4 @@
-"""The batch page: rows in, a task and its columns, a run that can be stopped, files and charts out."""
+"""The batch page: select rows, a task and its columns, run it, and download the results."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.events import LIGHT, tell_refusal
 
 CHARTS = 4
-"""The most charts that results have."""
+"""The most charts of a batch."""
 
 _KINDS = {"csv": "CSV", "jsonl": "JSONL", "xlsx": "Excel"}
-_FORGET = 3600
-"""Seconds after which an abandoned page's rows and results leave memory."""
+_TIME_TO_LIVE = 3600
+"""Seconds after which the rows and results of an abandoned page are freed."""
 
 Updates = dict[Any, Any]
 
 
 def build(context: Context) -> None:
-    """Add the page to the Blocks that is open."""
+    """Add the page to the current Blocks."""
     _Page(context)
 
 
 class _Page:
-    """The page's components, and what happens between them."""
+    """The components of the page and their events."""
 
     def __init__(self, context: Context) -> None:
         import gradio as gr
 
         self._context = context
-        self.table = gr.State(None, time_to_live=_FORGET)
-        self.batch = gr.State(None, time_to_live=_FORGET)
+        self.table = gr.State(None, time_to_live=_TIME_TO_LIVE)
+        self.batch = gr.State(None, time_to_live=_TIME_TO_LIVE)
         self._add_source()
         self.mapper = Mapper(context)
         self._add_run()
@@ -56,15 +56,15 @@ class _Page:
 
         with gr.Tab("File"):
             self.file = gr.File(
-                label=f"Rows: {', '.join(tables.FORMATS)}, at most {tables.MAX_BYTES // 10**6} MB",
+                label=f"File with rows ({', '.join(tables.FORMATS)}; at most {tables.MAX_BYTES // 10**6} MB)",
                 file_types=list(tables.FORMATS), type="filepath", height=140, elem_id="batch-file",
             )  # fmt: skip
         with gr.Tab("Pasted lines"):
-            self.lines = gr.Textbox(label="One text a line", lines=6, max_lines=12, elem_id="batch-lines")
+            self.lines = gr.Textbox(label="One text per line", lines=6, max_lines=12, elem_id="batch-lines")
             self.take = gr.Button("Use these lines", elem_id="batch-take")
-        self.found = gr.HTML(elem_id="batch-found")
+        self.summary = gr.HTML(elem_id="batch-found")
         self.preview = gr.Dataframe(
-            label=f"The first {show.FIRST} rows", interactive=False, visible=False, wrap=True, max_height=280,
+            label=f"First {show.PREVIEW_ROWS} rows", interactive=False, visible=False, wrap=True, max_height=280,
             elem_id="batch-preview", elem_classes="nlp-rows",
         )  # fmt: skip
 
@@ -85,7 +85,7 @@ class _Page:
                 for kind, name in _KINDS.items()
             }
         self.results = gr.Dataframe(
-            label=f"The first {show.FIRST} results",
+            label=f"First {show.PREVIEW_ROWS} results",
             interactive=False,
             visible=False,
             wrap=True,
@@ -100,78 +100,79 @@ class _Page:
         self.counts = gr.HTML(elem_id="batch-counts")
 
     def _connect(self) -> None:
-        reading = [self.table, self.found, self.preview, self.run, *self.mapper.outputs]
+        reading = [self.table, self.summary, self.preview, self.run, *self.mapper.outputs]
         files: dict[str, Any] = {"concurrency_id": "files", "api_visibility": "private"}
         self.file.change(self._read_file, [self.file], reading, **files)
         self.take.click(self._read_lines, [self.lines], reading, **files)
-        shown = [self.batch, self.run, self.stop, self.progress, self.downloads, *self.files.values()]
-        asked = self.run.click(
-            self._compute, {self.table, *self.mapper.inputs}, [*shown, self.results, *self.plots, self.counts],
+        controls = [self.batch, self.run, self.stop, self.progress, self.downloads, *self.files.values()]
+        running = self.run.click(
+            self._compute, {self.table, *self.mapper.inputs}, [*controls, self.results, *self.plots, self.counts],
             concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.progress,
             api_visibility="private",
         )  # fmt: skip
-        tell_refusal(asked, self.progress)
+        tell_refusal(running, self.progress)
         self.stop.click(_stop, [self.batch], [self.stop], **LIGHT)
 
     def _read_file(self, path: str | None) -> Updates:
-        return self._taken(tables.read_file, Path(path)) if path else self._nothing()
+        return self._load(tables.read_file, Path(path)) if path else self._clear()
 
     def _read_lines(self, text: str) -> Updates:
-        return self._taken(tables.read_lines, text)
+        return self._load(tables.read_lines, text)
 
-    def _taken(self, reader: Callable[[Any], Table], source: Any) -> Updates:
+    def _load(self, reader: Callable[[Any], Table], source: Any) -> Updates:
         import gradio as gr
 
         try:
             table = reader(source)
         except NlptasksError as error:
-            # Not `sentence`, which would write a file's name with a capital.
-            return self._nothing(html.alert(" ".join(str(error).split())))
+            # `sentence` would capitalize the name of the file.
+            return self._clear(html.alert(" ".join(str(error).split())))
         return {
             self.table: table,
-            self.found: show.found(table),
+            self.summary: show.summary(table),
             self.preview: gr.Dataframe(value=show.preview(table), visible=True),
             self.run: gr.Button(interactive=True),
             **self.mapper.columns_of(table),
         }
 
-    def _nothing(self, why: str = "") -> Updates:
+    def _clear(self, message: str = "") -> Updates:
         import gradio as gr
 
         return {
             self.table: None,
-            self.found: why,
+            self.summary: message,
             self.preview: gr.Dataframe(visible=False),
             self.run: gr.Button(interactive=False),
             self.mapper.area: gr.Column(visible=False),
         }
 
     async def _compute(self, values: Mapping[Any, Any]) -> AsyncGenerator[Updates, None]:
-        """Run the batch, telling its progress; closing this generator ends the computation."""
+        """Run the batch and report its progress; closing this generator stops the computation."""
         import gradio as gr
 
         table: Table = values[self.table]
         engine = self._context.engine
         try:
-            asked = self.mapper.request(values)
-            inputs = tables.inputs_of(table, asked.columns, asked.fixed)
-            batch = Batch(engine, asked.task, inputs, adapter=asked.adapter, model=asked.model, options=asked.options)
-            waits = waiting_for(engine, asked.task, asked.adapter, asked.model)
+            request = self.mapper.request(values)
+            inputs = tables.inputs_of(table, request.columns, request.fixed)
+            chosen = {"adapter": request.adapter, "model": request.model}
+            batch = Batch(engine, request.task, inputs, **chosen, options=request.options)
+            base = waiting_for(engine, request.task, **chosen)
         except NlptasksError as error:
             yield {self.progress: html.alert(sentence(error))}
             return
         yield {self.batch: batch, **self._started()}
         async with aclosing(batch.run()) as steps:
             async for step in steps:
-                loading = waits and step.done == step.failed
-                news = self._context.loads.line() or f"Loading the base model {waits}"
-                yield {self.progress: show.progress(step, news if loading else "")}
+                loading = base and step.completed == step.failed
+                activity = self._context.loads.line() or f"Loading base model {base}"
+                yield {self.progress: show.progress(step, activity if loading else "")}
         yield {
             self.run: gr.Button(interactive=True),
             self.stop: gr.Button(interactive=False),
             self.progress: show.ended(batch),
         }
-        async with aclosing(self._results(table, batch, asked.columns.values())) as parts:
+        async with aclosing(self._results(table, batch, request.columns.values())) as parts:
             async for part in parts:
                 yield part
 
@@ -188,7 +189,7 @@ class _Page:
         }
 
     async def _results(self, table: Table, batch: Batch, read: Collection[str]) -> AsyncGenerator[Updates, None]:
-        """What was reached: a table and charts at once, files as soon as they are written."""
+        """The results: a table and charts at once, download buttons as soon as the files are written."""
         import gradio as gr
         from gradio.utils import get_upload_folder
 
@@ -201,7 +202,7 @@ class _Page:
             self.counts: show.counts(charts[:CHARTS]),
             **{plot: show.bars(chart) for plot, chart in zip(self.plots, charts, strict=False)},
         }
-        # The folder that the app serves from; a name that nobody can guess keeps the files of users apart.
+        # Gradio serves this folder; an unguessable name keeps one user's files from the others.
         folder = Path(get_upload_folder()) / "batches" / secrets.token_hex(16)
         name = Path(table.source).stem
         paths = await asyncio.to_thread(write_all, folder, name, batch.task.name, table.records, batch.outcomes)

@@ -1,4 +1,4 @@
-"""A task over many rows: slice after slice through the engine, what is done kept whatever happens to the rest."""
+"""A task over many rows: slice by slice through the engine; finished rows are safe whatever happens to the rest."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 FIRST_SLICE, LAST_SLICE = 8, 512
 QUICK = 2.0
-"""Seconds: a slice that took less is followed by one of twice its rows. A cancel loses one slice at most."""
+"""Seconds: a slice that took less is followed by one of twice its size. Cancelling loses at most one slice."""
 
-EMPTY_ROW = "There is nothing to read: the row is empty in the chosen columns."
+EMPTY_ROW = "The row is empty in the selected columns."
 
-ROW_FAULTS = (OverflowRefusedError, UnparsableOutputError)
-"""Errors on purpose that are about one text; all others would meet every row."""
+ROW_ERRORS = (OverflowRefusedError, UnparsableOutputError)
+"""Errors of nlptasks that concern a single text; all others would concern every row."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a row ended: with a result, or with the sentence that says why there is none."""
+    """The outcome of a row: a result, or the sentence that says why there is none."""
 
     result: Result | None = None
     error: str = ""
@@ -44,9 +44,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch is, in rows; `rate` is rows a second, `left` seconds, both None until they can be told."""
+    """The progress of a batch in rows; `rate` is in rows per second, `left` in seconds, both None while unknown."""
 
-    done: int
+    completed: int
     total: int
     failed: int
     seconds: float
@@ -55,9 +55,9 @@ class Progress:
 
 
 class Batch:
-    """One run of a task over rows. `outcomes` has a place for each row, None as long as it was not reached.
+    """One run of a task over rows. `outcomes` has an entry for each row, None until the row is processed.
 
-    `inputs` are the fields of each row. Raises InvalidInputError for options that the task does not take.
+    `inputs` are the input fields of each row. Raises InvalidInputError for options that the task does not have.
     """
 
     def __init__(
@@ -81,40 +81,40 @@ class Batch:
         self._slice = CancelToken()
         self._started = 0.0
         self._warm: tuple[float, int] | None = None
-        """When the first slice was done, and its rows: it may have waited for the base to load."""
+        """When the first slice ended, and its rows: the rate leaves it out, for it may have waited for the base."""
 
     @property
     def complete(self) -> bool:
-        """Whether every row was reached."""
+        """Whether every row was processed."""
         return None not in self.outcomes
 
     def cancel(self) -> None:
-        """End the computation within one step; what is done is kept. From any thread."""
+        """Stop the computation within one step, from any thread; outcomes so far stay."""
         self.cancelled = True
         self._slice.cancel()
 
     def progress(self, under_way: float = 0.0) -> Progress:
-        """The state now; `under_way` counts the rows of the slice that is being computed."""
+        """The progress now; `under_way` is the number of rows finished in the current slice."""
         now = time.monotonic()
         ended = [outcome for outcome in self.outcomes if outcome]
-        done = min(len(self.outcomes), len(ended) + int(under_way))
+        completed = min(len(self.outcomes), len(ended) + int(under_way))
         rate = None
-        if self._warm and now > self._warm[0] and done > self._warm[1]:
-            rate = (done - self._warm[1]) / (now - self._warm[0])
+        if self._warm and now > self._warm[0] and completed > self._warm[1]:
+            rate = (completed - self._warm[1]) / (now - self._warm[0])
         return Progress(
-            done=done,
+            completed=completed,
             total=len(self.outcomes),
             failed=sum(1 for outcome in ended if outcome.error),
             seconds=now - self._started if self._started else 0.0,
             rate=rate,
-            left=(len(self.outcomes) - done) / rate if rate else None,
+            left=(len(self.outcomes) - completed) / rate if rate else None,
         )
 
     async def run(self, every: float = 0.25) -> AsyncGenerator[Progress, None]:
-        """Compute, telling the progress at least once in `every` seconds while a slice is under way.
+        """Process all rows; yields the progress at least every `every` seconds.
 
-        Raises nothing that the computation raises: what ends the whole batch stands in `error`. Read it within
-        `contextlib.aclosing`: leaving the loop ends the computation.
+        Errors of the computation are not raised: one that ends the whole batch is in `error`. Iterate within
+        `contextlib.aclosing`: leaving the loop stops the computation.
         """
         self._started = time.monotonic()
         waiting = await asyncio.to_thread(self._validate)
@@ -131,10 +131,10 @@ class Batch:
             except CancelledError:
                 return
             except Exception as error:
-                if isinstance(error, NlptasksError) and not isinstance(error, ROW_FAULTS):
+                if isinstance(error, NlptasksError) and not isinstance(error, ROW_ERRORS):
                     self.error = sentence(error)
                     return
-                self._part(places, error, retries)
+                self._split(places, error, retries)
             if self._warm is None:
                 self._warm = (time.monotonic(), sum(outcome is not None for outcome in self.outcomes))
             elif time.monotonic() - start < QUICK:
@@ -157,8 +157,8 @@ class Batch:
                 for place, result in zip(places, step.result, strict=True):
                     self.outcomes[place] = Outcome(result)
 
-    def _part(self, places: list[int], error: Exception, retries: deque[list[int]]) -> None:
-        """Halve a slice that failed, so that a row which cannot be answered fails alone."""
+    def _split(self, places: list[int], error: Exception, retries: deque[list[int]]) -> None:
+        """Halve a slice that failed, so that in the end only the faulty row fails."""
         if len(places) == 1:
             self.outcomes[places[0]] = Outcome(error=sentence(error))
         else:
@@ -166,7 +166,7 @@ class Batch:
             retries.extendleft([places[middle:], places[:middle]])
 
     def _validate(self) -> deque[int]:
-        """The rows that the task takes; the others have their errors at once."""
+        """The rows with a valid input; the others get their errors at once."""
         good: deque[int] = deque()
         for place, fields in enumerate(self._inputs):
             if not fields:

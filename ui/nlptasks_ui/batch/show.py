@@ -1,4 +1,4 @@
-"""What the batch page shows: HTML for people, tables and bars for gradio's components."""
+"""What the batch page shows: HTML, and values for Gradio's tables and bar plots."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from nlptasks_ui.batch.charts import Chart
 from nlptasks_ui.batch.export import table_of
 from nlptasks_ui.batch.run import Batch, Outcome, Progress
 
-FIRST = 20
-"""Rows of a preview."""
+PREVIEW_ROWS = 20
+"""The most rows of a preview."""
 
 _PROBLEMS = 10
 _CLIP = 160
 _COLUMN_LIMIT = 12
 _LEVEL = 40
-"""Characters that fit below the bars side by side, on a phone too."""
+"""The most characters of names that fit below the bars side by side, on a phone too."""
 
 
-def found(table: Table) -> str:
-    """How many rows there are, and all that is not read, the first of it at once."""
+def summary(table: Table) -> str:
+    """The size of a table, and all that could not be read; the first problems are visible at once."""
     parts = [
         html.element("p", html.text(f"{count(len(table.records), 'row')} in {count(len(table.columns), 'column')}."))
     ]
     if table.problems:
         lines = [html.element("li", html.text(problem)) for problem in table.problems]
         parts += [
-            html.alert("Not everything is read. This is left out:"),
+            html.alert("Not everything could be read. Left out:"),
             html.element("ul", *lines[:_PROBLEMS], class_="nlp-list"),
         ]
         if len(lines) > _PROBLEMS:
@@ -41,68 +41,69 @@ def found(table: Table) -> str:
 
 
 def preview(table: Table) -> dict[str, Any]:
-    """The first rows of a table, long texts shortened."""
+    """The first rows of a table, with long texts shortened."""
     columns = table.columns[:_COLUMN_LIMIT]
-    cells = [[_clip(record.fields.get(column)) for column in columns] for record in table.records[:FIRST]]
+    cells = [[_clip(record.fields.get(column)) for column in columns] for record in table.records[:PREVIEW_ROWS]]
     return {"headers": list(columns), "data": cells}
 
 
 def results(task: str, table: Table, outcomes: Sequence[Outcome | None], read: Collection[str]) -> dict[str, Any]:
-    """The first rows that were reached: the columns that were `read`, and what the task said, but not who said it.
+    """The first processed rows: the columns that the task `read`, and its results without model, adapter and the like.
 
-    What stands as JSON in the files is left out; its texts have columns of their own.
+    Columns with nested values as JSON are omitted; their texts have columns of their own.
     """
-    reached = [(record, outcome) for record, outcome in zip(table.records, outcomes, strict=True) if outcome][:FIRST]
-    columns, rows = table_of(task, [record for record, _ in reached], [outcome for _, outcome in reached])
-    shown = list(rows)
+    reached = [(record, outcome) for record, outcome in zip(table.records, outcomes, strict=True) if outcome]
+    records, ends = zip(*reached[:PREVIEW_ROWS], strict=True) if reached else ((), ())
+    columns, cells = table_of(task, records, ends)
+    rows = list(cells)
     hidden = {f"{task}.{name}" for name in Result.model_fields} | (set(table.columns) - set(read))
-    told = [
+    visible = [
         column
         for column in columns
         if column not in hidden
-        and any(row.get(column) not in (None, "") for row in shown)
-        and (column in read or not any(str(row.get(column)).startswith("[{") for row in shown))
+        and any(row.get(column) not in (None, "") for row in rows)
+        and (column in read or not any(str(row.get(column)).startswith("[{") for row in rows))
     ]
-    # Why a row has no result stands beside the row, not behind all that the others have.
-    told.sort(key=lambda column: (column not in read, column != columns[-1]))
-    told = told[:_COLUMN_LIMIT]
-    short = [column if column in read else column.removeprefix(f"{task}.") for column in told]
-    heads = told if len(set(short)) < len(short) else short
-    return {"headers": heads, "data": [[_clip(row.get(column)) for column in told] for row in shown]}
+    # The error of a row stands right beside its input.
+    visible.sort(key=lambda column: (column not in read, column != columns[-1]))
+    visible = visible[:_COLUMN_LIMIT]
+    short = [column if column in read else column.removeprefix(f"{task}.") for column in visible]
+    heads = visible if len(set(short)) < len(short) else short
+    return {"headers": heads, "data": [[_clip(row.get(column)) for column in visible] for row in rows]}
 
 
 def progress(step: Progress, loading: str = "") -> str:
-    """A bar with its numbers in words; `loading` is what the computation waits for."""
+    """A progress bar with its numbers in words; while a model is loading, `loading` says so instead."""
     if loading:
         return html.status(f"{loading}, {step.seconds:.0f} s")
-    words = [f"{step.done:,} of {count(step.total, 'row')}"]
+    words = [f"{step.completed:,} of {count(step.total, 'row')}"]
     if step.rate:
         words.append(f"{step.rate:,.0f} rows/s" if step.rate >= 10 else f"{step.rate:.1f} rows/s")
-    if step.left is not None and step.done < step.total:
+    if step.left is not None and step.completed < step.total:
         words.append(f"{duration(step.left)} left")
     if step.failed:
-        words.append(f"{count(step.failed, 'row')} without a result")
-    bar = html.element("progress", value=step.done, max=max(1, step.total), aria_label="Rows done")
-    return html.box("progress", bar, html.element("p", html.text(", ".join(words))))
+        words.append(f"{count(step.failed, 'row')} failed")
+    return html.box("progress", _bar(step), html.element("p", html.text(", ".join(words))))
 
 
 def ended(batch: Batch) -> str:
-    """How the run ended, and what was kept."""
+    """How the run ended, and how many rows have results."""
     step = batch.progress()
-    failed = (
-        f" {count(step.failed, 'row')} could not be answered; the column of errors says why." if step.failed else ""
-    )
-    took = f"{count(step.done, 'row')} in {duration(step.seconds)}"
-    bar = html.element("progress", value=step.done, max=max(1, step.total), aria_label="Rows done")
-    kept = f"{step.done:,} of {count(step.total, 'row')} are done and kept.{failed}"
+    failed = f" {count(step.failed, 'row')} failed: see the error column." if step.failed else ""
+    partial = f"{step.completed:,} of {count(step.total, 'row')} processed; their results are below.{failed}"
     if batch.error:
-        return html.box("progress", bar, html.alert(f"{batch.error} {kept}"))
-    words = f"Stopped. {kept}" if not batch.complete else f"Done: {took}.{failed}"
-    return html.box("progress", bar, html.element("p", html.text(words), role="status"))
+        return html.box("progress", _bar(step), html.alert(f"{batch.error} {partial}"))
+    took = f"{count(step.completed, 'row')} in {duration(step.seconds)}"
+    words = f"Done: {took}.{failed}" if batch.complete else f"Stopped. {partial}"
+    return html.box("progress", _bar(step), html.element("p", html.text(words), role="status"))
+
+
+def _bar(step: Progress) -> str:
+    return html.element("progress", value=step.completed, max=max(1, step.total), aria_label="Rows processed")
 
 
 def bars(chart: Chart) -> Any:
-    """A chart as gradio's own bar plot."""
+    """A chart as a Gradio bar plot."""
     import gradio as gr
     import pandas
 
@@ -114,7 +115,7 @@ def bars(chart: Chart) -> Any:
 
 
 def counts(charts: Sequence[Chart]) -> str:
-    """The charts' numbers as tables, for those who cannot see bars or want to copy them."""
+    """The charts' numbers as tables, for users who cannot see the bars or want to copy the numbers."""
     parts = []
     for chart in charts:
         pairs = [(name, count) for name, count in zip(chart.names, chart.counts, strict=True) if count]
@@ -126,7 +127,7 @@ def counts(charts: Sequence[Chart]) -> str:
         parts.append(html.element("table", caption, *rows, class_="nlp-table"))
     if not parts:
         return ""
-    return html.element("details", html.element("summary", "The charts in numbers"), html.box("counts", *parts))
+    return html.element("details", html.element("summary", "Chart data as tables"), html.box("counts", *parts))
 
 
 def _clip(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""The chat: one conversation over all tasks."""
+"""The chat: one conversation with the language model and all tasks."""

@@ -1,7 +1,7 @@
-"""Conversations in the browser's storage: an entry for each, so that two tabs do not write over what the other kept.
+"""Conversations in the browser's storage: one entry each, so that two tabs do not overwrite each other's conversations.
 
-Gradio's own BrowserState has one value for all, which each tab reads once and writes whole. Here every event reads what
-is there at that moment, and writes only what it changes.
+Gradio's own BrowserState has a single value, which each tab reads once and writes whole. Here every event reads the
+current entries, and writes only the one that it changes.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ import json
 
 PREFIX = "nlptasks-chat/"
 
-_FULL = "The browser has no room for this conversation: delete another one, or save it as a file."
+_FULL = "The browser's storage is full, so this conversation is not saved: download it, or delete another one."
 
 
 def reading(count: int) -> str:
-    """JavaScript of an event with `count` inputs: its last one becomes the list of what the browser keeps now."""
+    """JavaScript for an event with `count` inputs: it replaces the last one with the list of stored conversations."""
     return f"""(...values) => {{
-      const kept = [];
+      const stored = [];
       for (const key of Object.keys(localStorage).filter((key) => key.startsWith({json.dumps(PREFIX)}))) {{
-        try {{ kept.push(JSON.parse(localStorage.getItem(key))); }} catch {{ /* not ours */ }}
+        try {{ stored.push(JSON.parse(localStorage.getItem(key))); }} catch {{ /* not ours */ }}
       }}
-      return [...values.slice(0, {count - 1}), kept];
+      return [...values.slice(0, {count - 1}), stored];
     }}"""
 
 
 WRITE = f"""(change, alert) => {{
   if (!change) return alert;
-  for (const id of change.dropped) localStorage.removeItem({json.dumps(PREFIX)} + id);
+  for (const id of change.removed) localStorage.removeItem({json.dumps(PREFIX)} + id);
   try {{
-    if (change.kept) localStorage.setItem({json.dumps(PREFIX)} + change.kept.id, JSON.stringify(change.kept));
+    if (change.saved) localStorage.setItem({json.dumps(PREFIX)} + change.saved.id, JSON.stringify(change.saved));
   }} catch {{
     return '<div class="nlp-alert" role="alert">{_FULL}</div>';
   }}
   return alert;
 }}"""
-"""JavaScript that makes a change: `kept` is a packed conversation or null, `dropped` names others. Its second argument
-and its value are what the page says of it."""
+"""JavaScript that applies a change: `saved` is a packed conversation or null, `removed` lists ids. Its second argument
+is the message to show; it returns that message, or the one for a full storage."""

@@ -1,4 +1,4 @@
-"""What stands behind a slash: `/sentiment I loved it.`, `/translate fr: Good morning.`, `/summarize --length short`."""
+"""Slash commands: `/sentiment I loved it.`, `/translate fr: Good morning.`, `/summarize --length short`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nlptasks import AnyTask
 
 CHAT, HELP = "chat", "help"
-"""The commands that are no tasks."""
+"""The commands that are not tasks."""
 
 _COMMAND = re.compile(r"\s*/([A-Za-z][\w-]*)(?:\s+|$)")
 _ARGUMENT = re.compile(r"--([A-Za-z][\w-]*)(?:=|\s+)(?:\"([^\"]*)\"|(\S+))\s*")
@@ -24,7 +24,7 @@ _HEAD = re.compile(r"\s*(\S[^\s:]{1,19}):\s+(?=\S)")
 
 @dataclass(frozen=True)
 class Command:
-    """A message that begins with a slash: the name behind it, `--name value` pairs, and the rest."""
+    """A message that begins with a slash: the name after it, `--name value` pairs, and the text that follows."""
 
     name: str
     text: str
@@ -32,26 +32,26 @@ class Command:
 
 
 def parse(message: str) -> Command | None:
-    """The command in a message; None where it begins with none (`/etc/hosts` is none).
+    """The command in a message; None if the message is not a command (`/etc/hosts` is not).
 
-    A value that is JSON is read as JSON, else it is a text, as `-o KEY VALUE` of the command line does.
+    A value is parsed as JSON if it is valid JSON, else it is a string, as with `-o KEY VALUE` on the command line.
     """
-    begin = _COMMAND.match(message)
-    if not begin:
+    match = _COMMAND.match(message)
+    if not match:
         return None
     arguments: dict[str, Any] = {}
-    place = begin.end()
-    while pair := _ARGUMENT.match(message, place):
+    end = match.end()
+    while pair := _ARGUMENT.match(message, end):
         arguments[pair[1].replace("-", "_")] = _value(pair[2] if pair[2] is not None else pair[3])
-        place = pair.end()
-    return Command(begin[1].lower(), message[place:].strip(), arguments)
+        end = pair.end()
+    return Command(match[1].lower(), message[end:].strip(), arguments)
 
 
 def find(plugins: Plugins, name: str) -> AnyTask:
-    """The task of a command, by its name or an alias; case, - and _ do not matter.
+    """The task of a command, by its name or an alias, ignoring case and the difference between - and _.
 
     Raises:
-        UnknownNameError: no such command; names the near miss.
+        UnknownNameError: there is no such command; names the nearest one.
     """
     known: dict[str, str] = {}
     for task in plugins.tasks.values():
@@ -63,39 +63,42 @@ def find(plugins: Plugins, name: str) -> AnyTask:
 
 
 def fields_of(task: AnyTask, text: str, document: Document | None) -> dict[str, Any]:
-    """The fields of a task's input in what was written and in the document that is attached.
+    """The fields of a task's input, from the text of a command and the attached document.
 
-    A task of one text reads what was written, else the document. A task of two texts (a question and its context)
-    reads the first line and the lines below it, else the document. Where the task has a field with choices, as a
+    A task with one text field takes the text, else the document. A task with two (a question and its context) takes
+    the first line, and the lines below it or else the document. If the task has a field with choices, such as a
     language, `fr: ` before the text sets it.
 
     Raises:
-        InvalidInputError: a text is missing, and how to give it.
+        InvalidInputError: a text is missing; says where to write it.
     """
     names = text_fields(task)
-    found: dict[str, Any] = {}
+    choices: dict[str, Any] = {}
     choice = choice_field(task)
     if choice and (head := _HEAD.match(text)):
-        found[choice] = head[1]
+        choices[choice] = head[1]
         text = text[head.end() :]
     text = text.strip()
     if len(names) == 1:
-        return {names[0]: text or _text_of(task, names[0], document), **found}
+        return {names[0]: text or _text_of(task, names[0], document), **choices}
     first, _, rest = text.partition("\n")
     if not first:
-        raise InvalidInputError(f"{task.name} needs a {names[0]}", [f"write the {names[0]} behind the command"])
-    return {names[0]: first, names[1]: rest.strip() or _text_of(task, names[1], document), **found}
+        raise InvalidInputError(
+            f"{task.name} needs a {names[0]}",
+            [f"expected a {names[0]}, found none: write the {names[0]} after the command"],
+        )
+    return {names[0]: first, names[1]: rest.strip() or _text_of(task, names[1], document), **choices}
 
 
 def text_fields(task: AnyTask) -> list[str]:
-    """The texts that a task needs, two at most; the first field where it needs none in particular."""
+    """The required text fields of a task, at most two; its first field if none is required."""
     fields = task.input_type.model_fields
-    needed = [name for name, info in fields.items() if info.is_required() and info.annotation is str]
-    return needed[:2] or [next(iter(fields))]
+    required = [name for name, info in fields.items() if info.is_required() and info.annotation is str]
+    return required[:2] or [next(iter(fields))]
 
 
 def choice_field(task: AnyTask) -> str | None:
-    """The first field of an input that is a word among several, as a language."""
+    """The first optional input field with a list of choices, such as a language."""
     for name, info in task.input_type.model_fields.items():
         if info.examples and not info.is_required() and str in (info.annotation, *get_args(info.annotation)):
             return name
@@ -103,18 +106,18 @@ def choice_field(task: AnyTask) -> str | None:
 
 
 def help_text(plugins: Plugins) -> str:
-    """All commands, as Markdown."""
+    """A list of all commands, in Markdown."""
     lines = [f"- `{_usage(task)}`: {task.summary}" for task in plugins.tasks.values()]
     return "\n".join(
         [
-            "Write in plain words, or begin with a command:",
+            "Write a message in plain words, or start with a command:",
             "",
             *lines,
-            f"- `/{CHAT} text`: The language model answers, whatever the words are.",
-            f"- `/{HELP}`: This list.",
+            f"- `/{CHAT} text`: Ask the language model, without choosing a task.",
+            f"- `/{HELP}`: Show this list.",
             "",
-            "Without a text a command reads the document that was attached last. Options stand before the text: "
-            "`/summarize --length short`. A document (.txt, .md, .pdf, .docx) comes by the clip beside the text box.",
+            "Without text, a command reads the document that was attached last. Options go before the text: "
+            "`/summarize --length short`. The button in the message box attaches a document (.txt, .md, .pdf, .docx).",
         ]
     )
 
@@ -127,9 +130,9 @@ def _usage(task: AnyTask) -> str:
 
 
 def _example(task: AnyTask, name: str) -> str:
-    """What an example of the task has in a field."""
-    given = (example.get(name) for example in task.examples if isinstance(example, Mapping))
-    return str(next(filter(None, given), task.input_type.model_fields[name].default))
+    """A field's value in the first example of the task that has one, else its default."""
+    values = (example.get(name) for example in task.examples if isinstance(example, Mapping))
+    return str(next(filter(None, values), task.input_type.model_fields[name].default))
 
 
 def _verbs(plugins: Plugins) -> list[str]:
@@ -147,7 +150,7 @@ def _text_of(task: AnyTask, name: str, document: Document | None) -> str:
 
 def _where(task: AnyTask, name: str) -> str:
     names = text_fields(task)
-    return "behind the command" if name == names[0] else f"on the lines below the {names[0]}"
+    return "after the command" if name == names[0] else f"on the lines below the {names[0]}"
 
 
 def _key(name: str) -> str:

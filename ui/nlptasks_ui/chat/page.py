@@ -1,4 +1,4 @@
-"""The chat page: a list of conversations, the open one, and what is said next."""
+"""The chat page: the list of conversations, the open one, and the message box."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 
 from nlptasks.surfaces import sentence
 from nlptasks_ui import html
+from nlptasks_ui.amounts import count
 from nlptasks_ui.chat import attachments, browser, show
 from nlptasks_ui.chat.answers import Answers, Step
 from nlptasks_ui.chat.attachments import AttachmentError
 from nlptasks_ui.chat.conversation import Conversation, Document, as_json, as_markdown, pack, unpack
-from nlptasks_ui.chat.ticket import Ticket, is_busy, leave
+from nlptasks_ui.chat.pending import PendingAnswer, abandon, is_busy
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.events import LIGHT, REFUSED
 
-_PLACEHOLDER = "Say something, ask about an attached document, or write /help."
+_PLACEHOLDER = "Write a message, ask about an attached document, or type /help."
+_ATTACHED = "Document attached. Ask a question about it, or type `/summarize`."
 
 _DOWNLOAD = """(file) => {
   const link = document.createElement("a");
@@ -33,12 +35,12 @@ Updates = dict[Any, Any]
 
 
 def build(context: Context) -> None:
-    """Add the page to the Blocks that is open."""
+    """Add the page to the current Blocks."""
     _Page(context)
 
 
 class _Page:
-    """The page's components, and what happens between them."""
+    """The components of the page and their events."""
 
     def __init__(self, context: Context) -> None:
         import gradio as gr
@@ -46,8 +48,8 @@ class _Page:
         self._context = context
         self._answers = Answers(context)
         self.open = gr.State(Conversation())
-        self.ticket = gr.State(None)
-        # What the browser keeps, filled by the script of each event that reads it; and what is to change there.
+        self.pending = gr.State(None)
+        # The conversations in the browser, filled by the script of each event that reads them; and the change to apply.
         self.store = gr.JSON(visible=False)
         self.change = gr.JSON(visible=False)
         with gr.Row(elem_classes="nlp-page nlp-chat"):
@@ -65,7 +67,7 @@ class _Page:
             label="Conversation", show_label=False, height="min(62vh, 640px)", editable="user", layout="panel",
             buttons=["copy"], placeholder=_PLACEHOLDER, elem_id="chat-turns",
         )  # fmt: skip
-        # Not to be filled before the conversations are read from the browser: what is said goes into one of them.
+        # Disabled until the conversations are read from the browser: a message belongs to one of them.
         self.words = gr.MultimodalTextbox(
             label="Your message", show_label=False, placeholder=_PLACEHOLDER, lines=1, max_lines=8, interactive=False,
             file_types=list(attachments.TYPES), file_count="multiple",
@@ -81,8 +83,8 @@ class _Page:
         self.new = gr.Button("New conversation", size="md", elem_id="chat-new")
         self.list = gr.Radio([], label="Conversations", elem_id="chat-list", elem_classes="nlp-choices")
         with gr.Row(elem_classes="nlp-actions"):
-            self.markdown = gr.Button("Save .md", size="sm", elem_id="chat-markdown")
-            self.json = gr.Button("Save .json", size="sm", elem_id="chat-json")
+            self.markdown = gr.Button("Download .md", size="sm", elem_id="chat-markdown")
+            self.json = gr.Button("Download .json", size="sm", elem_id="chat-json")
             self.delete = gr.Button("Delete", size="sm", variant="stop", elem_id="chat-delete")
         self.file = gr.JSON(visible=False)
 
@@ -91,11 +93,11 @@ class _Page:
 
         with gr.Accordion("Settings", open=False):
             self.system = gr.Textbox(
-                label="System prompt", info="What the language model is told before the conversation.", lines=3,
-                max_lines=8, elem_id="chat-system",
+                label="System prompt", info="Instructions that the language model reads before the conversation.",
+                lines=3, max_lines=8, elem_id="chat-system",
             )  # fmt: skip
             self.adapters = gr.Dropdown(
-                [], multiselect=True, label="Adapters", info="One a task; without one each task has its own.",
+                [], multiselect=True, label="Adapters", info="At most one per task; the other tasks use their default.",
                 elem_id="chat-adapters",
             )  # fmt: skip
 
@@ -103,70 +105,75 @@ class _Page:
         import gradio as gr
 
         settings = [self.system, self.adapters]
-        state = [self.open, self.ticket, *settings]
-        begun = [self.open, self.ticket, self.chat, self.words, self.fault, self.stop]
+        state = [self.open, self.pending, *settings]
+        waiting = [self.open, self.pending, self.chat, self.words, self.fault, self.stop]
         starts = [
-            self.words.submit(self._say, [self.words, *state], begun, **LIGHT),
-            self.chat.retry(self._retry, state, begun, **LIGHT),
-            self.chat.edit(_given(self._edit, gr.EditData), state, begun, **LIGHT),
-            self.chat.option_select(_given(self._choose_task, gr.SelectData), state, begun, **LIGHT),
+            self.words.submit(self._send, [self.words, *state], waiting, **LIGHT),
+            self.chat.retry(self._retry, state, waiting, **LIGHT),
+            self.chat.edit(_with_event(self._edit, gr.EditData), state, waiting, **LIGHT),
+            self.chat.option_select(_with_event(self._choose_task, gr.SelectData), state, waiting, **LIGHT),
         ]
-        asked = [
+        answers = [
             start.then(
-                self._answer, [self.open, self.ticket], [self.open, self.chat, self.stop],
+                self._answer, [self.open, self.pending], [self.open, self.chat, self.stop],
                 concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.fault,
-                trigger_mode="multiple",  # one that was left may still wait for its turn
+                trigger_mode="multiple",  # an abandoned answer may still wait in the queue
                 api_visibility="private",
             )
             for start in starts
         ]  # fmt: skip
-        kept = [self.open, self.change, self.list, self.fault]
-        for answer in asked:
-            self._write(answer.success(self._keep, [self.open, self.store], kept, js=browser.reading(2), **LIGHT))
-            answer.failure(self._refused, [self.open, self.ticket], [self.open, self.chat, self.stop], **LIGHT)
-        self.stop.click(self._stop, [self.open, self.ticket], [self.open, self.chat, self.stop], **LIGHT)
-        whole = [self.open, self.ticket, self.chat, self.fault, self.stop, self.list, *settings]
+        saved = [self.open, self.change, self.list, self.fault]
+        for answer in answers:
+            self._write(answer.success(self._save_new, [self.open, self.store], saved, js=browser.reading(2), **LIGHT))
+            answer.failure(self._refused, [self.open, self.pending], [self.open, self.chat, self.stop], **LIGHT)
+        self.stop.click(self._stop, [self.open, self.pending], [self.open, self.chat, self.stop], **LIGHT)
+        whole = [self.open, self.pending, self.chat, self.fault, self.stop, self.list, *settings]
         two: dict[str, Any] = {**LIGHT, "js": browser.reading(2)}
         three: dict[str, Any] = {**LIGHT, "js": browser.reading(3)}
-        known = [self.open, self.ticket, self.store]
-        self._write(self.chat.undo(self._undo, known, [*whole, self.change, self.words], **three))
-        self._write(self.delete.click(self._delete, known, [*whole, self.change], **three))
-        self.new.click(self._new, [self.ticket, self.store], whole, **two)
-        self.list.input(self._choose, [self.list, self.ticket, self.store], whole, **three)
+        current = [self.open, self.pending, self.store]
+        self._write(self.chat.undo(self._undo, current, [*whole, self.change, self.words], **three))
+        self._write(self.delete.click(self._delete, current, [*whole, self.change], **three))
+        self.new.click(self._new, [self.pending, self.store], whole, **two)
+        self.list.input(self._choose, [self.list, self.pending, self.store], whole, **three)
         for button, kind in ((self.markdown, "md"), (self.json, "json")):
             button.click(_file(kind), self.open, self.file, **LIGHT).then(None, self.file, None, js=_DOWNLOAD)
-        # An event without a trigger that had the store as its input would also follow each change of it.
+        # With the store as its input, an event without a trigger would also run at each change of the store.
         loaded = gr.on(None, lambda: None, None, None, **LIGHT)
         ready = loaded.then(self._load, self.store, [*whole, self.words], js=browser.reading(1), **LIGHT)
         ready.then(None, None, None, js=_FOCUS)
 
     def _write(self, event: Any) -> None:
-        """Let the browser make the change that an event has told."""
+        """Let the browser apply the change that an event returns."""
         event.success(None, [self.change, self.fault], self.fault, js=browser.WRITE, api_visibility="private")
 
-    # What begins an answer.
+    # Handlers that start an answer.
 
-    def _say(
-        self, words: Mapping[str, Any], now: Conversation, ticket: Ticket | None, system: str, adapters: Sequence[str]
+    def _send(
+        self,
+        words: Mapping[str, Any],
+        now: Conversation,
+        pending: PendingAnswer | None,
+        system: str,
+        adapters: Sequence[str],
     ) -> Updates:
         import gradio as gr
 
-        said, files = (words.get("text") or "").strip(), words.get("files") or []
-        if is_busy(ticket) or not (said or files):
-            return {self.ticket: ticket}
+        message, files = (words.get("text") or "").strip(), words.get("files") or []
+        if is_busy(pending) or not (message or files):
+            return {self.pending: pending}
         try:
             documents = [attachments.read(Path(file)) for file in files]
         except AttachmentError as error:
-            return {self.fault: html.alert(sentence(error)), self.words: {"text": said, "files": []}}
-        if not said:
+            return {self.fault: html.alert(sentence(error)), self.words: {"text": message, "files": []}}
+        if not message:
             return self._attached(now, documents)
-        update = self._begin(_with_settings(now, system, adapters).ask(said, documents))
+        update = self._begin(_with_settings(now, system, adapters).ask(message, documents))
         return {**update, self.words: gr.MultimodalTextbox(value={"text": "", "files": []})}
 
     def _attached(self, now: Conversation, documents: Sequence[Document]) -> Updates:
-        """A document alone asks for nothing: it waits for what is said next."""
+        """A turn for documents without a message: it waits for the next message."""
         now = now.ask("", documents)
-        now = now.answered(now.turns[-1].model_copy(update={"done": True, "answer": _ATTACHED}))
+        now = now.answered(now.turns[-1].model_copy(update={"finished": True, "answer": _ATTACHED}))
         return {
             self.open: now,
             self.chat: show.turns(self._context, now.turns),
@@ -174,31 +181,31 @@ class _Page:
             self.fault: "",
         }
 
-    def _retry(self, now: Conversation, ticket: Ticket | None, system: str, adapters: Sequence[str]) -> Updates:
-        return self._unless_busy(ticket, _with_settings(now, system, adapters).retry)
+    def _retry(self, now: Conversation, pending: PendingAnswer | None, system: str, adapters: Sequence[str]) -> Updates:
+        return self._unless_busy(pending, _with_settings(now, system, adapters).retry)
 
     def _edit(
-        self, event: Any, now: Conversation, ticket: Ticket | None, system: str, adapters: Sequence[str]
+        self, event: Any, now: Conversation, pending: PendingAnswer | None, system: str, adapters: Sequence[str]
     ) -> Updates:
-        place, said = _turn_of(event.index), str(event.value).strip()
-        if not said:
+        place, message = _turn_of(event.index), str(event.value).strip()
+        if not message:
             return {self.chat: show.turns(self._context, now.turns)}
-        return self._unless_busy(ticket, lambda: _with_settings(now, system, adapters).edit(place, said))
+        return self._unless_busy(pending, lambda: _with_settings(now, system, adapters).edit(place, message))
 
     def _choose_task(
-        self, event: Any, now: Conversation, ticket: Ticket | None, system: str, adapters: Sequence[str]
+        self, event: Any, now: Conversation, pending: PendingAnswer | None, system: str, adapters: Sequence[str]
     ) -> Updates:
-        return self._unless_busy(ticket, lambda: _with_settings(now, system, adapters).choose(str(event.value)))
+        return self._unless_busy(pending, lambda: _with_settings(now, system, adapters).choose(str(event.value)))
 
-    def _unless_busy(self, ticket: Ticket | None, change: Callable[[], Conversation]) -> Updates:
-        return {self.ticket: ticket} if is_busy(ticket) else self._begin(change())
+    def _unless_busy(self, pending: PendingAnswer | None, change: Callable[[], Conversation]) -> Updates:
+        return {self.pending: pending} if is_busy(pending) else self._begin(change())
 
     def _begin(self, now: Conversation) -> Updates:
         import gradio as gr
 
         return {
             self.open: now,
-            self.ticket: Ticket(),
+            self.pending: PendingAnswer(),
             self.chat: [
                 *show.turns(self._context, now.turns[:-1]),
                 *show.step(self._context, Step(now.turns[-1], "Waiting")),
@@ -207,154 +214,154 @@ class _Page:
             self.stop: gr.Button(interactive=True),
         }
 
-    async def _answer(self, now: Conversation, ticket: Ticket | None) -> AsyncGenerator[Updates, None]:
-        """The answer as it comes."""
+    async def _answer(self, now: Conversation, pending: PendingAnswer | None) -> AsyncGenerator[Updates, None]:
+        """Updates of the page while the answer is written."""
         import gradio as gr
 
-        if ticket is None or ticket.begun or ticket.left or not now.waiting:
+        if pending is None or pending.started or pending.abandoned or not now.waiting:
             yield {self.open: now}
             return
-        ticket.begun = True
+        pending.started = True
         before = show.turns(self._context, now.turns[:-1])
         try:
-            async with aclosing(self._answers.answer(now, ticket.cancel)) as steps:
+            async with aclosing(self._answers.answer(now, pending.cancel)) as steps:
                 async for step in steps:
-                    if ticket.left:
+                    if pending.abandoned:
                         break
-                    shown = [*before, *show.step(self._context, step)]
-                    if step.turn.done:
-                        ticket.ended = True
+                    messages = [*before, *show.step(self._context, step)]
+                    if step.turn.finished:
+                        pending.finished = True
                         now = now.answered(step.turn)
-                        yield {self.open: now, self.chat: shown, self.stop: gr.Button(interactive=False)}
+                        yield {self.open: now, self.chat: messages, self.stop: gr.Button(interactive=False)}
                     else:
-                        yield {self.chat: shown}
+                        yield {self.chat: messages}
         finally:
-            ticket.ended = True
+            pending.finished = True
 
-    def _stop(self, now: Conversation, ticket: Ticket | None) -> Updates:
-        """End the answer; one that still waits for its turn will find that it has had it."""
+    def _stop(self, now: Conversation, pending: PendingAnswer | None) -> Updates:
+        """Stop the answer; one that still waits in the queue is marked as finished, so that it never starts."""
         import gradio as gr
 
-        if ticket:
-            ticket.cancel.cancel()
-        if ticket is None or ticket.begun:
+        if pending:
+            pending.cancel.cancel()
+        if pending is None or pending.started:
             return {self.stop: gr.Button(interactive=False)}
-        return self._unanswered(now, ticket, notes=("Stopped.",))
+        return self._unanswered(now, pending, notes=("Stopped.",))
 
-    def _refused(self, now: Conversation, ticket: Ticket | None) -> Updates:
-        """The last question could not wait for its turn."""
-        return self._unanswered(now, ticket, error=REFUSED, aside=True)
+    def _refused(self, now: Conversation, pending: PendingAnswer | None) -> Updates:
+        """The queue was full: the last turn ends with an error."""
+        return self._unanswered(now, pending, error=REFUSED, aside=True)
 
-    def _unanswered(self, now: Conversation, ticket: Ticket | None, **why: Any) -> Updates:
-        """The last turn ends without a computation."""
+    def _unanswered(self, now: Conversation, pending: PendingAnswer | None, **why: Any) -> Updates:
+        """End the last turn without a computation."""
         import gradio as gr
 
-        if ticket:
-            ticket.begun = ticket.ended = True
+        if pending:
+            pending.started = pending.finished = True
         if now.waiting:
-            now = now.answered(now.turns[-1].model_copy(update={**why, "done": True}))
+            now = now.answered(now.turns[-1].model_copy(update={**why, "finished": True}))
         return {
             self.open: now,
             self.chat: show.turns(self._context, now.turns),
             self.stop: gr.Button(interactive=False),
         }
 
-    # The list of conversations.
+    # Handlers of the list of conversations.
 
-    def _keep(self, now: Conversation, stored: Any) -> Updates:
-        """What was answered goes into the browser."""
-        kept = unpack(stored)
-        if now.waiting or now in kept:
+    def _save_new(self, now: Conversation, stored: Any) -> Updates:
+        """Save a conversation that has a new answer."""
+        conversations = unpack(stored)
+        if now.waiting or now in conversations:
             return {self.change: None}
-        return self._kept(now, kept)
+        return self._save(now, conversations)
 
-    def _kept(self, now: Conversation, kept: Sequence[Conversation]) -> Updates:
-        """The conversation at the top of the list and in the browser; without turns it leaves both."""
+    def _save(self, now: Conversation, stored: Sequence[Conversation]) -> Updates:
+        """Put the conversation at the top of the list and into the browser, or remove one that has no turns left."""
         import gradio as gr
 
-        other, now = now.id, now.beside(kept)
-        others = [one for one in kept if one.id != now.id]
+        before, now = now.id, now.to_save(stored)
+        others = [one for one in stored if one.id != now.id]
         wanted = [now, *others] if now.turns else others
         packed, dropped = pack(wanted)
-        said = ["Another tab went on with this conversation: both are kept."] if now.id != other and now.turns else []
+        notes = []
+        if now.id != before and now.turns:
+            notes.append("This conversation was continued in another tab: both versions are kept.")
         if dropped:
-            said.append(f"The oldest {dropped} conversations no longer fit into the browser and were left out.")
-        gone = [one.id for one in wanted[len(packed) :]]
+            notes.append(f"Removed {count(dropped, 'old conversation')}, because the browser's storage is full.")
+        removed = [one.id for one in wanted[len(packed) :]]
         return {
             self.open: now,
             self.change: {
-                "kept": packed[0] if packed and now.turns else None,
-                "dropped": gone if now.turns else [*gone, now.id],
+                "saved": packed[0] if packed and now.turns else None,
+                "removed": removed if now.turns else [*removed, now.id],
             },
             self.list: gr.Radio(_titles(wanted[: len(packed)]), value=now.id if now.turns else None),
-            self.fault: html.alert(" ".join(said)) if said else "",
+            self.fault: html.alert(" ".join(notes)) if notes else "",
         }
 
     def _load(self, stored: Any) -> Updates:
         import gradio as gr
 
-        kept = unpack(stored)
-        opened = self._opened(kept[0] if kept else Conversation(), kept)
+        conversations = unpack(stored)
+        opened = self._opened(conversations[0] if conversations else Conversation(), conversations)
         return {**opened, self.words: gr.MultimodalTextbox(interactive=True)}
 
-    async def _new(self, ticket: Ticket | None, stored: Any) -> Updates:
-        await leave(ticket)
+    async def _new(self, pending: PendingAnswer | None, stored: Any) -> Updates:
+        await abandon(pending)
         return self._opened(Conversation(), unpack(stored))
 
-    async def _choose(self, name: str, ticket: Ticket | None, stored: Any) -> Updates:
-        await leave(ticket)
-        kept = unpack(stored)
-        return self._opened(next((one for one in kept if one.id == name), Conversation()), kept)
+    async def _choose(self, name: str, pending: PendingAnswer | None, stored: Any) -> Updates:
+        await abandon(pending)
+        conversations = unpack(stored)
+        chosen = next((one for one in conversations if one.id == name), Conversation())
+        return self._opened(chosen, conversations)
 
-    async def _delete(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
-        await leave(ticket)
-        kept = [one for one in unpack(stored) if one.id != now.id]
-        change = {"kept": None, "dropped": [now.id]}
-        return {**self._opened(kept[0] if kept else Conversation(), kept), self.change: change}
+    async def _delete(self, now: Conversation, pending: PendingAnswer | None, stored: Any) -> Updates:
+        await abandon(pending)
+        others = [one for one in unpack(stored) if one.id != now.id]
+        change = {"saved": None, "removed": [now.id]}
+        return {**self._opened(others[0] if others else Conversation(), others), self.change: change}
 
-    async def _undo(self, now: Conversation, ticket: Ticket | None, stored: Any) -> Updates:
-        """Without the last turn, whose words go back into the text box."""
-        await leave(ticket)
-        kept = unpack(stored)
+    async def _undo(self, now: Conversation, pending: PendingAnswer | None, stored: Any) -> Updates:
+        """Remove the last turn and put its message back into the message box."""
+        await abandon(pending)
+        conversations = unpack(stored)
         now, turn = now.undo()
-        words = {"text": turn.said if turn else "", "files": []}
-        return {**self._opened(now, kept), **self._kept(now, kept), self.words: words}
+        words = {"text": turn.message if turn else "", "files": []}
+        return {**self._opened(now, conversations), **self._save(now, conversations), self.words: words}
 
-    def _opened(self, now: Conversation, kept: Sequence[Conversation]) -> Updates:
-        """Another conversation in sight; what is being typed stays."""
+    def _opened(self, now: Conversation, stored: Sequence[Conversation]) -> Updates:
+        """Updates that open a conversation; a message that is being typed stays."""
         import gradio as gr
 
-        offered = self._adapters()
+        choices = self._adapters()
         return {
             self.open: now,
-            self.ticket: None,
+            self.pending: None,
             self.chat: show.turns(self._context, now.turns),
             self.fault: "",
             self.stop: gr.Button(interactive=False),
-            self.list: gr.Radio(_titles(kept), value=now.id if now.turns else None),
+            self.list: gr.Radio(_titles(stored), value=now.id if now.turns else None),
             self.system: now.system,
-            self.adapters: gr.Dropdown(offered, value=[name for name in now.adapters if name in offered]),
+            self.adapters: gr.Dropdown(choices, value=[name for name in now.adapters if name in choices]),
         }
 
     def _adapters(self) -> list[str]:
-        """The adapters of the user's store, as TASK/NAME; a training may have added one."""
+        """The adapters in the user's store, as TASK/NAME, which training adds to at run time."""
         from nlptasks.store import AdapterStore
 
         store = AdapterStore(self._context.engine.settings)
         return [f"{task}/{name}" for task in self._context.engine.plugins.tasks for name in store.names(task)]
 
 
-_ATTACHED = "What shall be done with it? Ask a question about it, or write `/summarize`."
+def _with_event(handler: Callable[..., Updates], kind: type) -> Callable[..., Updates]:
+    """A handler whose first argument is the event's data, which Gradio recognizes by its type."""
 
-
-def _given(handler: Callable[..., Updates], kind: type) -> Callable[..., Updates]:
-    """A handler whose first argument is what the event brings: gradio finds it by its type."""
-
-    def given(event: Any, *values: Any) -> Updates:
+    def handle(event: Any, *values: Any) -> Updates:
         return handler(event, *values)
 
-    given.__annotations__ = {"event": kind}
-    return given
+    handle.__annotations__ = {"event": kind}
+    return handle
 
 
 def _with_settings(now: Conversation, system: str, adapters: Sequence[str]) -> Conversation:
@@ -362,16 +369,16 @@ def _with_settings(now: Conversation, system: str, adapters: Sequence[str]) -> C
 
 
 def _turn_of(index: Any) -> int:
-    """The turn of a message: each has two."""
+    """The turn of a message; each turn has two messages."""
     return int(index[0] if isinstance(index, list | tuple) else index) // 2
 
 
-def _titles(kept: Sequence[Conversation]) -> list[tuple[str, str]]:
-    return [(one.title, one.id) for one in kept]
+def _titles(conversations: Sequence[Conversation]) -> list[tuple[str, str]]:
+    return [(one.title, one.id) for one in conversations]
 
 
 def _file(kind: str) -> Callable[[Conversation], dict[str, str]]:
-    """The open conversation as a file that the browser saves."""
+    """A handler that returns the open conversation as a file for the browser to download."""
     write, media = {"md": (as_markdown, "text/markdown"), "json": (as_json, "application/json")}[kind]
 
     def file(now: Conversation) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Who answers a turn, and what they are given."""
+"""Choosing the task that answers a turn, and building its input."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from nlptasks import AnyTask, Engine
 
 MAX_NEW_TOKENS = 400
-"""Most tokens of an answer in plain chat."""
+"""The most tokens of an answer of the language model."""
 
 RETRY = {"temperature": 0.7, "top_p": 0.9}
-"""A second try draws its words: the likeliest ones would be the same again."""
+"""Options of a retry: greedy decoding would write the same answer again."""
 
 TURN_TOKENS = 8
-"""Tokens that a chat template adds to a message, at most, with those of the models in the catalog."""
+"""The most tokens that the chat template of any model in the catalog adds to a message."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a turn asks of a task."""
+    """The request of a turn: a task, its input, options and adapter; `others` are tasks that could answer instead."""
 
     task: AnyTask
     fields: Mapping[str, Any]
@@ -38,80 +38,81 @@ class Request:
 
 
 class Planner:
-    """Reads commands and plain words, and fits a conversation into the language model's window."""
+    """Interprets commands and plain words, and fits a conversation into the language model's context window."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._router = routing.Router(engine)
 
     def plan(self, conversation: Conversation, cancel: CancelToken) -> Request:
-        """Who answers the last turn, and with what; may wait for a base to load.
+        """The request that answers the last turn; may wait for a base to load.
 
         Raises:
-            NlptasksError: no such command, or the task's input is not there.
+            NlptasksError: there is no such command, or a text is missing.
         """
         cancel.raise_if_cancelled()
         turn = conversation.turns[-1]
-        command = commands.parse(turn.said)
+        command = commands.parse(turn.message)
         document = conversation.document
         if turn.wanted:
             if turn.wanted == commands.CHAT:
-                said = command.text if command else None
-                return self._chat(conversation, cancel, said=said, others=self._tasks())
+                message = command.text if command else None
+                return self._chat(conversation, cancel, message=message, others=self._tasks())
             task = self._engine.plugins.task(turn.wanted)
-            text = command.text if command else turn.said
+            text = command.text if command else turn.message
             return self._of_task(conversation, task, self._fields(task, text, document), {}, ())
         if command and command.name == commands.CHAT:
-            return self._chat(conversation, cancel, said=command.text)
+            return self._chat(conversation, cancel, message=command.text)
         if command:
             task = commands.find(self._engine.plugins, command.name)
             fields = commands.fields_of(task, command.text, document)
-            own = {name: value for name, value in command.arguments.items() if name in task.input_type.model_fields}
-            options = {name: value for name, value in command.arguments.items() if name not in own}
-            return self._of_task(conversation, task, {**fields, **own}, options, ())
+            inputs = {name: value for name, value in command.arguments.items() if name in task.input_type.model_fields}
+            options = {name: value for name, value in command.arguments.items() if name not in inputs}
+            return self._of_task(conversation, task, {**fields, **inputs}, options, ())
         return self._routed(conversation, cancel)
 
     def _routed(self, conversation: Conversation, cancel: CancelToken) -> Request:
-        """The task that plain words ask for, or the chat."""
+        """The request for a message in plain words: the task that it asks for, or the chat."""
         turn = conversation.turns[-1]
-        asked = routing.split(turn.said)
-        if asked is None and conversation.document:
-            asked = routing.Asked(turn.said, conversation.document.text)
-        if asked is None or not asked.request.strip():
+        message = routing.split(turn.message)
+        if message is None and conversation.document:
+            message = routing.TextRequest(turn.message, conversation.document.text)
+        if message is None or not message.request.strip():
             return self._chat(conversation, cancel)
         try:
-            taken, nearest = self._router.route(asked, cancel)
+            route, nearest = self._router.route(message, cancel)
         except CancelledError:
             raise
         except NlptasksError as error:
-            return self._chat(conversation, cancel, notes=(f"No task could be looked for: {sentence(error)}",))
-        if taken is None or taken.task == chat_task(self._engine):
+            return self._chat(conversation, cancel, notes=(f"No task could be chosen: {sentence(error)}",))
+        if route is None or route.task == chat_task(self._engine):
             return self._chat(conversation, cancel, notes=self._why_chat(nearest), others=self._tasks())
-        task = self._engine.plugins.task(taken.task)
-        why = "a question about a text" if taken.score is None else f"similarity {taken.score:.2f}"
-        fields = self._fields(task, turn.said, conversation.document)
-        return self._of_task(conversation, task, fields, {}, (f"Taken as {task.name}: {why}.",))
+        task = self._engine.plugins.task(route.task)
+        why = "a question about a text" if route.score is None else f"similarity {route.score:.2f}"
+        fields = self._fields(task, turn.message, conversation.document)
+        return self._of_task(conversation, task, fields, {}, (f"Chosen task: {task.name} ({why}).",))
 
-    def _fields(self, task: AnyTask, said: str, document: Document | None) -> dict[str, Any]:
-        """A task's input in plain words: the text that is asked about, the question, the choice that is named."""
-        asked = routing.split(said)
+    def _fields(self, task: AnyTask, message: str, document: Document | None) -> dict[str, Any]:
+        """A task's input from a message in plain words: its text, its question, and a choice such as a language."""
+        parts = routing.split(message)
         names = commands.text_fields(task)
-        text = asked.text if asked else said if document is None else document.text
-        found: dict[str, Any] = {names[0]: text}
+        request = parts.request if parts else message
+        text = parts.text if parts else message if document is None else document.text
+        fields: dict[str, Any] = {names[0]: text}
         if len(names) == 2:
-            if asked is None and document is None:
+            if parts is None and document is None:
                 raise InvalidInputError(
                     f"{task.name} needs a {names[1]}",
                     [f"expected a {names[1]}, found none: attach a document, or write it on the lines below"],
                 )
-            found = {names[0]: asked.request if asked else said, names[1]: text}
+            fields = {names[0]: request, names[1]: text}
         choice = commands.choice_field(task)
-        if choice and (asked or document):
-            # Short words are codes of languages by chance: "to" is Tongan.
-            for word in reversed(re.findall(r"[\w-]{4,}", asked.request if asked else said)):
-                if _is_choice(task, choice, {**found, choice: word}):
-                    return {**found, choice: word}
-        return found
+        if choice and (parts or document):
+            # Short words may be language codes by accident: "to" is Tongan.
+            for word in reversed(re.findall(r"[\w-]{4,}", request)):
+                if _is_choice(task, choice, {**fields, choice: word}):
+                    return {**fields, choice: word}
+        return fields
 
     def _of_task(
         self,
@@ -129,54 +130,55 @@ class Planner:
         conversation: Conversation,
         cancel: CancelToken,
         *,
-        said: str | None = None,
+        message: str | None = None,
         notes: tuple[str, ...] = (),
         others: tuple[str, ...] = (),
     ) -> Request:
-        """The conversation for the language model, as far as its window holds it."""
+        """The request to the language model, with as much of the conversation as its context window holds."""
         task = self._engine.plugins.task(chat_task(self._engine))
         adapter = conversation.adapter(task.name)
         turn = conversation.turns[-1]
-        if said is not None:
-            conversation = conversation.answered(turn.model_copy(update={"said": said}))
-        given, told = self._fitting(task, adapter, messages(conversation), cancel)
+        if message is not None:
+            conversation = conversation.answered(turn.model_copy(update={"message": message}))
+        history, cuts = self._fitting(task, adapter, messages(conversation), cancel)
         options: dict[str, Any] = {"max_new_tokens": MAX_NEW_TOKENS, **(RETRY if turn.tries else {})}
-        return Request(task, {"messages": given}, options, adapter, (*notes, *told), others)
+        return Request(task, {"messages": history}, options, adapter, (*notes, *cuts), others)
 
     def _fitting(
-        self, task: AnyTask, adapter: str | None, given: list[Message], cancel: CancelToken
+        self, task: AnyTask, adapter: str | None, history: list[Message], cancel: CancelToken
     ) -> tuple[list[dict[str, str]], tuple[str, ...]]:
-        """The messages that fit into the model's window, and what to say of the others."""
+        """The messages that fit into the model's context window, and notes on what was left out."""
         notes: list[str] = []
         with self._engine.bind(task, adapter, cancel=cancel) as model:
             room = model.info.max_tokens - min(MAX_NEW_TOKENS, model.info.max_tokens // 2)
-            tokens = model.offsets([message.content for message in given])
+            tokens = model.offsets([message.content for message in history])
             sizes = [len(offsets.spans) + TURN_TOKENS for offsets in tokens]
-        kept, dropped = fit(given, sizes, room)
+        fitting, dropped = fit(history, sizes, room)
         if dropped:
-            notes.append(f"The oldest {dropped} messages no longer fit into the model's window and were left out.")
-        fixed = sum(sizes[:1]) if given[0].role == "system" else 0
+            notes.append(f"The {dropped} oldest messages exceed the model's context window and were left out.")
+        fixed = sum(sizes[:1]) if history[0].role == "system" else 0
         left = max(1, room - fixed - TURN_TOKENS)
         if sizes[-1] - TURN_TOKENS > left:
             end = tokens[-1].spans[left - 1][1]
-            kept[-1] = kept[-1].model_copy(update={"content": kept[-1].content[:end]})
-            notes.append(f"Only the first {end:,} characters of this message fit into the model's window.")
-        return [message.model_dump() for message in kept], tuple(notes)
+            fitting[-1] = fitting[-1].model_copy(update={"content": fitting[-1].content[:end]})
+            notes.append(f"Only the first {end:,} characters of this message fit into the model's context window.")
+        return [message.model_dump() for message in fitting], tuple(notes)
 
     def _why_chat(self, nearest: routing.Route | None) -> tuple[str, ...]:
-        """What to say of a request that is left to the chat; nothing where it sounds like chat."""
+        """A note on why the language model answers a request; none if the chat is itself the nearest task."""
         if nearest is None or nearest.score is None or nearest.task == chat_task(self._engine):
             return ()
-        return (f"Answered as chat: no task was near enough (the nearest, {nearest.task}: {nearest.score:.2f}).",)
+        why = f"the closest, {nearest.task}, has similarity {nearest.score:.2f}"
+        return (f"Answered as chat: no task is similar enough ({why}).",)
 
     def _tasks(self) -> tuple[str, ...]:
-        """The tasks that a click may choose."""
+        """All tasks but the chat."""
         chat = chat_task(self._engine)
         return tuple(name for name in self._engine.plugins.tasks if name != chat)
 
 
 def _is_choice(task: AnyTask, name: str, fields: Mapping[str, Any]) -> bool:
-    """Whether a field's word is one of its choices, as the task reads it: French is fr."""
+    """Whether the task recognizes a field's value as one of its choices: French is fr."""
     try:
         [inputs] = task.validate([dict(fields)])
     except InvalidInputError:

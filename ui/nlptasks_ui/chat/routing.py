@@ -1,4 +1,4 @@
-"""Plain words to a task: "What is the mood of: ..." is compared with the ways in which each task is asked for."""
+"""Routing a message in plain words to a task: "What is the mood of: ..." is compared with the phrases of each task."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from nlptasks import CancelToken, Engine
 
 THRESHOLD = 0.5
-"""Cosine similarity from which a task is taken. In the half of `benchmarks/routing.py` that did not choose it, 15 of
-20 requests found their task, none another one, and all of 15 other messages stayed with the chat."""
+"""The least cosine similarity for a message to be routed to a task. On the held-out half of `benchmarks/routing.py`,
+15 of 20 requests were routed to their task, none to another, and all 15 other messages stayed with the chat."""
 
-LEAST_WORDS = 12
-"""Words of a text from which a question before it may be one about it."""
+MIN_WORDS = 12
+"""The fewest words of a text that a question may be about."""
 
 _REQUEST = 160
-"""Most characters of what asks for a task; what is longer is a text."""
+"""The most characters of a request; anything longer is a text."""
 
 _COLON = re.compile(r"\s*([^\n:]{3,160}):\s+(\S.*)", re.DOTALL)
 _LINES = re.compile(r"\s*([^\n]{3,160})\n\s*(\S.*)", re.DOTALL)
@@ -32,8 +32,8 @@ Vector = Sequence[float]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A message in two parts: what is asked for, and the text that it is asked of."""
+class TextRequest:
+    """A message in two parts: the request, and the text that it refers to."""
 
     request: str
     text: str
@@ -41,64 +41,64 @@ class Asked:
 
 @dataclass(frozen=True)
 class Route:
-    """The task that is nearest to a request. `score` is their cosine similarity; None for a question about a text."""
+    """A task for a request. `score` is their cosine similarity; None for a question about a text."""
 
     task: str
     score: float | None
 
 
-def split(message: str) -> Asked | None:
-    """What is asked for and the text behind it: after a colon, on the lines below, or in quotation marks."""
+def split(message: str) -> TextRequest | None:
+    """The request and its text, which follows a colon, is on the lines below, or is in quotation marks; else None."""
     for pattern in (_COLON, _LINES):
-        if found := pattern.fullmatch(message):
-            return Asked(found[1].strip(), found[2].strip())
+        if match := pattern.fullmatch(message):
+            return TextRequest(match[1].strip(), match[2].strip())
     quote = _QUOTE.search(message)
     if quote:
         request = " ".join(f"{message[: quote.start()]} {message[quote.end() :]}".split())
         if 3 <= len(request) <= _REQUEST:
-            return Asked(request, quote[1].strip())
+            return TextRequest(request, quote[1].strip())
     return None
 
 
 class Router:
-    """Finds the task of a request. The phrases of all tasks are embedded once, on the first call."""
+    """Finds the task for a request. The phrases of all tasks are embedded once, on the first call."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._known: list[tuple[str, Vector]] | None = None
+        self._phrases: list[tuple[str, Vector]] | None = None
 
     def nearest(self, request: str, cancel: CancelToken | None = None) -> Route | None:
-        """The task whose phrases are nearest to a request; None where no task with an encoder is there.
+        """The task with the phrase nearest to a request; None if no task has an encoder.
 
         Raises:
-            NlptasksError: the encoder cannot be had.
+            NlptasksError: the encoder cannot be loaded.
         """
         if self._encoder() is None:
             return None
         with self._lock:
-            if self._known is None:
-                self._known = self._learn()
+            if self._phrases is None:
+                self._phrases = self._embed_phrases()
         [vector] = self._embed([request], cancel)
-        scores = [(sum(a * b for a, b in zip(vector, other, strict=True)), task) for task, other in self._known]
+        scores = [(sum(a * b for a, b in zip(vector, other, strict=True)), task) for task, other in self._phrases]
         score, task = max(scores)
         return Route(task, score)
 
-    def route(self, asked: Asked, cancel: CancelToken | None = None) -> tuple[Route | None, Route | None]:
-        """The task that is taken for a message, or None; and the nearest one.
+    def route(self, message: TextRequest, cancel: CancelToken | None = None) -> tuple[Route | None, Route | None]:
+        """The task for a message, or None for the chat; and the nearest task.
 
-        A task is taken from `THRESHOLD` on. Below it a question about a long enough text goes to the task that
-        reads a question and a text.
+        The nearest task answers if its similarity is at least `THRESHOLD`. Otherwise a question about a text of at
+        least `MIN_WORDS` words goes to the task that reads a question and a text.
         """
-        nearest = self.nearest(asked.request, cancel)
+        nearest = self.nearest(message.request, cancel)
         if nearest and nearest.score is not None and nearest.score >= THRESHOLD:
             return nearest, nearest
         reader = self._reader()
-        if reader and asked.request.endswith("?") and len(asked.text.split()) >= LEAST_WORDS:
+        if reader and message.request.endswith("?") and len(message.text.split()) >= MIN_WORDS:
             return Route(reader.name, None), nearest
         return None, nearest
 
-    def _learn(self) -> list[tuple[str, Vector]]:
+    def _embed_phrases(self) -> list[tuple[str, Vector]]:
         tasks = self._engine.plugins.tasks.values()
         phrases = [(task.name, phrase) for task in tasks for phrase in (*task.phrases, task.summary)]
         vectors = self._embed([phrase for _, phrase in phrases], None)
@@ -111,7 +111,7 @@ class Router:
             return [vector.values for vector in model.embed(texts)]
 
     def _encoder(self) -> Task[Any, Any, Any] | None:
-        """A task whose base reads: its bare base gives the vectors."""
+        """A task with an encoder, whose bare base computes the embeddings."""
         return next((task for task in self._engine.plugins.tasks.values() if task.needs), None)
 
     def _reader(self) -> Task[Any, Any, Any] | None:

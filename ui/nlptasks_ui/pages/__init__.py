@@ -1,1 +1,1 @@
-"""Pages that every installation has: the start page and one a task."""
+"""The start page and the task pages, which every installation has."""

@@ -1,4 +1,4 @@
-"""The start page: what can be done here."""
+"""The start page: links to all other pages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from nlptasks_ui.html import box, element, text
 
 
 def build(_: Context, pages: Sequence[Page]) -> None:
-    """A card for every page."""
+    """Add a card for every page."""
     import gradio as gr
 
     intro = element(
         "p",
-        "Everything runs on this machine. A model is loaded when it is first asked for, and stays in memory.",
+        "Everything runs on this machine. A model is loaded on first use and then stays in memory.",
         class_="nlp-lead",
     )
     gr.HTML(intro + "".join(_group(group, pages) for group in dict.fromkeys(page.group for page in pages)))

@@ -1,4 +1,4 @@
-"""A task's page: its form on one side, its answer on the other. Everything on it follows from the task's types."""
+"""A task's page: its form on one side, the result on the other. Everything on it follows from the task's types."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from nlptasks import CancelledError, CancelToken, Result, Task, can_stream
 from nlptasks.surfaces import Step, answer, one_line, sentence, waiting_for
 from nlptasks_ui import forms, html, snippets, views
-from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
+from nlptasks_ui.adapters import ADAPTER_INFO, DEFAULT_ADAPTER, MODEL_INFO, adapter_choices
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.events import LIGHT, STOPS, of_request, tell_refusal
 from nlptasks_ui.stopping import Running
 from nlptasks_ui.views.generated import draft
 
-_IDLE = html.element("p", "The answer appears here.", class_="nlp-note")
+_IDLE = html.element("p", "The result appears here.", class_="nlp-note")
 _STOPPED = html.element("p", "Stopped.", class_="nlp-note", role="status")
 
 
@@ -27,7 +27,7 @@ def build(context: Context, task: Task[Any, Any, Any]) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the answer's side of the page shows, in the order of the components."""
+    """The components of the result side, in the order of a handler's outputs."""
 
     view: Any
     facts: Any
@@ -41,7 +41,7 @@ class Answer:
 
 
 class _TaskPage:
-    """The components of one page, and what happens between them."""
+    """The components of one page and their events."""
 
     def __init__(self, context: Context, task: Task[Any, Any, Any]) -> None:
         self._context = context
@@ -67,11 +67,9 @@ class _TaskPage:
                         value=DEFAULT_ADAPTER,
                         allow_custom_value=True,
                         label="Adapter",
-                        info="One of yours, a folder, a Hub id, or none for the bare base.",
+                        info=ADAPTER_INFO,
                     )
-                    self._model = gr.Textbox(
-                        label="Model", info="A catalog name, a Hub id or a folder. Empty: the task's own."
-                    )
+                    self._model = gr.Textbox(label="Model", info=MODEL_INFO)
                     self._options = forms.options_of(self._task)
             with gr.Column(elem_classes="nlp-answer", min_width=320):
                 self._answer = self._build_answer()
@@ -84,7 +82,7 @@ class _TaskPage:
         view = gr.HTML(_IDLE, elem_id=f"view-{name}", elem_classes="nlp-view", label="Answer", min_height=80)
         facts = gr.HTML("", elem_id=f"facts-{name}")
         with gr.Tabs(elem_classes="nlp-elsewhere"):
-            shown = [
+            code = [
                 self._code(title, language, elem_id=f"{title.lower().replace(' ', '-')}-{name}")
                 for title, language in (
                     ("JSON", "json"),
@@ -93,7 +91,7 @@ class _TaskPage:
                     ("As CLI", "shell"),
                 )
             ]
-        return Answer(view, facts, *shown)
+        return Answer(view, facts, *code)
 
     def _code(self, title: str, language: str, elem_id: str) -> Any:
         import gradio as gr
@@ -137,7 +135,7 @@ class _TaskPage:
 
         inputs = [*self._form.components, self._adapter, self._model, *self._options.components]
         triggers = [run.click, *(c.submit for c in self._form.components if isinstance(c, gr.Textbox))]
-        asked = gr.on(
+        running = gr.on(
             triggers,
             self._handler(),
             inputs,
@@ -148,26 +146,27 @@ class _TaskPage:
             trigger_mode="once",
             api_visibility="private",
         )
-        tell_refusal(asked, self._answer.view, stopped=_STOPPED)
-        # Gradio may cancel what waits, but nothing that ran: see `stopping`. It knows no `cancels` in a second step.
-        ended, had_begun = self._running.stopped_by(stop)
-        press = f"(begun) => {{ if (!begun) document.getElementById({self._leave.elem_id!r}).click(); }}"
-        ended.then(None, had_begun, None, js=press, api_visibility="private")
-        self._leave.click(None, None, None, cancels=[asked], api_visibility="private")
+        tell_refusal(running, self._answer.view, stopped=_STOPPED)
+        # Gradio may cancel an event that waits, but not one that runs (see `stopping`). `then` has no `cancels`, so a
+        # script presses a hidden button.
+        stopped, was_running = self._running.stopped_by(stop)
+        press = f"(running) => {{ if (!running) document.getElementById({self._leave.elem_id!r}).click(); }}"
+        stopped.then(None, was_running, None, js=press, api_visibility="private")
+        self._leave.click(None, None, None, cancels=[running], api_visibility="private")
         gr.on(None, self._adapters, None, self._adapter, **LIGHT)
 
     def _adapters(self) -> Any:
-        """The adapters that there are now."""
+        """The choices of the adapter dropdown, read from the store when the page opens."""
         import gradio as gr
 
         return gr.update(choices=adapter_choices(self._context, self._task.name))
 
     def _handler(self) -> Any:
-        """What the Run button does: updates of the answer's components, until the result or the error is there."""
+        """The handler of the Run button: updates of the result side until the result or the error is there."""
 
         async def run(request: Any, *values: Any) -> AsyncGenerator[Any, None]:
             try:
-                with self._running.begun(str(request.session_hash)) as cancel:
+                with self._running.track(str(request.session_hash)) as cancel:
                     updates = self._updates(self._read(values), root_of(request), cancel)
                     async with aclosing(updates):
                         async for update in updates:
@@ -179,20 +178,20 @@ class _TaskPage:
 
         return of_request(run)
 
-    async def _updates(self, asked: snippets.Request, root: str, cancel: CancelToken) -> AsyncGenerator[Any, None]:
+    async def _updates(self, form: snippets.Request, root: str, cancel: CancelToken) -> AsyncGenerator[Any, None]:
         engine = self._context.engine
         name = self._task.name
         stream = can_stream(self._task)
-        elsewhere = (snippets.python(asked), snippets.curl(asked, root), snippets.command(asked))
-        arguments = {**asked.options, "adapter": asked.adapter, "model": asked.model}
-        yield html.status("Starting"), "", None, *elsewhere
-        steps = answer(engine, name, dict(asked.fields), stream=stream, cancel=cancel, **arguments)
+        code = (snippets.python(form), snippets.curl(form, root), snippets.command(form))
+        arguments = {**form.options, "adapter": form.adapter, "model": form.model}
+        yield html.status("Starting"), "", None, *code
+        steps = answer(engine, name, dict(form.fields), stream=stream, cancel=cancel, **arguments)
         async with aclosing(steps):
             async for step in steps:
                 if step.result is None:
-                    yield self._waiting(step, asked), *_unchanged(5)
+                    yield self._progress(step, form), *_unchanged(5)
                 else:
-                    yield *self._shown(asked, step.result, step.seconds), *elsewhere
+                    yield *self._result(form, step.result, step.seconds), *code
 
     def _read(self, values: Sequence[Any]) -> snippets.Request:
         size = len(self._form.entries)
@@ -205,18 +204,19 @@ class _TaskPage:
             (model or "").strip() or None,
         )
 
-    def _waiting(self, step: Step, asked: snippets.Request) -> str:
-        """What is going on while there is no result."""
+    def _progress(self, step: Step, form: snippets.Request) -> str:
+        """The text so far, or what the computation is doing."""
         if step.text:
             return draft(step.text)
         if step.total > 1:
-            return html.status(f"{step.done} of {step.total} parts read")
-        base = waiting_for(self._context.engine, self._task.name, asked.adapter, asked.model)
-        loading = self._context.loads.line() or (f"Loading the base model {base}" if base else "")
+            return html.status(f"{step.done} of {step.total} parts processed")
+        base = waiting_for(self._context.engine, self._task.name, form.adapter, form.model)
+        loading = self._context.loads.line() or (f"Loading base model {base}" if base else "")
         return html.status(f"{loading or 'Computing'}, {step.seconds:.0f} s")
 
-    def _shown(self, asked: snippets.Request, result: Result, seconds: float) -> tuple[str, str, str]:
-        [inputs] = self._task.validate([dict(asked.fields)])
+    def _result(self, form: snippets.Request, result: Result, seconds: float) -> tuple[str, str, str]:
+        """The view, the facts and the JSON of a result."""
+        [inputs] = self._task.validate([dict(form.fields)])
         return (
             views.show(result, inputs, self._context.views),
             views.facts(result, seconds),
@@ -225,7 +225,7 @@ class _TaskPage:
 
 
 def root_of(request: Any) -> str:
-    """The address at which the user sees the app."""
+    """The URL at which the user sees the app."""
     return str(request.request.base_url).rstrip("/")
 
 

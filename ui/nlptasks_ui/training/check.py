@@ -1,4 +1,4 @@
-"""What was found in a user's data, as HTML."""
+"""The check of a user's data, as HTML."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from nlptasks.training import DataCheck, Layout
 from nlptasks_ui import html
 
 FAULTS = 10
-"""Faults that are shown at once; the others stand behind a summary."""
+"""The most faults that are visible at once; a click shows the others."""
 
 LABELS = 30
-"""The most labels whose share is drawn."""
+"""The most labels that have a bar."""
 
 _CLIP = 160
-_HERE = {
+_LABELS = {
     "--text-column": "“Column of the text”",
     "--label-column": "“Column of the label”",
     "--labels": "“Label names”",
     "--allow-misaligned": "“Move spans”",
 }
-"""What the options that the library names are called on the page."""
+"""The labels on the page of the command-line options that error messages name."""
 
 
-def told(found: DataCheck, held_out: float) -> str:
-    """Rows, what each label has, how long texts are, and all that the user should look at."""
-    held = max(1, round(found.rows * held_out))
-    size = f"{found.rows:,} rows: about {found.rows - held:,} to learn from, {held:,} held out to measure."
-    lengths = ", ".join(f"{name} {round(count):,}" for name, count in found.characters.items())
+def told(data: DataCheck, held_out: float) -> str:
+    """The number of rows, warnings, the rows of each label, and the lengths of texts."""
+    held = max(1, round(data.rows * held_out))
+    size = f"{data.rows:,} rows: about {data.rows - held:,} for training, {held:,} held out for evaluation."
+    lengths = ", ".join(f"{name} {round(count):,}" for name, count in data.characters.items())
     parts = [
         html.element("p", html.text(size)),
-        *(html.box("warn", html.text(as_sentence(warning)), role="status") for warning in found.warnings),
-        balance(found.counts),
-        html.element("p", html.text(f"Characters in a text: {lengths}."), class_="nlp-note"),
-        *(html.element("p", html.text(as_sentence(note)), class_="nlp-note") for note in found.notes),
+        *(html.box("warn", html.text(as_sentence(warning)), role="status") for warning in data.warnings),
+        balance(data.counts),
+        html.element("p", html.text(f"Characters per text: {lengths}."), class_="nlp-note"),
+        *(html.element("p", html.text(as_sentence(note)), class_="nlp-note") for note in data.notes),
     ]
     return html.box("result", *parts)
 
@@ -53,11 +53,14 @@ def balance(counts: dict[str, int]) -> str:
 
 
 def faults(error: DataError) -> str:
-    """Why the data cannot be trained on: every bad row with its line."""
+    """Why the data cannot be used for training: every faulty row with its line."""
     lines = [html.element("li", html.text(on_page(problem))) for problem in error.problems]
     if not lines:
         return html.alert(on_page(" ".join(str(error).split())))
-    parts = [html.alert("This data cannot be trained on:"), html.element("ul", *lines[:FAULTS], class_="nlp-list")]
+    parts = [
+        html.alert("This data cannot be used for training:"),
+        html.element("ul", *lines[:FAULTS], class_="nlp-list"),
+    ]
     if len(lines) > FAULTS:
         more = html.element("summary", f"{len(lines) - FAULTS:,} more")
         parts.append(html.element("details", more, html.element("ul", *lines[FAULTS:], class_="nlp-list")))
@@ -65,14 +68,14 @@ def faults(error: DataError) -> str:
 
 
 def preview(layout: Layout) -> dict[str, Any]:
-    """The first rows, long texts shortened."""
+    """The first rows, with long texts shortened."""
     return {"headers": list(layout.columns), "data": [_clipped(row) for row in layout.preview]}
 
 
 def on_page(words: str) -> str:
-    """Advice for a terminal as advice for the page."""
-    for option, place in _HERE.items():
-        words = words.replace(option, place)
+    """A message that names command-line options, with the labels of the page instead."""
+    for option, label in _LABELS.items():
+        words = words.replace(option, label)
     return words
 
 

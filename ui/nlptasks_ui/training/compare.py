@@ -1,4 +1,4 @@
-"""A trained adapter beside what the task answered before, on the rows that were held out of its training."""
+"""Comparing a trained adapter with the task's default answers, on the rows that were held out of its training."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from nlptasks import AnyTask
     from nlptasks.training import Dataset, FamilyTrainer
 
-MOST_ROWS = 300
-MOST_WRITTEN = 20
-"""Held-out rows that are compared, and those of tasks that write: a text takes seconds where a label takes none."""
+MAX_ROWS = 300
+MAX_GENERATED = 20
+"""The most held-out rows to compare, and the most of a task that generates text, which takes seconds per row."""
 
 _SEED = 13
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one of the two is worth. `problem` says why it has no answers; `confusion[right][answered]` counts rows."""
+    """The metrics of one side. `problem` says why it has no answers; `confusion[expected][predicted]` counts rows."""
 
     title: str
     metrics: dict[str, float] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """One held-out row: what it asks, what is right, what was said before and after."""
+    """One held-out row: its text, the right answer, and the answers before and after training."""
 
     text: str
     right: str
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides, and the rows, those with different answers first. `held_out` counts all that were held out."""
+    """Both sides, and the rows, those with different answers first. `held_out` counts all held-out rows."""
 
     before: Side
     after: Side
@@ -59,9 +59,9 @@ class Comparison:
 
 
 def compare(engine: Engine, plan: Plan, report: dict[str, Any]) -> Comparison:
-    """Answer held-out rows without and with what a training published (`report` is the TrainReport's `as_dict`).
+    """Answer held-out rows without and with the result of a training (`report` is the TrainReport's `as_dict`).
 
-    "Before" is what the task answers when nobody names an adapter. A side that cannot answer says why.
+    "Before" are the task's answers when no adapter is named. A side that cannot answer says why.
     """
     from nlptasks.training import family_trainer
 
@@ -71,32 +71,32 @@ def compare(engine: Engine, plan: Plan, report: dict[str, Any]) -> Comparison:
     family = family_trainer(task, serving)
     read, held_out = held_out_rows(family, plan, engine.settings)
     trained = after_arguments(plan, report)
-    before, said_before = _side(engine, task, family, read, "Before", serving)
-    after, said_after = _side(engine, task, family, read, plan.name, {**serving, **trained})
+    before, answers_before = _side(engine, task, family, read, "Before", serving)
+    after, answers_after = _side(engine, task, family, read, plan.name, {**serving, **trained})
     rows = [
-        Row(words(family.input_of(row)), family.right_of(read, row), *said)
-        for row, *said in zip(read.rows, said_before, said_after, strict=True)
+        Row(words(family.input_of(row)), family.right_of(read, row), *answers)
+        for row, *answers in zip(read.rows, answers_before, answers_after, strict=True)
     ]
     rows.sort(key=lambda row: row.before == row.after)
     return Comparison(before, after, tuple(rows), held_out)
 
 
 def after_arguments(plan: Plan, report: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `Engine.run` that ask what a training published."""
+    """The arguments of `Engine.run` that select the result of a training."""
     return {"adapter": plan.name} if report["method"] == "lora" else {"model": report["path"], "adapter": "none"}
 
 
 def held_out_rows(family: FamilyTrainer, plan: Plan, settings: Settings) -> tuple[Dataset, int]:
-    """The data with only such rows as the training held out, at most so many as are compared; and how many there were.
+    """The data with only the held-out rows to compare, and the number of all held-out rows.
 
-    The split is the training's own: the seed decides it.
+    The split is the same as in training, because the seed decides it.
     """
     from nlptasks.data import sample
     from nlptasks.training import prepare
 
     recipe = plan.full_recipe(family.task)
     held = prepare(family, [plan.data], (), (), plan.options, recipe, settings).held_out
-    most = MOST_WRITTEN if family.verb == "generate" else MOST_ROWS
+    most = MAX_GENERATED if family.verb == "generate" else MAX_ROWS
     read = family.read([plan.data], plan.options, offline=settings.offline)
     read.rows = sample(held, most, _SEED, label=family.label_of)
     return read, len(held)
@@ -111,24 +111,24 @@ def _side(
         family.check_labels(read, results[0])
     except NlptasksError as error:
         return Side(name, problem=str(error)), [""] * len(inputs)
-    found = family.assess(read, results)
+    scores = family.assess(read, results)
     by = results[0].adapter or results[0].model
     title = name if by == name else f"{name} ({by})"
-    said = [told(result) for result in results]
-    return Side(title, found.metrics, found.table, found.labels, found.confusion), said
+    answers = [answer_text(result) for result in results]
+    return Side(title, scores.metrics, scores.table, scores.labels, scores.confusion), answers
 
 
-def told(result: Any) -> str:
-    """What a result says, in a line: the answer itself, without scores."""
+def answer_text(result: Any) -> str:
+    """The answer of a result on one line, without scores."""
     from nlptasks import Answer, Classification, Entities, GeneratedText
 
     short: dict[type, Callable[[Any], str]] = {
         Classification: lambda r: ", ".join(r.labels) or "undecided",
-        Entities: lambda r: ", ".join(f"{one.text} ({one.label})" for one in r.entities) or "no entity",
+        Entities: lambda r: ", ".join(f"{one.text} ({one.label})" for one in r.entities) or "no entities",
         Answer: lambda r: r.text if r.answerable else "no answer in the text",
         GeneratedText: lambda r: r.text,
     }
-    for kind, say in short.items():
+    for kind, shorten in short.items():
         if isinstance(result, kind):
-            return say(result)
+            return shorten(result)
     return str(getattr(result, result.shown)) if result.shown else result.model_dump_json()

@@ -1,4 +1,4 @@
-"""What happened in a training so far, out of its events; read on from where the last look ended."""
+"""The history of a training, read from its events; each read continues where the last one ended."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from nlptasks.training import Event, read_events
 
-_KEPT_LINES = 200
+_MAX_LINES = 200
 
 
 @dataclass
 class History:
-    """A training's curves and log. `offset` is how far its events were read.
+    """A training's curves and log. `offset` is the position in its events file up to which it has been read.
 
     `steps` are (step, loss, learning rate), `evaluations` (step, average training loss, metrics, whether it was the
     best so far).
@@ -23,7 +23,7 @@ class History:
 
     offset: int = 0
     total: int = 0
-    done: int = 0
+    completed: int = 0
     epochs: float = 0.0
     metric: str = "loss"
     headline: str = "loss"
@@ -34,28 +34,28 @@ class History:
     _last: tuple[float, int] | None = None
 
     def add(self, event: Event) -> None:
-        """Take one event in."""
+        """Add one event."""
         values = event.values
         if event.kind == "start":
             self._start(values)
         elif event.kind == "step":
-            self.done = values["step"]
+            self.completed = values["step"]
             self.steps.append((values["step"], values["loss"], values.get("lr", 0.0)))
             self._last = (values["time"], values["step"])
         elif event.kind == "evaluation":
-            # Of quick steps not every one is told.
-            self.done = max(self.done, values["step"])
+            # Quick steps do not all have an event of their own.
+            self.completed = max(self.completed, values["step"])
             self.evaluations.append((values["step"], values["train_loss"], values["metrics"], values["best"]))
         line = self._line(event)
         if line:
             self.lines = [
-                *self.lines[1 - _KEPT_LINES :],
+                *self.lines[1 - _MAX_LINES :],
                 f"{time.strftime('%H:%M:%S', time.localtime(values['time']))}  {line}",
             ]
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the remaining steps will take at the pace so far; None before it is known."""
+        """Seconds that the remaining steps will take at the current pace; None while unknown."""
         if not (self._clock and self._last and self.total):
             return None
         steps = self._last[1] - self._clock[1]
@@ -66,11 +66,11 @@ class History:
     def _start(self, values: dict[str, Any]) -> None:
         self.total, self.epochs = values["steps"], values["epochs"]
         self.metric, self.headline = values["metric"], values["headline"]
-        self.done = values["done"]
-        # What a killed process did behind its last checkpoint is done again.
-        self.steps = [row for row in self.steps if row[0] <= self.done]
-        self.evaluations = [row for row in self.evaluations if row[0] <= self.done]
-        self._clock, self._last = (values["time"], self.done), None
+        self.completed = values["done"]
+        # Steps that a killed process made after its last checkpoint are repeated.
+        self.steps = [row for row in self.steps if row[0] <= self.completed]
+        self.evaluations = [row for row in self.evaluations if row[0] <= self.completed]
+        self._clock, self._last = (values["time"], self.completed), None
 
     def _line(self, event: Event) -> str:
         values = event.values
@@ -80,26 +80,26 @@ class History:
             case "warning":
                 return f"Warning: {values['text']}"
             case "start":
-                begun = f"goes on behind step {values['done']}" if values["done"] else "begins"
-                return f"Training {begun}: {values['steps']} steps in {values['epochs']:g} epochs"
+                begins = f"continues after step {values['done']}" if values["done"] else "starts"
+                return f"Training {begins}: {values['steps']} steps in {values['epochs']:g} epochs"
             case "evaluation":
                 names = dict.fromkeys((self.headline, self.metric, "loss"))
-                shown = ", ".join(f"{name} {values['metrics'][name]:.4f}" for name in names)
+                metrics = ", ".join(f"{name} {values['metrics'][name]:.4f}" for name in names)
                 best = " (best so far)" if values["best"] else ""
-                return f"Step {values['step']}, epoch {values['epoch']:g}: validation {shown}{best}"
+                return f"Step {values['step']}, epoch {values['epoch']:g}: validation {metrics}{best}"
             case "checkpoint":
                 return f"Checkpoint at step {values['step']}"
             case "published":
-                return "The adapter is published"
+                return "Adapter published"
             case "interrupted":
-                return f"Stopped at step {values['step']}, with a checkpoint"
+                return f"Stopped at step {values['step']}; checkpoint saved"
             case "failed":
                 return f"Failed: {values['text']}"
         return ""
 
 
 class Histories:
-    """The histories of all trainings that somebody looked at; each look reads only what is new."""
+    """The histories of all trainings that have been viewed; each read adds only new events."""
 
     def __init__(self) -> None:
         self._known: dict[Path, History] = {}
@@ -109,7 +109,7 @@ class Histories:
         """A training's history up to now."""
         with self._lock:
             history = self._known.setdefault(events, History())
-            found, history.offset = read_events(events, history.offset)
-            for event in found:
+            new, history.offset = read_events(events, history.offset)
+            for event in new:
                 history.add(event)
             return history

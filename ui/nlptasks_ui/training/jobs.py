@@ -1,16 +1,16 @@
-"""Trainings as processes of their own: started, watched, stopped and continued by any app that sees their folder.
+"""Trainings in processes of their own: started, watched, stopped and continued by any app that sees their folder.
 
     <runs>/trainings/<id>/
-        plan.json          what was asked for
-        process.json       who works on it
-        asked              a wish of the user: "stop" or "finish"
-        events.jsonl       what happens, while it happens
-        log.txt            what the process printed
+        plan.json          task, data and settings
+        process.json       the process that runs the training
+        asked              a request of the user: "stop" or "finish"
+        events.jsonl       the events so far
+        log.txt            the output of the process
         outcome.json       how it ended; written whole, last
-        comparison.json    before and after on held-out rows
+        comparison.json    answers before and after, on held-out rows
 
-The state of a training follows from these files and from whether its process lives: the app keeps nothing in memory
-that it could lose.
+The state of a training follows from these files and from whether its process is alive: the app keeps no state in
+memory that it could lose.
 """
 
 from __future__ import annotations
@@ -40,15 +40,19 @@ State = Literal["starting", "running", "stopping", "finishing", "finished", "sto
 ACTIVE: tuple[State, ...] = ("starting", "running", "stopping", "finishing")
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "crashed")
 
+CONCURRENT = "Train at the same time as another training"
+REPLACE = "Replace an existing adapter of this name"
+"""Labels of the tick boxes that lift a restriction on a start; errors name them."""
+
 WORKER = ("-m", "nlptasks_ui.training.worker")
-"""What Python runs for a training, with its folder as argument."""
+"""The arguments of Python that run a training; its folder is added."""
 
 _ID = re.compile(r"\d{8}-\d{6}(?:-\d+)?")
 _LOCK_SECONDS = 10.0
 
 
 class JobError(NlptasksError):
-    """A training that cannot be started, found or continued."""
+    """A training that does not exist, or cannot be started or continued."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,17 @@ class Job:
 
     @property
     def state(self) -> State:
-        """What it is doing, or how it ended; `crashed` is a process that ended without a word."""
-        ended = self.outcome
-        if ended:
-            state: State = ended["state"]
+        """What it is doing, or how it ended; `crashed` if the process ended without an outcome."""
+        outcome = self.outcome
+        if outcome:
+            state: State = outcome["state"]
             return state
-        asked = self.asked
+        request = self.request
         if not self.alive:
-            # It may have ended between the two looks.
-            return self.outcome.get("state") or ("stopped" if asked == "stop" else "crashed")
-        if asked:
-            return "stopping" if asked == "stop" else "finishing"
+            # It may have ended after the outcome was read.
+            return self.outcome.get("state") or ("stopped" if request == "stop" else "crashed")
+        if request:
+            return "stopping" if request == "stop" else "finishing"
         return "running" if self.events.exists() else "starting"
 
     @property
@@ -84,17 +88,17 @@ class Job:
 
     @property
     def outcome(self) -> dict[str, Any]:
-        """How it ended: `state`, `text`, and the `report` of a finished one; empty before."""
+        """How it ended: `state`, `text`, and the `report` if it finished; empty before."""
         return _read(self.folder / "outcome.json")
 
     @property
     def comparison(self) -> dict[str, Any]:
-        """Before and after on held-out rows; empty as long as they are not compared."""
+        """Answers before and after on held-out rows; empty until they have been compared."""
         return _read(self.folder / "comparison.json")
 
     @property
-    def asked(self) -> str:
-        """What the user asked of the running training, or ""."""
+    def request(self) -> str:
+        """The user's request to the running training, "stop" or "finish", or ""."""
         try:
             return (self.folder / "asked").read_text(encoding="utf-8")
         except OSError:
@@ -102,11 +106,11 @@ class Job:
 
     @property
     def alive(self) -> bool:
-        """Whether its process lives."""
+        """Whether its process is alive."""
         return _process(self.folder) is not None
 
-    def last_words(self, count: int = 40) -> str:
-        """The end of what the process printed."""
+    def log_tail(self, count: int = 40) -> str:
+        """The last lines that the process printed."""
         try:
             text = (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -115,7 +119,7 @@ class Job:
 
 
 class Trainings:
-    """The trainings in a folder of runs; safe to use from several threads and apps."""
+    """The trainings in a folder; safe to use from several threads and apps."""
 
     def __init__(self, runs: Path, settings: Settings) -> None:
         self._root = runs / "trainings"
@@ -123,29 +127,29 @@ class Trainings:
 
     def list(self) -> list[Job]:
         """All trainings, the newest first."""
-        found = []
+        jobs = []
         for path in self._root.glob("*/plan.json"):
             if _ID.fullmatch(path.parent.name):
                 with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                    found.append(Job(path.parent.name, path.parent, Plan.from_json(path.read_text(encoding="utf-8"))))
-        return sorted(found, key=lambda job: job.id, reverse=True)
+                    jobs.append(Job(path.parent.name, path.parent, Plan.from_json(path.read_text(encoding="utf-8"))))
+        return sorted(jobs, key=lambda job: job.id, reverse=True)
 
     def find(self, id: str) -> Job:
         """A training by its id; raises JobError if there is none."""
         for job in self.list():
             if job.id == id:
                 return job
-        raise JobError("This training is not there any more: choose another one.")
+        raise JobError("This training no longer exists: choose another one.")
 
-    def start(self, plan: Plan, *, beside: bool = False) -> Job:
-        """Start a training in a process of its own; `beside` lets it run beside another one.
+    def start(self, plan: Plan, *, concurrent: bool = False) -> Job:
+        """Start a training in a process of its own; with `concurrent`, even while another one runs.
 
         Raises:
-            JobError: another training runs, or its name is taken.
-            AdapterError: the name is no adapter's name.
+            JobError: another training is running, or the name is taken.
+            AdapterError: the name is not a valid adapter name.
         """
         check_name(plan.name)
-        with self._starting(beside):
+        with self._starting(concurrent):
             self._check_free(plan)
             folder = self._root / self._new_id()
             with writing(folder) as staging:
@@ -154,14 +158,14 @@ class Trainings:
             self._launch(job)
         return job
 
-    def resume(self, id: str, *, beside: bool = False) -> Job:
-        """Go on from the last checkpoint; from the beginning where there is none.
+    def resume(self, id: str, *, concurrent: bool = False) -> Job:
+        """Continue from the last checkpoint, or from the beginning if there is none.
 
         Raises:
-            JobError: the training runs or has finished, or another one runs.
+            JobError: the training is running or has finished, or another one is running.
         """
         job = self.find(id)
-        with self._starting(beside):
+        with self._starting(concurrent):
             state = job.state
             if state not in RESUMABLE:
                 raise JobError(f"This training is {state}: there is nothing to continue.")
@@ -171,15 +175,15 @@ class Trainings:
         return job
 
     def stop(self, id: str) -> None:
-        """Ask for an end after the current step, with a checkpoint."""
+        """Request a stop after the current step, with a checkpoint."""
         self._ask(id, "stop")
 
     def finish(self, id: str) -> None:
-        """Ask for an end after the current step, with the best weights so far as the adapter."""
+        """Request an end after the current step, with the best weights so far as the adapter."""
         self._ask(id, "finish")
 
-    def end(self, id: str) -> None:
-        """End the process at once; the last checkpoint stands."""
+    def kill(self, id: str) -> None:
+        """Kill the process at once; the last checkpoint stays."""
         job = self.find(id)
         process = _process(job.folder)
         if process is not None:
@@ -189,36 +193,36 @@ class Trainings:
                 process.wait(timeout=5)
 
     def forget(self, id: str) -> None:
-        """Remove the record of a training that has ended; its adapter stays. Raises JobError while it runs."""
+        """Delete the record of a training that has ended; its adapter stays. Raises JobError while it is running."""
         job = self.find(id)
         if job.alive:
-            raise JobError("This training still runs: stop it first.")
+            raise JobError("This training is still running: stop it first.")
         doomed = job.folder.with_name(f".gone-{job.id}")
         job.folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def _ask(self, id: str, wish: str) -> None:
+    def _ask(self, id: str, request: str) -> None:
         job = self.find(id)
         if job.active:
-            write_whole(job.folder / "asked", wish)
+            write_whole(job.folder / "asked", request)
 
     @contextmanager
-    def _starting(self, beside: bool) -> Iterator[None]:
-        """One start at a time, so that two clicks do not start two trainings."""
+    def _starting(self, concurrent: bool) -> Iterator[None]:
+        """A lock for starting a training, so that two clicks do not start two."""
         from filelock import FileLock, Timeout
 
         self._root.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self._root / ".lock", timeout=_LOCK_SECONDS):
                 running = next((job for job in self.list() if job.active), None)
-                if running and not beside:
+                if running and not concurrent:
                     raise JobError(
-                        f"The training of {running.plan.name!r} for {running.plan.task} still runs: wait for its end, "
-                        "stop it, or choose to train beside it."
+                        f"The training of {running.plan.name!r} for {running.plan.task} is still running: wait until "
+                        f"it ends, stop it, or tick “{CONCURRENT}”."
                     )
                 yield
         except Timeout:
-            raise JobError("Another training is being started at this moment: try again.") from None
+            raise JobError("Another training is being started right now: try again.") from None
 
     def _check_free(self, plan: Plan) -> None:
         from nlptasks.training import RunFolder
@@ -226,12 +230,12 @@ class Trainings:
         if plan.replace:
             return
         if AdapterStore(self._settings).folder(plan.task, plan.name).exists():
-            found = f"An adapter {plan.name!r} for {plan.task} exists"
+            conflict = f"An adapter {plan.name!r} for {plan.task} exists"
         elif RunFolder(self._settings, plan.task, plan.name).last is not None:
-            found = f"An unfinished training of {plan.name!r} for {plan.task} exists"
+            conflict = f"An unfinished training of {plan.name!r} for {plan.task} exists"
         else:
             return
-        raise JobError(f"{found}: give this one another name, or choose to replace it.")
+        raise JobError(f"{conflict}: choose another name, or tick “{REPLACE}”.")
 
     def _new_id(self) -> str:
         stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -239,26 +243,26 @@ class Trainings:
         return next(name for name in names if not (self._root / name).exists())
 
     def _launch(self, job: Job) -> None:
-        """Start the process so that it outlives the app; it reads its plan, and writes all else."""
+        """Start the process so that it outlives the app; it reads its plan and writes all other files."""
         import psutil
 
-        own: dict[str, Any] = {"start_new_session": True}
+        detached: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
-            own = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+            detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
         with (job.folder / "log.txt").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *WORKER, str(job.folder)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, close_fds=True,
-                env={**environ, **environment(self._settings), "PYTHONUNBUFFERED": "1"}, **own,
+                env={**environ, **environment(self._settings), "PYTHONUNBUFFERED": "1"}, **detached,
             )  # fmt: skip
         born = psutil.Process(process.pid).create_time()
         write_whole(job.folder / "process.json", json.dumps({"pid": process.pid, "born": born}))
-        # Whoever starts a process must hear of its end, or it stays in the system's table.
+        # A process whose parent does not wait for it stays in the process table as a zombie.
         threading.Thread(target=process.wait, name=f"training-{job.id}", daemon=True).start()
 
 
 def _process(folder: Path) -> Any:
-    """The living process of a training, or None; another process that got its number is not taken for it."""
+    """The live process of a training, or None; a later process with the same pid does not count."""
     import psutil
 
     known = _read(folder / "process.json")
@@ -281,6 +285,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1024)
 def _read_once(path: Path, _changed: int) -> dict[str, Any]:
-    """The list of trainings looks at all their files every second or so; each is written whole, once."""
+    """A JSON file, cached because the list of trainings reads all files every second or so; each is written once."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}

@@ -1,4 +1,4 @@
-"""The adapters in the user's store: their cards, and how they get other names, leave and arrive."""
+"""The adapters in the user's store: view, rename, delete, download and import."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from nlptasks_ui.events import tell_refusal
 if TYPE_CHECKING:
     from nlptasks.store import AdapterFolder
 
-SAID = "As it says itself"
-"""The task of an uploaded adapter that nlptasks has trained."""
+DETECT = "Detect from the file"
+"""The choice for an uploaded adapter whose manifest names its task."""
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_id": "files"}
 _SECRET = secrets.token_bytes(16)
@@ -42,13 +42,13 @@ class Library:
             with gr.Row(elem_classes="nlp-actions nlp-minor"):
                 self.download = gr.DownloadButton("Download", elem_id="library-download")
                 self.delete = gr.Button("Delete", elem_id="library-delete")
-                self.really = gr.Button("Delete it for good", variant="stop", visible=False, elem_id="library-really")
-                self.keep = gr.Button("Keep it", visible=False, elem_id="library-keep")
+                self.really = gr.Button("Delete permanently", variant="stop", visible=False, elem_id="library-really")
+                self.keep = gr.Button("Cancel", visible=False, elem_id="library-keep")
             with gr.Row(elem_classes="nlp-actions nlp-minor"):
                 self.new_name = gr.Textbox(label="Name", show_label=False, container=False, elem_id="library-name")
                 self.rename = gr.Button("Rename", elem_id="library-rename")
             self.card = gr.Markdown(elem_id="library-card", elem_classes="nlp-view", max_height=560)
-        self.said = gr.HTML(elem_id="library-said")
+        self.message = gr.HTML(elem_id="library-said")
         with gr.Accordion("Upload an adapter", open=False):
             self._add_upload()
 
@@ -57,46 +57,47 @@ class Library:
 
         tasks = [name for name, task in self._context.engine.plugins.tasks.items() if task.family in FAMILIES]
         self.file = gr.File(
-            label="A .zip that was downloaded here, or of any LoRA folder of PEFT", file_types=[".zip"],
-            type="filepath", height=140, elem_id="library-file",
+            label="A .zip file downloaded here, or of any PEFT LoRA folder", file_types=[".zip"], type="filepath",
+            height=140, elem_id="library-file",
         )  # fmt: skip
         with gr.Row():
-            self.task = gr.Dropdown([SAID, *tasks], value=SAID, label="Task", elem_id="library-task")
-            self.name = gr.Textbox(label="Name", info="Empty: its own.")
+            self.task = gr.Dropdown([DETECT, *tasks], value=DETECT, label="Task", elem_id="library-task")
+            self.name = gr.Textbox(label="Name", info="Leave empty to keep the adapter's own name.")
             self.labels = gr.Textbox(
-                label="Label names", info="Joined by commas, in their order, where the adapter does not say them."
+                label="Label names",
+                info="Comma-separated, in the order of the model's outputs. Only needed if the adapter has none.",
             )
-        self.take = gr.Button("Put it into the store", elem_id="library-take")
+        self.take = gr.Button("Import", elem_id="library-take")
 
     @property
     def outputs(self) -> list[Any]:
-        """The components that a look at the store updates."""
+        """The components that `refresh` updates."""
         return [
             self.list, self.choice, self.chosen, self.download, self.delete, self.really, self.keep, self.new_name,
-            self.card, self.said,
+            self.card, self.message,
         ]  # fmt: skip
 
     def connect(self) -> None:
         """Connect the events of the tab."""
         import gradio as gr
 
-        sure = [self.delete, self.really, self.keep]
-        for button, asking in ((self.delete, True), (self.keep, False)):
+        buttons = [self.delete, self.really, self.keep]
+        for button, confirm in ((self.delete, True), (self.keep, False)):
             button.click(
-                lambda asking=asking: [gr.Button(visible=visible) for visible in (not asking, asking, asking)],
-                None, sure, queue=False, show_progress="hidden", api_visibility="private",
+                lambda confirm=confirm: [gr.Button(visible=visible) for visible in (not confirm, confirm, confirm)],
+                None, buttons, queue=False, show_progress="hidden", api_visibility="private",
             )  # fmt: skip
         uploaded = [self.file, self.task, self.name, self.labels]
         for event in (
-            self.choice.input(self.look, self.choice, self.outputs, **_QUIET),
-            self.really.click(self._telling(self._delete), self.choice, self.outputs, **_QUIET),
-            self.rename.click(self._telling(self._rename), [self.choice, self.new_name], self.outputs, **_QUIET),
-            self.take.click(self._telling(self._import), uploaded, self.outputs, **_QUIET),
+            self.choice.input(self.refresh, self.choice, self.outputs, **_QUIET),
+            self.really.click(self._handler(self._delete), self.choice, self.outputs, **_QUIET),
+            self.rename.click(self._handler(self._rename), [self.choice, self.new_name], self.outputs, **_QUIET),
+            self.take.click(self._handler(self._import), uploaded, self.outputs, **_QUIET),
         ):
-            tell_refusal(event, self.said)
+            tell_refusal(event, self.message)
 
-    def look(self, chosen: str | None = None, said: str = "") -> Updates:
-        """The store as it is now, with the chosen adapter's card."""
+    def refresh(self, chosen: str | None = None, message: str = "") -> Updates:
+        """The current content of the store, with the chosen adapter's card."""
         import gradio as gr
 
         adapters = {_key(adapter): adapter for adapter in self._store.list()}
@@ -108,7 +109,7 @@ class Library:
             self.delete: gr.Button(visible=True),
             self.really: gr.Button(visible=False),
             self.keep: gr.Button(visible=False),
-            self.said: said,
+            self.message: message,
         }
         if adapter:
             updates[self.download] = gr.DownloadButton(value=str(packed(adapter)))
@@ -120,50 +121,50 @@ class Library:
     def _store(self) -> AdapterStore:
         return AdapterStore(self._context.engine.settings)
 
-    def _telling(self, act: Callable[..., tuple[str | None, str]]) -> Callable[..., Updates]:
-        """An action that gives the adapter to show and what to say; what is wrong is said instead."""
+    def _handler(self, action: Callable[..., tuple[str | None, str]]) -> Callable[..., Updates]:
+        """The handler of an action, which returns the adapter to show and a message; errors are shown as messages."""
 
-        def do(*values: Any) -> Updates:
+        def handle(*values: Any) -> Updates:
             try:
-                chosen, said = act(*values)
+                chosen, message = action(*values)
             except Exception as error:
-                return {self.said: html.alert(sentence(error))}
-            return self.look(chosen, html.element("p", html.text(said), role="status"))
+                return {self.message: html.alert(sentence(error))}
+            return self.refresh(chosen, html.element("p", html.text(message), role="status"))
 
-        return do
+        return handle
 
     def _delete(self, key: str | None) -> tuple[str | None, str]:
         task, name = _parts(key)
         self._store.remove(task, name)
-        return None, f"{name} is deleted."
+        return None, f"Deleted {name}."
 
     def _rename(self, key: str | None, new: str) -> tuple[str | None, str]:
         task, name = _parts(key)
         new = (new or "").strip()
         if new == name:
-            return key, f"{name} has this name already."
+            return key, f"The name is already {name}."
         renamed = self._store.rename(task, name, new)
-        return _key(renamed), f"{name} is {new} now."
+        return _key(renamed), f"Renamed {name} to {new}."
 
     def _import(self, file: str | None, task: str, name: str, labels: str) -> tuple[str | None, str]:
         if not file:
-            raise AdapterError("Choose a .zip first.")
+            raise AdapterError("Choose a .zip file first.")
         engine = self._context.engine
-        done = import_adapter(
+        imported = import_adapter(
             Path(file),
             engine.settings,
             engine.plugins,
-            task=None if task == SAID else task,
+            task=None if task == DETECT else task,
             name=(name or "").strip() or None,
             labels=[label.strip() for label in labels.split(",")] if (labels or "").strip() else None,
             on_progress=self._context.loads,
         )
-        notes = "".join(f" Note: {note}." for note in done.notes)
-        return _key(done.adapter), f"{done.adapter.path.name} is in your store, for {done.task}.{notes}"
+        notes = "".join(f" Note: {note}." for note in imported.notes)
+        return _key(imported.adapter), f"Imported {imported.adapter.path.name} for {imported.task}.{notes}"
 
 
 def packed(adapter: AdapterFolder) -> Path:
-    """The adapter as one .zip in a folder that the app serves from, under a name that nobody can guess; made once."""
+    """The adapter as a .zip file in a folder that Gradio serves, under an unguessable name; written once."""
     from gradio.utils import get_upload_folder
 
     mark = hashlib.sha256(_SECRET + repr(adapter.key).encode()).hexdigest()[:32]
@@ -187,7 +188,7 @@ def _parts(key: str | None) -> tuple[str, str]:
 
 def _listed(adapters: Sequence[AdapterFolder]) -> str:
     if not adapters:
-        return html.element("p", "No adapter yet: train one, or upload one below.", class_="nlp-note")
+        return html.element("p", "No adapters yet: train one, or upload one below.", class_="nlp-note")
     rows = []
     for adapter in adapters:
         manifest = adapter.manifest
@@ -203,15 +204,15 @@ def _listed(adapters: Sequence[AdapterFolder]) -> str:
                 megabytes(size),
             )
         )
-    return html.table(("Adapter", "Task", "Base", "On held-out rows", "Made", "Size"), rows)
+    return html.table(("Adapter", "Task", "Base model", "Metrics on held-out rows", "Created", "Size"), rows)
 
 
 def _card(adapter: AdapterFolder) -> str:
-    """The model card's text, without its head for machines."""
+    """The text of the model card, without its YAML metadata."""
     try:
         text = (adapter.path / "README.md").read_text(encoding="utf-8")
     except OSError:
-        return "This adapter has no card."
+        return "This adapter has no model card."
     if text.startswith("---"):
         text = text.split("\n---", 1)[-1].partition("\n")[2]
     return text.strip()

@@ -1,4 +1,4 @@
-"""The training page: a new training, the trainings that there are, the adapters that came of them."""
+"""The training page: start a training, watch trainings, manage adapters."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nlptasks_ui.training.watch import Watch
 
 NEW, RUNS, ADAPTERS = "new", "runs", "adapters"
 
-_MISSING = "Training needs packages that are not installed: pip install 'nlptasks[train]', then start the app again."
+_MISSING = "Training needs packages that are not installed: run pip install 'nlptasks[train]' and restart the app."
 
 
 def build(context: Context) -> None:
-    """Add the page to the Blocks that is open."""
+    """Add the page to the current Blocks."""
     import gradio as gr
 
     trainings = Trainings(context.runs, context.engine.settings)
@@ -32,19 +32,19 @@ def build(context: Context) -> None:
             library = Library(context)
 
     def started(job: Job) -> dict[Any, Any]:
-        return {tabs: gr.Tabs(selected=RUNS), **watch.look(job.id, ())}
+        return {tabs: gr.Tabs(selected=RUNS), **watch.refresh(job.id, ())}
 
     def opened() -> dict[Any, Any]:
         running = any(job.active for job in trainings.list())
-        turned = {tabs: gr.Tabs(selected=RUNS)} if running else {}
-        return {**turned, **setup.opened(), **watch.opened()}
+        selected = {tabs: gr.Tabs(selected=RUNS)} if running else {}
+        return {**selected, **setup.opened(), **watch.opened()}
 
     setup.connect(started, [tabs, *watch.outputs])
     watch.connect()
     library.connect()
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     gr.on(None, opened, None, [tabs, *setup.outputs, *watch.outputs], queue=False, **quiet)
-    adapters.select(library.look, library.choice, library.outputs, concurrency_id="files", **quiet)
+    adapters.select(library.refresh, library.choice, library.outputs, concurrency_id="files", **quiet)
 
 
 def _can_train() -> bool:

@@ -1,4 +1,4 @@
-"""What a training is asked to do, as a file that its own process reads."""
+"""The plan of a training, as a file that the training's process reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """One training. `data` is a file of the shelf, `recipe` the settings that differ from the task's own recipe."""
+    """One training. `data` is the path of an uploaded file, `recipe` the settings that differ from the task's."""
 
     task: str
     name: str
@@ -44,25 +44,25 @@ class Plan:
         )
 
     def full_recipe(self, task: Task[Any, Any, Any]) -> Recipe:
-        """The task's recipe with the changes; raises InvalidInputError naming every value that does not fit."""
+        """The task's recipe with the changes; raises InvalidInputError that names every invalid value."""
         from nlptasks.training import override
 
         return override(task.recipe, self.recipe)
 
     def as_json(self) -> str:
-        """The plan as text for `from_json`."""
+        """The plan as JSON text for `from_json`."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """What `as_json` wrote."""
+        """The plan that `as_json` wrote."""
         values = json.loads(text)
         labels = values.pop("labels")
         return cls(labels=tuple(labels) if labels else None, **values)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables under which another process has these settings."""
+    """The environment variables that give another process these settings."""
     values = {
         "NLPTASKS_CACHE": str(settings.cache),
         "NLPTASKS_DATA": str(settings.data),
@@ -76,7 +76,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that readers see either as it was or whole."""
+    """Replace a file atomically: readers see either the old or the new content."""
     part = path.with_name(f".writing-{path.name}")
     part.write_text(text, encoding="utf-8")
     part.replace(path)

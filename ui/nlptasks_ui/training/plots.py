@@ -1,4 +1,4 @@
-"""The curves of a training as gradio's own line plots."""
+"""The curves of a training as Gradio line plots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from nlptasks_ui.training.history import History
 
 POINTS = 400
-"""The most points of a curve; more cannot be told apart on a screen."""
+"""The most points of a curve; a screen cannot resolve more."""
 
 COLOURS = {"training": "#94a3b8", "validation": "#0f766e"}
 
@@ -16,7 +16,7 @@ Point = tuple[int, float, str]
 
 
 def loss_points(history: History) -> list[Point]:
-    """Training loss of the steps, averaged where there are many, and validation loss."""
+    """The training loss by step, averaged over neighbours if there are many, and the validation loss."""
     return [(step, value, "training") for step, value in thinned([(s, loss) for s, loss, _ in history.steps])] + [
         (step, metrics["loss"], "validation") for step, _, metrics, _ in history.evaluations if "loss" in metrics
     ]
@@ -28,7 +28,7 @@ def rate_points(history: History) -> list[tuple[int, float]]:
 
 
 def metric_points(history: History) -> list[Point]:
-    """The validation metrics: the one to look at, and the one that chooses the best checkpoint."""
+    """The validation metrics: the headline metric, and the one that selects the best checkpoint."""
     names = [name for name in dict.fromkeys((history.headline, history.metric)) if name != "loss"] or ["loss"]
     return [
         (step, metrics[name], name) for step, _, metrics, _ in history.evaluations for name in names if name in metrics
@@ -43,7 +43,7 @@ def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def loss(history: History) -> Any:
-    """Both losses by step."""
+    """Training and validation loss by step."""
     return _lines(loss_points(history), "loss", "Loss", history, colours=COLOURS)
 
 
@@ -58,7 +58,7 @@ def metric(history: History) -> Any:
     points = metric_points(history)
     names = dict.fromkeys(name for _, _, name in points)
     colours = dict(zip(names, reversed(COLOURS.values()), strict=False))
-    return _lines(points, "value", "On held-out rows", history, colours=colours)
+    return _lines(points, "value", "Metrics on held-out rows", history, colours=colours)
 
 
 def _lines(points: Iterable[Point], measured: str, title: str, history: History, *, colours: dict[str, str]) -> Any:

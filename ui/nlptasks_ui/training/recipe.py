@@ -1,4 +1,4 @@
-"""The second step of a new training: how to train, with the task's own recipe as what stands there at first."""
+"""The second step of a new training: the settings, which are at first those of the task's recipe."""
 
 from __future__ import annotations
 
@@ -11,62 +11,65 @@ from nlptasks import InvalidInputError, Recipe, Task
 from nlptasks.store import CATALOG, AdapterStore
 from nlptasks.training import SHIPPED, family_trainer
 from nlptasks_ui.context import Context
+from nlptasks_ui.training.jobs import REPLACE
 
-FRESH = "Fresh weights"
+NEW_ADAPTER = "New adapter"
 
 MAIN = {
     "base": ("Base model", "A catalog name, a Hub id or a folder."),
-    "start": ("Goes on from", "An adapter whose weights are learnt on; of the same base, rank and labels."),
-    "epochs": ("Epochs", "Passes over the rows; may be a fraction."),
-    "lr": ("Learning rate", "Its peak; it rises at first and then falls in a line to 0."),
-    "batch_size": ("Rows in a batch", "Fewer need less memory."),
-    "max_length": ("Tokens of a text", "Longer texts are cut in training, and read in windows later."),
+    "start": ("Start from", "A new adapter, or an existing one with the same base model, rank and labels."),
+    "epochs": ("Epochs", "Passes over the training rows; a fraction is allowed."),
+    "lr": ("Learning rate", "The peak value, reached after the warm-up; it then decays linearly to 0."),
+    "batch_size": ("Batch size", "Rows per batch. A smaller batch needs less memory."),
+    "max_length": ("Maximum length", "In tokens. Longer texts are cut in training only."),
 }
 MORE = {
-    "method": ("Method", "An adapter (LoRA), or all weights of the base: a copy of it as large as itself."),
-    "r": ("Rank", "Of the LoRA factors: higher learns more and is larger."),
-    "alpha": ("Alpha", "LoRA is scaled by alpha / rank."),
-    "dropout": ("Dropout", "Before the LoRA factors."),
-    "warmup": ("Warmup", "Share of all steps in which the learning rate rises."),
-    "weight_decay": ("Weight decay", "AdamW's."),
-    "label_smoothing": ("Label smoothing", "Share of the target that goes to the other labels."),
-    "accumulate": ("Batches in a step", "More give the effect of larger batches without their memory."),
-    "average": ("Average of weights", "Its decay, for example 0.998; 0 is off."),
-    "metric": ("Metric of the best", "The weights that are best in it are kept."),
-    "evals_per_epoch": ("Measurements in an epoch", "Each one also writes a checkpoint."),
-    "patience": ("Patience", "Stop after so many measurements without a better one; 0 never stops early."),
-    "seed": ("Seed", "Of the split, the order and the new layers."),
-    "dtype": ("Numbers", "Of the forward pass; the weights stay float32."),
+    "method": ("Method", "lora trains a small adapter; full trains all weights and stores a whole model."),
+    "r": ("LoRA rank (r)", "A higher rank can learn more; the adapter becomes larger."),
+    "alpha": ("LoRA alpha", "The LoRA update is scaled by alpha / r."),
+    "dropout": ("LoRA dropout", "Dropout probability at the input of the LoRA layers."),
+    "warmup": ("Warm-up ratio", "Share of all steps in which the learning rate rises to its peak."),
+    "weight_decay": ("Weight decay", "For the AdamW optimizer; 0 for none."),
+    "label_smoothing": ("Label smoothing", "Share of the target probability that is spread over the other labels."),
+    "accumulate": ("Gradient accumulation", "Batches per step: the effect of a larger batch without its memory."),
+    "average": ("EMA decay", "Decay of the moving average of the weights, such as 0.998; 0 turns it off."),
+    "metric": ("Best-model metric", "The weights with the best value of this metric are kept."),
+    "evals_per_epoch": ("Evaluations per epoch", "Each evaluation also saves a checkpoint."),
+    "patience": ("Early-stopping patience", "Evaluations without improvement before training stops; 0 for no limit."),
+    "seed": ("Random seed", "For the split, the order of rows and the new layers."),
+    "dtype": ("Number format (dtype)", "For the forward pass; the weights stay in float32."),
 }
 LABELS = {**MAIN, **MORE}
+"""Label and help of each setting."""
 
-_IN_A_ROW = 3
+_PER_ROW = 3
 _NAMES = ("base", "start", "metric")
-"""Settings that are chosen from names which depend on the task."""
+"""Settings whose choices depend on the task."""
 
 Values = Mapping[Any, Any]
 
 
 class RecipeForm:
-    """A component for each setting, and a text for all others."""
+    """A component for each common setting, and a text box for all others."""
 
     def __init__(self, context: Context, task: str | None) -> None:
         import gradio as gr
 
         self._context = context
-        shown = self._task(task).recipe if task else Recipe()
+        recipe = self._task(task).recipe if task else Recipe()
         with gr.Row():
             self.name = gr.Textbox(
-                label="Name of the adapter", info="Lower-case letters, digits, - and _.", elem_id="train-name"
+                label="Adapter name", info="Lower-case letters, digits, - and _.", elem_id="train-name"
             )
-            self.replace = gr.Checkbox(label="Replace an adapter of this name", elem_id="train-replace")
+            self.replace = gr.Checkbox(label=REPLACE, elem_id="train-replace")
         self.settings: dict[str, Any] = {}
-        self._add(MAIN, shown)
-        with gr.Accordion("All settings", open=False):
-            self._add(MORE, shown)
+        self._add(MAIN, recipe)
+        with gr.Accordion("More settings", open=False):
+            self._add(MORE, recipe)
             self.other = gr.Textbox(
-                label="Other settings", info='As in a recipe file: use_dora = true, targets = ["query", "value"].',
-                lines=2, max_lines=8, elem_id="train-other",
+                label="Other settings", info="TOML, one setting per line, as in a recipe file.",
+                placeholder='use_dora = true\ntargets = ["query", "value"]', lines=2, max_lines=8,
+                elem_id="train-other",
             )  # fmt: skip
 
     @property
@@ -74,14 +77,14 @@ class RecipeForm:
         return [self.name, self.replace, *self.settings.values(), self.other]
 
     def of_task(self, name: str) -> dict[Any, Any]:
-        """What the components show for a task that was chosen: its recipe, its metrics, its adapters."""
+        """Updates for a selected task: the values of its recipe, its bases, adapters and metrics."""
         import gradio as gr
 
         task = self._task(name)
         updates: dict[Any, Any] = {
             component: gr.update(value=getattr(task.recipe, setting)) for setting, component in self.settings.items()
         }
-        updates[self.settings["start"]] = gr.Dropdown(choices=self._starts(task), value=FRESH)
+        updates[self.settings["start"]] = gr.Dropdown(choices=self._starts(task), value=NEW_ADAPTER)
         metrics = list(family_trainer(task).metrics)
         updates[self.settings["metric"]] = gr.Dropdown(choices=metrics, value=task.recipe.metric)
         updates[self.settings["base"]] = gr.Dropdown(choices=self._bases(task), value=task.recipe.base)
@@ -91,32 +94,32 @@ class RecipeForm:
         """The settings that differ from the task's recipe.
 
         Raises:
-            InvalidInputError: naming every value that does not fit.
+            InvalidInputError: names every missing or invalid value.
         """
         from nlptasks.training import check_for, override
 
         recipe = self._task(task).recipe
-        given = {setting: values[component] for setting, component in self.settings.items()}
-        if given["start"] in (FRESH, "", None):
-            del given["start"]
+        settings = {setting: values[component] for setting, component in self.settings.items()}
+        if settings["start"] in (NEW_ADAPTER, "", None):
+            del settings["start"]
         missing = [
-            f"{LABELS[name][0]}: expected a value, found none." for name, value in given.items() if value is None
+            f"{LABELS[name][0]}: expected a value, found none." for name, value in settings.items() if value is None
         ]
         if missing:
             raise InvalidInputError("The recipe is not valid", missing)
-        own = {name: value for name, value in given.items() if value != getattr(recipe, name)}
-        own |= _parsed(values[self.other] or "")
-        check_for(override(recipe, own), family_trainer(self._task(task)))
-        return own
+        changes = {name: value for name, value in settings.items() if value != getattr(recipe, name)}
+        changes |= _parsed(values[self.other] or "")
+        check_for(override(recipe, changes), family_trainer(self._task(task)))
+        return changes
 
-    def _add(self, settings: Mapping[str, tuple[str, str]], shown: Recipe) -> None:
+    def _add(self, settings: Mapping[str, tuple[str, str]], recipe: Recipe) -> None:
         import gradio as gr
 
         names = list(settings)
-        for first in range(0, len(names), _IN_A_ROW):
+        for first in range(0, len(names), _PER_ROW):
             with gr.Row():
-                for name in names[first : first + _IN_A_ROW]:
-                    self.settings[name] = _component(name, getattr(shown, name), *settings[name])
+                for name in names[first : first + _PER_ROW]:
+                    self.settings[name] = _component(name, getattr(recipe, name), *settings[name])
 
     def _task(self, name: str) -> Task[Any, Any, Any]:
         return self._context.engine.plugins.task(name)
@@ -126,18 +129,18 @@ class RecipeForm:
 
     def _starts(self, task: Task[Any, Any, Any]) -> list[str]:
         shipped = [SHIPPED] if task.adapter else []
-        return [FRESH, *shipped, *AdapterStore(self._context.engine.settings).names(task.name)]
+        return [NEW_ADAPTER, *shipped, *AdapterStore(self._context.engine.settings).names(task.name)]
 
 
-def _component(name: str, value: Any, label: str, told: str) -> Any:
+def _component(name: str, value: Any, label: str, info: str) -> Any:
     import gradio as gr
 
-    common: dict[str, Any] = {"label": label, "info": told, "elem_id": f"recipe-{name.replace('_', '-')}"}
+    common: dict[str, Any] = {"label": label, "info": info, "elem_id": f"recipe-{name.replace('_', '-')}"}
     kind = _KINDS[name]
     if get_origin(kind) is Literal:
         return gr.Dropdown(list(get_args(kind)), value=value, **common)
     if name in _NAMES:
-        start = value or FRESH
+        start = value or NEW_ADAPTER
         return gr.Dropdown([start], value=start, allow_custom_value=name != "metric", **common)
     return gr.Number(value=value, precision=0 if kind is int else None, minimum=0, **common)
 
@@ -147,7 +150,7 @@ def _parsed(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(
-            "The recipe is not valid", [f"Other settings: expected TOML, found a fault: {error}."]
+            "The recipe is not valid", [f"Other settings: expected TOML, found an error: {error}."]
         ) from None
 
 

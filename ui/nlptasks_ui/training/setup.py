@@ -1,4 +1,4 @@
-"""A new training: its data, its recipe, an estimate of what it takes, and the start."""
+"""A new training: its data, its recipe, an estimate of time and memory, and its start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nlptasks_ui.context import Context
 from nlptasks_ui.events import of_request, tell_refusal
 from nlptasks_ui.stopping import Running
 from nlptasks_ui.training import estimate
-from nlptasks_ui.training.jobs import Job, Trainings
+from nlptasks_ui.training.jobs import CONCURRENT, Job, Trainings
 from nlptasks_ui.training.plan import Plan
 from nlptasks_ui.training.recipe import RecipeForm
 from nlptasks_ui.training.shelf import Shelf
@@ -44,23 +44,23 @@ class Setup:
             self.start = gr.Button("Start training", variant="primary", interactive=False, elem_id="train-start")
             self.estimate = gr.Button("Estimate time and memory", interactive=False, elem_id="train-estimate")
             self.cancel = gr.Button("Stop measuring", visible=False, elem_id="train-cancel")
-        self.beside = gr.Checkbox(label="Train beside a training that runs", visible=False, elem_id="train-beside")
-        self.said = gr.HTML(elem_id="train-said")
+        self.concurrent = gr.Checkbox(label=CONCURRENT, visible=False, elem_id="train-concurrent")
+        self.message = gr.HTML(elem_id="train-said")
 
     def connect(self, started: Callable[[Job], Updates], outputs: list[Any]) -> None:
-        """Connect the events; `started` gives the updates of `outputs` that show a training which has begun."""
-        self.source.connect([self.recipe.name, self.start, self.estimate, self.said], self._read)
+        """Connect the events; `started` returns the updates of `outputs` that show a training which has started."""
+        self.source.connect([self.recipe.name, self.start, self.estimate, self.message], self._data_read)
         self.source.task.change(
             self.recipe.of_task, self.source.task, list(self.recipe.settings.values()),
             queue=False, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
-        asked = {
+        inputs = {
             self.source.key, self.source.task, self.source.text_column, self.source.label_column, self.source.held_out,
-            self.source.labels, self.source.misaligned, self.beside, *self.recipe.components,
+            self.source.labels, self.source.misaligned, self.concurrent, *self.recipe.components,
         }  # fmt: skip
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         measuring = self.estimate.click(
-            self._handler(), asked, [self.said, self.estimate, self.cancel], concurrency_id="training", **private
+            self._handler(), inputs, [self.message, self.estimate, self.cancel], concurrency_id="training", **private
         )
         self._measuring.stopped_by(self.cancel)
 
@@ -68,13 +68,14 @@ class Setup:
             return self._start(values, started)
 
         starting = self.start.click(
-            start, asked, [self.said, self.beside, self.source.earlier, *outputs], concurrency_id="training", **private
-        )
+            start, inputs, [self.message, self.concurrent, self.source.earlier, *outputs],
+            concurrency_id="training", **private,
+        )  # fmt: skip
         for event in (measuring, starting):
-            tell_refusal(event, self.said)
+            tell_refusal(event, self.message)
 
     def opened(self) -> Updates:
-        """What a page that was just opened shows: the recipe of the task, the files of today."""
+        """Updates for a page that was just opened: the recipe of the task, and the files uploaded so far."""
         task = self.source.task.value
         return {**(self.recipe.of_task(task) if task else {}), self.source.earlier: self.source.refreshed()}
 
@@ -83,14 +84,14 @@ class Setup:
         """The components that `opened` updates."""
         return [*self.recipe.settings.values(), self.source.earlier]
 
-    def _read(self, updates: Updates, chosen: Chosen | None, values: Values) -> Updates:
-        """What else changes when data was looked at: whether it can be trained on, and a name for the adapter."""
+    def _data_read(self, updates: Updates, chosen: Chosen | None, values: Values) -> Updates:
+        """Add updates after data was read: whether training can start, and a suggested name for the adapter."""
         import gradio as gr
 
         ready = chosen is not None
         updates[self.start] = gr.Button(interactive=ready)
         updates[self.estimate] = gr.Button(interactive=ready)
-        updates[self.said] = ""
+        updates[self.message] = ""
         if chosen and not values.get(self.recipe.name):
             taken = AdapterStore(self._context.engine.settings).names(chosen.task)
             updates[self.recipe.name] = free_name(chosen.path.stem, taken)
@@ -100,7 +101,7 @@ class Setup:
         chosen = self.source.chosen(values)
         name = (values[self.recipe.name] or "").strip()
         if not name:
-            raise NlptasksError("Give the adapter a name.")
+            raise NlptasksError("Adapter name: expected a name, found none.")
         return Plan(
             task=chosen.task,
             name=name,
@@ -115,10 +116,10 @@ class Setup:
         )
 
     def _handler(self) -> Any:
-        """What the button for an estimate does."""
+        """The handler of the button for an estimate."""
 
         async def measure(values: Values, request: Any) -> AsyncGenerator[Updates, None]:
-            with self._measuring.begun(str(request.session_hash)) as cancel:
+            with self._measuring.track(str(request.session_hash)) as cancel:
                 async with aclosing(self._measure(values, cancel)) as updates:
                     async for update in updates:
                         yield update
@@ -131,40 +132,40 @@ class Setup:
         try:
             plan = self._plan(values)
             yield {
-                self.said: html.status("Some steps of this training are measured, which takes half a minute or so"),
+                self.message: html.status("Measuring a few steps of this training; this takes about half a minute"),
                 self.estimate: gr.Button(interactive=False),
                 self.cancel: gr.Button(visible=True),
             }
             measure = partial(estimate.measure, plan, self._context.engine.settings, cancel)
-            async with aclosing(in_thread(measure, every=_TICK, cancel=cancel)) as looks:
-                async for probe in looks:
-                    # A closed tab is noticed at a yield only.
-                    yield {self.said: gr.skip()}
-                    said = html.element("p", html.text(estimate.words(probe)), role="status") if probe else ""
+            async with aclosing(in_thread(measure, every=_TICK, cancel=cancel)) as updates:
+                async for probe in updates:
+                    # Gradio notices a closed tab only when the generator yields.
+                    yield {self.message: gr.skip()}
+                    message = html.element("p", html.text(estimate.words(probe)), role="status") if probe else ""
         except CancelledError:
-            said = ""
+            message = ""
         except Exception as error:
-            said = html.alert(sentence(error))
-        yield {self.said: said, self.estimate: gr.Button(interactive=True), self.cancel: gr.Button(visible=False)}
+            message = html.alert(sentence(error))
+        yield {self.message: message, self.estimate: gr.Button(interactive=True), self.cancel: gr.Button(visible=False)}
 
     def _start(self, values: Values, started: Callable[[Job], Updates]) -> Updates:
         import gradio as gr
 
         try:
-            job = self._trainings.start(self._plan(values), beside=values[self.beside])
+            job = self._trainings.start(self._plan(values), concurrent=values[self.concurrent])
         except Exception as error:
             busy = any(job.active for job in self._trainings.list())
-            return {self.said: html.alert(sentence(error)), self.beside: gr.Checkbox(visible=busy)}
+            return {self.message: html.alert(sentence(error)), self.concurrent: gr.Checkbox(visible=busy)}
         return {
-            self.said: "",
-            self.beside: gr.Checkbox(visible=False, value=False),
+            self.message: "",
+            self.concurrent: gr.Checkbox(visible=False, value=False),
             self.source.earlier: self.source.refreshed(),
             **started(job),
         }
 
 
 def free_name(stem: str, taken: Collection[str]) -> str:
-    """A valid name for an adapter, after its file, that no other one has."""
+    """A valid adapter name, made of the name of a file, that is not taken."""
     name = "-".join(re.findall(r"[a-z0-9]+", stem.lower())) or "mine"
     names = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
     return next(one for one in names if one not in taken)

@@ -1,4 +1,4 @@
-"""The data files that users handed in, kept as long as a training may need them."""
+"""Data files that users uploaded, stored for as long as a training may need them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ _STRANGE = re.compile(r"[^\w.-]+")
 
 
 class Shelf:
-    """Files by the digest of their content, under names that say what the user called them."""
+    """Files in folders named by the digest of their content, under the names that the user gave them."""
 
     def __init__(self, runs: Path) -> None:
         self._root = runs / "data"
 
     def keep(self, upload: Path) -> Path:
-        """A copy that stays; the same content under the same name is kept once.
+        """Store a copy of an upload and return its path; the same content under the same name is stored once.
 
         Raises:
-            DataError: another kind of file, or too large a one.
+            DataError: the file is of another type or too large.
         """
         name = _STRANGE.sub("-", upload.name).lstrip(".-") or "data"
         kind = Path(name).suffix.lower()
         if kind not in KINDS:
-            raise DataError(f"{name}: expected one of {', '.join(KINDS)}, found {kind or 'no ending'!r}.")
+            raise DataError(
+                f"{name}: expected one of {', '.join(KINDS)}, found {repr(kind) if kind else 'no extension'}."
+            )
         size = upload.stat().st_size
         if size > MAX_BYTES:
             raise DataError(
-                f"{name}: expected at most {MAX_BYTES // 10**6} MB, found {size / 10**6:.0f} MB: train on a part "
-                "of it, or with `nlptasks train`."
+                f"{name}: expected at most {MAX_BYTES // 10**6} MB, found {size / 10**6:.0f} MB: upload a part "
+                "of it, or use `nlptasks train`."
             )
         with upload.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
@@ -47,23 +49,23 @@ class Shelf:
         return home / name
 
     def list(self) -> list[Path]:
-        """All files, the last one handed in first."""
-        found = [path for path in self._root.glob("*/*") if not path.parent.name.startswith(".")]
-        return sorted(found, key=lambda path: -path.stat().st_mtime)
+        """All files, the newest first."""
+        files = [path for path in self._root.glob("*/*") if not path.parent.name.startswith(".")]
+        return sorted(files, key=lambda path: -path.stat().st_mtime)
 
     def find(self, key: str) -> Path:
-        """A file by its `key`; raises DataError if it is not on the shelf."""
+        """A file by its key, see `key_of`; raises DataError if there is no such file."""
         for path in self.list():
             if key_of(path) == key:
                 return path
-        raise DataError("This file is not there any more: upload it again.")
+        raise DataError("This file no longer exists: upload it again.")
 
 
 def key_of(path: Path) -> str:
-    """What names a file of the shelf to the browser: never a path of this machine."""
+    """The key by which the browser refers to a stored file, without its full path on this machine."""
     return f"{path.parent.name}/{path.name}"
 
 
 def named(words: str, path: Path | str) -> str:
-    """What the library says of a file of the shelf, as the user calls it."""
+    """A message about a stored file, with the user's name of the file in place of its path."""
     return words.replace(str(path), Path(path).name)

@@ -1,4 +1,4 @@
-"""A training and what came of it, as HTML."""
+"""The state of a training and the comparison before and after it, as HTML."""
 
 from __future__ import annotations
 
@@ -7,67 +7,67 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nlptasks_ui import html
-from nlptasks_ui.amounts import duration
+from nlptasks_ui.amounts import count, duration
 from nlptasks_ui.training.history import History
 from nlptasks_ui.training.jobs import Job, State
 
 ROWS = 12
-"""Held-out rows that are shown at once; the others stand behind a summary."""
+"""The most held-out rows that are visible at once; a click shows the others."""
 
-BOTH_MOST = 12
-"""The most labels whose confusion is drawn as a matrix."""
+MAX_MATRIX = 12
+"""The most labels of a confusion matrix."""
 
 _CLIP = 220
 _LOWER_IS_BETTER = ("loss", "perplexity", "ece")
 
 
 def title(job: Job) -> str:
-    """A training in a line."""
-    begun = time.strftime("%d %b %H:%M", time.strptime(job.id[:15], "%Y%m%d-%H%M%S"))
-    return f"{job.plan.name} ({job.plan.task}), {begun}, {job.state}"
+    """A training in one line, for a list."""
+    started = time.strftime("%d %b %H:%M", time.strptime(job.id[:15], "%Y%m%d-%H%M%S"))
+    return f"{job.plan.name} ({job.plan.task}), {started}, {job.state}"
 
 
 def head(job: Job, history: History) -> str:
-    """What a training is doing or how it ended, and how far it came."""
+    """The progress of a training, and what it is doing or how it ended."""
     state = job.state
     parts = [_bar(history)] if history.total else []
-    parts.append(_doing(job, history, state))
+    parts.append(_state(job, history, state))
     return html.box("progress", *parts)
 
 
 def _bar(history: History) -> str:
-    return html.element("progress", value=history.done, max=max(1, history.total), aria_label="Steps done")
+    return html.element("progress", value=history.completed, max=max(1, history.total), aria_label="Steps completed")
 
 
-def _doing(job: Job, history: History, state: State) -> str:
+def _state(job: Job, history: History, state: State) -> str:
     outcome = job.outcome
     match state:
         case "starting":
-            return html.status("Starting: the data and the base are being read")
+            return html.status("Starting: loading the data and the base model")
         case "running":
             return (
-                html.element("p", html.text(_pace(history)), role="status") if history.total else html.status("Reading")
+                html.element("p", html.text(_pace(history)), role="status") if history.total else html.status("Loading")
             )
         case "stopping":
-            return html.status("Stopping after this step, with a checkpoint")
+            return html.status("Stopping after the current step, with a checkpoint")
         case "finishing":
-            return html.status("Ending after this step: the best weights so far become the adapter")
+            return html.status("Finishing after the current step, with the best weights so far as the adapter")
         case "finished":
             return html.element("p", html.text(_finished(job, outcome["report"])), role="status")
         case "stopped":
             return html.element("p", html.text(outcome.get("text") or "Stopped."), role="status")
         case "failed":
             return html.alert(outcome["text"])
-    words = "The process ended without a word: it was killed, or the machine was switched off."
-    return html.alert(f"{words} Continue goes on from the last checkpoint.") + html.element(
-        "pre", html.text(job.last_words()), class_="nlp-trace", tabindex="0"
+    words = "The training process ended unexpectedly: it was killed, or the machine was shut down."
+    return html.alert(f"{words} “Continue” resumes from the last checkpoint.") + html.element(
+        "pre", html.text(job.log_tail()), class_="nlp-trace", tabindex="0"
     )
 
 
 def _pace(history: History) -> str:
-    words = [f"Step {history.done:,} of {history.total:,}"]
+    words = [f"Step {history.completed:,} of {history.total:,}"]
     if history.total and history.epochs:
-        words.append(f"epoch {history.epochs * history.done / history.total:.2f} of {history.epochs:g}")
+        words.append(f"epoch {history.epochs * history.completed / history.total:.2f} of {history.epochs:g}")
     left = history.seconds_left
     if left is not None:
         words.append(f"{duration(left)} left")
@@ -77,32 +77,36 @@ def _pace(history: History) -> str:
 def _finished(job: Job, report: Mapping[str, Any]) -> str:
     value = report["metrics"].get(report["headline"])
     measured = (
-        "" if value is None else f" {report['headline']} {value:.4f} on {report['held_out_rows']:,} held-out rows."
+        ""
+        if value is None
+        else f" On {count(report['held_out_rows'], 'held-out row')}: {report['headline']} {value:.4f}."
     )
-    early = " It ended early." if report["stopped_early"] else ""
-    made = f"The adapter {job.plan.name!r}" if report["method"] == "lora" else "The model"
-    return f"{made} is ready, after {report['steps']:,} steps in {duration(report['seconds'])}.{early}{measured}"
+    early = " Training stopped early." if report["stopped_early"] else ""
+    product = f"The adapter {job.plan.name!r}" if report["method"] == "lora" else "The model"
+    effort = f"{count(report['steps'], 'step')} in {duration(report['seconds'])}"
+    return f"{product} is ready, after {effort}.{early}{measured}"
 
 
-def comparison(found: Mapping[str, Any]) -> str:
-    """Before and after: metrics, what is confused with what or each type's scores, and the rows themselves."""
-    before, after = found["before"], found["after"]
-    parts = [html.element("h2", "Before and after"), _told(found), _metrics(before, after)]
+def comparison(values: Mapping[str, Any]) -> str:
+    """Before and after training: metrics, confusion matrices or the scores of each type, and the rows."""
+    before, after = values["before"], values["after"]
+    parts = [html.element("h2", "Before and after"), _summary(values), _metrics(before, after)]
     parts += [html.alert(f"{side['title']}: {side['problem']}") for side in (before, after) if side["problem"]]
-    sides = [side for side in (before, after) if side["confusion"] and len(side["labels"]) <= BOTH_MOST]
+    sides = [side for side in (before, after) if side["confusion"] and len(side["labels"]) <= MAX_MATRIX]
     if sides:
         parts.append(html.box("columns", *map(_confusion, sides)))
     else:
         parts.append(html.box("columns", *(_types(side) for side in (before, after) if side["table"])))
-    parts.append(_rows(found["rows"], before["title"], after["title"]))
+    parts.append(_rows(values["rows"], before["title"], after["title"]))
     return html.box("result", *parts)
 
 
-def _told(found: Mapping[str, Any]) -> str:
-    shown, held = len(found["rows"]), found["held_out"]
-    different = sum(row["before"] != row["after"] for row in found["rows"])
-    rows = f"{shown:,} held-out rows" if shown == held else f"{shown:,} of {held:,} held-out rows"
-    return html.element("p", html.text(f"Answered on {rows}; {different:,} answers differ."), class_="nlp-note")
+def _summary(values: Mapping[str, Any]) -> str:
+    compared, held_out = len(values["rows"]), values["held_out"]
+    changed = sum(row["before"] != row["after"] for row in values["rows"])
+    total = count(held_out, "held-out row")
+    rows = total if compared == held_out else f"{compared:,} of {total}"
+    return html.element("p", html.text(f"Compared on {rows}; changed answers: {changed:,}."), class_="nlp-note")
 
 
 def _metrics(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -135,7 +139,7 @@ def _number(value: float | None) -> str:
 
 
 def _confusion(side: Mapping[str, Any]) -> str:
-    """Rows by what is right, columns by what was answered; the darker, the larger the share of its row."""
+    """A confusion matrix: the darker a cell, the larger its share of the row."""
     labels, counts = side["labels"], side["confusion"]
     heads = [html.element("td"), *(html.element("th", html.text(name), scope="col") for name in labels)]
     rows = []
@@ -151,7 +155,7 @@ def _confusion(side: Mapping[str, Any]) -> str:
             for count, hit in ((count, labels[place] == name) for place, count in enumerate(line))
         ]
         rows.append(html.element("tr", html.element("th", html.text(name), scope="row"), *cells))
-    caption = html.element("caption", html.text(f"{side['title']}: right in rows, answered in columns"))
+    caption = html.element("caption", html.text(f"{side['title']}: rows are right labels, columns predictions"))
     inner = html.element(
         "table", caption, html.element("thead", html.element("tr", *heads)), html.element("tbody", *rows),
         class_="nlp-table nlp-matrix",
@@ -172,11 +176,11 @@ def _cell(value: Any) -> str:
 
 
 def _rows(rows: Sequence[Mapping[str, str]], before: str, after: str) -> str:
-    heads = ("Held-out row", "Right", before, after)
+    heads = ("Held-out row", "Right answer", before, after)
     lines = [tuple(_clip(row[name]) for name in ("text", "right", "before", "after")) for row in rows]
     if not lines:
         return ""
-    parts = [html.element("h2", "Rows, different answers first"), html.table(heads, lines[:ROWS])]
+    parts = [html.element("h2", "Rows (changed answers first)"), html.table(heads, lines[:ROWS])]
     if len(lines) > ROWS:
         more = html.element("summary", f"{len(lines) - ROWS:,} more")
         parts.append(html.element("details", more, html.table(heads, lines[ROWS:])))

@@ -1,4 +1,4 @@
-"""Try it: any input, answered as before and by what was just trained, side by side."""
+"""Try a trained adapter: any input, answered before and after training, side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Updates = dict[Any, Any]
 
 
 class Trial:
-    """One form for each task that can be trained, of which one is in sight, and two answers."""
+    """One form for each task that can be trained, of which one is visible, and two answers."""
 
     def __init__(self, context: Context) -> None:
         import gradio as gr
@@ -42,7 +42,7 @@ class Trial:
 
         with gr.Column(visible=False, elem_id=f"trial-form-{name}") as self.groups[name]:
             self.forms[name] = forms.form_of(task)
-            self.buttons[name] = gr.Button("Answer before and after", elem_id=f"trial-{name}")
+            self.buttons[name] = gr.Button("Compare before and after", elem_id=f"trial-{name}")
 
     @property
     def outputs(self) -> list[Any]:
@@ -50,7 +50,7 @@ class Trial:
         return [self.area, *self.groups.values(), self.before, self.after]
 
     def of(self, job: Job) -> Updates:
-        """The form of a finished training's task; nothing for one that has no answers yet."""
+        """Show the form of a finished training's task; hide all forms for any other training."""
         import gradio as gr
 
         if job.state != "finished":
@@ -63,13 +63,13 @@ class Trial:
         }
 
     def hidden(self) -> Updates:
-        """No form at all."""
+        """Hide all forms."""
         import gradio as gr
 
         return {self.area: gr.Column(visible=False)}
 
     def connect(self, job_of: Callable[[str | None], Job], chosen: Any) -> None:
-        """Connect the buttons; `chosen` is the component with the id of the training."""
+        """Connect the buttons; `chosen` is the component that holds the training's id."""
         import gradio as gr
 
         for name, button in self.buttons.items():
@@ -81,30 +81,30 @@ class Trial:
                         yield step
 
             lines = [part for part in form.components if isinstance(part, gr.Textbox)]
-            asked = gr.on(
-                [button.click, *(line.submit for line in lines)], press, [chosen, *form.components],
+            running = gr.on(
+                [button.click, *(line.submit for line in lines)], answer, [chosen, *form.components],
                 [self.before, self.after], concurrency_id=MODEL_QUEUE, show_progress="minimal",
                 show_progress_on=self.after, trigger_mode="once", api_visibility="private",
             )  # fmt: skip
-            tell_refusal(asked, self.after)
+            tell_refusal(running, self.after)
 
     async def _answers(
         self, job_of: Callable[[str | None], Job], id: str | None, form: forms.Form, values: tuple[Any, ...]
     ) -> AsyncGenerator[tuple[str, str], None]:
-        told = {"Before": "", "": ""}
+        answers = {"Before": "", "": ""}
         try:
             job = job_of(id)
-            told = {"Before": "", job.plan.name: ""}
+            answers = {"Before": "", job.plan.name: ""}
             fields = form.fields(values)
             sides = {"Before": {}, job.plan.name: after_arguments(job.plan, job.outcome["report"])}
             for title, arguments in sides.items():
                 steps = answer(self._context.engine, job.plan.task, dict(fields), **arguments)
                 async with aclosing(steps):
                     async for step in steps:
-                        told[title] = self._step(job, fields, step)
-                        yield _both(told)
+                        answers[title] = self._step(job, fields, step)
+                        yield _both(answers)
         except Exception as error:
-            yield html.alert(sentence(error)), _both(told)[1]
+            yield html.alert(sentence(error)), _both(answers)[1]
 
     def _step(self, job: Job, fields: dict[str, Any], step: Step) -> str:
         if step.result is None:
@@ -118,6 +118,6 @@ def _titled(title: str, content: str = "") -> str:
     return html.element("p", html.text(title), class_="nlp-small-title") + content
 
 
-def _both(told: dict[str, str]) -> tuple[str, str]:
-    first, second = (_titled(title, content) for title, content in told.items())
+def _both(answers: dict[str, str]) -> tuple[str, str]:
+    first, second = (_titled(title, content) for title, content in answers.items())
     return first, second

@@ -19,12 +19,12 @@ from nlptasks_ui.training.plan import Plan, write_whole
 if TYPE_CHECKING:
     from nlptasks.training import TrainReport
 
-LOOK_SECONDS = 0.3
-"""How often the process looks for a wish of the user."""
+POLL_SECONDS = 0.3
+"""Seconds between two checks for a request of the user."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train what the folder's plan says, write how it ended, then compare; 0 if an adapter was published."""
+    """Train by the plan in the folder, write the outcome, then compare; 0 if an adapter was published."""
     [folder] = map(Path, arguments)
     plan = Plan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
     with Engine() as engine:
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
         write_whole(folder / "outcome.json", json.dumps(outcome, ensure_ascii=False))
         if outcome["state"] != "finished":
             return 1
-        found = compare(engine, plan, outcome["report"])
-    write_whole(folder / "comparison.json", json.dumps(found.as_dict(), ensure_ascii=False))
+        comparison = compare(engine, plan, outcome["report"])
+    write_whole(folder / "comparison.json", json.dumps(comparison.as_dict(), ensure_ascii=False))
     return 0
 
 
@@ -56,9 +56,9 @@ def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
     task = engine.plugins.task(plan.task)
     settings = engine.settings
     stop, finish = CancelToken(), CancelToken()
-    threading.Thread(target=_look, args=(folder / "asked", stop, finish), daemon=True).start()
-    begun = (folder / "events.jsonl").exists()
-    resume = begun and RunFolder(settings, plan.task, plan.name).last is not None
+    threading.Thread(target=_watch, args=(folder / "asked", stop, finish), daemon=True).start()
+    started = (folder / "events.jsonl").exists()
+    resume = started and RunFolder(settings, plan.task, plan.name).last is not None
     events = EventFile(folder / "events.jsonl")
     return finetune(
         task,
@@ -76,13 +76,13 @@ def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
     )
 
 
-def _look(asked: Path, stop: CancelToken, finish: CancelToken) -> None:
-    """Pass the user's wish on, as soon as it is there."""
+def _watch(request: Path, stop: CancelToken, finish: CancelToken) -> None:
+    """Cancel a token as soon as the user requests it."""
     wait = threading.Event()
     while not stop.cancelled:
-        if asked.is_file():
-            (stop if asked.read_text(encoding="utf-8") == "stop" else finish).cancel()
-        wait.wait(LOOK_SECONDS)
+        if request.is_file():
+            (stop if request.read_text(encoding="utf-8") == "stop" else finish).cancel()
+        wait.wait(POLL_SECONDS)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Results as HTML, one file a result kind: pages, chat and comparisons show them alike.
+"""Results as HTML, one module per kind of result: pages, chat and comparisons show them alike.
 
-A view takes a result and the input that it belongs to. What a plugin registered for a type stands before ours; a type
-that nobody knows is shown field by field.
+A view takes a result and its input. A view that a plugin registered for a type comes before the built-in one; a type
+without a view is shown field by field.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nlptasks_ui import html
 from nlptasks_ui.context import View
 from nlptasks_ui.views import answer, classification, entities, generated, record, summary
 
-OWN: Mapping[type[Result], View] = {
+BUILT_IN: Mapping[type[Result], View] = {
     Classification: classification.view,
     Entities: entities.view,
     Answer: answer.view,
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def show(result: Result, inputs: Any, views: Mapping[type[Result], View] | None = None) -> str:
-    """A result as HTML, by the view of its nearest class; `views` are those of plugins."""
+    """A result as HTML, by the view of its nearest base class; `views` are those of plugins."""
     for kind in type(result).__mro__:
         registered = (views or {}).get(kind)
         if registered:
@@ -36,19 +36,19 @@ def show(result: Result, inputs: Any, views: Mapping[type[Result], View] | None 
                 return html.box("result", registered(result, inputs))
             except Exception:
                 _log.exception("the view of %s failed", kind.__name__)
-        if kind in OWN:
-            return html.box("result", OWN[kind](result, inputs))
+        if kind in BUILT_IN:
+            return html.box("result", BUILT_IN[kind](result, inputs))
     return html.box("result", record.view(result, inputs))
 
 
 def facts(result: Result, seconds: float | None = None) -> str:
-    """The badges of a result: who answered, how much was read, how long it took."""
+    """The badges of a result: model and adapter, size of the input, duration."""
     return html.badges(
         [
             f"model {_short(result.model)}" if result.model else "",
             f"adapter {_short(result.adapter)}" if result.adapter else "no adapter",
             f"{result.windows} windows" if result.windows > 1 else "",
-            "part of the input was cut" if result.truncated else "",
+            "input truncated" if result.truncated else "",
             f"{result.num_tokens:,} tokens" if result.num_tokens else "",
             "" if seconds is None else f"{seconds:.2f} s",
         ]
@@ -56,5 +56,5 @@ def facts(result: Result, seconds: float | None = None) -> str:
 
 
 def _short(name: str) -> str:
-    """The end of a long path."""
+    """A name, or the end of a long path."""
     return name if len(name) <= 40 else f"…{name[-39:]}"

@@ -1,4 +1,4 @@
-"""An answer, and where it stands in its text."""
+"""An answer and its place in the context."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from nlptasks_ui.views.spans import Span, marked, source_of
 
 
 def view(result: Answer, inputs: Any) -> str:
-    """The answer in large, its context with the answer in sight, and the other candidates if some were asked for."""
-    said = text(result.text) if result.answerable else "No answer in the text"
+    """The answer as a headline, the context scrolled to it, and other candidates if the result has any."""
+    headline = text(result.text) if result.answerable else "No answer in the text"
     score = element("span", f"{100 * result.score:.0f} %", class_="nlp-score", title="Probability of this answer")
     others = [one for one in result.alternatives if not result.answerable or one.start != result.start]
     context = source_of(inputs, [result, *others] if result.answerable else others)
     spans = [Span(one.start, one.end, faint=True) for one in others]
     if result.answerable:
-        # First in order among equals: a candidate that overlaps the answer must not take its place.
+        # A candidate that overlaps the answer must not be marked in its place.
         spans = [span for span in spans if span.end <= result.start or span.start >= result.end]
         spans.insert(0, Span(result.start, result.end, scroll=True))
     body = box("text nlp-scroll", marked(context, spans), tabindex="0") if context is not None else ""
-    return box("headline", said, " ", score) + body + _others(others)
+    return box("headline", headline, " ", score) + body + _others(others)
 
 
 def _others(others: list[Any]) -> str:

@@ -7,17 +7,17 @@ from typing import Any
 from nlptasks import Classification
 from nlptasks_ui.html import bar, box, element, text
 
-SHOWN = 10
-"""Labels that are seen at once; the others open by a click."""
+MAX_BARS = 10
+"""The most labels that are visible at once; a click shows the others."""
 
 
 def view(result: Classification, _: Any) -> str:
-    """The answer in large, every label with its share below."""
-    said = ", ".join(result.labels) or result.label or "undecided"
+    """The chosen labels as a headline, with a bar for the score of every label below it."""
+    headline = ", ".join(result.labels) or result.label or "undecided"
     hint = "" if result.labels else element("p", "No label reaches the threshold.", class_="nlp-note")
     bars = [_bar(one.label, one.score, one.label in result.labels) for one in result.scores]
-    more = element("details", element("summary", f"{len(bars) - SHOWN} more"), *bars[SHOWN:])
-    return box("headline", text(said)) + hint + box("bars", *bars[:SHOWN], more if len(bars) > SHOWN else "")
+    more = element("details", element("summary", f"{len(bars) - MAX_BARS} more"), *bars[MAX_BARS:])
+    return box("headline", text(headline)) + hint + box("bars", *bars[:MAX_BARS], more if len(bars) > MAX_BARS else "")
 
 
 def _bar(label: str, score: float, chosen: bool) -> str:

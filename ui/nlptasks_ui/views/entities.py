@@ -11,22 +11,22 @@ from nlptasks_ui.views.spans import Span, hue, marked, source_of
 
 
 def view(result: Entities, inputs: Any) -> str:
-    """The marked text, the legend with counts, and every entity with its score to open."""
+    """The legend with counts, the marked text, and a table of all entities with their scores."""
     source = source_of(inputs, result.entities)
     spans = [Span(e.start, e.end, e.label, hue(e.label)) for e in result.entities]
     body = box("text", marked(source, spans)) if source is not None else ""
     if not result.entities:
-        return body + element("p", "No entity found.", class_="nlp-note")
+        return body + element("p", "No entities found.", class_="nlp-note")
     return legend(Counter(e.label for e in result.entities)) + body + _table(result)
 
 
 def legend(counts: Counter[str]) -> str:
-    """Each type in its colour with how often it was found."""
+    """Each entity type in its colour, with its number of entities."""
     entries = [
         element("li", element("span", class_="nlp-swatch", style=f"--hue:{hue(label)}"), text(f"{label} {count}"))
         for label, count in counts.most_common()
     ]
-    return element("ul", *entries, class_="nlp-legend", aria_label="Types of entities")
+    return element("ul", *entries, class_="nlp-legend", aria_label="Entity types")
 
 
 def _table(result: Entities) -> str:

@@ -1,4 +1,4 @@
-"""A result of any type: the field that is the answer in large, the others in a table."""
+"""A result of any type: its main field as a headline, the others in a table."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _COMMON = frozenset(Result.model_fields)
 
 
 def view(result: Result, _: Any) -> str:
-    """Every field that is the type's own; nested values as tables and lists."""
+    """Every field that not all results have; nested values become tables and lists."""
     fields = {name: value for name, value in result.model_dump(mode="json").items() if name not in _COMMON}
-    shown = result.shown or (next(iter(fields)) if len(fields) == 1 else "")
-    answer = fields.pop(shown, None) if shown else None
+    main = result.shown or (next(iter(fields)) if len(fields) == 1 else "")
+    answer = fields.pop(main, None) if main else None
     note = fields.pop("note", None)
-    parts = [_large(answer)] if shown else []
+    parts = [_headline(answer)] if main else []
     parts += [element("p", text(note), class_="nlp-note")] if note else []
     parts += [value_of(fields)] if fields else []
     return "".join(parts)
@@ -36,7 +36,7 @@ def value_of(value: Any) -> str:
     return "–" if value is None else text(value)
 
 
-def _large(value: Any) -> str:
+def _headline(value: Any) -> str:
     if isinstance(value, str) and len(value) > 80:
         return box("text", text(value))
     return box("headline", value_of(value))

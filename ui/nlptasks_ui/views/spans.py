@@ -1,4 +1,4 @@
-"""Spans of a text, marked in it. A type has one colour wherever it appears."""
+"""A text with marked spans. An entity type has the same colour everywhere."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pydantic import BaseModel
 from nlptasks_ui.html import element, text
 
 _HUES = {"PER": 212, "PERSON": 212, "ORG": 28, "LOC": 145, "GPE": 145, "MISC": 280, "DATE": 330, "TIME": 350}
-"""Usual types, far apart; any other type's hue follows from its name."""
+"""Hues of common types, far apart; any other type's hue is a hash of its name."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Code points of a text, what to write behind them, and how the mark looks."""
+    """A range of code points, the tag to write after it, and the style of its mark."""
 
     start: int
     end: int
@@ -33,7 +33,7 @@ def hue(label: str) -> int:
 
 
 def marked(source: str, spans: Iterable[Span]) -> str:
-    """The text with its spans as marks; spans that overlap an earlier one are left out."""
+    """The text with its spans as marks; a span that overlaps an earlier one is omitted."""
     parts, at = [], 0
     for span in sorted(spans, key=lambda span: (span.start, span.end)):
         if span.start < at:
@@ -44,7 +44,7 @@ def marked(source: str, spans: Iterable[Span]) -> str:
 
 
 def source_of(inputs: Any, spans: Sequence[Any]) -> str | None:
-    """The text of an input that all spans are cut from; each has `start`, `end` and `text`."""
+    """The text of an input that all spans refer to; each has `start`, `end` and `text`. None if no text fits."""
     fields = dict(inputs) if isinstance(inputs, BaseModel) else inputs if isinstance(inputs, dict) else {"": inputs}
     for value in reversed(list(fields.values())):
         if isinstance(value, str) and all(value[span.start : span.end] == span.text for span in spans):

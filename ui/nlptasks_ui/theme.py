@@ -1,4 +1,4 @@
-"""How the app looks: a theme of system fonts in two tones, and the styles and scripts that stand beside this file."""
+"""The app's theme (system fonts, two colours), and the style sheets and the script beside this file."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-STYLES = HERE / "look.css"
+STYLES = HERE / "style.css"
 PHONE = HERE / "phone.css"
-SCRIPT = HERE / "look.js"
+SCRIPT = HERE / "script.js"
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 
-def theme() -> Any:
-    """A `gradio` theme: slate and one blue green, small radii, no shadows. Nothing in it is fetched from anywhere."""
+def build_theme() -> Any:
+    """A Gradio theme in slate and teal, with small radii and no shadows. It downloads nothing."""
     import gradio as gr
     from gradio.themes import Font, colors, sizes
 
-    made = gr.themes.Base(
+    base = gr.themes.Base(
         primary_hue=colors.teal,
         secondary_hue=colors.slate,
         neutral_hue=colors.slate,
@@ -28,7 +28,7 @@ def theme() -> Any:
         font=[Font(name) for name in FONTS],
         font_mono=[Font(name) for name in MONO],
     )
-    return made.set(
+    return base.set(
         body_background_fill="#f7f8f8",
         body_background_fill_dark="#14181b",
         body_text_color="#1d2629",
@@ -86,6 +86,6 @@ def theme() -> Any:
 
 
 def head() -> str:
-    """What is put into the head of every page."""
+    """HTML for the head of every page."""
     style, script = PHONE.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
     return f"<style>{style}</style><script>{script}</script>"

@@ -1,5 +1,5 @@
-// Elements of one data-pair name light up together; what has data-scroll is brought into sight when it appears.
-// `nlptasks.stopped()` says whether the last thing pressed was a button that stops something.
+// Elements with the same data-pair are highlighted together; an element with data-scroll is scrolled into view when it
+// appears. `nlptasks.stopped()` says whether the last click or key press was on a button that stops something.
 (() => {
   let stopped = false;
   const pressed = (event) => {
