@@ -113,7 +113,7 @@ def test_bfloat16_takes_half_the_room_and_is_refused_above_the_limit(
 ) -> None:
     folder = of_sentiment(classifier_adapter(tiny_encoder, settings.adapters / "sentiment" / "films")[0])
     adapter = open_adapter(folder)
-    with pytest.raises(GateError, match=r"expected a difference of at most 1e-09 of the largest output on 4 rows, fou"):
+    with pytest.raises(GateError, match=r"expected a difference of at most 1e-09 of the largest logit on 4 rows, fou"):
         merged(adapter, settings, tmp_path / "whole", dtype="bfloat16", limit=1e-9)
     assert not (tmp_path / "whole").exists()
     report = merged(adapter, settings, tmp_path / "whole", dtype="bfloat16")
@@ -160,7 +160,7 @@ def test_the_command_prints_the_difference_and_how_to_use_it(
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.output
     target = settings.data / "models" / "sentiment" / "films"
-    assert f"{target}: {tiny_encoder} with films in float32; against the adapter on 3 rows (6 outputs)" in done.stdout
+    assert f"{target}: {tiny_encoder} with films in float32; against the adapter on 3 rows (6 logits)" in done.stdout
     assert "the largest difference is " in done.stdout
     assert f"nlptasks run sentiment -m {target} " in done.stdout
     answer = CliRunner().invoke(cli, ["run", "sentiment", "One.", "-m", str(target), "--json"])

@@ -1,19 +1,17 @@
-"""Merging: a model folder with an adapter's weights in it, written only if it answers as the adapter does."""
+"""Merging: a model folder with an adapter's weights in it, by PEFT, kept only if it gives the adapter's logits."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.bases import shipped
 from nlptasks.errors import AdapterError, GateError, UnsupportedModelError
-from nlptasks.model import Completion, Decoding, Model, Prompt
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import writing
 from nlptasks.store.adapters import MANIFEST, RANGES, AdapterFolder, Manifest, check_base
@@ -26,14 +24,17 @@ if TYPE_CHECKING:
     from nlptasks.store.sources import Report
 
 LIMITS = {"float32": 1e-3, "bfloat16": 5e-2}
-"""Largest difference allowed by default, as a share of the largest value. In float32 the sums differ by their order
+"""Largest difference allowed by default, as a share of the largest logit. In float32 the sums differ by their order
 only, as in training's gate; bfloat16 rounds each weight to 8 bits."""
+
+TOKENS = 128
+"""Tokens of a row that are compared, at most."""
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """A merged folder. `largest` and `mean` are differences of `numbers` outputs on `rows` inputs, as shares of the
-    largest output."""
+    """A merged folder. `largest` and `mean` are differences of `numbers` logits on `rows` inputs, as shares of the
+    largest logit."""
 
     path: Path
     task: str
@@ -55,8 +56,8 @@ class MergeReport:
         """The comparison, for a person."""
         return (
             f"{self.base} with {self.adapter} in {self.dtype}; against the adapter on {self.rows} rows "
-            f"({self.numbers} outputs) the largest difference is {self.largest:.1e}, the mean {self.mean:.1e} "
-            f"of the largest output (limit {self.limit:g})"
+            f"({self.numbers} logits) the largest difference is {self.largest:.1e}, the mean {self.mean:.1e} "
+            f"of the largest logit (limit {self.limit:g})"
         )
 
 
@@ -83,7 +84,7 @@ def merge(
         plugins: whose bases may be named.
         rows: inputs of the task to compare on; the task's examples if not given.
         dtype: numbers of the written weights, float32 or bfloat16; merged and compared is in float32.
-        limit: largest difference allowed, as a share of the largest output; `LIMITS` if not given.
+        limit: largest difference allowed, as a share of the largest logit; `LIMITS` if not given.
         model: the base; the one that the adapter names if not given.
         on_progress: hears the progress of fetching the base.
 
@@ -93,7 +94,7 @@ def merge(
         UnsupportedModelError: the base is stored quantised.
         GateError: the difference is above the limit; nothing was written.
     """
-    from nlptasks.store.download import BaseFolder, find_base
+    from nlptasks.store.download import find_base
 
     if adapter.manifest is None:
         raise AdapterError(
@@ -109,21 +110,21 @@ def merge(
     check_base(adapter, base.id, base.path)
     _refuse_quantised(base)
     limit = LIMITS[dtype] if limit is None else limit
+    # Any text of the row will do: the two models differ by rounding only.
+    texts = [one.model_dump_json(exclude_none=True) for one in inputs]
     with writing(target) as staging:
-        _write(base, adapter, adapter.manifest, family_trainer(task), dtype, staging)
-        asked, expected = _answers(base, adapter, lambda model: _asked(task, inputs, model))
-        merged = BaseFolder(str(staging), None, staging, "merging")
-        _, found = _answers(merged, None, lambda _: asked)
-        largest, mean = _difference(expected, found)
+        expected, found = _write(base, adapter, adapter.manifest, family_trainer(task), texts, dtype, staging)
+        gaps = (expected - found).abs() / expected.abs().max().clamp(min=1e-6)
+        largest, mean = float(gaps.max()), float(gaps.mean())
         # "not <=" and not ">": NaN must not pass.
         if not largest <= limit:
             raise GateError(
                 f"The merged model does not answer as the adapter does: expected a difference of at most {limit:g} of "
-                f"the largest output on {len(inputs)} rows, found {largest:.3g} (mean {mean:.3g}). Nothing was written"
+                f"the largest logit on {len(inputs)} rows, found {largest:.3g} (mean {mean:.3g}). Nothing was written"
                 + ("; --dtype float32 does not round." if dtype != "float32" else ".")
             )
     return MergeReport(
-        target, task.name, adapter.name, base.id, dtype, len(inputs), len(expected), largest, mean, limit
+        target, task.name, adapter.name, base.id, dtype, len(inputs), expected.numel(), largest, mean, limit
     )
 
 
@@ -137,25 +138,31 @@ def _refuse_quantised(base: BaseFolder) -> None:
 
 
 def _write(
-    base: BaseFolder, adapter: AdapterFolder, manifest: Manifest, family: FamilyTrainer, dtype: str, folder: Path
-) -> None:
-    """Merge by PEFT and save: another computation than the serving one that it is compared with."""
+    base: BaseFolder,
+    adapter: AdapterFolder,
+    manifest: Manifest,
+    family: FamilyTrainer,
+    texts: Sequence[str],
+    dtype: str,
+    folder: Path,
+) -> tuple[Any, Any]:
+    """Save the merged model; the logits of base and adapter, and those of what was saved."""
     import peft
     import torch
 
     from nlptasks.runtime.loading.roots import load_tokenizer, quiet_transformers
-    from nlptasks.training.loop.models import load_task_model
+    from nlptasks.store.download import BaseFolder
 
-    model, _ = load_task_model(base, family, manifest.labels or (), False, {})
-    for config in (model.config, model.base_model.config):
-        config.use_cache = True
-    for name, value in manifest.settings.get("config", {}).items():
-        setattr(model.config, name, value)
+    tokenizer = load_tokenizer(base.path)
     with quiet_transformers():
-        wrapped: Any = peft.PeftModel.from_pretrained(model, str(adapter.path))
-        merged = wrapped.merge_and_unload(safe_merge=True).to(getattr(torch, dtype))
-        merged.save_pretrained(folder)
-        load_tokenizer(base.path).save_pretrained(folder)
+        wrapped: Any = peft.PeftModel.from_pretrained(_load(base, family, manifest), str(adapter.path)).eval()
+        expected = _logits(wrapped, tokenizer, family, texts)
+        wrapped.merge_and_unload(safe_merge=True).to(getattr(torch, dtype)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        # Two models need not be in memory at once.
+        del wrapped
+        saved = _load(BaseFolder(str(folder), None, folder, "merging"), family, manifest)
+        found = _logits(saved, load_tokenizer(folder), family, texts)
     whole = manifest.model_copy(update={"method": "full"})
     text = json.dumps(whole.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
@@ -165,6 +172,7 @@ def _write(
     for file in folder.iterdir():
         # safetensors creates files that only their owner may read.
         file.chmod(0o644)
+    return expected, found
 
 
 def _card(manifest: Manifest, dtype: str) -> str:
@@ -176,88 +184,27 @@ def _card(manifest: Manifest, dtype: str) -> str:
     )
 
 
-@dataclass
-class _Asked:
-    """What a task asked of a model: items by verb, and the texts that were written, for both models to score."""
+def _load(folder: BaseFolder, family: FamilyTrainer, manifest: Manifest) -> Any:
+    """The task model in float32, with the settings that its adapter was trained with."""
+    from nlptasks.training.loop.models import load_task_model
 
-    items: list[tuple[str, Any]] = field(default_factory=list)
-    written: list[dict[str, Any]] = field(default_factory=list)
-
-
-class _Recorder:
-    """A model that notes what it is asked."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self.asked = _Asked()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def classify(self, texts: Sequence[Any]) -> Any:
-        return self._note("classify", texts)
-
-    def tag(self, texts: Sequence[str]) -> Any:
-        return self._note("tag", texts)
-
-    def extract(self, pairs: Sequence[tuple[str, str]]) -> Any:
-        return self._note("extract", pairs)
-
-    def embed(self, texts: Sequence[str]) -> Any:
-        return self._note("embed", texts)
-
-    def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
-        done: list[Completion] = self._model.generate(prompts, decoding)
-        self.asked.written += [
-            {
-                "prompt": prompt if isinstance(prompt, str) else [turn.model_dump() for turn in prompt],
-                "target": completion.text,
-                "languages": [decoding.source_language, decoding.target_language],
-                "max_length": self._model.info.max_tokens,
-            }
-            for prompt, completion in zip(prompts, done, strict=True)
-        ]
-        return done
-
-    def _note(self, verb: str, items: Sequence[Any]) -> Any:
-        self.asked.items.append((verb, list(items)))
-        return getattr(self._model, verb)(items)
+    model, _ = load_task_model(folder, family, manifest.labels or (), False, {})
+    for config in (model.config, model.base_model.config):
+        config.use_cache = True
+    for name, value in manifest.settings.get("config", {}).items():
+        setattr(model.config, name, value)
+    return model.eval()
 
 
-def _asked(task: AnyTask, inputs: Sequence[Any], model: Model) -> _Asked:
-    """What the task asks of the model for these inputs, with its default options."""
-    recorder = _Recorder(model)
-    task.run(inputs, task.validate_options({}), recorder)
-    return recorder.asked
+def _logits(model: Any, tokenizer: Any, family: FamilyTrainer, texts: Sequence[str]) -> Any:
+    """Every logit for the first tokens of the texts, as one tensor of one dimension."""
+    import torch
 
-
-def _answers(
-    base: BaseFolder, adapter: AdapterFolder | None, ask: Callable[[Model], _Asked]
-) -> tuple[_Asked, list[float]]:
-    """Every number that a served model answers, on the CPU in float32."""
-    from nlptasks.runtime.resident import ResidentModel
-    from nlptasks.training.families.writing import served_logprobs
-    from nlptasks.training.publishing.gate import SERVE
-
-    resident = ResidentModel(base, "cpu", "float32")
-    try:
-        model = resident.bind(adapter)
-        asked = ask(model)
-        rows = [row for verb, items in asked.items for row in SERVE[verb](model, items)]
-        if asked.written:
-            rows += model.submit(functools.partial(served_logprobs, requests=asked.written))
-        return asked, [value for row in rows for value in row]
-    finally:
-        resident.close()
-
-
-def _difference(expected: Sequence[float], found: Sequence[float]) -> tuple[float, float]:
-    """The largest and the mean difference, as shares of the largest expected number."""
-    if len(expected) != len(found) or not expected:
-        raise GateError(
-            f"The merged model answers {len(found)} numbers, the adapter {len(expected)}: they cannot be compared."
-        )
-    scale = max(max(map(abs, expected)), 1e-6)
-    gaps = [abs(e - f) / scale for e, f in zip(expected, found, strict=True)]
-    # max() would pass over NaN.
-    return (max(gaps) if all(gap == gap for gap in gaps) else float("nan")), sum(gaps) / len(gaps)
+    rows = []
+    with torch.inference_mode():
+        for text in texts:
+            batch = tokenizer(text, truncation=True, max_length=TOKENS, return_tensors="pt")
+            if family.verb == "generate" and model.config.is_encoder_decoder:
+                batch["labels"] = batch["input_ids"]
+            rows.append(family.logits(model(**batch)).flatten())
+    return torch.cat(rows)
