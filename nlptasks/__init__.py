@@ -103,7 +103,6 @@ if TYPE_CHECKING:
         TextClassification as TextClassification,
     )
     from nlptasks.families.text_to_text import Lesson as Lesson
-    from nlptasks.families.text_to_text import Settled as Settled
     from nlptasks.families.text_to_text import TextToText as TextToText
     from nlptasks.families.text_to_text import WritingOptions as WritingOptions
     from nlptasks.families.token_classification import TaggingOptions as TaggingOptions
@@ -134,6 +133,7 @@ if TYPE_CHECKING:
     from nlptasks.model import (
         SpanLogits as SpanLogits,
     )
+    from nlptasks.model import Stream as Stream
     from nlptasks.model import (
         Text as Text,
     )
@@ -222,7 +222,7 @@ _HOMES = {
     "nlptasks.families.summarizing": ("Summarizing", "SummarizingOptions"),
     "nlptasks.families.sentences": ("sentences",),
     "nlptasks.families.text_classification": ("ClassificationOptions", "TextClassification"),
-    "nlptasks.families.text_to_text": ("Lesson", "Settled", "TextToText", "WritingOptions"),
+    "nlptasks.families.text_to_text": ("Lesson", "TextToText", "WritingOptions"),
     "nlptasks.families.token_classification": ("TaggingOptions", "TokenClassification"),
     "nlptasks.hookspecs": ("API_VERSION", "hookimpl"),
     "nlptasks.plugins": ("PluginFailure", "PluginRecord", "Plugins"),
@@ -250,6 +250,7 @@ _HOMES = {
         "ModelInfo",
         "Prompt",
         "SpanLogits",
+        "Stream",
         "Text",
         "TextStream",
         "TokenLogits",

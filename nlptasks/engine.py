@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
-from nlptasks.model import CancelToken, Model, TextStream
+from nlptasks.model import CancelToken, Model, Stream
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.requests import AnyTask, Request, read_request
 from nlptasks.results import Result
@@ -127,7 +127,7 @@ class Engine:
         model: str | None = None,
         cancel: CancelToken | None = None,
         **fields: Any,
-    ) -> ResultStream:
+    ) -> ResultStream[Any]:
         """One answer, piece by piece. Leaving the loop, `close()` or the with-block's end stops the model."""
         from nlptasks.families.text_to_text import can_stream
 
@@ -136,7 +136,8 @@ class Engine:
             raise InvalidInputError(f"{task} does not stream", ["its answer is not a text in pieces: use run."])
         if not request.single:
             raise InvalidInputError(f"{task} streams one input", [f"expected 1, found {len(request.inputs)}: use run."])
-        return ResultStream(self, request, adapter, model, cancel or CancelToken())
+        cancel = cancel or CancelToken()
+        return ResultStream(self._pieces(request, adapter, model, cancel), cancel)
 
     async def arun(self, task: str, inputs: Any = None, /, **arguments: Any) -> Any:
         """`run` for async code; cancelling the awaiting task stops the model."""
@@ -188,6 +189,15 @@ class Engine:
             base = model if named else self._bases.hub_model(request.task, item)
             shares.setdefault(base, []).append(place)
         return shares
+
+    def _pieces(
+        self, request: Request, adapter: str | None, model: str | None, cancel: CancelToken
+    ) -> Generator[str, None, Any]:
+        task: Any = request.task
+        (base,) = self._shares(request, adapter, model)
+        with self.bind(task, adapter, base, cancel=cancel) as bound:
+            result = yield from task.stream(request.inputs[0], request.options, bound)
+            return _signed(result, bound)
 
     @contextmanager
     def bind(
@@ -245,58 +255,8 @@ class Engine:
             return self._pool
 
 
-class ResultStream:
-    """Pieces of one answer, then its result. Iterate once; nothing runs before the first piece is asked for."""
-
-    def __init__(
-        self, engine: Engine, request: Request, adapter: str | None, model: str | None, cancel: CancelToken
-    ) -> None:
-        self._engine = engine
-        self._request = request
-        self._where = (adapter, model)
-        self._cancel = cancel
-        self._result: Any = None
-        self._pieces: Iterator[str] | None = None
-
-    def __enter__(self) -> ResultStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[str]:
-        if self._pieces is None:
-            self._pieces = self._run()
-        return self._pieces
-
-    def close(self) -> None:
-        """Stop the computation within one step; safe to call twice, and from another thread than the reader's."""
-        self._cancel.cancel()
-        if self._pieces is not None:
-            # A reader that waits for a piece just now ends by the token; its generator cannot be closed from here.
-            with suppress(ValueError):
-                self._pieces.close()  # type: ignore[attr-defined]
-
-    def result(self) -> Any:
-        """The typed result; reads the rest of the pieces first."""
-        for _ in iter(self):
-            pass
-        if self._result is None:
-            raise NlptasksError("The stream was closed before its end: there is no result.")
-        return self._result
-
-    def _run(self) -> Iterator[str]:
-        task: Any = self._request.task
-        inputs = self._request.inputs[0]
-        adapter, model = self._where
-        (base,) = self._engine._shares(self._request, adapter, model)
-        with self._engine.bind(task, adapter, base, cancel=self._cancel) as bound:
-            pieces: TextStream = task.stream(inputs, self._request.options, bound)
-            try:
-                yield from pieces
-                self._result = _signed(task.finish(inputs, pieces.completion()), bound)
-            finally:
-                pieces.close()
+ResultStream = Stream
+"""Pieces of one answer, then its result. Nothing runs before the first piece is read."""
 
 
 def _signed(result: Result, model: Model) -> Result:
@@ -322,7 +282,7 @@ def run(task: str, inputs: Any = None, /, **arguments: Any) -> Any:
     return default_engine().run(task, inputs, **arguments)
 
 
-def stream(task: str, inputs: Any = None, /, **arguments: Any) -> ResultStream:
+def stream(task: str, inputs: Any = None, /, **arguments: Any) -> ResultStream[Any]:
     """`Engine.stream` on the process's default engine."""
     return default_engine().stream(task, inputs, **arguments)
 

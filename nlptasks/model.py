@@ -7,11 +7,12 @@ one cancel token; calls from many threads meet in its queue and share batches.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from nlptasks.errors import CancelledError
+from nlptasks.errors import CancelledError, NlptasksError
 from nlptasks.results import FinishReason, Message
 
 Text = str | tuple[str, str]
@@ -177,18 +178,66 @@ class Completion:
     alternatives: tuple[Completion, ...] = ()
 
 
-class TextStream(Protocol):
-    """Pieces of one text as they are written; closing it ends the computation within one step."""
+T = TypeVar("T")
 
-    def __iter__(self) -> Iterator[str]: ...
+
+class Stream(Generic[T]):
+    """Pieces of one text as they are written, then the value that they end in: a `Completion`, or a task's result.
+
+    `pieces` is a generator that yields them and returns the value, so that `value = yield from stream` makes one
+    stream part of another. Iterate once. To leave the loop early, `close` and the end of a with-block set `cancel`,
+    which stops the computation within one step.
+    """
+
+    def __init__(self, pieces: Generator[str, None, T], cancel: CancelToken | None = None) -> None:
+        self._pieces = pieces
+        self._cancel = cancel or CancelToken()
+        self._values: list[T] = []
+        self._closed = False
+
+    def __enter__(self) -> Stream[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Generator[str, None, T]:
+        try:
+            while not self._values and not self._closed:
+                try:
+                    piece = next(self._pieces)
+                except StopIteration as end:
+                    self._values.append(end.value)
+                else:
+                    yield piece
+        finally:
+            self.close()
+        return self._values[0] if self._values else None  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Stop the computation; safe to call twice."""
-        ...
+        """Stop the computation within one step; safe to call twice, and from another thread than the reader's."""
+        self._closed = True
+        if not self._values:
+            self._cancel.cancel()
+            # A reader that waits for a piece just now ends by the token; its generator cannot be closed from here.
+            with suppress(ValueError):
+                self._pieces.close()
 
-    def completion(self) -> Completion:
-        """The finished text; waits for the end of the stream."""
-        ...
+    def result(self) -> T:
+        """The value at the end; reads the rest of the pieces first.
+
+        Raises:
+            NlptasksError: the stream was closed before its end.
+        """
+        for _ in self:
+            pass
+        if not self._values:
+            raise NlptasksError("The stream was closed before its end: there is no result.")
+        return self._values[0]
+
+
+TextStream = Stream[Completion]
+"""What a model writes for one prompt, piece by piece."""
 
 
 class Model(Protocol):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from nlptasks import Engine, Plugins, Settings
-from nlptasks.model import CancelToken, Logits, Model, Text
+from nlptasks.model import CancelToken, Completion, Logits, Model, Stream, Text, TextStream
 from nlptasks.progress import Counter
 from nlptasks.testing import FakeModel
 
@@ -61,21 +61,13 @@ class SlowModel(FakeModel):
         return answers
 
     def stream(self, prompt: Any, decoding: Any) -> Any:
-        return _SlowStream(super().stream(prompt, decoding), self)
+        return Stream(self._slowly(super().stream(prompt, decoding)), self.token)
 
-
-class _SlowStream:
-    """A fake stream with a step before each piece."""
-
-    def __init__(self, stream: Any, model: SlowModel) -> None:
-        self._stream = stream
-        self._model = model
-        self.close, self.completion = stream.close, stream.completion
-
-    def __iter__(self) -> Iterator[str]:
-        for piece in self._stream:
-            self._model.step()
+    def _slowly(self, stream: TextStream) -> Generator[str, None, Completion]:
+        for piece in stream:
+            self.step()
             yield piece
+        return stream.result()
 
 
 class FakeEngine(Engine):

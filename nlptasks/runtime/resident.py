@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import AdapterError, UnsupportedModelError
@@ -17,7 +16,9 @@ from nlptasks.model import (
     Offsets,
     Prompt,
     SpanLogits,
+    Stream,
     Text,
+    TextStream,
     TokenLogits,
     Vector,
 )
@@ -207,18 +208,25 @@ class BoundModel:
 
         return self._ask(("generate", decoding), prompts, handle)
 
-    def stream(self, prompt: Prompt, decoding: Decoding) -> Stream:
-        stream = Stream(self._cancel)
+    def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
+        pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
         def handle(turn: Turn) -> None:
             from nlptasks.runtime.verbs.generation import generate_turn
 
             root, _ = self._resident.activate(self._adapter)
-            generate_turn(root, self._resident.writing, turn, decoding, on_piece=stream.put)
+            generate_turn(root, self._resident.writing, turn, decoding, on_piece=pieces.put)
 
-        job = Job(key=None, items=[prompt], handle=handle, cancel=self._cancel)
-        stream.follow(self._resident.worker.submit(job))
-        return stream
+        future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
+        future.add_done_callback(lambda _: pieces.put(None))
+
+        def read() -> Generator[str, None, Completion]:
+            while (piece := pieces.get()) is not None:
+                yield piece
+            completion: Completion = future.result()[0]
+            return completion
+
+        return Stream(read(), self._cancel)
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         def handle(turn: Turn) -> None:
@@ -280,45 +288,6 @@ class BoundModel:
             # Ctrl-C arrives in the waiting thread; the working one learns of it by the token.
             self._cancel.cancel()
             raise
-
-
-class Stream:
-    """Pieces of one text as they are written. Leaving the loop early, or `close`, ends the computation."""
-
-    _END = object()
-
-    def __init__(self, cancel: CancelToken) -> None:
-        self._cancel = cancel
-        self._pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._future: Future[list[Any]] | None = None
-
-    def put(self, piece: str) -> None:
-        """Called by the worker."""
-        self._pieces.put(piece)
-
-    def follow(self, future: Future[list[Any]]) -> None:
-        """End the stream when the job ends, whether well or not."""
-        self._future = future
-        future.add_done_callback(lambda _: self._pieces.put(self._END))
-
-    def __iter__(self) -> Iterator[str]:
-        try:
-            while (piece := self._pieces.get()) is not self._END:
-                yield piece
-            self._pieces.put(self._END)
-            self.completion()
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Stop the computation within one step; safe to call twice."""
-        if self._future is not None and not self._future.done():
-            self._cancel.cancel()
-
-    def completion(self) -> Completion:
-        """The finished text; waits for the end, raises what the work raised."""
-        assert self._future is not None
-        return self._future.result()[0]  # type: ignore[no-any-return]
 
 
 def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:

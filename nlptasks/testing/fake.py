@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
@@ -20,7 +20,9 @@ from nlptasks.model import (
     Offsets,
     Prompt,
     SpanLogits,
+    Stream,
     Text,
+    TextStream,
     TokenLogits,
     Vector,
 )
@@ -131,10 +133,10 @@ class FakeModel(Model):
         self.decodings += [decoding] if prompts else []
         return [self._write(prompt, decoding) for prompt in prompts]
 
-    def stream(self, prompt: Prompt, decoding: Decoding) -> FakeStream:
+    def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
         self._record("stream", [prompt])
         self.decodings.append(decoding)
-        return FakeStream(self._write(prompt, decoding), self._cancel)
+        return Stream(self._speak(self._write(prompt, decoding)), self._cancel)
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         self._record("choose", prompts)
@@ -214,6 +216,12 @@ class FakeModel(Model):
         count = sum(len(_words(part)) for part in parts) + _SPECIAL_TOKENS + len(parts) - 1
         return min(count, self._info.max_tokens), count > self._info.max_tokens
 
+    def _speak(self, completion: Completion) -> Generator[str, None, Completion]:
+        for piece in _pieces(completion.text):
+            self._cancel.raise_if_cancelled()
+            yield piece
+        return completion
+
     def _write(self, prompt: Prompt, decoding: Decoding) -> Completion:
         self._require_writer()
         text = self.render(prompt)
@@ -232,48 +240,6 @@ class FakeModel(Model):
             num_generated_tokens=len(kept),
             logprobs=tuple(math.log(_unit(text, f"{index}{piece}")) for index, piece in enumerate(kept)),
             truncated=length > room,
-        )
-
-
-class FakeStream:
-    """Pieces of a text that is already known; `close` or a cancelled token ends it between two pieces."""
-
-    def __init__(self, whole: Completion, cancel: CancelToken) -> None:
-        self._whole = whole
-        self._cancel = cancel
-        self._pieces = _pieces(whole.text)
-        self._given = 0
-        self.closed = False
-
-    def __iter__(self) -> Iterator[str]:
-        try:
-            while self._given < len(self._pieces) and not self._stopped:
-                self._given += 1
-                yield self._pieces[self._given - 1]
-        finally:
-            self.close()
-
-    @property
-    def _stopped(self) -> bool:
-        return self.closed or self._cancel.cancelled
-
-    def close(self) -> None:
-        """Stop; safe to call twice."""
-        self.closed = True
-
-    def completion(self) -> Completion:
-        """The text so far, or the whole of it when nobody stopped the stream."""
-        if not self._stopped:
-            self._given = len(self._pieces)
-        if self._given == len(self._pieces):
-            return self._whole
-        return Completion(
-            text="".join(self._pieces[: self._given]),
-            finish_reason="cancelled",
-            num_prompt_tokens=self._whole.num_prompt_tokens,
-            num_generated_tokens=self._given,
-            logprobs=self._whole.logprobs[: self._given],
-            truncated=self._whole.truncated,
         )
 
 
