@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.bases import shipped
 from nlptasks.errors import AdapterError, NlptasksError
 from nlptasks.plugins import Plugins
 from nlptasks.settings import Settings
@@ -116,7 +115,7 @@ def import_adapter(
             raise AdapterError(
                 f"An adapter {called!r} for {found.name} exists: give this one another --name, or --replace it."
             )
-        bases = shipped(plugins)
+        bases = plugins.bases
         if adapter.manifest:
             if labels:
                 raise AdapterError(f"{source}: it names its labels itself: import it without --labels.")

@@ -97,6 +97,11 @@ class Plugins:
         return found
 
     @property
+    def bases(self) -> Mapping[str, Path]:
+        """The folders of the base models that come with plugins, by name; any task may name them."""
+        return {name: folder for task in self._tasks.values() for name, folder in task.bases.items()}
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """Entry points that NLPTASKS_LOAD_PLUGINS does not name."""
         return tuple(sorted(self._left_out))

@@ -20,12 +20,11 @@ def models_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_command(as_json: bool) -> None:
     """List the catalog and what of it is in the cache."""
-    from nlptasks.bases import shipped
     from nlptasks.plugins import default_plugins
     from nlptasks.store.catalog import CATALOG
     from nlptasks.store.download import cached_bases
 
-    own = shipped(default_plugins())
+    own = default_plugins().bases
     cached = {base.name: base for base in cached_bases(Settings.from_env())}
     if as_json:
         rows = [
@@ -58,7 +57,6 @@ def list_command(as_json: bool) -> None:
 @click.option("--accept-license", is_flag=True, help="Accept the licences of bases that ask for it.")
 def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
     """Fetch base models ahead of their first use: catalog names or Hub ids."""
-    from nlptasks.bases import shipped
     from nlptasks.plugins import default_plugins
     from nlptasks.store.download import find_base
 
@@ -68,7 +66,7 @@ def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
     for name in names:
         bar = DownloadBar()
         try:
-            folder = find_base(name, settings, on_progress=bar, shipped=shipped(default_plugins()))
+            folder = find_base(name, settings, on_progress=bar, shipped=default_plugins().bases)
         finally:
             bar.close()
         click.echo(f"{folder.id}: {folder.path}")
@@ -78,12 +76,11 @@ def pull_command(names: tuple[str, ...], accept_license: bool) -> None:
 @click.argument("name")
 def path_command(name: str) -> None:
     """Print the folder of a base that is already here; fetch nothing."""
-    from nlptasks.bases import shipped
     from nlptasks.plugins import default_plugins
     from nlptasks.store.download import find_base
 
     settings = replace(Settings.from_env(), offline=True)
-    click.echo(find_base(name, settings, shipped=shipped(default_plugins())).path)
+    click.echo(find_base(name, settings, shipped=default_plugins().bases).path)
 
 
 @models_group.command("rm")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -285,3 +286,32 @@ def test_an_adapter_of_the_store_gets_another_name(settings: Settings, tiny_enco
         store.rename("mood", "movies", "../../gone")
     with pytest.raises(UnknownNameError, match="Did you mean 'movies'"):
         store.rename("mood", "movie", "other")
+
+
+def test_a_fingerprint_is_read_once_and_again_when_a_file_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny_model(tmp_path / "base", seed=1)
+    opened: list[Path] = []
+    whole = Path.open
+
+    def counted(path: Path, *arguments: Any, **named: Any) -> Any:
+        opened.append(path)
+        return whole(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", counted)
+    first = fingerprint(base)
+    assert [path.name for path in opened] == ["model.safetensors"]
+    assert fingerprint(base) == first
+    assert len(opened) == 1, "nothing was read a second time"
+    other = tiny_model(tmp_path / "other", seed=2) / "model.safetensors"
+    stat = (base / "model.safetensors").stat()
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert other.stat().st_size == stat.st_size
+    other.replace(base / "model.safetensors")
+    assert fingerprint(base) != first, "another file of the same size and time is seen"
+    second = fingerprint(base)
+    weights = bytearray((base / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (base / "model.safetensors").write_bytes(weights)
+    assert fingerprint(base) != second, "and so are other bytes in the same file"

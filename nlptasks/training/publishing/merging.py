@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.bases import shipped
 from nlptasks.errors import AdapterError, GateError, UnsupportedModelError
 from nlptasks.model import Completion, Decoding, Model, Prompt
 from nlptasks.settings import Settings
@@ -104,7 +103,7 @@ def merge(
     inputs = task.validate(list(task.examples if rows is None else rows))
     if not inputs:
         raise AdapterError(f"{task.name} has no examples to compare on: give some with --rows FILE.")
-    base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=shipped(plugins))
+    base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=plugins.bases)
     check_base(adapter, base.id, base.path)
     _refuse_quantised(base)
     limit = LIMITS[dtype] if limit is None else limit

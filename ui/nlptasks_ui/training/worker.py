@@ -76,6 +76,7 @@ def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
         finish=finish,
         on_event=events,
         on_download=_Downloads(events),
+        plugins=engine.plugins,
     )
 
 
