@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nlptasks.backends import Backend as Backend
+    from nlptasks.backends import BackendOptions as BackendOptions
+    from nlptasks.backends import Resident as Resident
     from nlptasks.engine import (
         Engine as Engine,
     )
@@ -109,6 +112,9 @@ if TYPE_CHECKING:
     from nlptasks.families.token_classification import TokenClassification as TokenClassification
     from nlptasks.hookspecs import API_VERSION as API_VERSION
     from nlptasks.hookspecs import hookimpl as hookimpl
+    from nlptasks.model import CLASSIFY as CLASSIFY
+    from nlptasks.model import EXTRACT as EXTRACT
+    from nlptasks.model import TAG as TAG
     from nlptasks.model import (
         CancelToken as CancelToken,
     )
@@ -117,6 +123,9 @@ if TYPE_CHECKING:
     )
     from nlptasks.model import (
         Decoding as Decoding,
+    )
+    from nlptasks.model import (
+        Head as Head,
     )
     from nlptasks.model import (
         Logits as Logits,
@@ -197,6 +206,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "nlptasks.backends": ("Backend", "BackendOptions", "Resident"),
     "nlptasks.engine": ("Engine", "ResultStream", "arun", "astream", "run", "stream", "tasks"),
     "nlptasks.errors": (
         "AdapterError",
@@ -244,13 +254,17 @@ _HOMES = {
     "nlptasks.model": (
         "CancelToken",
         "Completion",
+        "CLASSIFY",
         "Decoding",
+        "EXTRACT",
+        "Head",
         "Logits",
         "Model",
         "ModelInfo",
         "Prompt",
         "SpanLogits",
         "Stream",
+        "TAG",
         "Text",
         "TextStream",
         "TokenLogits",

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.backends import Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import CancelToken, Model, Stream
@@ -21,7 +22,6 @@ from nlptasks.task import TaskInput
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
     from nlptasks.runtime.loading.devices import Placement
-    from nlptasks.runtime.resident import ResidentModel
     from nlptasks.store.adapters import AdapterFolder
     from nlptasks.store.download import Progress
 
@@ -34,7 +34,8 @@ class Engine:
 
     `model` is the base for every task that is not told another: a catalog name, `ORG/NAME[@revision]` or a
     folder. `device` is auto, cpu, cuda, cuda:N or mps; `dtype` is auto, float32, bfloat16, float16 or int8.
-    `max_resident_bytes` bounds the bases kept in memory, `idle_seconds` unloads those that nobody uses.
+    `max_resident_bytes` bounds the bases kept in memory, `idle_seconds` unloads those that nobody uses. `backend`, a
+    name or an object, is the only one that computes; by default the first that serves a base does.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Engine:
         idle_seconds: float | None = None,
         trust_remote_code: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        backend: str | Backend | None = None,
     ) -> None:
         check_words(device, dtype)
         self.settings = settings or Settings.from_env()
@@ -56,14 +58,16 @@ class Engine:
         self._model = model
         self._bases = Bases(self.settings, self.plugins, on_progress)
         self._placement = (device, dtype)
-        self._pool_arguments: dict[str, Any] = {
-            "max_bytes": max_resident_bytes or self.settings.max_resident_bytes,
-            "idle_seconds": idle_seconds,
-            "trust_remote_code": trust_remote_code,
-        }
-        self._pool: Any = None
-        self._lock = threading.Lock()
-        self._closed = False
+        options = BackendOptions(
+            find=self._bases.find,
+            head=self.plugins.head,
+            device=device,
+            dtype=dtype,
+            max_bytes=max_resident_bytes or self.settings.max_resident_bytes,
+            idle_seconds=idle_seconds,
+            trust_remote_code=trust_remote_code,
+        )
+        self._backends = Backends(self.plugins, options, backend or self.settings.backend)
 
     def __enter__(self) -> Engine:
         return self
@@ -73,11 +77,7 @@ class Engine:
 
     def close(self) -> None:
         """Unload every model and refuse further calls; safe to call twice."""
-        with self._lock:
-            self._closed = True
-            pool, self._pool = self._pool, None
-        if pool:
-            pool.close()
+        self._backends.close()
 
     def run(
         self,
@@ -177,9 +177,9 @@ class Engine:
 
         return choose_placement(*self._placement)
 
-    def resident(self) -> list[ResidentModel]:
-        """The models in memory, least recently used first."""
-        return self._pool.models() if self._pool else []
+    def resident(self) -> list[Resident]:
+        """The bases in memory, or about to be, least recently used first."""
+        return self._backends.resident()
 
     def _shares(self, request: Request, adapter: str | None, model: str | None) -> dict[str | None, list[int]]:
         """The places of the inputs that each base answers; None is the task's own base."""
@@ -210,14 +210,10 @@ class Engine:
         counter: Counter | None = None,
     ) -> Iterator[Model]:
         """The model that would answer a task's request, for direct use of its verbs; held until the block ends."""
-        pool = self._open_pool()
-        chosen, base_name = self.choose(task, adapter, model)
-        resident = pool.acquire(self._bases.find(base_name))
-        try:
-            asked, done = (counter.ask, counter.advance) if counter else (None, None)
-            yield resident.bind(chosen, cancel or CancelToken(), done, asked)
-        finally:
-            pool.release(resident)
+        chosen, base = self.choose(task, adapter, model)
+        _, backend = self._backends.choose(base, chosen)
+        with backend.bind(base, chosen, cancel=cancel or CancelToken(), counter=counter) as bound:
+            yield bound
 
     def choose(self, task: AnyTask, adapter: str | None, model: str | None) -> tuple[AdapterFolder | None, str]:
         """The adapter and the name of the base that a request gets; nothing is loaded.
@@ -244,24 +240,17 @@ class Engine:
                 return shipped, shipped.base_id
         return None, model or task.untrained_base or task.recipe.base
 
-    def _open_pool(self) -> Any:
-        from nlptasks.runtime.pool import ModelPool
-
-        with self._lock:
-            if self._closed:
-                raise NlptasksError("This engine is closed: make a new Engine.")
-            if self._pool is None:
-                self._pool = ModelPool(*self._placement, **self._pool_arguments)
-            return self._pool
-
 
 ResultStream = Stream
 """Pieces of one answer, then its result. Nothing runs before the first piece is read."""
 
 
 def _signed(result: Result, model: Model) -> Result:
-    """The result with the names of the model and the adapter that gave it."""
-    return result.model_copy(update={"model": model.info.name, "adapter": model.info.adapter})
+    """The result with the names of the model and the adapter that gave it, and by what its windows were cut."""
+    names: dict[str, Any] = {"model": model.info.name, "adapter": model.info.adapter}
+    if not model.info.has_offsets and (result.windows > 1 or result.truncated):
+        names["windowed_by"] = "characters"
+    return result.model_copy(update=names)
 
 
 _default: Engine | None = None

@@ -18,7 +18,7 @@ from nlptasks.settings import Settings
 from nlptasks.task import Task
 
 if TYPE_CHECKING:
-    from nlptasks.store.adapters import AdapterFolder, Manifest, Verb
+    from nlptasks.store.adapters import AdapterFolder, Manifest
     from nlptasks.store.download import BaseFolder
     from nlptasks.store.sources import Report
 
@@ -177,7 +177,7 @@ def _described(
     from nlptasks.store.adapters import BaseReference, Manifest, check_base, fingerprint
 
     check_base(adapter, base.id, base.path)
-    verb: Any = task.needs or "generate"
+    verb = task.needs or "generate"
     if adapter.peft_verb not in (None, verb):
         raise AdapterError(f"{adapter.path.name}: PEFT says it is for {adapter.peft_verb}, {task.name} needs {verb}.")
     config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
@@ -202,7 +202,7 @@ def _described(
 
 
 def _labels(
-    adapter: AdapterFolder, task: AnyTask, verb: Verb, given: Sequence[str] | None, config: dict[str, Any]
+    adapter: AdapterFolder, task: AnyTask, verb: str, given: Sequence[str] | None, config: dict[str, Any]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
     """The names of a head's outputs: those given, else the base's own, else the task's if they are as many."""
     from nlptasks.store.adapters import head_outputs

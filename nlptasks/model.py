@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from nlptasks.errors import CancelledError, NlptasksError
+from nlptasks.errors import CancelledError, NlptasksError, UnknownNameError
 from nlptasks.results import FinishReason, Message
 
 Text = str | tuple[str, str]
@@ -22,6 +23,46 @@ Prompt = str | Sequence[Message]
 """Plain text to continue, or a chat to answer through the model's own template."""
 
 ModelKind = Literal["encoder", "causal", "seq2seq"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The layers that answer a verb, on top of a base: how they are made, served and compared. All of it is JSON.
+
+    `per` is what the head reads and how it answers: a `text` or a pair gets `Logits`, each `token` of a text
+    `TokenLogits`, a (question, context) `SpanLogits`; a `prompt` is written on by the base's own output layer.
+
+    `model` names transformers' class of the task model. A head that transformers has not is made by `make`,
+    "package.module:function": from the base's configuration, with `num_labels` set, to a torch module that maps hidden
+    states of shape (rows, tokens, hidden) and their mask of shape (rows, tokens) to (rows, outputs) for a `text`,
+    (rows, tokens, outputs) for each `token`. Its layers are trained and saved whole, in the adapter's folder.
+
+    `task_type` is PEFT's name for such adapters. The gate passes differences between trained and served numbers of at
+    most `tolerance`, as a share of the largest; folding LoRA in float32 differs by about 1e-6.
+    """
+
+    verb: str
+    per: Literal["text", "token", "span", "prompt"] = "text"
+    model: str = ""
+    make: str = ""
+    task_type: str = "FEATURE_EXTRACTION"
+    tolerance: float = 1e-3
+
+
+CLASSIFY = Head("classify", "text", "AutoModelForSequenceClassification", task_type="SEQ_CLS")
+TAG = Head("tag", "token", "AutoModelForTokenClassification", task_type="TOKEN_CLS")
+EXTRACT = Head("extract", "span", "AutoModelForQuestionAnswering", task_type="QUESTION_ANS")
+GENERATE = Head("generate", "prompt", task_type="CAUSAL_LM")
+
+HEADS: Mapping[str, Head] = MappingProxyType({head.verb: head for head in (CLASSIFY, TAG, EXTRACT, GENERATE)})
+"""The heads of nlptasks by their verbs. A task of a plugin may bring another one: `Task.head`."""
+
+
+def find_head(verb: str, heads: Mapping[str, Head] = HEADS, hint: str = "") -> Head:
+    """The head that answers a verb; raises UnknownNameError where none is described."""
+    if verb not in heads:
+        raise UnknownNameError("verb", verb, heads, hint)
+    return heads[verb]
 
 
 class CancelToken:
@@ -70,6 +111,8 @@ class ModelInfo:
     """BCP 47 tags of the (source, target) languages that a bilingual checkpoint says it translates."""
     trained_for: frozenset[str] = frozenset()
     """Verbs that have a trained head here: `classify`, `generate`, ..."""
+    has_offsets: bool = True
+    """Whether `offsets` says where tokens stand; without it long texts are cut by their characters."""
 
     def preset(self, task: str, asked: Decoding) -> Decoding:
         """`asked`, and for what it leaves open (None) the checkpoint's own settings for a task, where it has some."""
@@ -258,8 +301,19 @@ class Model(Protocol):
         """Raw start and end scores over the tokens of the context, for each (question, context)."""
         ...
 
+    def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
+        """What the trained head for a verb answers to each item, as its `Head.per` says.
+
+        `classify`, `tag` and `extract` are this for the heads of nlptasks.
+
+        Raises:
+            AdapterError: the adapter is for another verb.
+            UnsupportedModelError: there is no adapter, and the base has no such head.
+        """
+        ...
+
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
-        """Character spans of each text's tokens, whatever its length."""
+        """Character spans of each text's tokens, whatever its length; only where `info.has_offsets`."""
         ...
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
@@ -279,5 +333,9 @@ class Model(Protocol):
         ...
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
-        """Run `work(transformers_model, tokenizer)` on the model's own thread and return what it returns."""
+        """Run `work(transformers_model, tokenizer)` on the model's own thread and return what it returns.
+
+        Raises:
+            UnsupportedModelError: the backend has no model of transformers.
+        """
         ...

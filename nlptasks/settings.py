@@ -20,7 +20,8 @@ class Settings:
     """Paths and switches of one process.
 
     `cache` holds base models and may be deleted at any time; `data` holds what the user made
-    (adapters, training runs). `load_plugins` is None for all, else the only entry-point names to load.
+    (adapters, training runs). `load_plugins` is None for all, else the only entry-point names to load. `backend` names
+    the only one that computes, None for the first that serves a base.
     `accepted_licences` names the bases whose licence the user accepts, where a base asks for that.
     """
 
@@ -31,6 +32,7 @@ class Settings:
     strict: bool = False
     offline: bool = False
     max_resident_bytes: int | None = None
+    backend: str | None = None
     accepted_licences: frozenset[str] = frozenset()
 
     @property
@@ -64,6 +66,7 @@ class Settings:
             strict=_flag(env, "NLPTASKS_STRICT"),
             offline=_flag(env, "HF_HUB_OFFLINE") or _flag(env, "TRANSFORMERS_OFFLINE"),
             accepted_licences=_names(env.get("NLPTASKS_ACCEPT_LICENSE", "")),
+            backend=env.get("NLPTASKS_BACKEND", "").strip() or None,
             max_resident_bytes=_megabytes(env, "NLPTASKS_MAX_RESIDENT_MB"),
         )
 

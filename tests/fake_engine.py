@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from nlptasks import Engine, Plugins, Settings
+from nlptasks.engine import NO_ADAPTER
 from nlptasks.model import CancelToken, Completion, Logits, Model, Stream, Text, TextStream
 from nlptasks.progress import Counter
-from nlptasks.testing import FakeModel
+from nlptasks.testing import FakeBackend, FakeModel
 
 STEP = 8
 """Texts that the engine's own slow model reads in one step."""
@@ -86,10 +87,10 @@ class FakeEngine(Engine):
         *,
         labels: Sequence[str] = ("negative", "positive"),
     ) -> None:
-        super().__init__(settings=settings, plugins=plugins)
+        self.backend = FakeBackend(self._make)
+        super().__init__(settings=settings, plugins=plugins, backend=self.backend)
         self.makers = dict(makers or {})
         self.labels = labels
-        self.models: list[Any] = []
         self.seconds = 0.0
         self.gate = threading.Event()
         self.gate.set()
@@ -104,20 +105,25 @@ class FakeEngine(Engine):
         cancel: CancelToken | None = None,
         counter: Counter | None = None,
     ) -> Iterator[Model]:
-        self._open_pool()  # refuses once the engine is closed
-        self.choose(task, adapter, model)  # and an adapter that there is not
-        made = self.makers.get(task.name, self._classifier(task))(cancel=cancel)
+        self.choose(task, adapter, model)  # refuses an adapter that there is not
+        # The name of the base says which task's model to make.
+        with super().bind(task, NO_ADAPTER, task.name, cancel=cancel, counter=counter) as made:
+            yield made
+
+    def _make(self, name: str, cancel: CancelToken, counter: Counter | None, **_: Any) -> FakeModel:
+        if name in self.makers:
+            made = self.makers[name](cancel=cancel)
+        else:
+            labels = getattr(self.plugins.task(name), "labels", None) or self.labels
+            made = SlowModel(pause=self.seconds, size=STEP, labels=labels, cancel=cancel)
         if isinstance(made, SlowModel):
             made.gate, made.counter = self.gate, counter
-        self.models.append(made)
-        yield made
+        return made
 
-    def _classifier(self, task: Any) -> Make:
-        def make(**more: Any) -> SlowModel:
-            labels = getattr(task, "labels", None) or self.labels
-            return SlowModel(pause=self.seconds, size=STEP, labels=labels, **more)
-
-        return make
+    @property
+    def models(self) -> list[Any]:
+        """All models that were made, in order."""
+        return self.backend.models
 
     def hold(self, after: int) -> None:
         """Wait for so many steps, then keep the model that computes from going on until the gate is set."""

@@ -233,7 +233,8 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         if not works:
             return [], 0
         bare = works[0].inputs.model_copy(update={"text": "."})
-        around, *texts = model.offsets([_words(self.ask(bare, options, model.info)), *(work.text for work in works)])
+        prompt = _words(self.ask(bare, options, model.info))
+        around, *texts = windows.offsets(model, [prompt, *(work.text for work in works)])
         most = self.decoding(bare, options, model.info).max_new_tokens
         room = self._room(len(around.spans), most, options, model.info)
         for work, offsets in zip(works, texts, strict=True):

@@ -79,6 +79,7 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     """
 
     family = "text_to_text"
+    trainer = "nlptasks.training.families.text_to_text:TextToTextTrainer"
     options_type = WritingOptions
     recipe: ClassVar[Recipe] = Recipe(base="smollm2", max_length=512, batch_size=8, metric="loss")
     text_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "rouge")

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nlptasks.errors import AdapterError, AdapterMismatchError, UnsafeWeightsError
+from nlptasks.model import HEADS
 from nlptasks.store.catalog import CATALOG, HubSource
 
 MANIFEST = "nlptasks.json"
@@ -37,21 +38,8 @@ PICKLED = (
     "Load it once where you trust it and save it again with PEFT's save_pretrained."
 )
 
-Verb = Literal["classify", "tag", "extract", "generate"]
-
-TASK_TYPES: dict[Verb, str] = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "extract": "QUESTION_ANS"}
-"""PEFT's name for what an adapter with a head is trained for."""
-
-_VERB_OF_TASK_TYPE: dict[str, Verb] = {
-    **{task_type: verb for verb, task_type in TASK_TYPES.items()},
-    "CAUSAL_LM": "generate",
-    "SEQ_2_SEQ_LM": "generate",
-}
-
-
-def task_type(verb: Verb, seq2seq: bool = False) -> str:
-    """PEFT's name for what an adapter is trained for."""
-    return TASK_TYPES.get(verb) or ("SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM")
+_VERB_OF_TASK_TYPE = {"SEQ_2_SEQ_LM": "generate", **{head.task_type: verb for verb, head in HEADS.items()}}
+"""What an adapter answers, by PEFT's name for what it was trained for."""
 
 
 class BaseReference(BaseModel):
@@ -75,7 +63,7 @@ class Manifest(BaseModel):
     name: str
     task: str
     family: str
-    verb: Verb
+    verb: str
     base: BaseReference
     method: Literal["lora", "full"] = "lora"
     labels: tuple[str, ...] | None = None
@@ -109,7 +97,7 @@ class AdapterFolder:
         return str(self.path.resolve()), (self.path / PEFT_WEIGHTS).stat().st_mtime_ns
 
     @property
-    def verb(self) -> Verb:
+    def verb(self) -> str:
         if self.manifest:
             return self.manifest.verb
         if self.peft_verb is None:
@@ -121,7 +109,7 @@ class AdapterFolder:
         return self.peft_verb
 
     @property
-    def peft_verb(self) -> Verb | None:
+    def peft_verb(self) -> str | None:
         """What PEFT's settings say the adapter is for, if they do."""
         return _VERB_OF_TASK_TYPE.get(str(self.peft.get("task_type")))
 

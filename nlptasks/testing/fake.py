@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from nlptasks.backends import Resident
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import (
     CancelToken,
     Completion,
     Decoding,
+    Head,
     Logits,
     Model,
     ModelInfo,
@@ -26,6 +30,10 @@ from nlptasks.model import (
     TokenLogits,
     Vector,
 )
+
+if TYPE_CHECKING:
+    from nlptasks.progress import Counter
+    from nlptasks.store.adapters import AdapterFolder
 
 Completions = Callable[[str], str] | Mapping[str, str] | Sequence[str]
 
@@ -45,7 +53,9 @@ class FakeModel(Model):
     last message alone. `likelihoods` maps a prompt and a choice to a natural-log likelihood. What is not
     given is made from a hash of the input, except answers: there is no `extract` without them, as there
     is no `classify` or `tag` without labels. `kind`, `max_tokens`, `has_chat_template`, `model_type`, `prefixes`,
-    `presets`, `languages`, `direction` and the others are what `info` says.
+    `presets`, `languages`, `direction` and the others are what `info` says. `head` is a trained head of a family's own;
+    it answers from `scores`, `tags` or `answers` too, a text without labels with one number. With `has_offsets` false
+    nobody can say where tokens stand. `counter` is told of all progress.
     `calls` lists (verb, inputs) of every call, `decodings` the Decoding of every call that writes.
     """
 
@@ -72,8 +82,13 @@ class FakeModel(Model):
         languages: Sequence[str] = (),
         direction: tuple[str, str] | None = None,
         cancel: CancelToken | None = None,
+        head: Head | None = None,
+        has_offsets: bool = True,
+        counter: Counter | None = None,
     ) -> None:
         abilities = {"classify": labels, "tag": labels, "extract": answers, "generate": kind != "encoder"}
+        if head:
+            abilities[head.verb] = True
         self.calls: list[tuple[str, list[Any]]] = []
         self.decodings: list[Decoding] = []
         self._scores = scores
@@ -82,6 +97,8 @@ class FakeModel(Model):
         self._completions = completions if completions is None or callable(completions) else _lookup(completions)
         self._likelihoods = likelihoods
         self._cancel = cancel or CancelToken()
+        self._head = head
+        self._counter = counter
         self._info = ModelInfo(
             name=name,
             kind=kind,
@@ -98,6 +115,7 @@ class FakeModel(Model):
             languages=tuple(languages),
             direction=direction,
             trained_for=frozenset({"embed", *(verb for verb, able in abilities.items() if able)}),
+            has_offsets=has_offsets,
         )
 
     @property
@@ -120,7 +138,21 @@ class FakeModel(Model):
             raise UnsupportedModelError("This FakeModel has no answers to extract: FakeModel(answers=...).")
         return [self._span_logits(question, context, self._answers(question, context)) for question, context in pairs]
 
+    def apply(self, verb: str, items: Sequence[Any]) -> list[Any]:
+        if verb in ("classify", "tag", "extract"):
+            answers: list[Any] = getattr(self, verb)(items)
+            return answers
+        self._record(verb, items)
+        if self._head is None or verb != self._head.verb:
+            raise UnsupportedModelError(f"This FakeModel has no head for {verb}: FakeModel(head=...).")
+        if self._head.per == "span" and self._answers:
+            return [self._span_logits(first, second, self._answers(first, second)) for first, second in items]
+        answer = self._token_logits if self._head.per == "token" else self._logits
+        return [answer(item, self._info.labels or ("",)) for item in items]
+
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
+        if not self._info.has_offsets:
+            raise UnsupportedModelError("This FakeModel cannot say where tokens stand: FakeModel(has_offsets=True).")
         self._record("offsets", texts)
         return [Offsets(tuple(word.span() for word in _words(text))) for text in texts]
 
@@ -160,6 +192,9 @@ class FakeModel(Model):
         self._cancel.raise_if_cancelled()
         if inputs:  # A real model does nothing for an empty list either.
             self.calls.append((verb, list(inputs)))
+        if self._counter and verb not in ("offsets", "stream"):
+            self._counter.ask(len(inputs))
+            self._counter.advance(len(inputs))
 
     def _require_labels(self, verb: str) -> tuple[str, ...]:
         if self._info.labels is None:
@@ -241,6 +276,40 @@ class FakeModel(Model):
             logprobs=tuple(math.log(_unit(text, f"{index}{piece}")) for index, piece in enumerate(kept)),
             truncated=length > room,
         )
+
+
+class FakeBackend:
+    """A backend without weights: `make` gives a model for each request, a `FakeModel` with `arguments` by default.
+
+    It gets the base as `name`, the name of the `adapter`, the request's `cancel` and its `counter`. `models` has all
+    that were made, in order.
+
+    engine = Engine(backend=FakeBackend(labels=("low", "high"), scores=lambda text: (0.0, 5.0)))
+    """
+
+    def __init__(self, make: Callable[..., Model] = FakeModel, **arguments: Any) -> None:
+        self._make = functools.partial(make, **arguments)
+        self.models: list[Any] = []
+
+    def serves(self, base: str, adapter: AdapterFolder | None) -> bool:
+        """Every base there is, and every other."""
+        return True
+
+    @contextmanager
+    def bind(
+        self, base: str, adapter: AdapterFolder | None, *, cancel: CancelToken, counter: Counter | None
+    ) -> Iterator[Model]:
+        """A new model."""
+        model = self._make(name=base, adapter=adapter and adapter.name, cancel=cancel, counter=counter)
+        self.models.append(model)
+        yield model
+
+    def resident(self) -> list[Resident]:
+        """The bases of all models, without a byte."""
+        return [Resident(name) for name in dict.fromkeys(model.info.name for model in self.models)]
+
+    def close(self) -> None:
+        """There is nothing to unload."""
 
 
 def _lookup(completions: Mapping[str, str] | Sequence[str]) -> Callable[[str], str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.backends import BackendOptions, Backends
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import CancelledError, MissingExtraError, NlptasksError, TrainingError
 from nlptasks.model import CancelToken
@@ -141,7 +142,7 @@ def finetune(
         events = Events([EventFile(run.events), *([on_event] if on_event else [])])
         job = _Job(
             task, family, name, recipe, base, start, prepared, settings, device, events, trust_remote_code,
-            finish or CancelToken(),
+            finish or CancelToken(), plugins,
         )  # fmt: skip
         with _reporting_failure(events):
             report = job.run(run, checkpoint, target, cancel or CancelToken(), licence, command)
@@ -165,6 +166,7 @@ class _Job:
     events: Events
     trust_remote_code: bool
     finish: CancelToken
+    plugins: Plugins
 
     def run(
         self,
@@ -320,18 +322,23 @@ class _Job:
         from nlptasks.training.loop.models import logits_of
         from nlptasks.training.publishing import gate
 
+        options = BackendOptions(lambda _: base, lambda _: self.family.trained_head, serving_device, "float32")
+        backends = Backends(self.plugins, options, self.settings.backend)
+        backend, _ = backends.choose(base.id, adapter)
+        backends.close()
         features = gate.evenly(sorted(features, key=len), GATE_TEXTS)
         logits = logits_of(trainable, self.family, features, device, batch_size=1)
         expected = [self.family.served(row, feature) for row, feature in zip(logits, features, strict=True)]
         served = gate.serve_again(
             base,
             adapter.path if adapter else None,
-            self.family.verb,
+            self.family.trained_head,
             [feature.request for feature in features],
             device=serving_device,
+            backend=backend,
             trust_remote_code=self.trust_remote_code,
         )
-        difference = gate.compare(expected, served)
+        difference = gate.compare(expected, served, self.family.trained_head.tolerance)
         count = len(features)
         text = f"Gate passed: a fresh process serves the same logits for {count} texts (difference {difference:.1e})"
         self.events("gate", text=text, difference=difference)

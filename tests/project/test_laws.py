@@ -31,14 +31,15 @@ BELOW = {
     "model.py": {"errors", "results"},
     "task.py": {"errors", "results", "model"},
     "requests.py": {"errors", "task"},
-    "hookspecs.py": {"results", "task"},
+    "backends.py": {"errors", "model", "plugins", "progress", "store"},
+    "hookspecs.py": {"backends", "results", "task"},
     "families": {"errors", "families", "results", "task", "model"},
     "discovery.py": set(),
-    "plugins.py": {"discovery", "errors", "hookspecs", "results", "settings", "task"},
+    "plugins.py": {"backends", "discovery", "errors", "hookspecs", "model", "results", "settings", "task"},
     "store": {"errors", "results", "runtime", "settings", "store", "model"},
     "data": {"data", "errors", "results", "task", "training"},
-    "runtime": {"errors", "results", "runtime", "settings", "store", "model"},
-    "testing": {"errors", "model", "results", "task", "testing"},
+    "runtime": {"backends", "errors", "progress", "results", "runtime", "settings", "store", "model"},
+    "testing": {"backends", "errors", "model", "progress", "results", "store", "task", "testing"},
 }
 """What each layer may import of the core; surfaces and training stand above all of these."""
 

@@ -219,10 +219,14 @@ def test_incomplete_and_unsafe_folders_are_named(tmp_path: Path, tiny_encoder: P
 def test_a_broken_manifest_is_an_error_that_names_the_field(tmp_path: Path, tiny_encoder: Path) -> None:
     folder, _ = classifier_adapter(tiny_encoder, tmp_path / "mood")
     content = json.loads((folder / MANIFEST).read_text())
-    content["verb"] = "sing"
-    (folder / MANIFEST).write_text(json.dumps(content))
-    with pytest.raises(AdapterError, match=r"nlptasks\.json: verb: .*train or export it again"):
+    (folder / MANIFEST).write_text(json.dumps({**content, "temperature": 0}))
+    with pytest.raises(AdapterError, match=r"nlptasks\.json: temperature: .*train or export it again"):
         open_adapter(folder)
+    (folder / MANIFEST).write_text(json.dumps({**content, "verb": "sing"}))
+    resident = ResidentModel(base_folder(tiny_encoder))
+    with pytest.raises(UnknownNameError, match=r"Unknown verb 'sing'\. Available: classify, extract, generate, tag"):
+        resident.bind(open_adapter(folder))
+    assert resident.loaded is None
 
 
 def test_the_store_finds_by_name_and_by_folder_and_suggests(settings: Settings, tiny_encoder: Path) -> None:

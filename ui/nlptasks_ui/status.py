@@ -57,16 +57,11 @@ def build(context: Context) -> None:
 
 def bases(engine: Engine) -> list[Base]:
     """The engine's bases, the one that was used last first."""
-    found = []
-    for resident in reversed(engine.resident()):
-        root, worker = resident.loaded, resident.worker
-        if root:
-            state = "in memory" if worker.idle else "computing"
-        else:
-            state = "not loaded" if worker.idle else "being read into memory"
-        placed = f"{root.placement.dtype} on {root.placement.device}" if root else ""
-        found.append(Base(resident.folder.id, state, resident.num_bytes, placed, worker.waiting))
-    return found
+    words = {"idle": "in memory", "loading": "being read into memory"}
+    return [
+        Base(base.name, words.get(base.state, base.state), base.num_bytes, base.placement, base.waiting)
+        for base in reversed(engine.resident())
+    ]
 
 
 def queue_of(app: Any) -> tuple[int, int]:

@@ -53,7 +53,6 @@ class EntityDataset:
 class TokenClassificationTrainer(FamilyTrainer):
     """Entities of any types."""
 
-    verb = "tag"
     metrics = entity_metrics.HIGHER_IS_BETTER
     headline = "f1"
     extras: ClassVar = {"bidirectional": BIDIRECTIONAL}
@@ -101,13 +100,6 @@ class TokenClassificationTrainer(FamilyTrainer):
     def check_training(self, rows: Sequence[EntityRow]) -> None:
         if not any(row.spans for row in rows):
             raise DataError(f"Training rows: expected at least one entity, found none in {plural(len(rows), 'row')}.")
-
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
-        return {
-            "num_labels": len(labels),
-            "id2label": dict(enumerate(labels)),
-            "label2id": {name: index for index, name in enumerate(labels)},
-        }
 
     def encode(
         self,

@@ -105,6 +105,8 @@ def merge(
         raise AdapterError(f"{task.name} has no examples to compare on: give some with --rows FILE.")
     base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=plugins.bases)
     check_base(adapter, base.id, base.path)
+    if task.head and task.head.make:
+        raise UnsupportedModelError(f"{task.name} has a head that is no class of transformers: it cannot be merged.")
     _refuse_quantised(base)
     limit = LIMITS[dtype] if limit is None else limit
     with writing(target) as staging:
@@ -235,13 +237,13 @@ def _answers(
     """Every number that a served model answers, on the CPU in float32."""
     from nlptasks.runtime.resident import ResidentModel
     from nlptasks.training.families.writing import served_logprobs
-    from nlptasks.training.publishing.gate import SERVE
+    from nlptasks.training.publishing.gate import serve
 
     resident = ResidentModel(base, "cpu", "float32")
     try:
         model = resident.bind(adapter)
         asked = ask(model)
-        rows = [row for verb, items in asked.items for row in SERVE[verb](model, items)]
+        rows = [row for verb, items in asked.items for row in serve(model, verb, items)]
         if asked.written:
             rows += model.submit(functools.partial(served_logprobs, requests=asked.written))
         return asked, [value for row in rows for value in row]

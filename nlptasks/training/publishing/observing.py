@@ -48,7 +48,9 @@ def measure_ranges(
         raise UnsupportedModelError(
             f"dtype 'int8' is for encoders, and {base.id} is a {kind} model: ranges are of no use to it."
         )
-    resident = ResidentModel(base, "cpu", "float32", trust_remote_code=trust_remote_code)
+    resident = ResidentModel(
+        base, "cpu", "float32", trust_remote_code=trust_remote_code, head=lambda _: family.trained_head
+    )
     try:
         root = resident.load()
         # One row a batch, one batch at a time: without padding, which would count.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from nlptasks import AdapterError
 from nlptasks.exchange import export_adapter, import_adapter
 from nlptasks.store.adapter_store import AdapterStore
-from nlptasks.training.families.base import FAMILIES
 from nlptasks_ui import html
 from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
@@ -56,7 +55,7 @@ class Library:
     def _add_upload(self) -> None:
         import gradio as gr
 
-        tasks = [name for name, task in self._context.engine.plugins.tasks.items() if task.family in FAMILIES]
+        tasks = [name for name, task in self._context.engine.plugins.tasks.items() if task.trainer]
         self.file = gr.File(
             label="A .zip that was downloaded here, or of any LoRA folder of PEFT", file_types=[".zip"],
             type="filepath", height=140, elem_id="library-file",

@@ -10,7 +10,7 @@ from typing import Any
 from nlptasks import DataError
 from nlptasks.training import DataOptions
 from nlptasks.training.check import check_data, layout
-from nlptasks.training.families.base import FAMILIES, FamilyTrainer, family_trainer
+from nlptasks.training.families.base import FamilyTrainer, family_trainer
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
 from nlptasks_ui.errors import sentence
@@ -46,7 +46,7 @@ class Source:
         import gradio as gr
 
         self._context, self._shelf = context, shelf
-        tasks = {name: task for name, task in context.engine.plugins.tasks.items() if task.family in FAMILIES}
+        tasks = {name: task for name, task in context.engine.plugins.tasks.items() if task.trainer}
         # A trained head needs the fewest rows and minutes: a better first guess than a task that writes.
         first = next(
             (name for name, task in sorted(tasks.items()) if task.needs == "classify"), next(iter(tasks), None)

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from typing import Any
 
 from nlptasks import Task
-from nlptasks.training.families.base import FAMILIES
 from nlptasks_ui import forms, html, views, work
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.errors import sentence
@@ -31,7 +30,7 @@ class Trial:
         with gr.Column(visible=False) as self.area:
             gr.HTML(html.element("h2", "Try it"))
             for name, task in context.engine.plugins.tasks.items():
-                if task.family in FAMILIES:
+                if task.trainer:
                     self._add(name, task)
             with gr.Row(elem_classes="nlp-page"):
                 self.before = gr.HTML(elem_id="trial-before", elem_classes="nlp-view", min_height=80)
