@@ -16,7 +16,6 @@ from nlptasks import Engine
 from nlptasks.runtime.loading.roots import HEAD_CLASSES
 from nlptasks.store.adapters import (
     MANIFEST,
-    TASK_TYPES,
     AdapterFolder,
     BaseReference,
     Manifest,
@@ -61,7 +60,7 @@ def random_adapter(task: Any, base: BaseFolder, folder: Path) -> AdapterFolder:
     with quiet_transformers():
         model = getattr(transformers, HEAD_CLASSES[task.needs]).from_pretrained(base.path)
     lora = LoraConfig(
-        task_type=TASK_TYPES[task.needs],
+        task_type=task.head.task_type,
         r=task.recipe.r,
         lora_alpha=task.recipe.alpha,
         target_modules=r".*encoder\.layer\.\d+\..*(query|key|value|dense)",

@@ -1,5 +1,6 @@
 """The public names; `__init__.py` imports each when it is first used."""
 
+from nlptasks.backends import Backend as Backend, BackendOptions as BackendOptions, Resident as Resident
 from nlptasks.engine import (
     Engine as Engine,
     ResultStream as ResultStream,
@@ -42,7 +43,6 @@ from nlptasks.families.text_classification import (
 )
 from nlptasks.families.text_to_text import (
     Lesson as Lesson,
-    Settled as Settled,
     TextToText as TextToText,
     WritingOptions as WritingOptions,
     can_stream as can_stream,
@@ -53,14 +53,19 @@ from nlptasks.families.token_classification import (
 )
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
+    CLASSIFY as CLASSIFY,
+    EXTRACT as EXTRACT,
+    TAG as TAG,
     CancelToken as CancelToken,
     Completion as Completion,
     Decoding as Decoding,
+    Head as Head,
     Logits as Logits,
     Model as Model,
     ModelInfo as ModelInfo,
     Prompt as Prompt,
     SpanLogits as SpanLogits,
+    Stream as Stream,
     Text as Text,
     TextStream as TextStream,
     TokenLogits as TokenLogits,

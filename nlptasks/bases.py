@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import DownloadError, UnsafeWeightsError, UnsupportedModelError
@@ -48,7 +47,7 @@ class Bases:
 
         if name not in self._folders:
             self._folders[name] = find_base(
-                name, self._settings, on_progress=self._on_progress, shipped=shipped(self._plugins), patience=patience
+                name, self._settings, on_progress=self._on_progress, shipped=self._plugins.bases, patience=patience
             )
         return self._folders[name]
 
@@ -77,8 +76,3 @@ class Bases:
             self._missing[name] = time.monotonic() + FORGET
             return False
         return True
-
-
-def shipped(plugins: Plugins) -> Mapping[str, Path]:
-    """The folders of the bases that come with plugins, by name."""
-    return {name: folder for task in plugins.tasks.values() for name, folder in task.bases.items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Generic, overload
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, overload
 
+from nlptasks.backends import Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
-from nlptasks.model import CancelToken, Model, TextStream
+from nlptasks.model import CancelToken, Model, Stream
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request
 from nlptasks.runtime.loading.devices import check_words
@@ -20,7 +21,6 @@ from nlptasks.task import AnyTask, R, S, SequenceTask, TaskInput, TaskOf
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
     from nlptasks.runtime.loading.devices import Placement
-    from nlptasks.runtime.resident import ResidentModel
     from nlptasks.store.adapters import AdapterFolder
     from nlptasks.store.download import Progress
 
@@ -33,7 +33,8 @@ class Engine:
 
     `model` is the base for every task that is not told another: a catalog name, `ORG/NAME[@revision]` or a
     folder. `device` is auto, cpu, cuda, cuda:N or mps; `dtype` is auto, float32, bfloat16, float16 or int8.
-    `max_resident_bytes` bounds the bases kept in memory, `idle_seconds` unloads those that nobody uses.
+    `max_resident_bytes` bounds the bases kept in memory, `idle_seconds` unloads those that nobody uses. `backend`, a
+    name or an object, is the only one that computes; by default the first that serves a base does.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Engine:
         idle_seconds: float | None = None,
         trust_remote_code: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        backend: str | Backend | None = None,
     ) -> None:
         check_words(device, dtype)
         self.settings = settings or Settings.from_env()
@@ -55,14 +57,16 @@ class Engine:
         self._model = model
         self._bases = Bases(self.settings, self.plugins, on_progress)
         self._placement = (device, dtype)
-        self._pool_arguments: dict[str, Any] = {
-            "max_bytes": max_resident_bytes or self.settings.max_resident_bytes,
-            "idle_seconds": idle_seconds,
-            "trust_remote_code": trust_remote_code,
-        }
-        self._pool: Any = None
-        self._lock = threading.Lock()
-        self._closed = False
+        options = BackendOptions(
+            find=self._bases.find,
+            head=self.plugins.head,
+            device=device,
+            dtype=dtype,
+            max_bytes=max_resident_bytes or self.settings.max_resident_bytes,
+            idle_seconds=idle_seconds,
+            trust_remote_code=trust_remote_code,
+        )
+        self._backends = Backends(self.plugins, options, backend or self.settings.backend)
 
     def __enter__(self) -> Engine:
         return self
@@ -72,11 +76,7 @@ class Engine:
 
     def close(self) -> None:
         """Unload every model and refuse further calls; safe to call twice."""
-        with self._lock:
-            self._closed = True
-            pool, self._pool = self._pool, None
-        if pool:
-            pool.close()
+        self._backends.close()
 
     # The options stand in each overload: a type checker must see them, and a reader is spared eight lines each.
     # fmt: off
@@ -171,7 +171,8 @@ class Engine:
         if not request.single:
             what = f"{request.task.name} streams one input"
             raise InvalidInputError(what, [f"expected 1, found {len(request.inputs)}: use run."])
-        return ResultStream(self, request, adapter, model, cancel or CancelToken())
+        cancel = cancel or CancelToken()
+        return ResultStream(self._pieces(request, adapter, model, cancel), cancel)
 
     # fmt: off
     @overload
@@ -254,9 +255,9 @@ class Engine:
 
         return choose_placement(*self._placement)
 
-    def resident(self) -> list[ResidentModel]:
-        """The models in memory, least recently used first."""
-        return self._pool.models() if self._pool else []
+    def resident(self) -> list[Resident]:
+        """The bases in memory, or about to be, least recently used first."""
+        return self._backends.resident()
 
     def _shares(self, request: Request, adapter: str | None, model: str | None) -> dict[str | None, list[int]]:
         """The places of the inputs that each base answers; None is the task's own base."""
@@ -266,6 +267,15 @@ class Engine:
             base = model if named else self._bases.hub_model(request.task, item)
             shares.setdefault(base, []).append(place)
         return shares
+
+    def _pieces(
+        self, request: Request, adapter: str | None, model: str | None, cancel: CancelToken
+    ) -> Generator[str, None, Any]:
+        task: Any = request.task
+        (base,) = self._shares(request, adapter, model)
+        with self.bind(task, adapter, base, cancel=cancel) as bound:
+            result = yield from task.stream(request.inputs[0], request.options, bound)
+            return _signed(result, bound)
 
     @contextmanager
     def bind(
@@ -278,14 +288,10 @@ class Engine:
         counter: Counter | None = None,
     ) -> Iterator[Model]:
         """The model that would answer a task's request, for direct use of its verbs; held until the block ends."""
-        pool = self._open_pool()
-        chosen, base_name = self.choose(task, adapter, model)
-        resident = pool.acquire(self._bases.find(base_name))
-        try:
-            asked, done = (counter.ask, counter.advance) if counter else (None, None)
-            yield resident.bind(chosen, cancel or CancelToken(), done, asked)
-        finally:
-            pool.release(resident)
+        chosen, base = self.choose(task, adapter, model)
+        _, backend = self._backends.choose(base, chosen)
+        with backend.bind(base, chosen, cancel=cancel or CancelToken(), counter=counter) as bound:
+            yield bound
 
     def choose(self, task: AnyTask, adapter: str | None, model: str | None) -> tuple[AdapterFolder | None, str]:
         """The adapter and the name of the base that a request gets; nothing is loaded.
@@ -312,78 +318,17 @@ class Engine:
                 return shipped, shipped.base_id
         return None, model or task.untrained_base or task.recipe.base
 
-    def _open_pool(self) -> Any:
-        from nlptasks.runtime.pool import ModelPool
 
-        with self._lock:
-            if self._closed:
-                raise NlptasksError("This engine is closed: make a new Engine.")
-            if self._pool is None:
-                self._pool = ModelPool(*self._placement, **self._pool_arguments)
-            return self._pool
-
-
-class ResultStream(Generic[R]):
-    """Pieces of one answer, then its result. Iterate once; nothing runs before the first piece is asked for."""
-
-    def __init__(
-        self, engine: Engine, request: Request, adapter: str | None, model: str | None, cancel: CancelToken
-    ) -> None:
-        self._engine = engine
-        self._request = request
-        self._where = (adapter, model)
-        self._cancel = cancel
-        self._result: R | None = None
-        self._pieces: Iterator[str] | None = None
-
-    def __enter__(self) -> ResultStream[R]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[str]:
-        if self._pieces is None:
-            self._pieces = self._run()
-        return self._pieces
-
-    def close(self) -> None:
-        """Stop the computation within one step; safe to call twice, and from another thread than the reader's."""
-        self._cancel.cancel()
-        if self._pieces is not None:
-            # A reader that waits for a piece just now ends by the token; its generator cannot be closed from here.
-            with suppress(ValueError):
-                self._pieces.close()  # type: ignore[attr-defined]
-
-    def result(self) -> R:
-        """The typed result; reads the rest of the pieces first.
-
-        Raises:
-            NlptasksError: the stream was closed before its end.
-        """
-        for _ in iter(self):
-            pass
-        if self._result is None:
-            raise NlptasksError("The stream was closed before its end: there is no result.")
-        return self._result
-
-    def _run(self) -> Iterator[str]:
-        task: Any = self._request.task
-        inputs = self._request.inputs[0]
-        adapter, model = self._where
-        (base,) = self._engine._shares(self._request, adapter, model)
-        with self._engine.bind(task, adapter, base, cancel=self._cancel) as bound:
-            pieces: TextStream = task.stream(inputs, self._request.options, bound)
-            try:
-                yield from pieces
-                self._result = _signed(task.finish(inputs, pieces.completion()), bound)
-            finally:
-                pieces.close()
+ResultStream = Stream
+"""Pieces of one answer, then its result. Nothing runs before the first piece is read."""
 
 
 def _signed(result: R, model: Model) -> R:
-    """The result with the names of the model and the adapter that gave it."""
-    return result.model_copy(update={"model": model.info.name, "adapter": model.info.adapter})
+    """The result with the names of the model and the adapter that gave it, and by what its windows were cut."""
+    names: dict[str, Any] = {"model": model.info.name, "adapter": model.info.adapter}
+    if not model.info.has_offsets and (result.windows > 1 or result.truncated):
+        names["windowed_by"] = "characters"
+    return result.model_copy(update=names)
 
 
 class _DefaultEngine(Engine):

@@ -1,4 +1,4 @@
-"""The whole plugin contract: three hooks. `hookimpl` marks a plugin's implementation of one."""
+"""The whole plugin contract: four hooks. `hookimpl` marks a plugin's implementation of one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from nlptasks.backends import Backend, BackendOptions
     from nlptasks.results import Result
     from nlptasks.task import Task
 
@@ -23,6 +24,11 @@ hookimpl = pluggy.HookimplMarker("nlptasks")
 @hookspec
 def register_tasks(register: Callable[[Task[Any, Any, Any]], None]) -> None:
     """Call `register(task)` once for each task that the plugin brings."""
+
+
+@hookspec
+def register_backends(register: Callable[[str, Callable[[BackendOptions], Backend]], None]) -> None:
+    """Call `register(name, make)` for each backend: what computes bases in another way than torch here."""
 
 
 @hookspec

@@ -7,11 +7,13 @@ one cancel token; calls from many threads meet in its queue and share batches.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from nlptasks.errors import CancelledError
+from nlptasks.errors import CancelledError, NlptasksError, UnknownNameError
 from nlptasks.results import FinishReason, Message
 
 Text = str | tuple[str, str]
@@ -21,6 +23,46 @@ Prompt = str | Sequence[Message]
 """Plain text to continue, or a chat to answer through the model's own template."""
 
 ModelKind = Literal["encoder", "causal", "seq2seq"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The layers that answer a verb, on top of a base: how they are made, served and compared. All of it is JSON.
+
+    `per` is what the head reads and how it answers: a `text` or a pair gets `Logits`, each `token` of a text
+    `TokenLogits`, a (question, context) `SpanLogits`; a `prompt` is written on by the base's own output layer.
+
+    `model` names transformers' class of the task model. A head that transformers has not is made by `make`,
+    "package.module:function": from the base's configuration, with `num_labels` set, to a torch module that maps hidden
+    states of shape (rows, tokens, hidden) and their mask of shape (rows, tokens) to (rows, outputs) for a `text`,
+    (rows, tokens, outputs) for each `token`. Its layers are trained and saved whole, in the adapter's folder.
+
+    `task_type` is PEFT's name for such adapters. The gate passes differences between trained and served numbers of at
+    most `tolerance`, as a share of the largest; folding LoRA in float32 differs by about 1e-6.
+    """
+
+    verb: str
+    per: Literal["text", "token", "span", "prompt"] = "text"
+    model: str = ""
+    make: str = ""
+    task_type: str = "FEATURE_EXTRACTION"
+    tolerance: float = 1e-3
+
+
+CLASSIFY = Head("classify", "text", "AutoModelForSequenceClassification", task_type="SEQ_CLS")
+TAG = Head("tag", "token", "AutoModelForTokenClassification", task_type="TOKEN_CLS")
+EXTRACT = Head("extract", "span", "AutoModelForQuestionAnswering", task_type="QUESTION_ANS")
+GENERATE = Head("generate", "prompt", task_type="CAUSAL_LM")
+
+HEADS: Mapping[str, Head] = MappingProxyType({head.verb: head for head in (CLASSIFY, TAG, EXTRACT, GENERATE)})
+"""The heads of nlptasks by their verbs. A task of a plugin may bring another one: `Task.head`."""
+
+
+def find_head(verb: str, heads: Mapping[str, Head] = HEADS, hint: str = "") -> Head:
+    """The head that answers a verb; raises UnknownNameError where none is described."""
+    if verb not in heads:
+        raise UnknownNameError("verb", verb, heads, hint)
+    return heads[verb]
 
 
 class CancelToken:
@@ -69,6 +111,8 @@ class ModelInfo:
     """BCP 47 tags of the (source, target) languages that a bilingual checkpoint says it translates."""
     trained_for: frozenset[str] = frozenset()
     """Verbs that have a trained head here: `classify`, `generate`, ..."""
+    has_offsets: bool = True
+    """Whether `offsets` says where tokens stand; without it long texts are cut by their characters."""
 
     def preset(self, task: str, asked: Decoding) -> Decoding:
         """`asked`, and for what it leaves open (None) the checkpoint's own settings for a task, where it has some."""
@@ -177,18 +221,66 @@ class Completion:
     alternatives: tuple[Completion, ...] = ()
 
 
-class TextStream(Protocol):
-    """Pieces of one text as they are written; closing it ends the computation within one step."""
+T = TypeVar("T")
 
-    def __iter__(self) -> Iterator[str]: ...
+
+class Stream(Generic[T]):
+    """Pieces of one text as they are written, then the value that they end in: a `Completion`, or a task's result.
+
+    `pieces` is a generator that yields them and returns the value, so that `value = yield from stream` makes one
+    stream part of another. Iterate once. To leave the loop early, `close` and the end of a with-block set `cancel`,
+    which stops the computation within one step.
+    """
+
+    def __init__(self, pieces: Generator[str, None, T], cancel: CancelToken | None = None) -> None:
+        self._pieces = pieces
+        self._cancel = cancel or CancelToken()
+        self._values: list[T] = []
+        self._closed = False
+
+    def __enter__(self) -> Stream[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Generator[str, None, T]:
+        try:
+            while not self._values and not self._closed:
+                try:
+                    piece = next(self._pieces)
+                except StopIteration as end:
+                    self._values.append(end.value)
+                else:
+                    yield piece
+        finally:
+            self.close()
+        return self._values[0] if self._values else None  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Stop the computation; safe to call twice."""
-        ...
+        """Stop the computation within one step; safe to call twice, and from another thread than the reader's."""
+        self._closed = True
+        if not self._values:
+            self._cancel.cancel()
+            # A reader that waits for a piece just now ends by the token; its generator cannot be closed from here.
+            with suppress(ValueError):
+                self._pieces.close()
 
-    def completion(self) -> Completion:
-        """The finished text; waits for the end of the stream."""
-        ...
+    def result(self) -> T:
+        """The value at the end; reads the rest of the pieces first.
+
+        Raises:
+            NlptasksError: the stream was closed before its end.
+        """
+        for _ in self:
+            pass
+        if not self._values:
+            raise NlptasksError("The stream was closed before its end: there is no result.")
+        return self._values[0]
+
+
+TextStream = Stream[Completion]
+"""What a model writes for one prompt, piece by piece."""
 
 
 class Model(Protocol):
@@ -209,8 +301,19 @@ class Model(Protocol):
         """Raw start and end scores over the tokens of the context, for each (question, context)."""
         ...
 
+    def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
+        """What the trained head for a verb answers to each item, as its `Head.per` says.
+
+        `classify`, `tag` and `extract` are this for the heads of nlptasks.
+
+        Raises:
+            AdapterError: the adapter is for another verb.
+            UnsupportedModelError: there is no adapter, and the base has no such head.
+        """
+        ...
+
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
-        """Character spans of each text's tokens, whatever its length."""
+        """Character spans of each text's tokens, whatever its length; only where `info.has_offsets`."""
         ...
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
@@ -230,5 +333,9 @@ class Model(Protocol):
         ...
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
-        """Run `work(transformers_model, tokenizer)` on the model's own thread and return what it returns."""
+        """Run `work(transformers_model, tokenizer)` on the model's own thread and return what it returns.
+
+        Raises:
+            UnsupportedModelError: the backend has no model of transformers.
+        """
         ...

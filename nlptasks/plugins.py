@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from nlptasks import hookspecs
+from nlptasks.backends import BUILT_IN, MakeBackend
 from nlptasks.discovery import GROUP, Refused, Source, installed_entry_points, load, reason_of, source_of
 from nlptasks.errors import NlptasksError, PluginError, UnknownNameError
+from nlptasks.model import HEADS, Head, find_head
 from nlptasks.results import Result
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Task, TaskOf, check_task_class
@@ -32,7 +34,7 @@ from nlptasks.task import AnyTask, Task, TaskOf, check_task_class
 if TYPE_CHECKING:
     import click
 
-_HOOKS = ("register_tasks", "register_commands", "register_views")
+_HOOKS = ("register_tasks", "register_backends", "register_commands", "register_views")
 _SPECS = {name: inspect.signature(getattr(hookspecs, name)) for name in _HOOKS}
 
 View = Callable[[Any, Any], str]
@@ -74,6 +76,7 @@ class Plugins:
         self._tasks: dict[str, Task[Any, Any, Any]] = {}
         self._aliases: dict[str, str] = {}
         self._owners: dict[str, Source] = {}
+        self._backends: dict[str, tuple[Source, MakeBackend]] = {}
         self._seen: set[tuple[str, str, str]] = set()
         self._left_out: set[str] = set()
         self._with_commands: list[Source] = []
@@ -84,11 +87,6 @@ class Plugins:
     def tasks(self) -> Mapping[str, Task[Any, Any, Any]]:
         """Canonical names to tasks, in the order they were loaded."""
         return MappingProxyType(self._tasks)
-
-    @property
-    def bases(self) -> Mapping[str, Path]:
-        """The folders of the base models that come with plugins, by name."""
-        return {name: folder for task in self._tasks.values() for name, folder in task.bases.items()}
 
     def task(self, task: str | TaskOf[Any]) -> AnyTask:
         """The task of this name or alias. An instance stands for itself, registered or not; a class for the
@@ -113,6 +111,27 @@ class Plugins:
         if problems := check_task_class(task):
             raise NlptasksError(f"The task {type(task).__name__} is not usable: {'; '.join(problems)}.")
         return task
+
+    @property
+    def bases(self) -> Mapping[str, Path]:
+        """The folders of the base models that come with plugins, by name; any task may name them."""
+        return {name: folder for task in self._tasks.values() for name, folder in task.bases.items()}
+
+    @property
+    def backends(self) -> Mapping[str, MakeBackend]:
+        """What makes the backends of plugins, by name, in the order they were registered."""
+        return {name: make for name, (_, make) in self._backends.items()}
+
+    def head(self, verb: str) -> Head:
+        """The head that answers a verb: one of nlptasks, or of a task.
+
+        Raises:
+            UnknownNameError: no task that is on brings one.
+        """
+        return find_head(verb, self._heads(), self.failure_notice() or "")
+
+    def _heads(self) -> dict[str, Head]:
+        return {**{task.head.verb: task.head for task in self._tasks.values() if task.head}, **HEADS}
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -172,7 +191,7 @@ class Plugins:
             self._with_commands.remove(source)
             # A group of the plugin's own: a failure half-way leaves nothing behind in `cli`.
             own = click.Group(cli.name)
-            with self._isolated(source, "in register_commands"):
+            with self._isolated(source, "in register_commands", admitted=True):
                 self._call("register_commands", source, cli=own)
                 for name in own.commands:
                     if name in cli.commands or name in reserved:
@@ -186,10 +205,22 @@ class Plugins:
         for source in tuple(self._with_views):
             self._with_views.remove(source)
             own: dict[type[Result], View] = {}
-            with self._isolated(source, "in register_views"):
+            with self._isolated(source, "in register_views", admitted=True):
                 self._call("register_views", source, register=functools.partial(_note_view, own))
                 self._views |= own
         return MappingProxyType(self._views)
+
+    def switch_off_backend(self, name: str, error: Exception) -> None:
+        """Record the failure of a plugin's backend; the plugin is off with all that it brought.
+
+        Raises:
+            Exception: `error` itself for a backend that is no plugin's.
+            PluginError: with `Settings.strict`.
+        """
+        if name not in self._backends:
+            raise error
+        with self._isolated(self._backends[name][0], f"in its backend {name!r}", admitted=True):
+            raise error
 
     def failure_notice(self) -> str | None:
         """One line for the command line, or None when every plugin is on."""
@@ -216,7 +247,11 @@ class Plugins:
         staged: dict[str, Task[Any, Any, Any]] = {}
         if "register_tasks" in hooks:
             self._call("register_tasks", source, register=functools.partial(self._stage, staged))
+        backends: dict[str, MakeBackend] = {}
+        if "register_backends" in hooks:
+            self._call("register_backends", source, register=functools.partial(self._stage_backend, backends))
         self._commit(source, staged)
+        self._backends |= {name: (source, make) for name, make in backends.items()}
         if "register_commands" in hooks:
             self._with_commands.append(source)
         if "register_views" in hooks:
@@ -265,7 +300,18 @@ class Plugins:
         for base, folder in task.bases.items():
             if taken := self._base_owner(base, folder, staged):
                 raise Refused(f"Its task {task.name!r} ships a base {base!r}, but the name belongs to {taken}.")
+        heads = {**{other.head.verb: other.head for other in staged.values() if other.head}, **self._heads()}
+        if task.head and heads.get(task.head.verb, task.head) != task.head:
+            raise Refused(f"Its task {task.name!r} has a head of its own for {task.head.verb!r}, which is taken.")
         staged[task.name] = task
+
+    def _stage_backend(self, staged: dict[str, MakeBackend], name: str, make: MakeBackend) -> None:
+        """What a plugin gets as `register` of its backends."""
+        if not isinstance(name, str) or not name or not callable(make):
+            raise Refused(f"register_backends: expected a name and a function, found {name!r}, {make!r}.")
+        if name in BUILT_IN or name in self._backends or name in staged:
+            raise Refused(f"Its backend {name!r} already exists; give it another name.")
+        staged[name] = make
 
     def _base_owner(self, name: str, folder: Path, staged: Mapping[str, Task[Any, Any, Any]]) -> str | None:
         """Who has another base of this name, which would be hidden; tasks may share a folder."""
@@ -290,6 +336,7 @@ class Plugins:
             del self._owners[name]
             self._aliases.pop(name, None)
             self._tasks.pop(name, None)
+        self._backends = {name: pair for name, pair in self._backends.items() if pair[0] != source}
         self._with_commands = [other for other in self._with_commands if other != source]
         self._with_views = [other for other in self._with_views if other != source]
         self.records = [record for record in self.records if not _is_from(record, source)]
@@ -300,9 +347,9 @@ class Plugins:
         self._manager.subset_hook_caller(hook, others)(**arguments)
 
     @contextmanager
-    def _isolated(self, source: Source, doing: str, *, strict: bool = False) -> Iterator[None]:
+    def _isolated(self, source: Source, doing: str, *, strict: bool = False, admitted: bool = False) -> Iterator[None]:
         # A refused newcomer must not pull down the plugin whose key it wanted.
-        taken = self._manager.has_plugin(source.key) and doing not in ("in register_commands", "in register_views")
+        taken = not admitted and self._manager.has_plugin(source.key)
         try:
             yield
         except (Exception, SystemExit) as error:

@@ -25,6 +25,11 @@ class Result(BaseModel):
     truncated: bool = Field(default=False, description="True when part of the input was not read.")
     num_tokens: int = Field(default=0, ge=0, description="Tokens of the input.")
     windows: int = Field(default=1, ge=1, description="Windows that the input was read in.")
+    windowed_by: Literal["tokens", "characters"] = Field(
+        default="tokens",
+        description="What a long input was cut by: `characters` where the model cannot count its tokens; windows are "
+        "smaller then than they need be, and `num_tokens` may be an estimate.",
+    )
 
     def to_hf(self) -> Any:
         """The answer in the shape of transformers' v4 pipeline for this task."""

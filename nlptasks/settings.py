@@ -20,7 +20,8 @@ class Settings:
     """Paths and switches of one process.
 
     `cache` holds base models and may be deleted at any time; `data` holds what the user made
-    (adapters, training runs). `load_plugins` is None for all, else the only entry-point names to load.
+    (adapters, training runs). `load_plugins` is None for all, else the only entry-point names to load. `backend` names
+    the only one that computes, None for the first that serves a base.
     """
 
     cache: Path
@@ -30,6 +31,7 @@ class Settings:
     strict: bool = False
     offline: bool = False
     max_resident_bytes: int | None = None
+    backend: str | None = None
 
     @property
     def bases(self) -> Path:
@@ -61,6 +63,7 @@ class Settings:
             load_plugins=None if listed is None else _names(listed),
             strict=_flag(env, "NLPTASKS_STRICT"),
             offline=_flag(env, "HF_HUB_OFFLINE") or _flag(env, "TRANSFORMERS_OFFLINE"),
+            backend=env.get("NLPTASKS_BACKEND", "").strip() or None,
             max_resident_bytes=_megabytes(env, "NLPTASKS_MAX_RESIDENT_MB"),
         )
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nlptasks.errors import InvalidInputError
-from nlptasks.model import Model
+from nlptasks.model import Head, Model
 from nlptasks.results import Result
 
 Overflow = Literal["window", "truncate", "error"]
@@ -114,8 +114,10 @@ class Task(ABC, Generic[I, O, R]):
     examples: ClassVar[Sequence[str | Mapping[str, Any]]] = ()
     phrases: ClassVar[Sequence[str]] = ()
     """Ways to ask for the task in plain words, without the text: a chat compares what is said with them."""
-    needs: ClassVar[str] = ""
-    """The verb that needs a trained head, or "" if any model will do."""
+    head: ClassVar[Head | None] = None
+    """The trained head that answers, or None if any model will do; one of nlptasks or the family's own."""
+    trainer: ClassVar[str] = ""
+    """Who trains the family, imported for training only: "package.module:Class" of a `training.FamilyTrainer`."""
     untrained_base: ClassVar[str | None] = None
     """The base that answers without an adapter, when it is another than the recipe's."""
     bases: ClassVar[Mapping[str, Path]] = MappingProxyType({})
@@ -124,6 +126,11 @@ class Task(ABC, Generic[I, O, R]):
     """The Hub checkpoint that answers in the profile `hub`: the best small public one."""
     hub_first: ClassVar[bool] = False
     """Whether the profile `auto` prefers `hub_base` where it can be had."""
+
+    @property
+    def needs(self) -> str:
+        """The verb that needs a trained head, or "" if any model will do."""
+        return self.head.verb if self.head else ""
 
     @property
     def summary(self) -> str:
@@ -223,6 +230,12 @@ def check_task_class(task: object) -> list[str]:
         value = getattr(task, attribute)
         if get_origin(value) is not None or not (isinstance(value, type) and issubclass(value, parent)):
             problems.append(f"expected {attribute} to be a subclass of {parent.__name__}, found {value!r}")
+    if task.head is not None and not isinstance(task.head, Head):
+        problems.append(f"expected head to be a Head or None, found {task.head!r}")
+    elif task.head and (task.head.per == "prompt" or bool(task.head.model) == bool(task.head.make)):
+        problems.append(f"expected a head with either a model of transformers or make, found {task.head!r}")
+    if not isinstance(task.trainer, str) or task.trainer.count(":") != bool(task.trainer):
+        problems.append(f"expected trainer as 'package.module:Class', found {task.trainer!r}")
     if isinstance(task.options_type, type) and issubclass(task.options_type, TaskOptions):
         required = [n for n, f in task.options_type.model_fields.items() if f.is_required()]
         if required:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from nlptasks import Engine, Plugins, Settings
-from nlptasks.model import CancelToken, Logits, Model, Text
+from nlptasks.engine import NO_ADAPTER
+from nlptasks.model import CancelToken, Completion, Logits, Model, Stream, Text, TextStream
 from nlptasks.progress import Counter
-from nlptasks.testing import FakeModel
+from nlptasks.testing import FakeBackend, FakeModel
 
 STEP = 8
 """Texts that the engine's own slow model reads in one step."""
@@ -61,21 +62,13 @@ class SlowModel(FakeModel):
         return answers
 
     def stream(self, prompt: Any, decoding: Any) -> Any:
-        return _SlowStream(super().stream(prompt, decoding), self)
+        return Stream(self._slowly(super().stream(prompt, decoding)), self.token)
 
-
-class _SlowStream:
-    """A fake stream with a step before each piece."""
-
-    def __init__(self, stream: Any, model: SlowModel) -> None:
-        self._stream = stream
-        self._model = model
-        self.close, self.completion = stream.close, stream.completion
-
-    def __iter__(self) -> Iterator[str]:
-        for piece in self._stream:
-            self._model.step()
+    def _slowly(self, stream: TextStream) -> Generator[str, None, Completion]:
+        for piece in stream:
+            self.step()
             yield piece
+        return stream.result()
 
 
 class FakeEngine(Engine):
@@ -94,10 +87,10 @@ class FakeEngine(Engine):
         *,
         labels: Sequence[str] = ("negative", "positive"),
     ) -> None:
-        super().__init__(settings=settings, plugins=plugins)
+        self.backend = FakeBackend(self._make)
+        super().__init__(settings=settings, plugins=plugins, backend=self.backend)
         self.makers = dict(makers or {})
         self.labels = labels
-        self.models: list[Any] = []
         self.seconds = 0.0
         self.gate = threading.Event()
         self.gate.set()
@@ -112,20 +105,25 @@ class FakeEngine(Engine):
         cancel: CancelToken | None = None,
         counter: Counter | None = None,
     ) -> Iterator[Model]:
-        self._open_pool()  # refuses once the engine is closed
-        self.choose(task, adapter, model)  # and an adapter that there is not
-        made = self.makers.get(task.name, self._classifier(task))(cancel=cancel)
+        self.choose(task, adapter, model)  # refuses an adapter that there is not
+        # The name of the base says which task's model to make.
+        with super().bind(task, NO_ADAPTER, task.name, cancel=cancel, counter=counter) as made:
+            yield made
+
+    def _make(self, name: str, cancel: CancelToken, counter: Counter | None, **_: Any) -> FakeModel:
+        if name in self.makers:
+            made = self.makers[name](cancel=cancel)
+        else:
+            labels = getattr(self.plugins.task(name), "labels", None) or self.labels
+            made = SlowModel(pause=self.seconds, size=STEP, labels=labels, cancel=cancel)
         if isinstance(made, SlowModel):
             made.gate, made.counter = self.gate, counter
-        self.models.append(made)
-        yield made
+        return made
 
-    def _classifier(self, task: Any) -> Make:
-        def make(**more: Any) -> SlowModel:
-            labels = getattr(task, "labels", None) or self.labels
-            return SlowModel(pause=self.seconds, size=STEP, labels=labels, **more)
-
-        return make
+    @property
+    def models(self) -> list[Any]:
+        """All models that were made, in order."""
+        return self.backend.models
 
     def hold(self, after: int) -> None:
         """Wait for so many steps, then keep the model that computes from going on until the gate is set."""

@@ -14,7 +14,7 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
-from nlptasks.store.adapters import MANIFEST, BaseReference, Manifest, Verb, fingerprint
+from nlptasks.store.adapters import MANIFEST, BaseReference, Manifest, fingerprint
 
 LABELS = ("negative", "neutral", "positive")
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -82,7 +82,7 @@ def _save(
     folder: Path,
     labels: tuple[str, ...] | None,
     manifest: bool,
-    verb: Verb = "classify",
+    verb: str = "classify",
     task: str = "mood",
     **changes: Any,
 ) -> tuple[Path, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nlptasks import Recipe, TextClassification
+from nlptasks import Head, Recipe, TextClassification
 from nlptasks.settings import Settings
 from nlptasks.store.download import BaseFolder
 from nlptasks.testing import tiny_model
@@ -48,14 +48,20 @@ def write_csv(path: Path, content: Sequence[tuple[str, str]], header: str = "tex
 def serve_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the gate's serving in this process: the same code, without the seconds that imports take."""
 
-    def serve(base: BaseFolder, adapter: Path | None, verb: str, texts: Sequence[str], **options: Any) -> Any:
+    def serve(base: BaseFolder, adapter: Path | None, head: Head, texts: Sequence[str], **options: Any) -> Any:
         scratch = Path(str(adapter or base.path)).parent
         asked, answered = scratch / "request.json", scratch / "answer.json"
         fields = {"id": base.id, "revision": base.revision, "path": str(base.path), "source": base.source}
         options.setdefault("trust_remote_code", False)
         asked.write_text(
             json.dumps(
-                {"base": fields, "adapter": adapter and str(adapter), "verb": verb, "requests": list(texts), **options}
+                {
+                    "base": fields,
+                    "adapter": adapter and str(adapter),
+                    "head": dataclasses.asdict(head),
+                    "requests": list(texts),
+                    **options,
+                }
             )
         )
         try:

@@ -18,7 +18,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from nlptasks.errors import OverflowRefusedError
 from nlptasks.families import candidates, windows
 from nlptasks.families.scores import softmax
-from nlptasks.model import Model, ModelInfo, SpanLogits
+from nlptasks.model import EXTRACT, Model, ModelInfo, SpanLogits
 from nlptasks.results import Answer, AnswerSpan
 from nlptasks.task import Overflow, SequenceInput, Task, TaskOptions
 
@@ -74,7 +74,8 @@ class QuestionAnswering(Task[QuestionInput, AnswerOptions, Answer]):
     """The span of a context that answers a question."""
 
     family = "question_answering"
-    needs = "extract"
+    head = EXTRACT
+    trainer = "nlptasks.training.families.question_answering:QuestionAnsweringTrainer"
     input_type = QuestionInput
     options_type = AnswerOptions
     result_type = Answer
@@ -167,7 +168,7 @@ def _measure(inputs: Sequence[QuestionInput], model: Model) -> dict[str, Spans]:
     size = model.info.max_tokens
     long = {item.context for item in inputs if windows.may_overflow(item.question + item.context, size)}
     texts = dict.fromkeys(text for item in inputs if item.context in long for text in (item.context, item.question))
-    offsets = model.offsets(list(texts)) if texts else []
+    offsets = windows.offsets(model, list(texts)) if texts else []
     return dict(zip(texts, (each.spans for each in offsets), strict=True))
 
 

@@ -16,7 +16,7 @@ class Minutes(Summarizing[TextInput, SummarizingOptions]):
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -25,8 +25,8 @@ from pydantic import Field
 from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutputError
 from nlptasks.families import points, windows
 from nlptasks.families.chunks import chunk, lead, units
-from nlptasks.families.text_to_text import Settled, TextToText, WritingOptions, prompt_text
-from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt, TextStream
+from nlptasks.families.text_to_text import TextToText, WritingOptions, prompt_text
+from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt
 from nlptasks.results import Summary, SummaryChunk
 from nlptasks.task import Recipe, TextInput
 
@@ -194,12 +194,23 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
             self._level(pending, options, model)
         return [work.result for work in works if work.result is not None]
 
-    def stream(self, inputs: I, options: O, model: Model) -> TextStream:
+    def stream(self, inputs: I, options: O, model: Model) -> Generator[str, None, Summary]:
         """The last level as the model writes it; a text that needs no model comes in one piece.
 
-        The pieces are the model's own words. `finish` gives the result: whole sentences only, in the style asked for.
+        The pieces are the model's own words. The result has whole sentences only, in the style of the options.
         """
-        return _LastLevel(self, super().stream, inputs, options, model)
+        [work] = self._open([inputs], options, model)
+        while work.result is None and len(work.ranges) > 1:
+            self._level([work], options, model)
+        if work.result is not None:
+            yield work.result.summary
+            return work.result
+        [part] = work.parts()
+        prompt, decoding = self.ask(part, options, model.info), self.decoding(part, options, model.info)
+        completion = yield from model.stream(prompt, decoding)
+        self._take(work, [completion], options)
+        assert work.result is not None, "a text that was read in one piece has its summary"
+        return work.result
 
     def _open(self, inputs: Sequence[I], options: O, model: Model) -> list[_Work[I]]:
         """The inputs with their chunks; a text of few sentences is done."""
@@ -222,9 +233,8 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         if not works:
             return [], 0
         bare = works[0].inputs.model_copy(update={"text": "."})
-        around, *texts = model.offsets(
-            [prompt_text(self.ask(bare, options, model.info)), *(work.text for work in works)]
-        )
+        prompt = prompt_text(self.ask(bare, options, model.info))
+        around, *texts = windows.offsets(model, [prompt, *(work.text for work in works)])
         most = self.decoding(bare, options, model.info).max_new_tokens
         room = self._room(len(around.spans), most, options, model.info)
         for work, offsets in zip(works, texts, strict=True):
@@ -278,60 +288,6 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         # A small model that loops says one sentence again and again.
         found = list(dict.fromkeys(points.points(text, finished=done.finish_reason == "stop")))
         return points.within(found, options.words * 3 // 2)
-
-
-class _LastLevel(Generic[I, O]):
-    """A stream that first reads the levels before the last one; a cancelled request ends those as well.
-
-    `write` streams what the model writes for a text that it reads at once.
-    """
-
-    def __init__(
-        self, task: Summarizing[I, O], write: Callable[[I, O, Model], TextStream], inputs: I, options: O, model: Model
-    ) -> None:
-        self._task, self._write, self._inputs, self._options, self._model = task, write, inputs, options, model
-        self._work: _Work[I] | None = None
-        self._stream: TextStream | None = None
-        self._closed = False
-
-    def __iter__(self) -> Iterator[str]:
-        work = self._begin()
-        if self._stream is not None:
-            yield from self._stream
-        elif work.result is not None:
-            yield work.result.summary
-
-    def close(self) -> None:
-        """Stop the computation; safe to call twice."""
-        self._closed = True
-        if self._stream is not None:
-            self._stream.close()
-
-    def completion(self) -> Completion:
-        """The finished text with its result."""
-        work = self._begin()
-        if self._stream is None:
-            if work.result is None:
-                raise CancelledError("The stream was closed before its end: there is no summary.")
-            return Settled(work.result.summary, "stop", work.num_tokens, 0, result=work.result)
-        done = self._stream.completion()
-        if done.finish_reason == "cancelled":
-            return done
-        if work.result is None:
-            self._task._take(work, [done], self._options)
-        fields = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
-        return Settled(**fields, result=work.result)
-
-    def _begin(self) -> _Work[I]:
-        """Read all levels but the last, once."""
-        if self._work is None:
-            [work] = self._task._open([self._inputs], self._options, self._model)
-            while work.result is None and len(work.ranges) > 1 and not self._closed:
-                self._task._level([work], self._options, self._model)
-            if work.result is None and not self._closed:
-                self._stream = self._write(work.parts()[0], self._options, self._model)
-            self._work = work
-        return self._work
 
 
 def _chosen(found: list[str], source: str, options: SummarizingOptions, *, whole: bool) -> tuple[str, str | None]:

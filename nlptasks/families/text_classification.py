@@ -17,7 +17,7 @@ from pydantic import Field
 from nlptasks.errors import OverflowRefusedError
 from nlptasks.families import windows
 from nlptasks.families.scores import sigmoid, softmax
-from nlptasks.model import Logits, Model, ModelInfo
+from nlptasks.model import CLASSIFY, Logits, Model, ModelInfo
 from nlptasks.results import Classification, LabelScore
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
 
@@ -66,7 +66,8 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
     """A label for a text."""
 
     family = "text_classification"
-    needs = "classify"
+    head = CLASSIFY
+    trainer = "nlptasks.training.families.text_classification:TextClassificationTrainer"
     input_type = TextInput
     options_type = ClassificationOptions
     result_type = Classification
@@ -110,7 +111,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
 
     def _spans(self, texts: list[str], indices: Sequence[int], model: Model) -> dict[int, Sequence[tuple[int, int]]]:
         """Token offsets of some of the texts, by their index."""
-        found = model.offsets([texts[i] for i in indices]) if indices else []
+        found = windows.offsets(model, [texts[i] for i in indices]) if indices else []
         return {i: offsets.spans for i, offsets in zip(indices, found, strict=True)}
 
     def _read(

@@ -7,13 +7,13 @@ the model should write for a result, so that `parse(inputs, target(result)) == r
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field
 
-from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt, TextStream
+from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt
 from nlptasks.results import Result
 from nlptasks.task import Recipe, Task, TaskInput, TaskOptions
 
@@ -72,13 +72,6 @@ class Lesson(Generic[I, O]):
     target: str
 
 
-@dataclass(frozen=True)
-class Settled(Completion):
-    """The completion of a stream that was made of several, with the result that came of it."""
-
-    result: Any = None
-
-
 class TextToText(Task[I, O, R], Generic[I, O, R]):
     """A text written by a language model.
 
@@ -86,6 +79,7 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     """
 
     family = "text_to_text"
+    trainer = "nlptasks.training.families.text_to_text:TextToTextTrainer"
     options_type = WritingOptions
     recipe: ClassVar[Recipe] = Recipe(base="smollm2", max_length=512, batch_size=8, metric="loss")
     text_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "rouge")
@@ -129,8 +123,6 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
 
     def finish(self, inputs: I, completion: Completion) -> R:
         """The result with what only the completion knows; override to add fields of your own."""
-        if isinstance(completion, Settled):
-            return completion.result  # type: ignore[no-any-return]
         result = self.parse(inputs, completion.text)
         return result.model_copy(update={"num_tokens": completion.num_prompt_tokens, "truncated": completion.truncated})
 
@@ -149,9 +141,11 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
             found |= zip(places, model.generate(prompts, decoding), strict=True)
         return [found[place] for place in range(len(inputs))]
 
-    def stream(self, inputs: I, options: O, model: Model) -> TextStream:
-        """The raw text of one answer, piece by piece; `finish` makes the result of its completion."""
-        return model.stream(self.ask(inputs, options, model.info), self.decoding(inputs, options, model.info))
+    def stream(self, inputs: I, options: O, model: Model) -> Generator[str, None, R]:
+        """The raw text of one answer, piece by piece; returns its result."""
+        prompt, decoding = self.ask(inputs, options, model.info), self.decoding(inputs, options, model.info)
+        completion = yield from model.stream(prompt, decoding)
+        return self.finish(inputs, completion)
 
 
 def _fields(row: Mapping[str, Any], names: Iterable[str], what: str) -> dict[str, Any]:
@@ -168,4 +162,4 @@ def prompt_text(prompt: Prompt) -> str:
 
 def can_stream(task: Task[Any, Any, Any]) -> bool:
     """Whether a task's answer comes in pieces."""
-    return isinstance(task, TextToText)
+    return callable(getattr(task, "stream", None))

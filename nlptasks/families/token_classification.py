@@ -19,7 +19,7 @@ from pydantic import Field
 from nlptasks.errors import InvalidInputError, OverflowRefusedError, UnsupportedModelError
 from nlptasks.families import spans, windows
 from nlptasks.families.spans import Row, Span, Tag
-from nlptasks.model import Model, ModelInfo, TokenLogits
+from nlptasks.model import TAG, Model, ModelInfo, TokenLogits
 from nlptasks.results import Entities, Entity
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
 
@@ -68,7 +68,8 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
     """
 
     family = "token_classification"
-    needs = "tag"
+    head = TAG
+    trainer = "nlptasks.training.families.token_classification:TokenClassificationTrainer"
     input_type = TextInput
     options_type = TaggingOptions
     result_type = Entities
@@ -132,7 +133,7 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
         asked = [i for i, text in enumerate(texts) if windows.may_overflow(text, model.info.max_tokens)]
         if not asked:
             return {}
-        return dict(zip(asked, (o.spans for o in model.offsets([texts[i] for i in asked])), strict=True))
+        return dict(zip(asked, (o.spans for o in windows.offsets(model, [texts[i] for i in asked])), strict=True))
 
     def _pieces(
         self, texts: Sequence[str], offsets: Mapping[int, Sequence[Span]], room: int, options: TaggingOptions

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+from nlptasks.model import Model, Offsets
 
 MARGIN = 8
 """Tokens left free in a window: special tokens, and a few more that a cut may cause."""
+
+
+_ABOUT_A_TOKEN = re.compile(r"[!-~]{1,3}|[^\s!-~]")
+"""Less text than most tokens have: four to five characters of English, one of Chinese."""
+
+
+def offsets(model: Model, texts: Sequence[str]) -> list[Offsets]:
+    """Character spans of each text's tokens, or of about as much text where the model cannot count them."""
+    if model.info.has_offsets:
+        return model.offsets(texts)
+    return [Offsets(tuple(match.span() for match in _ABOUT_A_TOKEN.finditer(text))) for text in texts]
 
 
 def may_overflow(text: str, max_tokens: int) -> bool:

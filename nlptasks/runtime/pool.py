@@ -1,71 +1,59 @@
-"""The bases in memory: loaded when needed, unloaded when idle or when they are too many."""
+"""The backend "torch": bases in memory, loaded when needed, unloaded when idle or when they are too many."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from nlptasks.backends import BackendOptions, Resident
 from nlptasks.errors import NlptasksError
-from nlptasks.runtime.resident import ResidentModel
+from nlptasks.model import CancelToken
+from nlptasks.runtime.resident import BoundModel, ResidentModel
+from nlptasks.store.adapters import AdapterFolder
 from nlptasks.store.download import BaseFolder
 
+if TYPE_CHECKING:
+    from nlptasks.progress import Counter
 
-class ModelPool:
-    """Resident models by folder, least recently used first.
 
-    `max_bytes` bounds their memory: after a request the least recently used idle bases leave until it is
-    kept (the last one stays). `idle_seconds` unloads a base that nobody asked for so long.
+class TorchBackend:
+    """Resident models by folder, least recently used first; transformers computes them.
+
+    After a request the least recently used idle bases leave until `max_bytes` is kept (the last one stays).
     """
 
-    def __init__(
-        self,
-        device: str = "auto",
-        dtype: str = "auto",
-        *,
-        max_bytes: int | None = None,
-        idle_seconds: float | None = None,
-        trust_remote_code: bool = False,
-    ) -> None:
-        self._device = device
-        self._dtype = dtype
-        self._max_bytes = max_bytes
-        self._idle_seconds = idle_seconds
-        self._trust_remote_code = trust_remote_code
+    def __init__(self, options: BackendOptions) -> None:
+        self._options = options
         self._models: OrderedDict[str, ResidentModel] = OrderedDict()
         self._in_use: dict[str, int] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._sweeper: threading.Thread | None = None
 
-    def acquire(self, folder: BaseFolder) -> ResidentModel:
-        """The resident model of a folder; it stays at least until `release`."""
-        key = str(folder.path)
-        with self._lock:
-            if self._closed.is_set():
-                raise NlptasksError("This engine is closed: make a new Engine.")
-            if key not in self._models:
-                self._models[key] = ResidentModel(
-                    folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code
-                )
-            self._models.move_to_end(key)
-            self._in_use[key] = self._in_use.get(key, 0) + 1
-            self._start_sweeper()
-            return self._models[key]
+    def serves(self, base: str, adapter: AdapterFolder | None) -> bool:
+        """Every base that is a folder, or can be fetched as one."""
+        return True
 
-    def release(self, model: ResidentModel) -> None:
-        """Say that a request is finished with a model; unloads others when memory is over the bound."""
-        key = str(model.folder.path)
-        with self._lock:
-            self._in_use[key] -= 1
-            leaving = self._over_budget()
-        for old in leaving:
-            old.close()
+    @contextmanager
+    def bind(
+        self, base: str, adapter: AdapterFolder | None, *, cancel: CancelToken, counter: Counter | None
+    ) -> Iterator[BoundModel]:
+        """The model of a base with an adapter; the base stays at least until the block ends."""
+        model = self._acquire(self._options.find(base))
+        try:
+            yield model.bind(adapter, cancel, counter)
+        finally:
+            self._release(model)
 
-    def models(self) -> list[ResidentModel]:
-        """Resident models, least recently used first."""
+    def resident(self) -> list[Resident]:
+        """The bases in memory or about to be, least recently used first."""
         with self._lock:
-            return list(self._models.values())
+            models = list(self._models.values())
+        return [model.described for model in models]
 
     def close(self) -> None:
         """Unload all; calls that wait are cancelled."""
@@ -76,13 +64,37 @@ class ModelPool:
         for model in leaving:
             model.close()
 
+    def _acquire(self, folder: BaseFolder) -> ResidentModel:
+        key = str(folder.path)
+        options = self._options
+        with self._lock:
+            if self._closed.is_set():
+                raise NlptasksError("This engine is closed: make a new Engine.")
+            if key not in self._models:
+                self._models[key] = ResidentModel(
+                    folder, options.device, options.dtype, trust_remote_code=options.trust_remote_code,
+                    head=options.head,
+                )  # fmt: skip
+            self._models.move_to_end(key)
+            self._in_use[key] = self._in_use.get(key, 0) + 1
+            self._start_sweeper()
+            return self._models[key]
+
+    def _release(self, model: ResidentModel) -> None:
+        """A request is finished with a model; others are unloaded when memory is over the bound."""
+        with self._lock:
+            self._in_use[str(model.folder.path)] -= 1
+            leaving = self._over_budget()
+        for old in leaving:
+            old.close()
+
     def _over_budget(self) -> list[ResidentModel]:
-        if self._max_bytes is None:
+        if self._options.max_bytes is None:
             return []
         leaving = []
         total = sum(model.num_bytes for model in self._models.values())
         for key in list(self._models)[:-1]:
-            if total <= self._max_bytes:
+            if total <= self._options.max_bytes:
                 break
             if not self._in_use.get(key):
                 model = self._models.pop(key)
@@ -91,22 +103,21 @@ class ModelPool:
         return leaving
 
     def _start_sweeper(self) -> None:
-        if self._idle_seconds is None or self._sweeper:
+        if self._options.idle_seconds is None or self._sweeper:
             return
-        self._sweeper = threading.Thread(target=self._sweep, name="nlptasks:idle", daemon=True)
+        self._sweeper = threading.Thread(
+            target=self._sweep, args=(self._options.idle_seconds,), name="nlptasks:idle", daemon=True
+        )
         self._sweeper.start()
 
-    def _sweep(self) -> None:
-        assert self._idle_seconds is not None
-        while not self._closed.wait(min(self._idle_seconds / 2, 30.0)):
+    def _sweep(self, seconds: float) -> None:
+        while not self._closed.wait(min(seconds / 2, 30.0)):
             now = time.monotonic()
             with self._lock:
                 idle = [
                     key
                     for key, model in self._models.items()
-                    if not self._in_use.get(key)
-                    and model.worker.idle
-                    and now - model.worker.last_used >= self._idle_seconds
+                    if not self._in_use.get(key) and model.worker.idle and now - model.worker.last_used >= seconds
                 ]
                 leaving = [self._models.pop(key) for key in idle]
             for model in leaving:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.backends import Resident
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.model import (
     CancelToken,
     Completion,
     Decoding,
+    Head,
     Logits,
     ModelInfo,
     Offsets,
     Prompt,
     SpanLogits,
+    Stream,
     Text,
+    TextStream,
     TokenLogits,
     Vector,
+    find_head,
 )
 from nlptasks.runtime.cpu.lanes import lanes_of_this_machine
 from nlptasks.runtime.verbs.batching import GPU_BUDGET, Batcher
@@ -27,6 +31,7 @@ from nlptasks.runtime.worker import Job, Turn, Worker
 from nlptasks.store.adapters import AdapterFolder, check_base
 
 if TYPE_CHECKING:
+    from nlptasks.progress import Counter
     from nlptasks.runtime.int8.compiled import CompiledHeads
     from nlptasks.runtime.loading.folding import Adapters
     from nlptasks.runtime.loading.roots import Root
@@ -41,9 +46,17 @@ class ResidentModel:
     """One base with its adapters and heads. A thread of its own loads it on first use and runs every verb."""
 
     def __init__(
-        self, folder: BaseFolder, device: str = "auto", dtype: str = "auto", *, trust_remote_code: bool = False
+        self,
+        folder: BaseFolder,
+        device: str = "auto",
+        dtype: str = "auto",
+        *,
+        trust_remote_code: bool = False,
+        head: Callable[[str], Head] = find_head,
     ) -> None:
+        """`head` gives the description of a verb's head."""
         self.folder = folder
+        self.head = head
         self.worker = Worker(folder.id)
         self._device = device
         self._dtype = dtype
@@ -58,19 +71,18 @@ class ResidentModel:
         self,
         adapter: AdapterFolder | None = None,
         cancel: CancelToken | None = None,
-        on_done: Callable[[int], None] | None = None,
-        on_asked: Callable[[int], None] | None = None,
+        counter: Counter | None = None,
     ) -> BoundModel:
         """A view of the model with one adapter active.
 
-        `on_asked` is told how many items go to the model when a call begins, `on_done` how many more are answered.
-
         Raises:
             AdapterMismatchError: the adapter was trained on another base; no weight was read.
+            UnknownNameError: nobody describes a head for the adapter's verb.
         """
         if adapter:
             check_base(adapter, self.folder.id, self.folder.path)
-        return BoundModel(self, adapter, cancel or CancelToken(), on_done, on_asked)
+            self.head(adapter.verb)
+        return BoundModel(self, adapter, cancel or CancelToken(), counter)
 
     def load(self) -> Root:
         """Load now instead of on first use; waits for the end and returns the loaded base."""
@@ -90,6 +102,14 @@ class ResidentModel:
         if self._root is None:
             return 0
         return sum(part.num_bytes for part in (self._root, self._adapters, self._compiled) if part is not None)
+
+    @property
+    def described(self) -> Resident:
+        """What a surface may know of it."""
+        root, idle = self._root, self.worker.idle
+        placement = f"{root.placement.dtype} on {root.placement.device}" if root else ""
+        state: Any = ("idle" if idle else "computing") if root else ("not loaded" if idle else "loading")
+        return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
 
     def close(self) -> None:
         """End the thread and let go of the weights; calls that wait are cancelled."""
@@ -111,7 +131,7 @@ class ResidentModel:
             from nlptasks.runtime.loading.roots import load_root
 
             self._root = load_root(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
-            self._adapters = Adapters(self._root)
+            self._adapters = Adapters(self._root, head=self.head)
             if self._root.placement.device != "cpu":
                 self.reading.budget = GPU_BUDGET
             elif self._root.kind == "encoder":
@@ -148,14 +168,12 @@ class BoundModel:
         resident: ResidentModel,
         adapter: AdapterFolder | None,
         cancel: CancelToken,
-        on_done: Callable[[int], None] | None,
-        on_asked: Callable[[int], None] | None = None,
+        counter: Counter | None = None,
     ) -> None:
         self._resident = resident
         self._adapter = adapter
         self._cancel = cancel
-        self._on_done = on_done
-        self._on_asked = on_asked
+        self._counter = counter
         self._info: ModelInfo | None = None
 
     @property
@@ -165,19 +183,27 @@ class BoundModel:
         return self._info
 
     def classify(self, texts: Sequence[Text]) -> list[Logits]:
-        from nlptasks.runtime.verbs.encoding import classify_turn
-
-        return self._ask_head("classify", texts, classify_turn)
+        return self.apply("classify", texts)
 
     def tag(self, texts: Sequence[str]) -> list[TokenLogits]:
-        from nlptasks.runtime.verbs.spans import tag_turn
-
-        return self._ask_head("tag", texts, tag_turn)
+        return self.apply("tag", texts)
 
     def extract(self, pairs: Sequence[tuple[str, str]]) -> list[SpanLogits]:
-        from nlptasks.runtime.verbs.spans import extract_turn
+        return self.apply("extract", pairs)
 
-        return self._ask_head("extract", pairs, extract_turn)
+    def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
+        from nlptasks.runtime.verbs.encoding import classify_turn
+        from nlptasks.runtime.verbs.spans import extract_turn, tag_turn
+
+        self._require(verb)
+        limit = self.info.max_tokens
+        answer: Any = {"text": classify_turn, "token": tag_turn, "span": extract_turn}[self._resident.head(verb).per]
+
+        def handle(turn: Turn) -> None:
+            root, head = self._resident.reader(self._adapter)
+            answer(root, head, self._resident.reading, turn, limit)
+
+        return self._ask(verb, items, handle)
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         def handle(turn: Turn) -> None:
@@ -207,18 +233,25 @@ class BoundModel:
 
         return self._ask(("generate", decoding), prompts, handle)
 
-    def stream(self, prompt: Prompt, decoding: Decoding) -> Stream:
-        stream = Stream(self._cancel)
+    def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
+        pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
         def handle(turn: Turn) -> None:
             from nlptasks.runtime.verbs.generation import generate_turn
 
             root, _ = self._resident.activate(self._adapter)
-            generate_turn(root, self._resident.writing, turn, decoding, on_piece=stream.put)
+            generate_turn(root, self._resident.writing, turn, decoding, on_piece=pieces.put)
 
-        job = Job(key=None, items=[prompt], handle=handle, cancel=self._cancel)
-        stream.follow(self._resident.worker.submit(job))
-        return stream
+        future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
+        future.add_done_callback(lambda _: pieces.put(None))
+
+        def read() -> Generator[str, None, Completion]:
+            while (piece := pieces.get()) is not None:
+                yield piece
+            completion: Completion = future.result()[0]
+            return completion
+
+        return Stream(read(), self._cancel)
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         def handle(turn: Turn) -> None:
@@ -250,25 +283,16 @@ class BoundModel:
             "or train one with `nlptasks train`."
         )
 
-    def _ask_head(self, verb: str, items: Sequence[Any], answer: Callable[..., None]) -> list[Any]:
-        self._require(verb)
-        limit = self.info.max_tokens
-
-        def handle(turn: Turn) -> None:
-            root, head = self._resident.reader(self._adapter)
-            answer(root, head, self._resident.reading, turn, limit)
-
-        return self._ask(verb, items, handle)
-
     def _ask(
         self, verb: Hashable, items: Sequence[Any], handle: Callable[[Turn], None], *, count: bool = True
     ) -> list[Any]:
         if not items:
             return []
         key = (verb, self._adapter.key if self._adapter else None)
-        on_done = self._on_done if count else None
-        if count and self._on_asked:
-            self._on_asked(len(items))
+        counter = self._counter if count else None
+        if counter:
+            counter.ask(len(items))
+        on_done = counter.advance if counter else None
         return self._wait(Job(key=key, items=items, handle=handle, cancel=self._cancel, on_done=on_done))
 
     def _wait(self, job: Job) -> list[Any]:
@@ -280,45 +304,6 @@ class BoundModel:
             # Ctrl-C arrives in the waiting thread; the working one learns of it by the token.
             self._cancel.cancel()
             raise
-
-
-class Stream:
-    """Pieces of one text as they are written. Leaving the loop early, or `close`, ends the computation."""
-
-    _END = object()
-
-    def __init__(self, cancel: CancelToken) -> None:
-        self._cancel = cancel
-        self._pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._future: Future[list[Any]] | None = None
-
-    def put(self, piece: str) -> None:
-        """Called by the worker."""
-        self._pieces.put(piece)
-
-    def follow(self, future: Future[list[Any]]) -> None:
-        """End the stream when the job ends, whether well or not."""
-        self._future = future
-        future.add_done_callback(lambda _: self._pieces.put(self._END))
-
-    def __iter__(self) -> Iterator[str]:
-        try:
-            while (piece := self._pieces.get()) is not self._END:
-                yield piece
-            self._pieces.put(self._END)
-            self.completion()
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Stop the computation within one step; safe to call twice."""
-        if self._future is not None and not self._future.done():
-            self._cancel.cancel()
-
-    def completion(self) -> Completion:
-        """The finished text; waits for the end, raises what the work raised."""
-        assert self._future is not None
-        return self._future.result()[0]  # type: ignore[no-any-return]
 
 
 def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:

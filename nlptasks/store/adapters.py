@@ -10,17 +10,19 @@ Nothing here imports torch: a mismatch is refused before any weight is read.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nlptasks.errors import AdapterError, AdapterMismatchError, UnsafeWeightsError
+from nlptasks.model import HEADS
 from nlptasks.store.catalog import CATALOG, HubSource
 
 MANIFEST = "nlptasks.json"
@@ -36,21 +38,8 @@ PICKLED = (
     "Load it once where you trust it and save it again with PEFT's save_pretrained."
 )
 
-Verb = Literal["classify", "tag", "extract", "generate"]
-
-TASK_TYPES: dict[Verb, str] = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "extract": "QUESTION_ANS"}
-"""PEFT's name for what an adapter with a head is trained for."""
-
-_VERB_OF_TASK_TYPE: dict[str, Verb] = {
-    **{task_type: verb for verb, task_type in TASK_TYPES.items()},
-    "CAUSAL_LM": "generate",
-    "SEQ_2_SEQ_LM": "generate",
-}
-
-
-def task_type(verb: Verb, seq2seq: bool = False) -> str:
-    """PEFT's name for what an adapter is trained for."""
-    return TASK_TYPES.get(verb) or ("SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM")
+_VERB_OF_TASK_TYPE = {"SEQ_2_SEQ_LM": "generate", **{head.task_type: verb for verb, head in HEADS.items()}}
+"""What an adapter answers, by PEFT's name for what it was trained for."""
 
 
 class BaseReference(BaseModel):
@@ -74,7 +63,7 @@ class Manifest(BaseModel):
     name: str
     task: str
     family: str
-    verb: Verb
+    verb: str
     base: BaseReference
     method: Literal["lora", "full"] = "lora"
     labels: tuple[str, ...] | None = None
@@ -108,7 +97,7 @@ class AdapterFolder:
         return str(self.path.resolve()), (self.path / PEFT_WEIGHTS).stat().st_mtime_ns
 
     @property
-    def verb(self) -> Verb:
+    def verb(self) -> str:
         if self.manifest:
             return self.manifest.verb
         if self.peft_verb is None:
@@ -120,7 +109,7 @@ class AdapterFolder:
         return self.peft_verb
 
     @property
-    def peft_verb(self) -> Verb | None:
+    def peft_verb(self) -> str | None:
         """What PEFT's settings say the adapter is for, if they do."""
         return _VERB_OF_TASK_TYPE.get(str(self.peft.get("task_type")))
 
@@ -209,7 +198,7 @@ def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
                 f"the loaded base is {base_id} ({found}). Use --model {trained.id}, or train an adapter on {base_id}."
             )
         return
-    unfit = _unfit_shapes(tensor_headers(adapter.path / PEFT_WEIGHTS), _base_headers(base_path))
+    unfit = _unfit_shapes(tensor_headers(adapter.path / PEFT_WEIGHTS), _base_headers(_weight_files(base_path)))
     if unfit:
         raise AdapterMismatchError(
             f"Adapter {adapter.name!r} was trained on {adapter.base_id or 'an unnamed base'}, "
@@ -221,11 +210,16 @@ def fingerprint(base: Path) -> str:
     """Identity of a base: tensor names, types, shapes and a sample of every tensor's bytes.
 
     The sample (64 bytes at each end) tells fine-tuned weights from their parents at the cost of a few
-    milliseconds, where a full hash would read every byte.
+    milliseconds, where a full hash would read every byte. Read once, and again when a file was replaced.
     """
+    return _fingerprint(_weight_files(base))
+
+
+@functools.lru_cache(maxsize=256)
+def _fingerprint(files: tuple[WeightFile, ...]) -> str:
     digest = hashlib.sha256()
-    for file in _weight_files(base):
-        with file.open("rb") as stream:
+    for file in files:
+        with file.path.open("rb") as stream:
             size = struct.unpack("<Q", stream.read(8))[0]
             header = json.loads(stream.read(size))
             header.pop("__metadata__", None)
@@ -238,8 +232,18 @@ def fingerprint(base: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _weight_files(base: Path) -> list[Path]:
-    return [file for file in sorted(base.glob("*.safetensors")) if file.name != RANGES]
+class WeightFile(NamedTuple):
+    """A file as it is now: another one of its name, or other bytes in it, has another size, time or inode."""
+
+    path: Path
+    size: int
+    modified: int
+    inode: int
+
+
+def _weight_files(base: Path) -> tuple[WeightFile, ...]:
+    files = [(path, path.stat()) for path in sorted(base.glob("*.safetensors")) if path.name != RANGES]
+    return tuple(WeightFile(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in files)
 
 
 def check_weights(adapter: AdapterFolder) -> None:
@@ -276,11 +280,9 @@ def tensor_headers(file: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
 
 
-def _base_headers(base: Path) -> dict[str, tuple[int, ...]]:
-    headers: dict[str, tuple[int, ...]] = {}
-    for file in _weight_files(base):
-        headers |= tensor_headers(file)
-    return headers
+@functools.lru_cache(maxsize=16)
+def _base_headers(files: tuple[WeightFile, ...]) -> dict[str, tuple[int, ...]]:
+    return {name: shape for file in files for name, shape in tensor_headers(file.path).items()}
 
 
 def _unfit_shapes(adapter: dict[str, tuple[int, ...]], base: dict[str, tuple[int, ...]]) -> str:

@@ -20,7 +20,6 @@ from nlptasks.store.adapters import (
     AdapterFolder,
     BaseReference,
     Manifest,
-    Verb,
     check_base,
     check_weights,
     fingerprint,
@@ -171,7 +170,7 @@ def _described(
 ) -> tuple[Manifest, list[str]]:
     """What `nlptasks.json` would say of another tool's folder, and how much of it was inferred."""
     check_base(adapter, base.id, base.path)
-    verb: Any = task.needs or "generate"
+    verb = task.needs or "generate"
     if adapter.peft_verb not in (None, verb):
         raise AdapterError(f"{adapter.path.name}: PEFT says it is for {adapter.peft_verb}, {task.name} needs {verb}.")
     config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
@@ -196,7 +195,7 @@ def _described(
 
 
 def _labels(
-    adapter: AdapterFolder, task: AnyTask, verb: Verb, given: Sequence[str] | None, config: dict[str, Any]
+    adapter: AdapterFolder, task: AnyTask, verb: str, given: Sequence[str] | None, config: dict[str, Any]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
     """The names of a head's outputs: those given, else the base's own, else the task's if they are as many."""
     if verb not in ("classify", "tag"):

@@ -32,7 +32,7 @@ def chat_task(engine: Engine) -> str:
 def waiting_for(engine: Engine, task: str, adapter: str | None, model: str | None) -> str:
     """The base that a request will have to wait for; empty when it is in memory."""
     _, base = engine.choose(engine.plugins.task(task), adapter, model)
-    loaded = {resident.folder.id for resident in engine.resident() if resident.loaded}
+    loaded = {resident.name for resident in engine.resident() if resident.num_bytes}
     return "" if base in loaded else base
 
 

@@ -124,7 +124,7 @@ def _notes(result: Result) -> list[str]:
     if result.truncated:
         notes.append("part of the input was cut")
     if result.windows > 1:
-        notes.append(f"{result.windows} windows")
+        notes.append(f"{result.windows} windows" + (" of characters" if result.windowed_by == "characters" else ""))
     return notes
 
 

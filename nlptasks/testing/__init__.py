@@ -9,7 +9,7 @@ def test_contract():
 from __future__ import annotations
 
 from nlptasks.testing.contract import check_task
-from nlptasks.testing.fake import FakeModel, FakeStream
+from nlptasks.testing.fake import FakeBackend, FakeModel
 from nlptasks.testing.tiny import ARCHITECTURES, tiny_model
 
-__all__ = ["ARCHITECTURES", "FakeModel", "FakeStream", "check_task", "tiny_model"]
+__all__ = ["ARCHITECTURES", "FakeBackend", "FakeModel", "check_task", "tiny_model"]

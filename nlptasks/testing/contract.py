@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nlptasks.errors import CancelledError, InvalidInputError, UnparsableOutputError
-from nlptasks.model import CancelToken, Model, ModelKind
+from nlptasks.model import HEADS, CancelToken, Model, ModelKind
 from nlptasks.results import Result
 from nlptasks.task import AnyTask, check_task_class
 from nlptasks.testing.fake import FakeModel
@@ -72,13 +72,14 @@ class _Bench:
         """The model that the author gave, else a new fake one that fits the task."""
         if self.given is not None and cancel is None:
             return self.given
-        labels = getattr(self.task, "labels", None) or (("first", "second") if self.task.needs else None)
+        labels = getattr(self.task, "labels", None) or (("first", "second") if self.task.needs in HEADS else None)
         kind: ModelKind = "encoder" if self.task.needs else "causal"
         return FakeModel(
             labels=labels,
             kind=kind,
             multi_label=bool(getattr(self.task, "multi_label", False)),
-            answers=_some_word if self.task.needs == "extract" else None,
+            answers=_some_word if self.task.head and self.task.head.per == "span" else None,
+            head=self.task.head,
             completions=self._completions(),
             cancel=cancel,
         )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from nlptasks.backends import Resident
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import (
     CancelToken,
     Completion,
     Decoding,
+    Head,
     Logits,
     Model,
     ModelInfo,
@@ -20,10 +24,16 @@ from nlptasks.model import (
     Offsets,
     Prompt,
     SpanLogits,
+    Stream,
     Text,
+    TextStream,
     TokenLogits,
     Vector,
 )
+
+if TYPE_CHECKING:
+    from nlptasks.progress import Counter
+    from nlptasks.store.adapters import AdapterFolder
 
 Completions = Callable[[str], str] | Mapping[str, str] | Sequence[str]
 
@@ -43,7 +53,9 @@ class FakeModel(Model):
     last message alone. `likelihoods` maps a prompt and a choice to a natural-log likelihood. What is not
     given is made from a hash of the input, except answers: there is no `extract` without them, as there
     is no `classify` or `tag` without labels. `kind`, `max_tokens`, `has_chat_template`, `model_type`, `prefixes`,
-    `presets`, `languages`, `direction` and the others are what `info` says.
+    `presets`, `languages`, `direction` and the others are what `info` says. `head` is a trained head of a family's own;
+    it answers from `scores`, `tags` or `answers` too, a text without labels with one number. With `has_offsets` false
+    nobody can say where tokens stand. `counter` is told of all progress.
     `calls` lists (verb, inputs) of every call, `decodings` the Decoding of every call that writes.
     """
 
@@ -70,8 +82,13 @@ class FakeModel(Model):
         languages: Sequence[str] = (),
         direction: tuple[str, str] | None = None,
         cancel: CancelToken | None = None,
+        head: Head | None = None,
+        has_offsets: bool = True,
+        counter: Counter | None = None,
     ) -> None:
         abilities = {"classify": labels, "tag": labels, "extract": answers, "generate": kind != "encoder"}
+        if head:
+            abilities[head.verb] = True
         self.calls: list[tuple[str, list[Any]]] = []
         self.decodings: list[Decoding] = []
         self._scores = scores
@@ -80,6 +97,8 @@ class FakeModel(Model):
         self._completions = completions if completions is None or callable(completions) else _lookup(completions)
         self._likelihoods = likelihoods
         self._cancel = cancel or CancelToken()
+        self._head = head
+        self._counter = counter
         self._info = ModelInfo(
             name=name,
             kind=kind,
@@ -96,6 +115,7 @@ class FakeModel(Model):
             languages=tuple(languages),
             direction=direction,
             trained_for=frozenset({"embed", *(verb for verb, able in abilities.items() if able)}),
+            has_offsets=has_offsets,
         )
 
     @property
@@ -118,7 +138,21 @@ class FakeModel(Model):
             raise UnsupportedModelError("This FakeModel has no answers to extract: FakeModel(answers=...).")
         return [self._span_logits(question, context, self._answers(question, context)) for question, context in pairs]
 
+    def apply(self, verb: str, items: Sequence[Any]) -> list[Any]:
+        if verb in ("classify", "tag", "extract"):
+            answers: list[Any] = getattr(self, verb)(items)
+            return answers
+        self._record(verb, items)
+        if self._head is None or verb != self._head.verb:
+            raise UnsupportedModelError(f"This FakeModel has no head for {verb}: FakeModel(head=...).")
+        if self._head.per == "span" and self._answers:
+            return [self._span_logits(first, second, self._answers(first, second)) for first, second in items]
+        answer = self._token_logits if self._head.per == "token" else self._logits
+        return [answer(item, self._info.labels or ("",)) for item in items]
+
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
+        if not self._info.has_offsets:
+            raise UnsupportedModelError("This FakeModel cannot say where tokens stand: FakeModel(has_offsets=True).")
         self._record("offsets", texts)
         return [Offsets(tuple(word.span() for word in _words(text))) for text in texts]
 
@@ -131,10 +165,10 @@ class FakeModel(Model):
         self.decodings += [decoding] if prompts else []
         return [self._write(prompt, decoding) for prompt in prompts]
 
-    def stream(self, prompt: Prompt, decoding: Decoding) -> FakeStream:
+    def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
         self._record("stream", [prompt])
         self.decodings.append(decoding)
-        return FakeStream(self._write(prompt, decoding), self._cancel)
+        return Stream(self._speak(self._write(prompt, decoding)), self._cancel)
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         self._record("choose", prompts)
@@ -158,6 +192,9 @@ class FakeModel(Model):
         self._cancel.raise_if_cancelled()
         if inputs:  # A real model does nothing for an empty list either.
             self.calls.append((verb, list(inputs)))
+        if self._counter and verb not in ("offsets", "stream"):
+            self._counter.ask(len(inputs))
+            self._counter.advance(len(inputs))
 
     def _require_labels(self, verb: str) -> tuple[str, ...]:
         if self._info.labels is None:
@@ -214,6 +251,12 @@ class FakeModel(Model):
         count = sum(len(_words(part)) for part in parts) + _SPECIAL_TOKENS + len(parts) - 1
         return min(count, self._info.max_tokens), count > self._info.max_tokens
 
+    def _speak(self, completion: Completion) -> Generator[str, None, Completion]:
+        for piece in _pieces(completion.text):
+            self._cancel.raise_if_cancelled()
+            yield piece
+        return completion
+
     def _write(self, prompt: Prompt, decoding: Decoding) -> Completion:
         self._require_writer()
         text = self.render(prompt)
@@ -235,46 +278,38 @@ class FakeModel(Model):
         )
 
 
-class FakeStream:
-    """Pieces of a text that is already known; `close` or a cancelled token ends it between two pieces."""
+class FakeBackend:
+    """A backend without weights: `make` gives a model for each request, a `FakeModel` with `arguments` by default.
 
-    def __init__(self, whole: Completion, cancel: CancelToken) -> None:
-        self._whole = whole
-        self._cancel = cancel
-        self._pieces = _pieces(whole.text)
-        self._given = 0
-        self.closed = False
+    It gets the base as `name`, the name of the `adapter`, the request's `cancel` and its `counter`. `models` has all
+    that were made, in order.
 
-    def __iter__(self) -> Iterator[str]:
-        try:
-            while self._given < len(self._pieces) and not self._stopped:
-                self._given += 1
-                yield self._pieces[self._given - 1]
-        finally:
-            self.close()
+    engine = Engine(backend=FakeBackend(labels=("low", "high"), scores=lambda text: (0.0, 5.0)))
+    """
 
-    @property
-    def _stopped(self) -> bool:
-        return self.closed or self._cancel.cancelled
+    def __init__(self, make: Callable[..., Model] = FakeModel, **arguments: Any) -> None:
+        self._make = functools.partial(make, **arguments)
+        self.models: list[Any] = []
+
+    def serves(self, base: str, adapter: AdapterFolder | None) -> bool:
+        """Every base there is, and every other."""
+        return True
+
+    @contextmanager
+    def bind(
+        self, base: str, adapter: AdapterFolder | None, *, cancel: CancelToken, counter: Counter | None
+    ) -> Iterator[Model]:
+        """A new model."""
+        model = self._make(name=base, adapter=adapter and adapter.name, cancel=cancel, counter=counter)
+        self.models.append(model)
+        yield model
+
+    def resident(self) -> list[Resident]:
+        """The bases of all models, without a byte."""
+        return [Resident(name) for name in dict.fromkeys(model.info.name for model in self.models)]
 
     def close(self) -> None:
-        """Stop; safe to call twice."""
-        self.closed = True
-
-    def completion(self) -> Completion:
-        """The text so far, or the whole of it when nobody stopped the stream."""
-        if not self._stopped:
-            self._given = len(self._pieces)
-        if self._given == len(self._pieces):
-            return self._whole
-        return Completion(
-            text="".join(self._pieces[: self._given]),
-            finish_reason="cancelled",
-            num_prompt_tokens=self._whole.num_prompt_tokens,
-            num_generated_tokens=self._given,
-            logprobs=self._whole.logprobs[: self._given],
-            truncated=self._whole.truncated,
-        )
+        """There is nothing to unload."""
 
 
 def _lookup(completions: Mapping[str, str] | Sequence[str]) -> Callable[[str], str]:

@@ -5,10 +5,15 @@ from nlptasks.training.check import check_data as check_data
 from nlptasks.training.check import layout as layout
 from nlptasks.training.evaluation import EvalReport as EvalReport
 from nlptasks.training.evaluation import evaluate as evaluate
-from nlptasks.training.families.base import FAMILIES as FAMILIES
 from nlptasks.training.families.base import Dataset as Dataset
+from nlptasks.training.families.base import Setting as Setting
+from nlptasks.training.families.base import Feature as Feature
+from nlptasks.training.families.base import Calibration as Calibration
+from nlptasks.training.families.base import Assessment as Assessment
 from nlptasks.training.families.base import FamilyTrainer as FamilyTrainer
 from nlptasks.training.families.base import family_trainer as family_trainer
+from nlptasks.training.families.rows import TaskRow as TaskRow
+from nlptasks.training.families.text_classification import LabelTrainer as LabelTrainer
 from nlptasks.training.loop.checkpoints import RunFolder as RunFolder
 from nlptasks.training.loop.events import Event as Event
 from nlptasks.training.loop.events import EventFile as EventFile

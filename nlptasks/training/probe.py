@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import NlptasksError
+from nlptasks.plugins import default_plugins
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe
 from nlptasks.training.families.base import Feature, family_trainer
@@ -79,7 +80,7 @@ def probe(
     recipe = recipe or task.recipe
     family = family_trainer(task, recipe.extra.get("options"))
     rows = prepare(family, data, (), (), options or DataOptions(), recipe, settings)
-    base = find_base(recipe.base, settings, shipped=task.bases)
+    base = find_base(recipe.base, settings, shipped={**default_plugins().bases, **task.bases})
     # Behind the faults that can be found without them: torch and its like take seconds to import.
     from nlptasks.runtime.loading.devices import choose_placement
     from nlptasks.runtime.loading.roots import quiet_transformers
@@ -163,7 +164,6 @@ def _peak(device: str) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Read a request, measure, write the answer, or the sentence that says why not; 0 if it worked."""
-    from nlptasks.plugins import default_plugins
     from nlptasks.training.recipes import override
 
     asked, answered = map(Path, arguments)

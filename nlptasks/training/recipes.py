@@ -129,6 +129,8 @@ def check_for(recipe: Recipe, family: FamilyTrainer) -> None:
             "The recipe is not valid", [f"metric: expected one of {known}, found {recipe.metric!r}."]
         )
     problems = []
+    if recipe.method == "full" and family.trained_head.make:
+        problems.append("method: expected lora for a head that is no class of transformers, found 'full'.")
     for name, value in recipe.extra.items():
         setting = family.extras.get(name)
         if setting is None:

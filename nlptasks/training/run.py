@@ -6,14 +6,16 @@ import contextlib
 import dataclasses
 import importlib.util
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.backends import BackendOptions, Backends
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import CancelledError, MissingExtraError, NlptasksError, TrainingError
 from nlptasks.model import CancelToken
+from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder, open_adapter
 from nlptasks.task import AnyTask, Recipe
@@ -87,6 +89,7 @@ def finetune(
     on_event: Listener | None = None,
     on_download: Callable[[Progress], None] | None = None,
     trust_remote_code: bool = False,
+    plugins: Plugins | None = None,
 ) -> TrainReport:
     """Train an adapter for a task and publish it in the user's store.
 
@@ -108,6 +111,7 @@ def finetune(
         on_event: hears everything that happens.
         on_download: hears the progress of fetching the base.
         trust_remote_code: whether the base may bring code of its own.
+        plugins: whose tasks and bases may be named; the process's plugins by default.
 
     Raises:
         DataError: naming every bad row, before a model is loaded.
@@ -118,7 +122,8 @@ def finetune(
     """
     _require_extra()
     settings = settings or Settings.from_env()
-    task = _task(task)
+    plugins = plugins or default_plugins()
+    task = plugins.task(task) if isinstance(task, str) else task
     recipe = recipe or task.recipe
     family = family_trainer(task, recipe.extra.get("options"))
     recipes.check_for(recipe, family)
@@ -127,7 +132,7 @@ def finetune(
     target = _target(settings, task, name, recipe, replace=replace)
     sources = [data] if isinstance(data, str) else list(data)
     prepared = prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
-    base = _find_base(recipe.base, task, settings, on_download)
+    base = _find_base(recipe.base, {**plugins.bases, **task.bases}, settings, on_download)
     start = find_start(task, family, base, recipe, prepared.labels, settings)
     recipe = dataclasses.replace(recipe, start=start.given if start else None)
     run = RunFolder(settings, task.name, name)
@@ -137,7 +142,7 @@ def finetune(
         events = Events([EventFile(run.events), *([on_event] if on_event else [])])
         job = _Job(
             task, family, name, recipe, base, start, prepared, settings, device, events, trust_remote_code,
-            finish or CancelToken(),
+            finish or CancelToken(), plugins,
         )  # fmt: skip
         with _reporting_failure(events):
             report = job.run(run, checkpoint, target, cancel or CancelToken(), licence, command)
@@ -161,6 +166,7 @@ class _Job:
     events: Events
     trust_remote_code: bool
     finish: CancelToken
+    plugins: Plugins
 
     def run(
         self,
@@ -286,18 +292,23 @@ class _Job:
         from nlptasks.training.loop.models import logits_of
         from nlptasks.training.publishing import gate
 
+        options = BackendOptions(lambda _: base, lambda _: self.family.trained_head, serving_device, "float32")
+        backends = Backends(self.plugins, options, self.settings.backend)
+        backend, _ = backends.choose(base.id, adapter)
+        backends.close()
         features = gate.evenly(sorted(features, key=len), GATE_TEXTS)
         logits = logits_of(trainable, self.family, features, device, batch_size=1)
         expected = [self.family.served(row, feature) for row, feature in zip(logits, features, strict=True)]
         served = gate.serve_again(
             base,
             adapter.path if adapter else None,
-            self.family.verb,
+            self.family.trained_head,
             [feature.request for feature in features],
             device=serving_device,
+            backend=backend,
             trust_remote_code=self.trust_remote_code,
         )
-        difference = gate.compare(expected, served)
+        difference = gate.compare(expected, served, self.family.trained_head.tolerance)
         count = len(features)
         text = f"Gate passed: a fresh process serves the same logits for {count} texts (difference {difference:.1e})"
         self.events("gate", text=text, difference=difference)
@@ -338,20 +349,12 @@ def _staged(folder: Path) -> BaseFolder:
     return BaseFolder(str(folder), None, folder, "training")
 
 
-def _task(task: AnyTask | str) -> AnyTask:
-    if not isinstance(task, str):
-        return task
-    from nlptasks.plugins import default_plugins
-
-    return default_plugins().task(task)
-
-
 def _find_base(
-    name: str, task: AnyTask, settings: Settings, on_download: Callable[[Progress], None] | None
+    name: str, shipped: Mapping[str, Path], settings: Settings, on_download: Callable[[Progress], None] | None
 ) -> BaseFolder:
     from nlptasks.store.download import find_base
 
-    return find_base(name, settings, on_progress=on_download, shipped=task.bases)
+    return find_base(name, settings, on_progress=on_download, shipped=shipped)
 
 
 def _require_extra() -> None:

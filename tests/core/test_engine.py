@@ -338,9 +338,9 @@ def test_over_the_memory_bound_the_least_recently_used_base_leaves(
     other = tiny_model(tmp_path / "other", "causal", seed=3)
     with Engine(settings=settings, plugins=plugins, max_resident_bytes=1) as engine:
         engine.run("echo", "Once", model=str(tiny_causal), max_new_tokens=1)
-        assert [model.folder.path for model in engine.resident()] == [tiny_causal]
+        assert [base.name for base in engine.resident()] == [str(tiny_causal)]
         engine.run("echo", "Once", model=str(other), max_new_tokens=1)
-        assert [model.folder.path for model in engine.resident()] == [other]
+        assert [base.name for base in engine.resident()] == [str(other)]
 
 
 def test_a_closed_engine_says_so(settings: Settings, plugins: Plugins) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 import nlptasks.plugins
 from nlptasks import API_VERSION, TextClassification, hookimpl
-from nlptasks.bases import shipped
 from nlptasks.errors import PluginError, UnknownNameError
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.settings import Settings
@@ -187,7 +186,7 @@ def test_no_base_hides_another_of_its_name(site: Site, plugins: Plugins) -> None
         ("c", "Its task 'five' ships a base 'small', but the name belongs to its task 'four'."),
     ]
     assert list(plugins.tasks) == ["one", "two", "six", "seven"], "nothing of a refused plugin is left"
-    assert {name: str(folder) for name, folder in shipped(plugins).items()} == {
+    assert {name: str(folder) for name, folder in plugins.bases.items()} == {
         "tiny": "models/a",
         "little": "models/e",
         "small": "models/f",

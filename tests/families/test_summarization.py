@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlptasks import CancelToken, Engine, Plugins, Settings, Summary, TextInput
+from nlptasks import CancelToken, Engine, Plugins, Settings, Stream, Summary, TextInput
 from nlptasks.cli import cli
 from nlptasks.errors import CancelledError, InvalidInputError, OverflowRefusedError
 from nlptasks.families import points, summarizing
@@ -293,22 +293,23 @@ def test_streams_end_in_the_result_that_run_gives() -> None:
         options = TASK.validate_options({"chunk_tokens": 200})
         [item] = TASK.validate([text])
         model = writer()
-        stream = TASK.stream(item, options, model)
-        assert model.calls == [], "nothing runs before the first piece is asked for"
+        stream = Stream(TASK.stream(item, options, model))
+        assert model.calls == [], "nothing runs before the first piece is read"
         assert "".join(stream) == pieces
-        assert [TASK.finish(item, stream.completion())] == run(writer(), text, chunk_tokens=200)
+        assert [stream.result()] == run(writer(), text, chunk_tokens=200)
 
 
 def test_a_closed_stream_writes_no_more() -> None:
-    model = writer()
+    token = CancelToken()
     [item] = TASK.validate([ARTICLE])
-    stream = TASK.stream(item, TASK.validate_options({}), model)
-    assert next(iter(stream)) == "Marrow"
-    stream.close()
-    assert stream.completion().finish_reason == "cancelled"
-    unread = TASK.stream(item, TASK.validate_options({}), writer())
+    for piece in Stream(TASK.stream(item, TASK.validate_options({}), writer(cancel=token))):
+        assert piece == "Marrow"
+        break
+    assert token.cancelled, "the model's own token: what it computes ends within a step"
+    unread = Stream(TASK.stream(item, TASK.validate_options({}), model := writer()))
     unread.close()
     assert list(unread) == []
+    assert model.calls == []
 
 
 def test_a_cancelled_request_stops_between_levels() -> None:

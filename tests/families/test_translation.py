@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nlptasks import Completion, Engine, Message
+from nlptasks import Completion, Engine, Message, Stream
 from nlptasks.errors import InvalidInputError, UnsupportedModelError
 from nlptasks.settings import Settings
 from nlptasks.surfaces import render
@@ -175,16 +175,15 @@ def test_alternatives_are_given_beside_the_best() -> None:
 
 def test_a_stream_gives_sentence_after_sentence_and_the_same_result() -> None:
     item = TranslationInput(text=TEXT, target_language="fr", source_language="en")
-    stream = TASK.stream(item, TASK.options_type(), Upper())
+    stream = Stream(TASK.stream(item, TASK.options_type(), Upper()))
     pieces = list(stream)
     assert pieces[:2] == ["SHOPPING LIST:", "\r\n- TWO APPLES"]
-    result = TASK.finish(item, stream.completion())
+    result = stream.result()
     assert isinstance(result, Translation)
     assert result == translate(TEXT, Upper())
     assert "".join(pieces) == result.translation
-    closed = TASK.stream(item, TASK.options_type(), model := Upper())
-    next(iter(closed))
-    closed.close()
+    for _ in Stream(TASK.stream(item, TASK.options_type(), model := Upper())):
+        break
     assert len(model.calls) == 1
 
 

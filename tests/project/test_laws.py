@@ -42,7 +42,7 @@ BELOW: dict[str, set[str]] = {
     "model.py": {"errors.py", "results.py"},
     "task.py": {"errors.py", "results.py", "model.py"},
     "requests.py": {"errors.py", "results.py", "task.py"},
-    "hookspecs.py": {"results.py", "task.py"},
+    "hookspecs.py": {"backends.py", "results.py", "task.py"},
     "families": {"errors.py", "results.py", "model.py", "task.py"},
     "plugins.py": {"discovery.py", "errors.py", "hookspecs.py", "results.py", "settings.py", "task.py"},
     "store": {"_lazy.py", "errors.py", "settings.py"},

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nlptasks.errors import CancelledError, OverflowRefusedError, UnsupportedModelError
+from nlptasks.errors import CancelledError, NlptasksError, OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import CancelToken, Decoding
 from nlptasks.results import Message
 from nlptasks.testing import ARCHITECTURES, FakeModel, tiny_model
@@ -83,24 +83,39 @@ def test_fake_model_chooses() -> None:
 def test_fake_stream_is_the_completion(text: str) -> None:
     model = FakeModel(kind="causal", completions=lambda prompt: text)
     stream = model.stream("p", Decoding())
-    assert "".join(stream) == text == stream.completion().text
-    assert stream.completion().finish_reason == "stop"
+    assert "".join(stream) == text == stream.result().text
+    assert stream.result().finish_reason == "stop"
+    assert list(stream) == [], "a stream is read once"
+    model.embed(["the end of a text cancels nothing"])
 
 
 def test_fake_stream_stops() -> None:
-    token = CancelToken()
-    model = FakeModel(kind="causal", completions=lambda prompt: "one two three", cancel=token)
-    stream = model.stream("p", Decoding())
-    assert next(iter(stream)) == "one"
+    def model(token: CancelToken) -> FakeModel:
+        return FakeModel(kind="causal", completions=lambda prompt: "one two three", cancel=token)
+
+    closed = CancelToken()
+    stream = model(closed).stream("p", Decoding())
+    pieces = iter(stream)
+    assert next(pieces) == "one"
     stream.close()
     stream.close()
-    assert (stream.completion().text, stream.completion().finish_reason) == ("one", "cancelled")
-    pieces = iter(model.stream("p", Decoding()))
-    next(pieces)
-    token.cancel()
     assert list(pieces) == []
+    assert closed.cancelled
+    with pytest.raises(NlptasksError, match="closed before its end: there is no result"):
+        stream.result()
+    left = CancelToken()
+    for _ in model(left).stream("p", Decoding()):
+        break
+    assert left.cancelled
+    cancelled = CancelToken()
+    fake = model(cancelled)
+    pieces = iter(fake.stream("p", Decoding()))
+    next(pieces)
+    cancelled.cancel()
     with pytest.raises(CancelledError):
-        model.generate(["p"], Decoding())
+        list(pieces)
+    with pytest.raises(CancelledError):
+        fake.generate(["p"], Decoding())
 
 
 @pytest.mark.parametrize("architecture", [name for names in ARCHITECTURES.values() for name in names])

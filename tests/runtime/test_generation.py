@@ -107,7 +107,7 @@ def test_pieces_joined_are_the_text(resident: ResidentModel, prompt: str) -> Non
     decoding = Decoding(max_new_tokens=24)
     stream = resident.bind().stream(prompt, decoding)
     pieces = list(stream)
-    assert "".join(pieces) == stream.completion().text == resident.bind().generate([prompt], decoding)[0].text
+    assert "".join(pieces) == stream.result().text == resident.bind().generate([prompt], decoding)[0].text
     assert len(pieces) > 1 or len("".join(pieces)) <= 1
 
 

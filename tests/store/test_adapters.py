@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -218,10 +219,14 @@ def test_incomplete_and_unsafe_folders_are_named(tmp_path: Path, tiny_encoder: P
 def test_a_broken_manifest_is_an_error_that_names_the_field(tmp_path: Path, tiny_encoder: Path) -> None:
     folder, _ = classifier_adapter(tiny_encoder, tmp_path / "mood")
     content = json.loads((folder / MANIFEST).read_text())
-    content["verb"] = "sing"
-    (folder / MANIFEST).write_text(json.dumps(content))
-    with pytest.raises(AdapterError, match=r"nlptasks\.json: verb: .*train or export it again"):
+    (folder / MANIFEST).write_text(json.dumps({**content, "temperature": 0}))
+    with pytest.raises(AdapterError, match=r"nlptasks\.json: temperature: .*train or export it again"):
         open_adapter(folder)
+    (folder / MANIFEST).write_text(json.dumps({**content, "verb": "sing"}))
+    resident = ResidentModel(base_folder(tiny_encoder))
+    with pytest.raises(UnknownNameError, match=r"Unknown verb 'sing'\. Available: classify, extract, generate, tag"):
+        resident.bind(open_adapter(folder))
+    assert resident.loaded is None
 
 
 def test_a_decoder_that_reads_both_ways_is_refused(settings: Settings, tmp_path: Path) -> None:
@@ -304,3 +309,32 @@ def test_an_adapter_of_the_store_gets_another_name(settings: Settings, tiny_enco
         store.rename("mood", "movies", "../../gone")
     with pytest.raises(UnknownNameError, match="Did you mean 'movies'"):
         store.rename("mood", "movie", "other")
+
+
+def test_a_fingerprint_is_read_once_and_again_when_a_file_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny_model(tmp_path / "base", seed=1)
+    opened: list[Path] = []
+    whole = Path.open
+
+    def counted(path: Path, *arguments: Any, **named: Any) -> Any:
+        opened.append(path)
+        return whole(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", counted)
+    first = fingerprint(base)
+    assert [path.name for path in opened] == ["model.safetensors"]
+    assert fingerprint(base) == first
+    assert len(opened) == 1, "nothing was read a second time"
+    other = tiny_model(tmp_path / "other", seed=2) / "model.safetensors"
+    stat = (base / "model.safetensors").stat()
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert other.stat().st_size == stat.st_size
+    other.replace(base / "model.safetensors")
+    assert fingerprint(base) != first, "another file of the same size and time is seen"
+    second = fingerprint(base)
+    weights = bytearray((base / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (base / "model.safetensors").write_bytes(weights)
+    assert fingerprint(base) != second, "and so are other bytes in the same file"

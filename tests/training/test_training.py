@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nlptasks import Recipe
+from nlptasks import CLASSIFY, Head, Recipe
 from nlptasks.errors import DataError, GateError, OfflineError, TrainingError, UnsupportedModelError
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
@@ -57,9 +57,9 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
     trained: list[tuple[Any, Any]] = []
     serve, compare = gate.serve_again, gate.compare
 
-    def asked(base: BaseFolder, adapter: Path, verb: str, texts: list[str], **options: Any) -> Any:
+    def asked(base: BaseFolder, adapter: Path, head: Head, texts: list[str], **options: Any) -> Any:
         trained.append((base, texts))
-        return serve(base, adapter, verb, texts, **options)
+        return serve(base, adapter, head, texts, **options)
 
     def compared(expected: Any, served: Any) -> float:
         trained[-1] += (expected,)  # type: ignore[assignment]
@@ -78,12 +78,12 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
     for report, (base, texts, _) in zip(reports, trained, strict=True):
         request = {
             "base": {"id": base.id, "revision": None, "path": str(base.path), "source": "test"},
-            **{"adapter": str(report.path), "verb": "classify", "requests": texts, "device": "cpu"},
-            "trust_remote_code": False,
+            **{"adapter": str(report.path), "requests": texts, "device": "cpu"},
+            **{"head": dataclasses.asdict(CLASSIFY), "backend": "torch", "trust_remote_code": False},
         }
         words += [str(tmp_path / f"{report.name}.json"), str(tmp_path / f"{report.name}.answer")]
         Path(words[-2]).write_text(json.dumps(request))
-    code = "import sys; from nlptasks.training import gate; w = sys.argv[1:]; "
+    code = "import sys; from nlptasks.training.publishing import gate; w = sys.argv[1:]; "
     code += "sys.exit(sum(gate.main(w[i : i + 2]) for i in range(0, len(w), 2)))"
     subprocess.run([sys.executable, "-c", code, *words], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     for report, (_, texts, expected) in zip(reports, trained, strict=True):

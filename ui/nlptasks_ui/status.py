@@ -54,16 +54,12 @@ def build(context: Context) -> None:
 
 
 def bases(engine: Engine) -> list[Base]:
-    """The engine's bases, the most recently used first."""
-    listed = []
-    for resident in reversed(engine.resident()):
-        root, worker = resident.loaded, resident.worker
-        idle, busy = ("in memory", "computing") if root else ("not loaded", LOADING)
-        placement = f"{root.placement.dtype} on {root.placement.device}" if root else ""
-        listed.append(
-            Base(resident.folder.id, idle if worker.idle else busy, resident.num_bytes, placement, worker.waiting)
-        )
-    return listed
+    """The engine's bases, the one that was used last first."""
+    words = {"idle": "in memory", "loading": "being read into memory"}
+    return [
+        Base(base.name, words.get(base.state, base.state), base.num_bytes, base.placement, base.waiting)
+        for base in reversed(engine.resident())
+    ]
 
 
 def queue_of(app: Any) -> tuple[int, int]:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from nlptasks.errors import AdapterError
+from nlptasks.model import Head, find_head
 from nlptasks.runtime.loading.heads import body_name, build_head
 from nlptasks.runtime.loading.low_rank import LowRank, attach, beside, has_room_beside
-from nlptasks.runtime.loading.roots import HEAD_CLASSES, Root
+from nlptasks.runtime.loading.roots import Root
 from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, head_outputs
 
 FOLD_BUDGET = 96 * 1024 * 1024
@@ -50,9 +52,10 @@ class LoadedAdapter:
 class Adapters:
     """The adapters of one root. Only the root's worker thread may use it."""
 
-    def __init__(self, root: Root, budget: int | None = None) -> None:
+    def __init__(self, root: Root, budget: int | None = None, head: Callable[[str], Head] = find_head) -> None:
         """`budget` is the bytes of folded weights that are kept; None leaves it to the device."""
         self._root = root
+        self._head_of = head
         of_device = FOLD_BUDGET if root.placement.device == "cpu" else FOLD_BUDGET_GPU
         self._budget = of_device if budget is None else budget
         self._parameters = dict(root.model.named_parameters())
@@ -143,24 +146,22 @@ class Adapters:
         result = LoadedAdapter()
         head_weights: dict[str, Any] = {}
         names = {name.removeprefix("base_model.model."): name for name in state}
-        prefix = self._body_prefix(adapter)
+        head = self._head_of(adapter.verb)
+        # Where the base's own output layer answers, the adapter's names are already the root's.
+        prefix = "" if head.per == "prompt" else f"{body_name(self._root, head)}."
         for short, name in names.items():
             self._place(short, state[name], prefix, result, head_weights, adapter)
         self._finish_factors(result, adapter)
         if self._size(result) > self._budget:
             self._put_beside(result)
-        if adapter.verb in HEAD_CLASSES:
+        if prefix:
             labels = adapter.manifest.labels if adapter.manifest else None
-            count = len(labels) if labels else head_outputs(adapter)
+            count = len(labels) if labels else 1 if head.make else head_outputs(adapter)
             config = adapter.manifest.settings.get("config", {}) if adapter.manifest else {}
-            result.head = build_head(self._root, adapter.verb, count, head_weights, config)
+            result.head = build_head(self._root, head, count, head_weights, config)
         elif head_weights:
             raise AdapterError(f"{adapter.path}: no place in the base for {', '.join(sorted(head_weights))}.")
         return result
-
-    def _body_prefix(self, adapter: AdapterFolder) -> str:
-        """What task models call their body; "" where the adapter's names are already the root's."""
-        return f"{body_name(self._root, adapter.verb)}." if adapter.verb in HEAD_CLASSES else ""
 
     def _place(
         self,

@@ -1,7 +1,7 @@
 """Task heads that stand on a shared backbone.
 
-transformers' own `AutoModelFor...` class computes the answer, so that every architecture's pooling and
-head layers are right; only its body is replaced by the resident one.
+Where transformers has the head, its own `AutoModelFor...` class computes the answer, so that every architecture's
+pooling and head layers are right; only its body is replaced by the resident one.
 """
 
 from __future__ import annotations
@@ -10,20 +10,23 @@ import copy
 from typing import Any
 
 from nlptasks.errors import AdapterError, UnsupportedModelError
-from nlptasks.runtime.loading.roots import HEAD_CLASSES, Root
+from nlptasks.model import Head
+from nlptasks.runtime.loading.roots import Root
 
 
-def body_name(root: Root, verb: str) -> str:
-    """What the task model for a verb calls its body: `LlamaForQuestionAnswering` says transformer, Llama says model."""
+def body_name(root: Root, head: Head) -> str:
+    """What the task model calls its body: `LlamaForQuestionAnswering` says transformer, Llama says model."""
     import transformers
 
-    known = getattr(transformers, HEAD_CLASSES[verb])._model_mapping
+    if head.make:
+        return "model"
+    known = getattr(transformers, head.model)._model_mapping
     # Code that comes with a checkpoint stands in no table.
     name: str = known.get(type(root.config), root.backbone).base_model_prefix
     return name
 
 
-def build_head(root: Root, verb: str, num_labels: int, weights: dict[str, Any], config: dict[str, Any]) -> Any:
+def build_head(root: Root, description: Head, num_labels: int, weights: dict[str, Any], config: dict[str, Any]) -> Any:
     """A task model whose body is `root.backbone` and whose own layers hold `weights`.
 
     `weights` maps parameter names of the task model (body left out) to tensors; `config` holds settings of
@@ -37,24 +40,24 @@ def build_head(root: Root, verb: str, num_labels: int, weights: dict[str, Any], 
 
     from nlptasks.runtime.cpu.first_token import for_first_token
 
-    head = _empty_head(root, verb, num_labels, config)
+    head = _empty_head(root, description, num_labels, config)
     prefix = head.base_model_prefix
     setattr(head, prefix, torch.nn.Identity())
     expected = set(head.state_dict())
     if expected != set(weights):
         missing, surplus = sorted(expected - set(weights)), sorted(set(weights) - expected)
         raise AdapterError(
-            f"The adapter does not fit the {verb} head of {type(head).__name__}: "
+            f"The adapter does not fit the {description.verb} head of {type(head).__name__}: "
             f"missing {', '.join(missing) or 'nothing'}; unexpected {', '.join(surplus) or 'nothing'}."
         )
     head.to_empty(device=root.placement.device)
     head.load_state_dict(weights, strict=True)
     head.to(root.placement.torch_dtype)
-    setattr(head, prefix, for_first_token(root.backbone) if verb == "classify" else root.backbone)
+    setattr(head, prefix, for_first_token(root.backbone) if description.verb == "classify" else root.backbone)
     return head.eval().requires_grad_(False)
 
 
-def _empty_head(root: Root, verb: str, num_labels: int, settings: dict[str, Any]) -> Any:
+def _empty_head(root: Root, head: Head, num_labels: int, settings: dict[str, Any]) -> Any:
     import torch
     import transformers
 
@@ -62,9 +65,12 @@ def _empty_head(root: Root, verb: str, num_labels: int, settings: dict[str, Any]
     config.num_labels = num_labels
     for name, value in settings.items():
         setattr(config, name, value)
-    auto = getattr(transformers, HEAD_CLASSES[verb])
     try:
         with torch.device("meta"):
-            return auto.from_config(config)
+            if head.make:
+                from nlptasks.runtime.loading.new_head import HeadModel
+
+                return HeadModel(None, head.make, config)
+            return getattr(transformers, head.model).from_config(config)
     except ValueError as error:
-        raise UnsupportedModelError(f"{config.model_type} has no {verb} head in transformers.") from error
+        raise UnsupportedModelError(f"{config.model_type} has no {head.verb} head in transformers.") from error

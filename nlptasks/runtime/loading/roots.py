@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
-from nlptasks.model import ModelKind
+from nlptasks.model import HEADS, ModelKind
 from nlptasks.runtime.cpu import attention as cpu
 from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.store.adapters import Manifest, read_manifest
@@ -19,18 +19,8 @@ from nlptasks.store.folders import check_folder
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
 
-HEAD_CLASSES = {
-    "classify": "AutoModelForSequenceClassification",
-    "tag": "AutoModelForTokenClassification",
-    "extract": "AutoModelForQuestionAnswering",
-}
+HEAD_CLASSES = {verb: head.model for verb, head in HEADS.items() if head.model}
 """transformers' class with the head that each verb needs."""
-
-_NATIVE_HEADS = {
-    "ForSequenceClassification": "classify",
-    "ForTokenClassification": "tag",
-    "ForQuestionAnswering": "extract",
-}
 
 
 @dataclass
@@ -170,7 +160,8 @@ BODY_CLASSES: dict[ModelKind, str] = {
 
 def _native_verb(config: Any) -> str:
     architecture = (config.architectures or [""])[0]
-    return next((verb for ending, verb in _NATIVE_HEADS.items() if architecture.endswith(ending)), "")
+    endings = {verb: name.removeprefix("AutoModel") for verb, name in HEAD_CLASSES.items()}
+    return next((verb for verb, ending in endings.items() if architecture.endswith(ending)), "")
 
 
 def model_kind(config: Any) -> ModelKind:

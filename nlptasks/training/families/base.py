@@ -1,32 +1,25 @@
-"""What differs between families in training: columns, features, head, loss and metrics.
+"""What differs between families in training: columns, features, loss and metrics.
 
-The loop, the checkpoints, the gate and the report are the same for all. A family registers by its name
-in `FAMILIES`.
+The loop, the checkpoints, the gate and the report are the same for all. A task names who trains it: `Task.trainer`.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.tables import Table, read_tables
 from nlptasks.errors import DataError, TrainingError
+from nlptasks.model import GENERATE, Head
 from nlptasks.task import AnyTask, Recipe
+from nlptasks.training.families.rows import TaskRow, parse_rows, row_of
 
 if TYPE_CHECKING:
-    from nlptasks.model import ModelInfo
-    from nlptasks.store.adapters import Verb
-
-FAMILIES = {
-    "text_classification": "nlptasks.training.families.text_classification:TextClassificationTrainer",
-    "token_classification": "nlptasks.training.families.token_classification:TokenClassificationTrainer",
-    "question_answering": "nlptasks.training.families.question_answering:QuestionAnsweringTrainer",
-    "text_to_text": "nlptasks.training.families.text_to_text:TextToTextTrainer",
-}
+    from nlptasks.model import ModelInfo, Text
 
 
 class Setting(NamedTuple):
@@ -103,11 +96,12 @@ class FamilyTrainer(ABC):
     several features may be padded behind a feature's own tokens.
     """
 
-    verb: ClassVar[Verb]
     metrics: ClassVar[Mapping[str, bool]]
     headline: ClassVar[str]
     extras: ClassVar[Mapping[str, Setting]] = {}
     """Settings that a recipe may have under `extra`."""
+    unit: ClassVar[str] = "rows"
+    """What rows are called where there are no labels to count."""
     measures_ranges: ClassVar[bool] = False
     """Whether an encoder's ranges are measured after a training, with which dtype int8 is quicker and rounds more. What
     answers for each token bears it less: the NER adapter's F1 was 0.730 with them and 0.738 without, and of 400
@@ -121,6 +115,15 @@ class FamilyTrainer(ABC):
     def extra(self, recipe: Recipe) -> dict[str, Any]:
         """The family's own settings: the recipe's, else the defaults."""
         return {name: recipe.extra.get(name, setting.default) for name, setting in self.extras.items()}
+
+    @property
+    def trained_head(self) -> Head:
+        """What is trained on top of the base; of a task without a head the base's own output layer writes."""
+        return self.task.head or GENERATE
+
+    @property
+    def verb(self) -> str:
+        return self.trained_head.verb
 
     @property
     def multi_label(self) -> bool:
@@ -149,25 +152,40 @@ class FamilyTrainer(ABC):
         """
         return self.parse(read_tables(sources, offline=offline, split=split), options, labels)
 
-    @abstractmethod
     def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> Dataset:
-        """Check the rows of tables, as `read` describes. Raises DataError."""
+        """Check the rows of tables, as `read` describes: by default those of `rows_of`. Raises DataError."""
+        known = labels or options.labels or tuple(getattr(self.task, "labels", ()))
+        return parse_rows(self, tables, options, known)
+
+    def rows_of(self, fields: Mapping[str, Any], place: str, labels: Sequence[str]) -> list[Any]:
+        """What is learnt from one record; by default one `TaskRow`.
+
+        Raises:
+            ValueError: saying what was expected and what was found; the reader adds the place.
+        """
+        inputs, answer = row_of(fields, self.task)
+        return [TaskRow(inputs, self.parse_label(answer, labels), place)]
+
+    def parse_label(self, value: Any, labels: Sequence[str]) -> Any:
+        """A record's answer as a row's `label`; raises ValueError as `rows_of` does."""
+        return value
 
     def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
         """What `text_of` says of the rows of sources whose labels do not matter."""
         return [self.text_of(row) for row in self.read(sources, options, offline=offline).rows]
 
-    @abstractmethod
     def text_of(self, row: Any) -> str:
         """The text that tells whether two rows are the same, and on which side of a split they stand."""
+        return "\n".join(value for _, value in row.inputs if isinstance(value, str))
 
-    @abstractmethod
     def label_of(self, row: Any) -> Hashable:
         """What a split keeps the shares of."""
+        label: Hashable = row.label
+        return label
 
-    @abstractmethod
     def right_of(self, read: Dataset, row: Any) -> str:
         """What the row says the answer is, for a person."""
+        return str(row.label)
 
     def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
         """Of a file's columns those that are read as text and as label; None where columns are not chosen by name."""
@@ -184,14 +202,12 @@ class FamilyTrainer(ABC):
         return rows
 
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Arguments of `from_pretrained` that give the head its labels."""
-        return {
-            "num_labels": len(labels),
-            "id2label": dict(enumerate(labels)),
-            "label2id": {name: index for index, name in enumerate(labels)},
-        }
+        """Settings of the model's configuration that give the head its outputs, one without labels."""
+        if not labels:
+            return {"num_labels": 1}
+        numbers = {name: index for index, name in enumerate(labels)}
+        return {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": numbers}
 
-    @abstractmethod
     def encode(
         self,
         rows: Sequence[Any],
@@ -202,8 +218,24 @@ class FamilyTrainer(ABC):
     ) -> list[Feature]:
         """Model inputs of at most `max_length` tokens, without padding: one or more a row.
 
-        `info` is what a task may know of the model; where a head is trained nothing depends on it.
+        `info` is what a task may know of the model; where a head is trained nothing depends on it. By default one a
+        row, of what `request_of` gives.
         """
+        requests = [self.request_of(row) for row in rows]
+        parts = [(request,) if isinstance(request, str) else request for request in requests]
+        encoded = [tokenizer(*part, truncation=True, max_length=max_length) for part in parts]
+        return [
+            Feature(dict(inputs), self.target_of(row, labels), request)
+            for row, request, inputs in zip(rows, requests, encoded, strict=True)
+        ]
+
+    def request_of(self, row: Any) -> Text:
+        """The text or the pair that the head reads for a row: what the task hands to the model when it serves."""
+        return self.text_of(row)
+
+    def target_of(self, row: Any, labels: Sequence[str]) -> Any:
+        """What the head should answer for a row, as `targets` makes tensors of."""
+        return row.label
 
     def collate(self, features: Sequence[Feature], tokenizer: Any) -> dict[str, Any]:
         """A padded batch of tensors on the CPU."""
@@ -238,13 +270,14 @@ class FamilyTrainer(ABC):
     def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
         """The mean loss of a batch, computed in float32."""
 
-    @abstractmethod
     def served(self, logits: Any, feature: Feature) -> list[float]:
         """Of a feature's logits those that serving gives for its request."""
+        values: list[float] = logits.tolist()
+        return values
 
     def input_of(self, row: Any) -> Any:
         """What serving is asked to answer a row."""
-        return self.text_of(row)
+        return row.inputs if isinstance(row, TaskRow) else self.text_of(row)
 
     def check_labels(self, read: Dataset, result: Any) -> None:  # noqa: B027
         """Raise DataError if the first of the served answers shows that the model has other labels than the rows."""
@@ -257,23 +290,26 @@ class FamilyTrainer(ABC):
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         """Metrics of evaluated features."""
 
-    @abstractmethod
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
-        """Fit temperature and threshold."""
+        """Fit temperature and threshold, where the family has any."""
+        return Calibration(metrics=self.measure(logits, features))
 
 
 def family_trainer(task: AnyTask, serving: Mapping[str, Any] | None = None) -> FamilyTrainer:
     """The trainer of a task's family, for data that is read with these options of the task.
 
     Raises:
-        TrainingError: the family cannot be trained.
+        TrainingError: the task names no trainer, or one that cannot be had.
     """
-    place = FAMILIES.get(task.family)
-    if place is None:
+    if not task.trainer:
         raise TrainingError(
-            f"{task.name} belongs to the family {task.family}, which cannot be trained. "
-            f"Families with training: {', '.join(FAMILIES)}."
+            f"{task.name} belongs to the family {task.family}, which cannot be trained: expected a class with "
+            "trainer = 'package.module:Class', found none."
         )
-    module, _, name = place.partition(":")
-    trainer: FamilyTrainer = getattr(import_module(module), name)(task, serving)
-    return trainer
+    try:
+        trainer = pkgutil.resolve_name(task.trainer)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TrainingError(f"{task.name}: its trainer {task.trainer!r} cannot be imported ({error}).") from error
+    if not (isinstance(trainer, type) and issubclass(trainer, FamilyTrainer)):
+        raise TrainingError(f"{task.name}: expected {task.trainer!r} to be a FamilyTrainer, found {trainer!r}.")
+    return trainer(task, serving)

@@ -75,7 +75,6 @@ class Window:
 class QuestionAnsweringTrainer(FamilyTrainer):
     """Extractive question answering."""
 
-    verb = "extract"
     metrics = squad_metrics.HIGHER_IS_BETTER
     headline = "best_f1"
     extras: ClassVar = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nlptasks.data.labelled_texts import (
@@ -24,61 +24,26 @@ from nlptasks.training.metrics import labels as metrics
 from nlptasks.training.metrics.calibration import fit_temperature, fit_threshold
 
 
-class TextClassificationTrainer(FamilyTrainer):
-    """One label a text, or several for a task with `multi_label`."""
+class LabelTrainer(FamilyTrainer):
+    """One label for what the head reads, or several for a task with `multi_label`: logits of shape (labels,)."""
 
-    verb = "classify"
     metrics = metrics.HIGHER_IS_BETTER
     headline = "accuracy"
-    measures_ranges = True
 
-    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> Examples:
-        labels = labels or getattr(self.task, "labels", ())
-        return read_examples(tables, labels=labels, options=options, multi_label=self.multi_label)
+    def parse_label(self, value: Any, labels: Sequence[str]) -> int | tuple[int, ...]:
+        names = value if isinstance(value, list | tuple) else str(value).split("|") if self.multi_label else [value]
+        strange = [name for name in names if str(name).strip() not in labels]
+        if strange:
+            raise ValueError(f"expected one of {', '.join(labels)}, found {strange[0]!r}")
+        numbers = sorted({labels.index(str(name).strip()) for name in names})
+        return tuple(numbers) if self.multi_label else numbers[0]
 
-    def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
-        return read_texts(sources, text_column=options.text_column, offline=offline)
-
-    def text_of(self, row: Example) -> str:
-        return row.text
-
-    def label_of(self, row: Example) -> Hashable:
-        return row.label
-
-    def right_of(self, read: Dataset, row: Example) -> str:
+    def right_of(self, read: Dataset, row: Any) -> str:
         return ", ".join(_names(read, row))
-
-    def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
-        return (
-            options.text_column or common_column(names, TEXT_COLUMNS),
-            options.label_column or common_column(names, LABEL_COLUMNS),
-        )
 
     def head(self, labels: Sequence[str]) -> dict[str, Any]:
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
         return {**super().head(labels), "problem_type": kind}
-
-    def encode(
-        self,
-        rows: Sequence[Example],
-        labels: Sequence[str],
-        tokenizer: Any,
-        max_length: int,
-        info: ModelInfo | None = None,
-    ) -> list[Feature]:
-        if not rows:
-            return []
-        options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}
-        encoded = tokenizer([row.text for row in rows], **options)
-        spans = encoded.pop("offset_mapping", None)
-        return [
-            Feature(
-                {name: encoded[name][i] for name in encoded},
-                self._target(row, len(labels)),
-                _read_part(row.text, spans[i]) if spans else row.text,
-            )
-            for i, row in enumerate(rows)
-        ]
 
     def targets(self, features: Sequence[Feature], width: int) -> Any:
         import torch
@@ -93,10 +58,6 @@ class TextClassificationTrainer(FamilyTrainer):
         if not self.multi_label:
             return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         return functional.binary_cross_entropy_with_logits(logits, labels * (1 - smoothing) + smoothing / 2)
-
-    def served(self, logits: Any, feature: Feature) -> list[float]:
-        values: list[float] = logits.tolist()
-        return values
 
     def check_labels(self, read: Dataset, result: Classification) -> None:
         own = {score.label.casefold() for score in result.scores}
@@ -155,10 +116,54 @@ class TextClassificationTrainer(FamilyTrainer):
         chances = metrics.softmax(logits)[np.arange(len(labels)), labels]
         return float(-np.log(np.maximum(chances, 1e-12)).mean())
 
-    def _target(self, row: Example, size: int) -> int | list[float]:
+    def target_of(self, row: Any, labels: Sequence[str]) -> int | list[float]:
         if isinstance(row.label, int):
             return row.label
-        return [float(index in row.label) for index in range(size)]
+        return [float(index in row.label) for index in range(len(labels))]
+
+
+class TextClassificationTrainer(LabelTrainer):
+    """One label a text, or several for a task with `multi_label`."""
+
+    measures_ranges = True
+
+    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> Examples:
+        labels = labels or getattr(self.task, "labels", ())
+        return read_examples(tables, labels=labels, options=options, multi_label=self.multi_label)
+
+    def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+        return read_texts(sources, text_column=options.text_column, offline=offline)
+
+    def text_of(self, row: Example) -> str:
+        return row.text
+
+    def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
+        return (
+            options.text_column or common_column(names, TEXT_COLUMNS),
+            options.label_column or common_column(names, LABEL_COLUMNS),
+        )
+
+    def encode(
+        self,
+        rows: Sequence[Example],
+        labels: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        info: ModelInfo | None = None,
+    ) -> list[Feature]:
+        if not rows:
+            return []
+        options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}
+        encoded = tokenizer([row.text for row in rows], **options)
+        spans = encoded.pop("offset_mapping", None)
+        return [
+            Feature(
+                {name: encoded[name][i] for name in encoded},
+                self.target_of(row, labels),
+                _read_part(row.text, spans[i]) if spans else row.text,
+            )
+            for i, row in enumerate(rows)
+        ]
 
 
 def _ordered(names: Sequence[str], result: Classification) -> tuple[str, ...]:
@@ -168,7 +173,7 @@ def _ordered(names: Sequence[str], result: Classification) -> tuple[str, ...]:
     return (*first, *sorted(label for label in own.values() if label not in first))
 
 
-def _names(read: Dataset, row: Example) -> list[str]:
+def _names(read: Dataset, row: Any) -> list[str]:
     return [read.labels[index] for index in (row.label if isinstance(row.label, tuple) else (row.label,))]
 
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
-
-from nlptasks.data.labelled_texts import DataOptions, describe
-from nlptasks.data.tables import Findings, Table, plural
-from nlptasks.errors import DataError, InvalidInputError
+from nlptasks.data.tables import plural
+from nlptasks.errors import DataError
 from nlptasks.families.text_to_text import Lesson, prompt_text
 from nlptasks.model import Decoding, ModelInfo, Prompt
-from nlptasks.results import Result
 from nlptasks.training.families import writing
-from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature, Setting
+from nlptasks.training.families.base import Assessment, Dataset, FamilyTrainer, Feature, Setting
 from nlptasks.training.metrics import texts as text_metrics
 
 
@@ -28,51 +24,21 @@ class WritingRow:
     place: str
 
 
-@dataclass
-class WritingDataset:
-    """Checked rows. A language model has no labels."""
-
-    rows: list[WritingRow]
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    labels: tuple[str, ...] = ()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many texts there are to learn."""
-        return {"texts": len(self.rows)}
-
-
 class TextToTextTrainer(FamilyTrainer):
     """A language model of either kind: causal ones continue the prompt, seq2seq ones decode beside it."""
 
-    verb = "generate"
     metrics: ClassVar[Mapping[str, bool]] = {"loss": False, "perplexity": False}
     headline = "perplexity"
+    unit = "texts"
     extras: ClassVar = {
         "options": Setting({}, "a table of the task's options", lambda value: isinstance(value, Mapping)),
     }
     """`options` are the task's own, under which the prompts are made."""
 
-    def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> WritingDataset:
-        serving = self.task.validate_options(self.serving)
-        findings = Findings("texts")
-        rows: list[WritingRow] = []
-        for table in tables:
-            faults: list[str] = []
-            for record in table.records:
-                try:
-                    rows += self._rows(_named(record.fields, self.task, options), record.place, serving)
-                except (ValueError, InvalidInputError) as error:
-                    faults.append(f"{record.place}: {_sentence(error)}")
-            findings.add_table(table, faults)
-        findings.check(allow_misaligned=False)
-        return WritingDataset(rows, [describe(table) for table in tables], findings.notes)
-
-    def _rows(self, fields: Mapping[str, Any], place: str, serving: Any) -> list[WritingRow]:
+    def rows_of(self, fields: Mapping[str, Any], place: str, labels: Sequence[str]) -> list[WritingRow]:
         task: Any = self.task
-        rows = [WritingRow(lesson, place) for lesson in task.lessons(fields, serving)]
+        lessons = task.lessons(fields, self.task.validate_options(self.serving))
+        rows = [WritingRow(lesson, place) for lesson in lessons]
         if any(not row.lesson.target.strip() for row in rows):
             raise ValueError("expected a text to write, found an empty one")
         return rows
@@ -156,38 +122,7 @@ class TextToTextTrainer(FamilyTrainer):
         loss = total / max(1, sum(len(feature.target) for feature in features))
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
-    def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
-        return Calibration(metrics=self.measure(logits, features))
-
     def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
         task: Any = self.task
         written = [task.target(result) for result in results]
         return Assessment(text_metrics.measure(task.text_metrics, written, [row.lesson.target for row in read.rows]))
-
-
-def _named(fields: Mapping[str, Any], task: Any, options: DataOptions) -> Mapping[str, Any]:
-    """The row with the columns that the user named under the names of the fields they stand for."""
-    given = {
-        next(iter(task.input_type.model_fields)): options.text_column,
-        _first_own(task.result_type): options.label_column,
-    }
-    named = {name: column for name, column in given.items() if column is not None}
-    missing = [column for column in named.values() if column not in fields]
-    if missing:
-        raise ValueError(f"expected a column {missing[0]!r}, found {', '.join(fields)}")
-    return {**fields, **{name: fields[column] for name, column in named.items()}}
-
-
-def _first_own(result_type: type[Result]) -> str:
-    return next(name for name in result_type.model_fields if name not in Result.model_fields)
-
-
-def _sentence(error: Exception) -> str:
-    """An error of one row as one sentence."""
-    if isinstance(error, InvalidInputError):
-        return " ".join(error.problems)
-    if isinstance(error, ValidationError):
-        return (
-            "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()) + "."
-        )
-    return f"{error}."

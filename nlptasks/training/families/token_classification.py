@@ -53,7 +53,6 @@ class EntityDataset:
 class TokenClassificationTrainer(FamilyTrainer):
     """Entities of any types."""
 
-    verb = "tag"
     metrics = entity_metrics.HIGHER_IS_BETTER
     headline = "f1"
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import MissingExtraError, UnsupportedModelError
 from nlptasks.runtime.loading.roots import (
     BODY_CLASSES,
-    HEAD_CLASSES,
     Root,
     load_config,
     load_tokenizer,
@@ -19,16 +18,14 @@ from nlptasks.runtime.loading.roots import (
     quiet_transformers,
 )
 from nlptasks.runtime.resident import describe
-from nlptasks.store.adapters import task_type
 from nlptasks.store.folders import check_folder
 from nlptasks.training.families.base import is_number
 from nlptasks.training.loop import quantizing
 from nlptasks.training.loop.targets import Targets, choose_targets, choose_writer_targets
 
 if TYPE_CHECKING:
-    from nlptasks.model import ModelInfo
+    from nlptasks.model import Head, ModelInfo
     from nlptasks.runtime.loading.devices import Placement
-    from nlptasks.store.adapters import Verb
     from nlptasks.store.download import BaseFolder
     from nlptasks.task import Recipe
     from nlptasks.training.families.base import FamilyTrainer, Feature
@@ -105,7 +102,7 @@ def build(
         with quiet_transformers():
             if in_4bit:
                 model = quantizing.prepared(model)
-            model = _with_lora(model, targets, recipe, folder, family.verb)
+            model = _with_lora(model, targets, recipe, folder, family.trained_head)
     limit = min(recipe.max_length, root.max_tokens)
     # A task asks a model that was trained for it otherwise than a bare one: training shows what serving will ask.
     info = dataclasses.replace(describe(root, folder.id, None), adapter="in training")
@@ -141,10 +138,12 @@ def load_task_model(
     Raises:
         UnsupportedModelError: transformers has no such head, or the checkpoint no such body.
     """
+    if family.trained_head.make:
+        return _with_new_head(folder, family, labels, trust_remote_code, settings)
     try:
         # A checkpoint that is already a classifier may have another number of labels.
         model, fresh = _from_pretrained(
-            _task_class(folder, family.verb, trust_remote_code),
+            _task_class(folder, family.trained_head, trust_remote_code),
             folder,
             trust_remote_code,
             ignore_mismatched_sizes=True,
@@ -155,21 +154,43 @@ def load_task_model(
         if "Unrecognized configuration class" not in str(error):
             raise
         raise UnsupportedModelError(f"{folder.id}: transformers has no {family.verb} head for this model.") from error
-    if family.verb in HEAD_CLASSES and _at_random(model, fresh):
+    if family.trained_head.model and _at_random(model, fresh):
         fresh = _load_body(model, fresh, folder, trust_remote_code, settings)
     for config in (model.config, model.base_model.config):
         config.use_cache = False
     return model, sorted(fresh)
 
 
-def _task_class(folder: BaseFolder, verb: Verb, trust_remote_code: bool) -> str:
-    """The name of transformers' class for a verb and a base.
+def _with_new_head(
+    folder: BaseFolder,
+    family: FamilyTrainer,
+    labels: Sequence[str],
+    trust_remote_code: bool,
+    settings: Mapping[str, Any],
+) -> tuple[Any, list[str]]:
+    """The body with a head that the family makes itself."""
+    from nlptasks.runtime.loading.new_head import HeadModel
+
+    if model_kind(load_config(folder, trust_remote_code)) == "seq2seq":
+        raise UnsupportedModelError(
+            f"{folder.id} is a seq2seq model; a {family.verb} head stands on an encoder or a causal model."
+        )
+    body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
+    body.config.use_cache = False
+    for name, value in family.head(labels).items():
+        setattr(body.config, name, value)
+    prefix = HeadModel.base_model_prefix
+    return HeadModel(body, family.trained_head.make, body.config), sorted(f"{prefix}.{name}" for name in missing)
+
+
+def _task_class(folder: BaseFolder, head: Head, trust_remote_code: bool) -> str:
+    """The name of transformers' class for a head and a base.
 
     Raises:
         UnsupportedModelError: an encoder cannot write.
     """
-    if verb in HEAD_CLASSES:
-        return HEAD_CLASSES[verb]
+    if head.model:
+        return head.model
     kind = model_kind(load_config(folder, trust_remote_code))
     if kind == "encoder":
         raise UnsupportedModelError(
@@ -249,7 +270,7 @@ def _align_padding(model: Any, tokenizer: Any) -> dict[str, Any]:
     return {"pad_token_id": tokenizer.pad_token_id}
 
 
-def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder, verb: Verb) -> Any:
+def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder, head: Head) -> Any:
     try:
         import peft
     except ImportError as error:
@@ -270,7 +291,9 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder,
     )
     # Without a task type PEFT passes every input on; its wrapper for question answering drops token_type_ids.
     wrapped = peft.get_peft_model(model, config)
-    wrapped.peft_config["default"].task_type = task_type(verb, model.config.is_encoder_decoder)
+    wrapped.peft_config["default"].task_type = (
+        "SEQ_2_SEQ_LM" if head.per == "prompt" and model.config.is_encoder_decoder else head.task_type
+    )
     # Set afterwards: PEFT puts the folder that the model was loaded from here.
     wrapped.peft_config["default"].base_model_name_or_path = hub_name(folder)
     return wrapped

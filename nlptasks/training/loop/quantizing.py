@@ -12,11 +12,10 @@ from nlptasks.errors import InvalidInputError, MissingExtraError, TrainingError
 
 if TYPE_CHECKING:
     from nlptasks.runtime.loading.devices import Placement
-    from nlptasks.store.adapters import Verb
     from nlptasks.task import Recipe
 
 
-def check(recipe: Recipe, verb: Verb, device: str) -> None:
+def check(recipe: Recipe, verb: str, device: str) -> None:
     """Refuse a recipe with `load_in_4bit` that cannot be trained here; nothing is loaded for it.
 
     Raises:

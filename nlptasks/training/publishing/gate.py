@@ -12,30 +12,39 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.backends import BUILT_IN, BackendOptions, Backends
 from nlptasks.errors import GateError, NlptasksError
+from nlptasks.model import GENERATE, CancelToken, Head, Logits, Model, SpanLogits, TokenLogits
 from nlptasks.training.families.writing import served_logprobs
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
 
-TOLERANCE = 1e-3
-"""Largest difference allowed, as a share of the largest logit; folding LoRA in float32 differs by about 1e-6."""
 
-SERVE: dict[str, Callable[[Any, list[Any]], list[list[float]]]] = {
-    "classify": lambda model, texts: [list(answer.values) for answer in model.classify(texts)],
-    "tag": lambda model, texts: [[value for row in answer.values for value in row] for answer in model.tag(texts)],
-    "extract": lambda model, pairs: [
-        [*answer.starts, *answer.ends, answer.null] for answer in model.extract([tuple(pair) for pair in pairs])
-    ],
-    "embed": lambda model, texts: [list(vector.values) for vector in model.embed(texts)],
-    "generate": lambda model, requests: model.submit(functools.partial(served_logprobs, requests=requests)),
-}
-"""A flat list of numbers for each request, as `FamilyTrainer.served` gives it."""
+def serve(model: Model, verb: str, requests: Sequence[Any]) -> list[list[float]]:
+    """A flat list of numbers for each request, as `FamilyTrainer.served` gives it."""
+    if verb == GENERATE.verb:
+        written: list[list[float]] = model.submit(functools.partial(served_logprobs, requests=requests))
+        return written
+    if verb == "embed":
+        return [list(vector.values) for vector in model.embed(requests)]
+    # What was a pair before JSON is a list behind it.
+    items = [tuple(request) if isinstance(request, list) else request for request in requests]
+    return [numbers(answer) for answer in model.apply(verb, items)]
+
+
+def numbers(answer: Logits | TokenLogits | SpanLogits) -> list[float]:
+    """All raw scores of an answer."""
+    if isinstance(answer, SpanLogits):
+        return [*answer.starts, *answer.ends, answer.null]
+    if isinstance(answer, TokenLogits):
+        return [value for row in answer.values for value in row]
+    return list(answer.values)
 
 
 def evenly(rows: Sequence[Any], count: int) -> list[Any]:
@@ -48,13 +57,14 @@ def evenly(rows: Sequence[Any], count: int) -> list[Any]:
 def serve_again(
     base: BaseFolder,
     adapter: Path | None,
-    verb: str,
+    head: Head,
     requests: Sequence[Any],
     *,
     device: str,
+    backend: str = "torch",
     trust_remote_code: bool = False,
 ) -> list[list[float]]:
-    """The logits of a fresh process that serves the folder in float32.
+    """The logits of a fresh process in which a backend serves the folder in float32.
 
     Raises:
         GateError: the process fails; its own words are in the error.
@@ -62,7 +72,8 @@ def serve_again(
     request = {
         "base": {**asdict(base), "path": str(base.path)},
         "adapter": str(adapter) if adapter else None,
-        "verb": verb,
+        "head": asdict(head),
+        "backend": backend,
         "requests": list(requests),
         "device": device,
         "trust_remote_code": trust_remote_code,
@@ -80,7 +91,9 @@ def serve_again(
         return logits
 
 
-def compare(expected: Sequence[Sequence[float]], served: Sequence[Sequence[float]]) -> float:
+def compare(
+    expected: Sequence[Sequence[float]], served: Sequence[Sequence[float]], tolerance: float = GENERATE.tolerance
+) -> float:
     """The largest difference, as a share of the largest expected logit.
 
     Raises:
@@ -93,25 +106,25 @@ def compare(expected: Sequence[Sequence[float]], served: Sequence[Sequence[float
     scale = max((abs(e) for e, _ in pairs), default=0.0)
     difference = max((abs(e - s) for e, s in pairs), default=0.0) / max(scale, 1e-6)
     # "not <=" and not ">": NaN must not pass.
-    if not difference <= TOLERANCE:
+    if not difference <= tolerance:
         raise GateError(
             f"The saved folder does not give the logits that training gave: expected a difference of at most "
-            f"{TOLERANCE:g} of the largest logit, found {difference:.3g}. It was not published; please report this "
+            f"{tolerance:g} of the largest logit, found {difference:.3g}. It was not published; please report this "
             "with the name of the base model."
         )
     return difference
 
 
 def _environment() -> dict[str, str]:
-    """The caller's environment, without the network and with this very copy of nlptasks."""
+    """The caller's environment without the network, with this very copy of nlptasks and of the family's code."""
     package = str(Path(__file__).resolve().parents[3])
-    path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
+    path = os.pathsep.join(dict.fromkeys(part for part in (package, *sys.path) if part))
     return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Read a request, serve it, write the logits; 0 if that worked."""
-    from nlptasks.runtime.resident import ResidentModel
+    from nlptasks.plugins import Plugins, default_plugins
     from nlptasks.store.adapters import open_adapter
     from nlptasks.store.download import BaseFolder
 
@@ -120,9 +133,16 @@ def main(arguments: Sequence[str]) -> int:
     folder = BaseFolder(**{**request["base"], "path": Path(request["base"]["path"])})
     try:
         adapter = open_adapter(Path(request["adapter"])) if request["adapter"] else None
-        resident = ResidentModel(folder, request["device"], "float32", trust_remote_code=request["trust_remote_code"])
-        logits = SERVE[request["verb"]](resident.bind(adapter), request["requests"])
-        resident.close()
+        head, name = Head(**request["head"]), request["backend"]
+        options = BackendOptions(
+            lambda _: folder, lambda _: head, request["device"], "float32",
+            trust_remote_code=request["trust_remote_code"],
+        )  # fmt: skip
+        backends = Backends(Plugins() if name in BUILT_IN else default_plugins(), options, name)
+        _, backend = backends.choose(folder.id, adapter)
+        with backend.bind(folder.id, adapter, cancel=CancelToken(), counter=None) as model:
+            logits = serve(model, head.verb, request["requests"])
+        backends.close()
     except NlptasksError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1

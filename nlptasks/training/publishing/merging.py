@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.bases import shipped
 from nlptasks.errors import AdapterError, GateError, UnsupportedModelError
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import writing
@@ -106,8 +105,10 @@ def merge(
     inputs = task.validate(list(task.examples if rows is None else rows))
     if not inputs:
         raise AdapterError(f"{task.name} has no examples to compare on: give some with --rows FILE.")
-    base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=shipped(plugins))
+    base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=plugins.bases)
     check_base(adapter, base.id, base.path)
+    if task.head and task.head.make:
+        raise UnsupportedModelError(f"{task.name} has a head that is no class of transformers: it cannot be merged.")
     _refuse_quantised(base)
     limit = LIMITS[dtype] if limit is None else limit
     # Any text of the row will do: the two models differ by rounding only.

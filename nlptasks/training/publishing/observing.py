@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.bases import shipped
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.splits import sample
 from nlptasks.errors import AdapterError, UnsupportedModelError
@@ -50,7 +49,9 @@ def measure_ranges(
         raise UnsupportedModelError(
             f"dtype 'int8' is for encoders, and {base.id} is a {kind} model: ranges are of no use to it."
         )
-    resident = ResidentModel(base, "cpu", "float32", trust_remote_code=trust_remote_code)
+    resident = ResidentModel(
+        base, "cpu", "float32", trust_remote_code=trust_remote_code, head=lambda _: family.trained_head
+    )
     try:
         root = resident.load()
         # One row a batch, one batch at a time: without padding, which would count.
@@ -96,7 +97,7 @@ def add_ranges(
     family, options = family_trainer(task), options or DataOptions()
     labels = adapter.manifest.labels if adapter.manifest else None
     read = family.read(sources, options, labels=labels, offline=settings.offline)
-    base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=shipped(plugins))
+    base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=plugins.bases)
     ranges = measure_ranges(family, base, adapter, read.rows, options.max_rows or ROWS)
     try:
         save_ranges(ranges, adapter.path)

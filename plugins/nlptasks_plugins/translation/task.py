@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,9 +21,7 @@ from nlptasks import (
     ModelInfo,
     Prompt,
     Recipe,
-    Settled,
     TaskInput,
-    TextStream,
     TextToText,
     UnsupportedModelError,
     WritingOptions,
@@ -172,11 +170,22 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         found = iter(zip(asked, self._settle(asked, options, model), strict=True))
         return [_result(job, [] if _is_there(job) else [next(found) for _ in job.places]) for job in jobs]
 
-    def stream(self, inputs: TranslationInput, options: TranslationOptions, model: Model) -> TextStream:
+    def stream(
+        self, inputs: TranslationInput, options: TranslationOptions, model: Model
+    ) -> Generator[str, None, Translation]:
         """The text sentence by sentence, each with what stands before it."""
         job = _job(inputs)
         self._check([job], model.info)
-        return _Sentences(job, lambda asked: self._settle([asked], options, model)[0])
+        sentences: list[tuple[TranslationInput, Completion]] = []
+        text, last = inputs.text, 0
+        for piece, (start, end) in zip([] if _is_there(job) else _pieces(job), job.places, strict=False):
+            [completion] = self._settle([piece], options, model)
+            sentences.append((piece, completion))
+            yield text[last:start] + said(piece.text, completion)
+            last = end
+        if text[last:]:
+            yield text[last:]
+        return _result(job, sentences)
 
     def _settle(self, asked: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Completion]:
         """A translation for each sentence; doubtful ones are tried again, alone and with a wider search."""
@@ -215,40 +224,6 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
                 problems.append(f"{place}: {info.name} writes {info.direction[1]}, found target_language {target!r}.")
         if problems:
             raise InvalidInputError("translation cannot run this", problems)
-
-
-class _Sentences:
-    """A translation as a stream of sentences."""
-
-    def __init__(self, job: _Job, translate: Callable[[TranslationInput], Completion]) -> None:
-        self._job = job
-        self._translate = translate
-        self._found: list[tuple[TranslationInput, Completion]] = []
-        self._asked = [] if _is_there(job) else list(_pieces(job))
-        self._closed = False
-
-    def __iter__(self) -> Iterator[str]:
-        text, last = self._job.inputs.text, 0
-        for asked, (start, end) in zip(self._asked, self._job.places, strict=False):
-            if self._closed:
-                return
-            done = self._translate(asked)
-            self._found.append((asked, done))
-            yield text[last:start] + said(asked.text, done)
-            last = end
-        if text[last:]:
-            yield text[last:]
-
-    def close(self) -> None:
-        """No further sentence is begun; the engine's own token ends the one that is being written."""
-        self._closed = True
-
-    def completion(self) -> Completion:
-        """The whole translation with its result, the sentences that nobody has read yet included."""
-        self._found += [(asked, self._translate(asked)) for asked in self._asked[len(self._found) :]]
-        result = _result(self._job, self._found)
-        written = sum(done.num_generated_tokens for _, done in self._found)
-        return Settled(result.translation, "stop", result.num_tokens, written, result=result)
 
 
 def _direction(inputs: TranslationInput) -> str:

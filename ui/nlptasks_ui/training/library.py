@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from nlptasks import AdapterError
 from nlptasks.store import AdapterStore, export_adapter, import_adapter
 from nlptasks.surfaces import sentence
-from nlptasks.training import FAMILIES
 from nlptasks_ui import html
 from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
@@ -55,7 +54,7 @@ class Library:
     def _add_upload(self) -> None:
         import gradio as gr
 
-        tasks = [name for name, task in self._context.engine.plugins.tasks.items() if task.family in FAMILIES]
+        tasks = [name for name, task in self._context.engine.plugins.tasks.items() if task.trainer]
         self.file = gr.File(
             label="A .zip file downloaded here, or of any PEFT LoRA folder", file_types=[".zip"], type="filepath",
             height=140, elem_id="library-file",

@@ -125,7 +125,7 @@ class RecipeForm:
         return self._context.engine.plugins.task(name)
 
     def _bases(self, task: Task[Any, Any, Any]) -> list[str]:
-        return list(dict.fromkeys([task.recipe.base, *CATALOG, *task.bases]))
+        return list(dict.fromkeys([task.recipe.base, *CATALOG, *self._context.engine.plugins.bases]))
 
     def _starts(self, task: Task[Any, Any, Any]) -> list[str]:
         shipped = [SHIPPED] if task.adapter else []

@@ -9,7 +9,7 @@ from typing import Any
 
 from nlptasks import DataError
 from nlptasks.surfaces import sentence
-from nlptasks.training import FAMILIES, DataOptions, FamilyTrainer, check_data, family_trainer, layout
+from nlptasks.training import DataOptions, FamilyTrainer, check_data, family_trainer, layout
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import tell_refusal
@@ -44,7 +44,7 @@ class Source:
         import gradio as gr
 
         self._context, self._shelf = context, shelf
-        tasks = {name: task for name, task in context.engine.plugins.tasks.items() if task.family in FAMILIES}
+        tasks = {name: task for name, task in context.engine.plugins.tasks.items() if task.trainer}
         # A trained head needs the fewest rows and minutes: a better first guess than a task that writes.
         first = next(
             (name for name, task in sorted(tasks.items()) if task.needs == "classify"), next(iter(tasks), None)

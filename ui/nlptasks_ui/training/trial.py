@@ -8,7 +8,6 @@ from typing import Any
 
 from nlptasks import Task
 from nlptasks.surfaces import Step, answer, sentence
-from nlptasks.training import FAMILIES
 from nlptasks_ui import forms, html, views
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.events import tell_refusal
@@ -31,7 +30,7 @@ class Trial:
         with gr.Column(visible=False) as self.area:
             gr.HTML(html.element("h2", "Try it"))
             for name, task in context.engine.plugins.tasks.items():
-                if task.family in FAMILIES:
+                if task.trainer:
                     self._add(name, task)
             with gr.Row(elem_classes="nlp-page"):
                 self.before = gr.HTML(elem_id="trial-before", elem_classes="nlp-view", min_height=80)

@@ -73,6 +73,7 @@ def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
         finish=finish,
         on_event=events,
         on_download=DownloadLog(lambda line: events(Event("note", {"text": line}))),
+        plugins=engine.plugins,
     )
 
 

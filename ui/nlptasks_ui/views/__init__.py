@@ -48,7 +48,8 @@ def facts(result: Result, seconds: float | None = None) -> str:
             f"model {_short(result.model)}" if result.model else "",
             f"adapter {_short(result.adapter)}" if result.adapter else "no adapter",
             f"{result.windows} windows" if result.windows > 1 else "",
-            "input truncated" if result.truncated else "",
+            "cut by characters" if result.windowed_by == "characters" else "",
+            "part of the input was cut" if result.truncated else "",
             f"{result.num_tokens:,} tokens" if result.num_tokens else "",
             "" if seconds is None else f"{seconds:.2f} s",
         ]

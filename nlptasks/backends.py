@@ -1,0 +1,151 @@
+"""Backends: each turns a base, and an adapter on it, into a `Model`. "torch" is one; plugins bring others by a hook.
+
+The backends of plugins are tried before torch, in the order of their registration; the first one that serves a base
+with an adapter gets the request. NLPTASKS_BACKEND, or `Engine(backend=...)`, leaves one of them.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from nlptasks.errors import NlptasksError, UnknownNameError, UnsupportedModelError
+from nlptasks.model import CancelToken, Head, Model, find_head
+
+if TYPE_CHECKING:
+    from nlptasks.plugins import Plugins
+    from nlptasks.progress import Counter
+    from nlptasks.store.adapters import AdapterFolder
+    from nlptasks.store.download import BaseFolder
+
+BUILT_IN = {"torch": "nlptasks.runtime.pool:TorchBackend"}
+"""Imported when they are made, which `import nlptasks` and `Engine()` do not do."""
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    """What an engine hands to its backends.
+
+    `find` gives the folder of a base and fetches it if need be; a backend whose bases are elsewhere never calls it.
+    `head` gives the description of a verb's head. `max_bytes` bounds the memory of all bases, `idle_seconds` the time
+    for which an unused one stays; `device` and `dtype` are those of `Engine`.
+    """
+
+    find: Callable[[str], BaseFolder]
+    head: Callable[[str], Head] = find_head
+    device: str = "auto"
+    dtype: str = "auto"
+    max_bytes: int | None = None
+    idle_seconds: float | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A base that a backend holds: its memory in bytes, 0 until it is loaded, and how many calls wait for it."""
+
+    name: str
+    num_bytes: int = 0
+    state: Literal["not loaded", "loading", "idle", "computing"] = "idle"
+    placement: str = ""
+    """Number format and device: `float32 on cpu`."""
+    waiting: int = 0
+
+
+class Backend(Protocol):
+    """What computes bases. Any thread may call it."""
+
+    def serves(self, base: str, adapter: AdapterFolder | None) -> bool:
+        """Whether it computes this base with this adapter; quick, and loads nothing."""
+        ...
+
+    def bind(
+        self, base: str, adapter: AdapterFolder | None, *, cancel: CancelToken, counter: Counter | None
+    ) -> AbstractContextManager[Model]:
+        """The model for one request; what it holds may be unloaded when the block ends.
+
+        The model stops within one step of `cancel`, and tells `counter` of the items that it gets and answers.
+
+        Raises:
+            AdapterMismatchError: the adapter was trained on another base; no weight was read.
+        """
+        ...
+
+    def resident(self) -> Sequence[Resident]:
+        """The bases that it holds, least recently used first."""
+        ...
+
+    def close(self) -> None:
+        """Unload everything; calls that wait are cancelled. Safe to call twice."""
+        ...
+
+
+MakeBackend = Callable[[BackendOptions], Backend]
+
+
+class Backends:
+    """The backends of one engine, each made when it is first needed.
+
+    Raises:
+        UnknownNameError: there is no backend of the name `only`.
+    """
+
+    def __init__(self, plugins: Plugins, options: BackendOptions, only: str | Backend | None = None) -> None:
+        self._plugins = plugins
+        self._options = options
+        self._made: dict[str, Backend] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        if isinstance(only, str) and only not in {**plugins.backends, **BUILT_IN}:
+            raise UnknownNameError("backend", only, [*plugins.backends, *BUILT_IN])
+        self._only = only if only is None or isinstance(only, str) else type(only).__name__
+        if only is not None and not isinstance(only, str):
+            self._made[type(only).__name__] = only
+
+    def choose(self, base: str, adapter: AdapterFolder | None) -> tuple[str, Backend]:
+        """The backend that serves a base with an adapter, by its name.
+
+        One that fails to answer is off with its plugin, and the others serve.
+
+        Raises:
+            UnsupportedModelError: the one that was asked for does not.
+        """
+        for name in [self._only] if self._only else [*self._plugins.backends, *BUILT_IN]:
+            try:
+                backend = self._backend(name)
+                if backend.serves(base, adapter):
+                    return name, backend
+            except NlptasksError:
+                raise
+            except Exception as error:
+                self._plugins.switch_off_backend(name, error)
+        which = f"The backend {self._only!r} does not serve" if self._only else "No backend serves"
+        raise UnsupportedModelError(f"{which} the base {base!r}: name another base, or leave NLPTASKS_BACKEND out.")
+
+    def resident(self) -> list[Resident]:
+        """The bases in memory, those of one backend least recently used first."""
+        return [base for backend in list(self._made.values()) for base in backend.resident()]
+
+    def close(self) -> None:
+        """Unload everything; no backend is made any more."""
+        with self._lock:
+            self._closed = True
+            made = list(self._made.values())
+            self._made.clear()
+        for backend in made:
+            # One that cannot close must not keep the others open.
+            with suppress(Exception):
+                backend.close()
+
+    def _backend(self, name: str) -> Backend:
+        with self._lock:
+            if self._closed:
+                raise NlptasksError("This engine is closed: make a new Engine.")
+            if name not in self._made:
+                make = pkgutil.resolve_name(BUILT_IN[name]) if name in BUILT_IN else self._plugins.backends[name]
+                self._made[name] = make(self._options)
+            return self._made[name]

@@ -1,0 +1,32 @@
+"""The task model for a head that transformers has not: a body, and a module on its hidden states."""
+
+from __future__ import annotations
+
+import pkgutil
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+
+class HeadModel(torch.nn.Module):
+    """Called as a task model of transformers; `make` is that of the `Head`.
+
+    The logits have shape (rows, outputs) or (rows, tokens, outputs), as the head gives them.
+    """
+
+    base_model_prefix = "model"
+
+    def __init__(self, body: Any, make: str, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.model = body
+        self.head = pkgutil.resolve_name(make)(config)
+
+    @property
+    def base_model(self) -> Any:
+        return self.model
+
+    def forward(self, input_ids: Any, attention_mask: Any, **more: Any) -> Any:
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **more).last_hidden_state
+        return SimpleNamespace(logits=self.head(hidden, attention_mask))
