@@ -38,8 +38,15 @@ def settled(quick_unloading: None) -> None:
     memory.settle()
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long come first: with one left for the end, only one process would work there."""
+    """Files that take long come first: with one left for the end, only one process would work there.
+
+    Tests that drive a browser are marked as such by the fixture that they use.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and "browser" in item.fixturenames:
+            item.add_marker("browser")
     weights: Counter[Path] = Counter()
     for item in items:
         weights[item.path] += 60 if item.get_closest_marker("long") else 1

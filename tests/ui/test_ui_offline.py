@@ -17,7 +17,7 @@ from nlptasks.settings import Settings
 from nlptasks.store.download import find_base
 from tests.ui_browser import CHROMIUM
 
-pytestmark = pytest.mark.embedded
+pytestmark = [pytest.mark.embedded, pytest.mark.browser]
 
 ROOT = Path(__file__).parents[2]
 OWN_NETWORK = ["unshare", "--net", *(["--map-root-user"] if hasattr(os, "geteuid") and os.geteuid() else [])]
