@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from nlptasks.cli.common import DownloadBar, read_inputs
+from nlptasks.cli.common import DownloadBar
+from nlptasks.cli.inputs import Reading, column_names, file_options, read_inputs
 from nlptasks.cli.train import as_data_options, data_options
 from nlptasks.settings import Settings
 
@@ -130,6 +131,7 @@ def import_command(
               metavar="FILE", help="Inputs to compare on, as `nlptasks run -f` reads them; the task's examples if not "
               "given. May be repeated.")  # fmt: skip
 @click.option("--lines", "by_line", is_flag=True, help="Every line of a text file is one input.")
+@file_options
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
               help="Numbers of the merged weights; bfloat16 takes half the room and rounds.")  # fmt: skip
 @click.option("--limit", type=click.FloatRange(0, min_open=True),
@@ -142,6 +144,9 @@ def merge_command(
     target: Path | None,
     files: tuple[Path, ...],
     by_line: bool,
+    columns: tuple[str, ...],
+    encoding: str | None,
+    sheet: str | None,
     dtype: str,
     limit: float | None,
     model: str | None,
@@ -163,7 +168,8 @@ def merge_command(
     plugins = default_plugins()
     found = plugins.task(task)
     adapter = find_adapter(found, name, settings)
-    rows = [row for file in files for row in read_inputs(file, by_line)]
+    reading = Reading(by_line, column_names(columns), encoding, sheet)
+    rows = [one.value for one in read_inputs(found, (), files, reading) if one.value is not None]
     target = target or settings.data / "models" / found.name / adapter.name
     bar = DownloadBar()
     try:

@@ -21,7 +21,7 @@ BUILT_IN = ROOT / "plugins" / "nlptasks_plugins"
 HEAVY = frozenset({"torch", "transformers", "peft"})
 MAY_BE_HEAVY = ("runtime", "training", "testing")
 
-NAMES_ALLOWED = {("data/labelled_texts.py", "sentiment")}
+NAMES_ALLOWED = {("data/columns.py", "sentiment")}
 """The usual name of a column in public data sets."""
 
 BELOW = {
@@ -30,13 +30,13 @@ BELOW = {
     "settings.py": {"errors"},
     "model.py": {"errors", "results"},
     "task.py": {"errors", "results", "model"},
-    "requests.py": {"errors", "task"},
+    "requests.py": {"data", "errors", "task"},
     "hookspecs.py": {"results", "task"},
     "families": {"errors", "families", "results", "task", "model"},
     "discovery.py": set(),
     "plugins.py": {"discovery", "errors", "hookspecs", "results", "settings", "task"},
     "store": {"errors", "results", "runtime", "settings", "store", "model"},
-    "data": {"data", "errors", "results", "task", "training"},
+    "data": {"data", "errors", "families", "results", "task"},
     "runtime": {"errors", "results", "runtime", "settings", "store", "model"},
     "testing": {"errors", "model", "results", "task", "testing"},
 }

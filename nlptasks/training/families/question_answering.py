@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nlptasks.data.labelled_texts import DataOptions, describe
 from nlptasks.data.questions import QuestionRow, read_questions
-from nlptasks.data.tables import plural, read_tables
+from nlptasks.data.rows import plural
+from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
 from nlptasks.families import candidates, windows
 from nlptasks.families.question_answering import AnswerOptions
@@ -98,7 +99,7 @@ class QuestionAnsweringTrainer(FamilyTrainer):
         offline: bool = False,
         split: str = "train",
     ) -> QuestionDataset:
-        tables = read_tables(sources, offline=offline, split=split)
+        tables = read_tables(sources, options, offline=offline, split=split)
         found = read_questions(tables, allow_misaligned=options.allow_misaligned)
         return QuestionDataset(found.rows, [describe(table) for table in tables], found.notes, found.problems)
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from nlptasks.data.labelled_texts import DataOptions, describe
-from nlptasks.data.tables import Findings, plural, read_tables
+from nlptasks.data.rows import plural
+from nlptasks.data.tables import Findings, read_tables
 from nlptasks.errors import DataError, InvalidInputError
 from nlptasks.families.text_to_text import Lesson
 from nlptasks.model import Decoding, ModelInfo, Prompt
@@ -64,17 +65,17 @@ class TextToTextTrainer(FamilyTrainer):
         offline: bool = False,
         split: str = "train",
     ) -> WritingDataset:
-        tables = read_tables(sources, offline=offline, split=split)
+        tables = read_tables(sources, options, offline=offline, split=split)
         serving = self.task.validate_options(self.serving)
         findings = Findings("texts")
         rows: list[WritingRow] = []
         for table in tables:
             faults: list[str] = []
-            for record in table.records:
+            for row in table.rows:
                 try:
-                    rows += self._rows(_named(record.fields, self.task, options), record.place, serving)
+                    rows += self._rows(_named(row.fields, self.task, options), row.place, serving)
                 except (ValueError, InvalidInputError) as error:
-                    faults.append(f"{record.place}: {_sentence(error)}")
+                    faults.append(f"{row.place}: {_sentence(error)}")
             findings.add_table(table, faults)
         findings.check(allow_misaligned=False)
         return WritingDataset(rows, [describe(table) for table in tables], findings.notes)

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from nlptasks.data.entities import EntityRow, EntitySpan, read_entities, tags_of_spans
 from nlptasks.data.labelled_texts import DataOptions, describe
-from nlptasks.data.tables import plural, read_tables
+from nlptasks.data.rows import plural
+from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
 from nlptasks.families import spans, windows
 from nlptasks.model import ModelInfo
@@ -67,7 +68,7 @@ class TokenClassificationTrainer(FamilyTrainer):
         offline: bool = False,
         split: str = "train",
     ) -> EntityDataset:
-        tables = read_tables(sources, offline=offline, split=split)
+        tables = read_tables(sources, options, offline=offline, split=split)
         read = read_entities(tables, allow_misaligned=options.allow_misaligned)
         own = tuple(getattr(self.task, "labels", ()))
         rows = _renamed(read.rows, options.rename)

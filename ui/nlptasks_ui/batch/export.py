@@ -12,10 +12,10 @@ from typing import Any, TextIO
 from pydantic import BaseModel
 
 from nlptasks import LabelScore, Result
-from nlptasks.data.tables import Record
+from nlptasks.data import Row
 from nlptasks_ui.batch.run import Outcome
 
-Row = dict[str, Any]
+Cells = dict[str, Any]
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 """What a spreadsheet may take for the start of a formula (OWASP, CSV Injection)."""
@@ -30,13 +30,13 @@ _CELL = 32_767
 _CUT = " [cut here: the CSV and JSONL files have all of it]"
 
 
-def flat(result: Result) -> Row:
+def flat(result: Result) -> Cells:
     """A result's fields as cells, in the type's order.
 
     Scores of labels become a column for each label, marked spans a column for each type with their texts; other lists
     of texts are joined with semicolons, and whatever else is nested stands there as JSON.
     """
-    cells: Row = {}
+    cells: Cells = {}
     for name in type(result).model_fields:
         value = getattr(result, name)
         if isinstance(value, tuple | list) and value and all(isinstance(item, LabelScore) for item in value):
@@ -52,8 +52,8 @@ def flat(result: Result) -> Row:
 
 
 def table_of(
-    task: str, records: Sequence[Record], outcomes: Sequence[Outcome | None]
-) -> tuple[list[str], Iterator[Row]]:
+    task: str, records: Sequence[Row], outcomes: Sequence[Outcome | None]
+) -> tuple[list[str], Iterator[Cells]]:
     """The columns, and the rows that were reached: what was read, then the result's fields behind the task's name.
 
     The last column, `task.error`, has the reason where there is no result.
@@ -67,7 +67,7 @@ def table_of(
     order = _in_order([*written], reached)
     names = {column: _free(f"{task}.{column}", read) for column in [*order, "error"]}
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Cells]:
         for record, outcome in reached:
             own = {name: _readable(value) for name, value in record.fields.items()}
             answer = flat(outcome.result) if outcome.result else {}
@@ -76,14 +76,14 @@ def table_of(
     return [*read, *names.values()], rows()
 
 
-def write_csv(stream: TextIO, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def write_csv(stream: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> None:
     """A header and the rows. A text that a spreadsheet could take for a formula begins with an apostrophe."""
     writer = csv.writer(stream)
     writer.writerow([_harmless(column) for column in columns])
     writer.writerows([_harmless(row.get(column)) for column in columns] for row in rows)
 
 
-def write_jsonl(path: Path, records: Sequence[Record], outcomes: Sequence[Outcome | None]) -> None:
+def write_jsonl(path: Path, records: Sequence[Row], outcomes: Sequence[Outcome | None]) -> None:
     """One object a line: `input` as it was read, `result` as the engine gave it, `error` or null."""
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:
         for record, outcome in zip(records, outcomes, strict=True):
@@ -93,7 +93,7 @@ def write_jsonl(path: Path, records: Sequence[Record], outcomes: Sequence[Outcom
                 stream.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
 
-def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Cells]) -> None:
     """A workbook of one sheet. Every text is stored as a text and marked so, so that none is taken for a formula."""
     import openpyxl
 
@@ -107,7 +107,7 @@ def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
 
 
 def write_all(
-    folder: Path, stem: str, task: str, records: Sequence[Record], outcomes: Sequence[Outcome | None]
+    folder: Path, stem: str, task: str, records: Sequence[Row], outcomes: Sequence[Outcome | None]
 ) -> dict[str, Path]:
     """The three files in a folder that is made, by their kinds: csv, jsonl, xlsx."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def write_all(
     return paths
 
 
-def _by_type(name: str, value: Any) -> Row:
+def _by_type(name: str, value: Any) -> Cells:
     """The texts of spans that have a label, joined for each label."""
     cells: dict[str, list[str]] = {}
     for item in value if isinstance(value, tuple | list) else ():
@@ -133,7 +133,7 @@ def _by_type(name: str, value: Any) -> Row:
     return {column: "; ".join(cells[column]) for column in sorted(cells)}
 
 
-def _in_order(columns: list[str], reached: Sequence[tuple[Record, Outcome]]) -> list[str]:
+def _in_order(columns: list[str], reached: Sequence[tuple[Row, Outcome]]) -> list[str]:
     """Columns by the place of their field in the result's type, then by name."""
     result = next((outcome.result for _, outcome in reached if outcome.result), None)
     fields = list(type(result).model_fields) if result else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_origin
 
 from nlptasks import NlptasksError, Task
-from nlptasks.data.tables import Table
+from nlptasks.data import Table
 from nlptasks_ui import forms
 from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.batch import tables

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import NlptasksError
-from nlptasks.data.tables import Table
+from nlptasks.data import Table
 from nlptasks_ui import html
 from nlptasks_ui.batch import show, tables
 from nlptasks_ui.batch.charts import Chart, charts_of
@@ -57,8 +57,8 @@ class _Page:
 
         with gr.Tab("File"):
             self.file = gr.File(
-                label=f"Rows: {', '.join(tables.FORMATS)}, at most {tables.MAX_BYTES // 10**6} MB",
-                file_types=list(tables.FORMATS), type="filepath", height=140, elem_id="batch-file",
+                label=f"Rows: {', '.join(tables.KINDS)}, at most {tables.MAX_BYTES // 10**6} MB",
+                file_types=list(tables.KINDS), type="filepath", height=140, elem_id="batch-file",
             )  # fmt: skip
         with gr.Tab("Pasted lines"):
             self.lines = gr.Textbox(label="One text a line", lines=6, max_lines=12, elem_id="batch-lines")
@@ -205,7 +205,7 @@ class _Page:
         # The folder that the app serves from; a name that nobody can guess keeps the files of users apart.
         folder = Path(get_upload_folder()) / "batches" / secrets.token_hex(16)
         name = Path(table.source).stem
-        paths = await asyncio.to_thread(write_all, folder, name, batch.task.name, table.records, batch.outcomes)
+        paths = await asyncio.to_thread(write_all, folder, name, batch.task.name, table.rows, batch.outcomes)
         yield {
             self.downloads: gr.Row(visible=True),
             **{self.files[kind]: gr.DownloadButton(value=str(path)) for kind, path in paths.items()},

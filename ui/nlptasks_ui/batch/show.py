@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from nlptasks import Result
-from nlptasks.data.tables import Table
+from nlptasks.data import Table
 from nlptasks_ui import html
 from nlptasks_ui.amounts import count, duration
 from nlptasks_ui.batch.charts import Chart
@@ -25,11 +25,10 @@ _LEVEL = 40
 
 def found(table: Table) -> str:
     """How many rows there are, and all that is not read, the first of it at once."""
-    parts = [
-        html.element("p", html.text(f"{count(len(table.records), 'row')} in {count(len(table.columns), 'column')}."))
-    ]
-    if table.problems:
-        lines = [html.element("li", html.text(problem)) for problem in table.problems]
+    parts = [html.element("p", html.text(f"{count(len(table.rows), 'row')} in {count(len(table.columns), 'column')}."))]
+    left_out = [*table.notes, *table.problems]
+    if left_out:
+        lines = [html.element("li", html.text(problem)) for problem in left_out]
         parts += [
             html.alert("Not everything is read. This is left out:"),
             html.element("ul", *lines[:_PROBLEMS], class_="nlp-list"),
@@ -43,7 +42,7 @@ def found(table: Table) -> str:
 def preview(table: Table) -> dict[str, Any]:
     """The first rows of a table, long texts shortened."""
     columns = table.columns[:_COLUMN_LIMIT]
-    cells = [[_clip(record.fields.get(column)) for column in columns] for record in table.records[:FIRST]]
+    cells = [[_clip(row.fields.get(column)) for column in columns] for row in table.rows[:FIRST]]
     return {"headers": list(columns), "data": cells}
 
 
@@ -52,8 +51,8 @@ def results(task: str, table: Table, outcomes: Sequence[Outcome | None], read: C
 
     What stands as JSON in the files is left out; its texts have columns of their own.
     """
-    reached = [(record, outcome) for record, outcome in zip(table.records, outcomes, strict=True) if outcome][:FIRST]
-    columns, rows = table_of(task, [record for record, _ in reached], [outcome for _, outcome in reached])
+    reached = [(row, outcome) for row, outcome in zip(table.rows, outcomes, strict=True) if outcome][:FIRST]
+    columns, rows = table_of(task, [row for row, _ in reached], [outcome for _, outcome in reached])
     shown = list(rows)
     hidden = {f"{task}.{name}" for name in Result.model_fields} | (set(table.columns) - set(read))
     told = [
