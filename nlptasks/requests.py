@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nlptasks.data.frames import task_inputs
 from nlptasks.errors import InvalidInputError
 from nlptasks.results import Message
 from nlptasks.task import AnyTask, TaskInput
@@ -48,9 +49,9 @@ def read_request(task: AnyTask, inputs: Any, fields: Mapping[str, Any]) -> Reque
     }
     if inputs is None and not own:
         raise InvalidInputError(f"{task.name} needs an input", [f"expected {', '.join(known)}, found nothing."])
-    value: Any = inputs
+    value: Any = task_inputs(task, inputs, own)
     if own:
-        value = own if inputs is None else _with_fields(task, inputs, own)
+        value = own if inputs is None else _with_fields(task, value, own)
     single = task.is_one(value)
     if not single and not isinstance(value, Iterable):
         raise InvalidInputError(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nlptasks import Settings, default_plugins
-from nlptasks.cli.common import read_inputs
+from nlptasks.cli.inputs import Reading, column_names, file_options, read_inputs
 from nlptasks.cli.train import as_data_options, data_options, label_names
 from nlptasks.store import AdapterStore, export_adapter, find_adapter, import_adapter
 from nlptasks.surfaces import DownloadBar
@@ -113,6 +113,7 @@ def import_command(
               metavar="FILE", help="Inputs to compare on, as `nlptasks run -f` reads them; the task's examples if not "
               "given. May be repeated.")  # fmt: skip
 @click.option("--lines", "by_line", is_flag=True, help="Every line of a text file is one input.")
+@file_options
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
               help="Numbers of the merged weights; bfloat16 takes half the room and rounds.")  # fmt: skip
 @click.option("--limit", type=click.FloatRange(0, min_open=True),
@@ -125,6 +126,9 @@ def merge_command(
     target: Path | None,
     files: tuple[Path, ...],
     by_line: bool,
+    columns: tuple[str, ...],
+    encoding: str | None,
+    sheet: str | None,
     dtype: str,
     limit: float | None,
     model: str | None,
@@ -143,7 +147,8 @@ def merge_command(
     plugins = default_plugins()
     found = plugins.task(task)
     adapter = find_adapter(found, name, settings)
-    rows = [row for file in files for row in read_inputs(file, by_line)]
+    reading = Reading(by_line, column_names(columns), encoding, sheet)
+    rows = [one.value for one in read_inputs(found, (), files, reading) if one.value is not None]
     target = target or settings.data / "models" / found.name / adapter.name
     with DownloadBar() as bar:
         report = merge(

@@ -85,7 +85,10 @@ def eval_command(
     with DownloadBar() as bar, Engine(device=device, dtype=dtype, on_progress=bar) as engine:
         shared: dict[str, Any] = {"engine": engine, "progress": progress}
         measure: Any = perplexity if as_text else evaluate
-        shared |= {"window": window, "stride": stride} if as_text else {"options": options} | option_values(pairs)
+        if as_text:
+            shared |= {"window": window, "stride": stride, "encoding": options.encoding}
+        else:
+            shared |= {"options": options} | option_values(pairs)
         reports = [measure(task, data, adapter=adapter, model=model, **shared)]
         if compare:
             reports.append(measure(task, data, **shared))

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nlptasks import Engine, GeneratedText, can_stream
-from nlptasks.cli.inputs import fields_and_options, gather
+from nlptasks.cli.inputs import Input, Reading, column_names, fields_and_options, file_options, gather
 from nlptasks.surfaces import DownloadBar, in_colour, render, visible
 
 
@@ -18,8 +18,12 @@ from nlptasks.surfaces import DownloadBar, in_colour, render, visible
 @click.argument("task")
 @click.argument("texts", metavar="[TEXT | -]...", nargs=-1)
 @click.option("-f", "--file", "files", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True,
-              help="Read inputs from a .txt, .jsonl, .csv or .tsv file; may be repeated.")  # fmt: skip
+              help="Read inputs from a file: .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, each "
+              "also with .gz; may be repeated.")  # fmt: skip
 @click.option("--lines", "by_line", is_flag=True, help="Every line of a text file or of standard input is one input.")
+@file_options
+@click.option("--keep", is_flag=True, help="With --json or --jsonl: each answer beside all columns of its row, as "
+              'in {"input": {...}, "result": {...}}.')  # fmt: skip
 @click.option("-o", "--option", "options", type=(str, str), multiple=True, metavar="KEY VALUE",
               help="A task option or a field of its input; see `nlptasks tasks`.")  # fmt: skip
 @click.option("-a", "--adapter", help="Name in your store, folder, Hub id, or `none`.")
@@ -33,6 +37,10 @@ def run_command(
     texts: tuple[str, ...],
     files: tuple[Path, ...],
     by_line: bool,
+    columns: tuple[str, ...],
+    encoding: str | None,
+    sheet: str | None,
+    keep: bool,
     options: tuple[tuple[str, str], ...],
     adapter: str | None,
     model: str | None,
@@ -46,7 +54,11 @@ def run_command(
     \b
     nlptasks run sentiment "I loved it."
     nlptasks run sentiment -f reviews.csv --jsonl > answers.jsonl
+    nlptasks run sentiment -f orders.xlsx --columns text=remark --keep --jsonl
     cat letter.txt | nlptasks run sentiment -
+
+    A table's columns are read by their names; with --columns others too. A blank line has the answer null, so that
+    line n of --jsonl answers line n of a text.
 
     A task that needs two texts takes the second from -f, from standard input or from -o.
 
@@ -55,22 +67,30 @@ def run_command(
     cat book.txt | nlptasks run qa "Who wrote it?"
     nlptasks run qa "When does it end?" -o context "The lease ends on 1 May."
     """
+    if keep and not (as_json or as_jsonl):
+        raise click.UsageError("--keep: expected --json or --jsonl beside it, found none.")
     bar = DownloadBar()
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
         found = engine.plugins.task(task)
         fields, values = fields_and_options(found, options)
-        inputs = gather(found, texts, files, by_line, fields)
+        inputs = gather(found, texts, files, Reading(by_line, column_names(columns), encoding, sheet, fields))
         shared: dict[str, Any] = {"adapter": adapter, "model": model}
         if len(inputs) == 1 and not fields and not as_json and not as_jsonl and _streams(found):
-            with engine.stream(task, inputs[0], **shared, **values) as pieces:
-                _echo_stream(pieces, inputs[0])
+            with engine.stream(task, inputs[0].value, **shared, **values) as pieces:
+                _echo_stream(pieces, inputs[0].value)
             return
-        many = len(inputs) > 1
-        progress = len(inputs) >= 64 and sys.stderr.isatty()
-        given: Any = inputs if many else inputs[0] if inputs else None
-        answers = engine.run(task, given, progress=progress, **shared, **values)
+        filled = [one.value for one in inputs if one.value is not None]
+        progress = len(filled) >= 64 and sys.stderr.isatty()
+        answers = iter(engine.run(task, filled, progress=progress, **shared, **values))
     bar.close()
-    _print(answers if many else [answers], inputs, as_json=as_json, as_jsonl=as_jsonl, many=many)
+    results = [None if one.value is None else next(answers) for one in inputs]
+    if as_json or as_jsonl:
+        dumped = [result and result.model_dump(mode="json") for result in results]
+        if keep:
+            dumped = [answer and _kept(found, one, answer) for one, answer in zip(inputs, dumped, strict=True)]
+        _print_json(dumped, as_lines=as_jsonl)
+    else:
+        _print(results, inputs)
 
 
 def _streams(task: Any) -> bool:
@@ -87,14 +107,24 @@ def _echo_stream(pieces: Any, source: Any) -> None:
     click.echo()
 
 
-def _print(results: list[Any], inputs: list[Any], *, as_json: bool, as_jsonl: bool, many: bool) -> None:
-    if as_jsonl:
-        for result in results:
-            click.echo(result.model_dump_json())
-    elif as_json:
-        dumped = [result.model_dump(mode="json") for result in results]
-        click.echo(json.dumps(dumped if many else dumped[0], ensure_ascii=False, indent=2))
+def _kept(task: Any, one: Input, answer: Any) -> dict[str, Any]:
+    """An answer beside what was read: all columns of its row, or the input's fields where there are no columns."""
+    from pydantic_core import to_jsonable_python
+
+    fields = dict(one.row.fields) if one.row and not one.row.bare else task.as_fields(one.value)
+    return {"input": to_jsonable_python(fields, inf_nan_mode="null", serialize_unknown=True), "result": answer}
+
+
+def _print_json(values: list[Any], *, as_lines: bool) -> None:
+    if as_lines:
+        for value in values:
+            click.echo(json.dumps(value, ensure_ascii=False))
     else:
-        colour = in_colour()
-        for result, source in zip(results, inputs, strict=True):
-            click.echo(render(result, source, several=many, colour=colour), color=colour)
+        click.echo(json.dumps(values if len(values) > 1 else values[0], ensure_ascii=False, indent=2))
+
+
+def _print(results: list[Any], inputs: list[Input]) -> None:
+    colour = in_colour()
+    for result, one in zip(results, inputs, strict=True):
+        if result is not None:
+            click.echo(render(result, one.value, several=len(inputs) > 1, colour=colour), color=colour)

@@ -10,6 +10,7 @@ import click
 
 from nlptasks import CancelledError, Recipe, Settings, default_plugins
 from nlptasks.cli.common import option_values
+from nlptasks.cli.inputs import column_names, file_options, pair_of
 from nlptasks.data import DataOptions
 from nlptasks.surfaces import DownloadBar
 
@@ -33,12 +34,16 @@ _FLAGS = (
     "dtype",
 )
 
-_DATA = ("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out")
+_DATA = (
+    *("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out"),
+    *("columns", "encoding", "sheet"),
+)
 
 
 def data_options(function: Any) -> Any:
     """Options of every command that reads labelled data."""
     for option in (
+        file_options,
         click.option("--labels", metavar="A,B,...", help="Label names, in the order of their numbers."),
         click.option("--label-column", metavar="NAME", help="Column of the label; found by common names if not given."),
         click.option("--text-column", metavar="NAME", help="Column of the text; found by common names if not given."),
@@ -67,11 +72,24 @@ def as_data_options(
     max_rows: int | None,
     renames: tuple[str, ...],
     allow_misaligned: bool,
+    columns: tuple[str, ...],
+    encoding: str | None,
+    sheet: str | None,
     held_out: float = 0.1,
 ) -> DataOptions:
     """The command line's values."""
-    names, other_names = label_names(labels), dict(map(_rename, renames))
-    return DataOptions(text_column, label_column, names, max_rows, held_out, other_names, allow_misaligned)
+    return DataOptions(
+        text_column=text_column,
+        label_column=label_column,
+        labels=label_names(labels),
+        max_rows=max_rows,
+        held_out=held_out,
+        rename=dict(pair_of("--rename", "OLD=NEW", pair) for pair in renames),
+        allow_misaligned=allow_misaligned,
+        columns=column_names(columns),
+        encoding=encoding,
+        sheet=sheet,
+    )
 
 
 def label_names(labels: str | None) -> tuple[str, ...] | None:
@@ -80,13 +98,6 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
     if names is not None and not all(names):
         raise click.UsageError(f"--labels: expected names joined by commas, found {labels!r}.")
     return names
-
-
-def _rename(pair: str) -> tuple[str, str]:
-    old, separator, new = (part.strip() for part in pair.partition("="))
-    if not (old and separator and new):
-        raise click.UsageError(f"--rename: expected OLD=NEW, found {pair!r}.")
-    return old, new
 
 
 @click.command()
@@ -125,7 +136,8 @@ def _rename(pair: str) -> tuple[str, str]:
 @click.option("--replace", is_flag=True, help="Replace an adapter or an unfinished run of this name.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **given: Any) -> None:
-    """Train an adapter for TASK on DATA: .csv, .tsv, .jsonl, .json, .parquet (also .gz) or hub:ORG/NAME.
+    """Train an adapter for TASK on DATA: .csv, .tsv, .jsonl, .json, .parquet, .arrow, .xlsx, .conll (also .gz)
+    or hub:ORG/NAME.
 
     \b
     nlptasks train sentiment reviews.csv --name mine

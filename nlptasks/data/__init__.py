@@ -1,4 +1,10 @@
-"""Rows of files and datasets: tables, labelled texts, entities, questions, splits."""
+"""Rows of files and data sets: one reader for every surface, and what training makes of the rows.
+
+from nlptasks.data import read_rows
+
+for row in read_rows("reviews.csv"):
+    print(row.place, row.fault or row.fields)
+"""
 
 from nlptasks._lazy import lazy, stub
 

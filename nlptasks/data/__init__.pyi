@@ -1,6 +1,7 @@
-from nlptasks.data.labelled_texts import DataOptions as DataOptions
-from nlptasks.data.labelled_texts import common_column as common_column
+from nlptasks.data.columns import input_columns as input_columns, match_columns as match_columns
+from nlptasks.data.files import FORMATS as FORMATS, open_text as open_text
+from nlptasks.data.options import DataOptions as DataOptions
+from nlptasks.data.rows import Row as Row, Table as Table
 from nlptasks.data.splits import sample as sample
-from nlptasks.data.tables import Record as Record
-from nlptasks.data.tables import Table as Table
-from nlptasks.data.tables import parse_table as parse_table
+from nlptasks.data.tables import read_rows as read_rows, read_table as read_table, read_text as read_text
+from nlptasks.data.text_lines import text_rows as text_rows

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nlptasks.data.tables import Findings, Record, RowFault, Table, plural, show
+from nlptasks.data.rows import Row, RowFault, Table, plural, show
+from nlptasks.data.tables import Findings
 from nlptasks.errors import DataError
 from nlptasks.families.spans import words
 
@@ -93,7 +94,7 @@ def read_entities(tables: Sequence[Table], *, allow_misaligned: bool = False) ->
     rows: list[EntityRow] = []
     for table in tables:
         faults: list[str] = []
-        for record in table.records:
+        for record in table.rows:
             try:
                 row = _read_row(record, table, found)
             except RowFault as fault:
@@ -130,7 +131,7 @@ def tags_of_spans(tokens: Sequence[Bounds], spans: Sequence[EntitySpan]) -> list
     return tags
 
 
-def _read_row(record: Record, table: Table, found: _Reading) -> EntityRow | None:
+def _read_row(record: Row, table: Table, found: _Reading) -> EntityRow | None:
     fields = record.fields
     tokens = next((name for name in TOKEN_COLUMNS if _strings(fields.get(name))), None)
     tags = next((name for name in TAG_COLUMNS if fields.get(name) is not None), None)

@@ -12,40 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nlptasks.data.columns import match_columns
+from nlptasks.data.options import DataOptions as DataOptions
+from nlptasks.data.rows import Row, Table, show
 from nlptasks.data.splits import conflicts
-from nlptasks.data.tables import Record, Table, read_tables
+from nlptasks.data.tables import in_order, read_tables
 from nlptasks.errors import DataError
 
-TEXT_COLUMNS = (
-    *("text", "sentence", "review", "content", "tweet", "comment", "message", "document", "body", "utterance"),
-    *("review_text", "reviewtext", "review_body", "input", "query", "title"),
-)
-LABEL_COLUMNS = (
-    *("label_text", "label_name", "class_name", "sentiment", "label", "labels", "class", "category"),
-    *("polarity", "intent", "target", "gold", "rating", "stars"),
-)
-"""Columns with names stand before those that often hold numbers."""
-
 _INTEGER = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"\d+")
 _NAMELESS = re.compile(r"(?:label|class)?[_ ]?\d+", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """How to read data. Columns that are None are found by common names.
-
-    `labels` replaces the task's own label names. `max_rows` limits the training rows. `held_out` is the share
-    of the rows that is kept from training when no validation data is given.
-    """
-
-    text_column: str | None = None
-    label_column: str | None = None
-    labels: tuple[str, ...] | None = None
-    max_rows: int | None = None
-    held_out: float = 0.1
-    rename: Mapping[str, str] = field(default_factory=dict)
-    allow_misaligned: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +73,7 @@ def read_examples(
         DataError: naming every bad row of every source.
     """
     options = options or DataOptions()
-    columns = [_find_columns(table, options) for table in tables]
+    columns = [_Columns(**_find_columns(table, options)) for table in tables]
     tables = [_renamed(*pair, options.rename, multi_label) for pair in zip(tables, columns, strict=True)]
     pairs = list(zip(tables, columns, strict=True))
     names = _label_names(pairs, tuple(options.labels or labels or ()), multi_label)
@@ -106,11 +81,11 @@ def read_examples(
     rows: list[Example] = []
     for table, chosen in pairs:
         faults = list(table.problems)
-        for record in table.records:
-            example = _read_row(record, table, chosen, names, multi_label, faults)
+        for row in table.rows:
+            example = _read_row(row, table, chosen, names, multi_label, faults)
             if example:
                 rows.append(example)
-        problems += sorted(faults, key=lambda fault: _line(fault, table.source))
+        problems += in_order(table.source, faults)
     if problems:
         count = len(problems)
         what = f"{count} bad row{'s' if count > 1 else ''}; nothing was loaded. Labels are {', '.join(names)}."
@@ -122,14 +97,14 @@ def read_examples(
     return result
 
 
-def read_texts(sources: Sequence[str], *, text_column: str | None = None, offline: bool = False) -> list[str]:
+def read_texts(sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
     """The texts of sources whose labels do not matter; raises DataError for columns that are not there."""
     texts = []
-    for table in read_tables(sources, offline=offline, split="test"):
+    for table in read_tables(sources, options, offline=offline, split="test"):
         if table.problems:
             raise DataError(f"{table.source} has bad rows.", table.problems)
-        column = _find_column(table, "text", text_column, TEXT_COLUMNS)
-        texts += [value for record in table.records if isinstance(value := record.fields.get(column), str)]
+        column = _find_columns(table, options, ("text",))["text"]
+        texts += [value for row in table.rows if isinstance(value := row.fields.get(column), str)]
     return texts
 
 
@@ -139,36 +114,12 @@ def count_labels(rows: Sequence[Example], labels: Sequence[str]) -> dict[str, in
     return {name: counts[index] for index, name in enumerate(labels)}
 
 
-def _find_columns(table: Table, options: DataOptions) -> _Columns:
+def _find_columns(table: Table, options: DataOptions, fields: Sequence[str] = ("text", "label")) -> dict[str, str]:
     if not table.columns:
         faults = table.problems or [f"{table.source}: expected a header line and rows, found an empty file."]
         raise DataError("The data cannot be read.", faults)
-    text = _find_column(table, "text", options.text_column, TEXT_COLUMNS)
-    label = _find_column(table, "label", options.label_column, LABEL_COLUMNS)
-    return _Columns(text, label)
-
-
-def _find_column(table: Table, what: str, named: str | None, common: Sequence[str]) -> str:
-    listed = ", ".join(table.columns[:20]) or "none"
-    if named is not None:
-        if named in table.columns:
-            return named
-        near = difflib.get_close_matches(named, table.columns, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"{table.source}: expected a column {named!r}, found {listed}.{hint}")
-    found = common_column(table.columns, common)
-    if found is not None:
-        return found
-    raise DataError(
-        f"{table.source}: expected a {what} column ({', '.join(common[:5])}, ...), found {listed}. "
-        f"Name it with --{what}-column; a CSV or TSV file needs a header line."
-    )
-
-
-def common_column(columns: Sequence[str], common: Sequence[str]) -> str | None:
-    """The first of the common names that one of the columns has, whatever its case; None if none does."""
-    by_name = {column.strip().casefold(): column for column in reversed(columns)}
-    return next((by_name[name] for name in common if name in by_name), None)
+    named = {field: column for field in fields if (column := options.column(field))}
+    return match_columns(table.source, table.columns, fields, named, required=fields)
 
 
 def _label_names(pairs: Sequence[tuple[Table, _Columns]], given: tuple[str, ...], multi_label: bool) -> tuple[str, ...]:
@@ -195,8 +146,8 @@ def _names_in_data(pairs: Sequence[tuple[Table, _Columns]], multi_label: bool) -
         own = table.class_names.get(columns.label)
         if own:
             return list(own)
-        for record in table.records:
-            for value in _values(record.fields.get(columns.label), multi_label):
+        for row in table.rows:
+            for value in _values(row.fields.get(columns.label), multi_label):
                 if not _is_missing(value):
                     names.add(str(value).strip())
     return sorted(names)
@@ -210,16 +161,16 @@ def _renamed(table: Table, columns: _Columns, names: Mapping[str, str], multi_la
     def new(value: Any) -> Any:
         return names.get(str(value).strip(), value)
 
-    records = []
-    for record in table.records:
-        values = [new(value) for value in _values(record.fields.get(columns.label), multi_label)]
-        records.append(Record(record.place, {**record.fields, columns.label: values if multi_label else values[0]}))
+    renamed = []
+    for row in table.rows:
+        values = [new(value) for value in _values(row.fields.get(columns.label), multi_label)]
+        renamed.append(Row(row.place, {**row.fields, columns.label: values if multi_label else values[0]}))
     known = {column: tuple(map(new, own)) for column, own in table.class_names.items()}
-    return dataclasses.replace(table, records=records, class_names=known)
+    return dataclasses.replace(table, rows=renamed, class_names=known)
 
 
 def _read_row(
-    record: Record,
+    row: Row,
     table: Table,
     columns: _Columns,
     names: tuple[str, ...],
@@ -227,13 +178,13 @@ def _read_row(
     problems: list[str],
 ) -> Example | None:
     faults = []
-    text = record.fields.get(columns.text)
+    text = row.fields.get(columns.text)
     if _is_missing(text):
         faults.append(f"{columns.text}: expected a text, found none")
     elif not isinstance(text, str):
-        faults.append(f"{columns.text}: expected a text, found {_show(text)}")
+        faults.append(f"{columns.text}: expected a text, found {show(text)}")
     indices = []
-    value = record.fields.get(columns.label)
+    value = row.fields.get(columns.label)
     for one in _values(value, multi_label):
         index, fault = _label_index(one, names, table.class_names.get(columns.label))
         if fault:
@@ -241,10 +192,10 @@ def _read_row(
         else:
             indices.append(index)
     if faults:
-        problems.append(f"{record.place}: {'; '.join(faults)}.")
+        problems.append(f"{row.place}: {'; '.join(faults)}.")
         return None
     assert isinstance(text, str)
-    return Example(text, tuple(sorted(set(indices))) if multi_label else indices[0], record.place)
+    return Example(text, tuple(sorted(set(indices))) if multi_label else indices[0], row.place)
 
 
 def _values(value: Any, multi_label: bool) -> Iterator[Any]:
@@ -266,7 +217,7 @@ def _label_index(value: Any, names: tuple[str, ...], class_names: tuple[str, ...
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        return 0, f"expected a label, found {_show(value)}"
+        return 0, f"expected a label, found {show(value)}"
     name = str(value).strip()
     if class_names and isinstance(value, int):
         name = class_names[value] if 0 <= value < len(class_names) else name
@@ -293,21 +244,10 @@ def _is_missing(value: Any) -> bool:
     )
 
 
-def _show(value: Any) -> str:
-    shown = repr(value)
-    return f"{shown if len(shown) <= 40 else shown[:37] + '...'} ({type(value).__name__})"
-
-
-def _line(fault: str, source: str) -> int:
-    """The row number in a fault's place, so that faults are listed in the file's order."""
-    number = _NUMBER.search(fault, len(source))
-    return int(number[0]) if number else 0
-
-
 def describe(table: Table) -> dict[str, Any]:
     """What a manifest says of a source: name, rows, SHA-256, revision."""
     name = table.source if table.source.startswith("hub:") else Path(table.source).name
-    described: dict[str, Any] = {"name": name, "rows": len(table.records)}
+    described: dict[str, Any] = {"name": name, "rows": len(table.rows)}
     if table.sha256:
         described["sha256"] = table.sha256
     if table.revision:
@@ -318,8 +258,9 @@ def describe(table: Table) -> dict[str, Any]:
 def _notes(pairs: Sequence[tuple[Table, _Columns]], names: tuple[str, ...]) -> list[str]:
     notes = []
     for table, columns in pairs:
-        notes.append(f"{table.source}: {len(table.records)} rows, text in {columns.text!r}, label in {columns.label!r}")
-        first = table.records[0].fields.get(columns.label) if table.records else None
+        notes += table.notes
+        notes.append(f"{table.source}: {len(table.rows)} rows, text in {columns.text!r}, label in {columns.label!r}")
+        first = table.rows[0].fields.get(columns.label) if table.rows else None
         numeric = isinstance(first, int) or (isinstance(first, str) and _INTEGER.fullmatch(first.strip()))
         if numeric and str(first).strip() not in names and columns.label not in table.class_names:
             meaning = ", ".join(f"{index} = {name}" for index, name in enumerate(names))

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nlptasks.data.tables import Findings, Record, RowFault, Table, show
+from nlptasks.data.rows import Row, RowFault, Table, show
+from nlptasks.data.tables import Findings
 from nlptasks.errors import DataError
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -59,7 +60,7 @@ def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -
     rows: list[QuestionRow] = []
     for table in tables:
         faults: list[str] = []
-        for record in table.records:
+        for record in table.rows:
             for flat in _flatten(record, faults):
                 try:
                     rows.append(_read_row(flat, found, table.source))
@@ -72,7 +73,7 @@ def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -
     return QuestionExamples(rows, found.moved, found.notes + _notes(rows))
 
 
-def _flatten(record: Record, faults: list[str]) -> Iterator[Record]:
+def _flatten(record: Row, faults: list[str]) -> Iterator[Row]:
     """The questions of a SQuAD article or paragraph, or the record itself."""
     fields = record.fields
     if "paragraphs" in fields:
@@ -80,17 +81,17 @@ def _flatten(record: Record, faults: list[str]) -> Iterator[Record]:
             yield from _flatten(_titled(paragraph, fields), faults)
     elif "qas" in fields:
         for question in _parts(record, "qas", "question", faults):
-            yield Record(question.place, {**_titled(question, fields).fields, "context": fields.get("context")})
+            yield Row(question.place, {**_titled(question, fields).fields, "context": fields.get("context")})
     else:
         yield record
 
 
-def _titled(part: Record, above: Mapping[str, Any]) -> Record:
+def _titled(part: Row, above: Mapping[str, Any]) -> Row:
     """The part with the title of the article it stands in."""
-    return Record(part.place, {**part.fields, "title": above["title"]}) if "title" in above else part
+    return Row(part.place, {**part.fields, "title": above["title"]}) if "title" in above else part
 
 
-def _parts(record: Record, name: str, what: str, faults: list[str]) -> Iterator[Record]:
+def _parts(record: Row, name: str, what: str, faults: list[str]) -> Iterator[Row]:
     parts = record.fields[name]
     if not isinstance(parts, list):
         faults.append(f"{record.place}: {name}: expected a list, found {show(parts)}.")
@@ -98,12 +99,12 @@ def _parts(record: Record, name: str, what: str, faults: list[str]) -> Iterator[
     for number, part in enumerate(parts, start=1):
         place = f"{record.place}, {what} {number}"
         if isinstance(part, dict):
-            yield Record(place, part)
+            yield Row(place, part)
         else:
             faults.append(f"{place}: expected an object, found {show(part)}.")
 
 
-def _read_row(record: Record, found: Findings, source: str) -> QuestionRow:
+def _read_row(record: Row, found: Findings, source: str) -> QuestionRow:
     fields = record.fields
     question, context = _text(fields, "question"), _text(fields, "context")
     stated = _stated(fields)

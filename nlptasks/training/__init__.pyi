@@ -1,4 +1,4 @@
-from nlptasks.data.labelled_texts import DataOptions as DataOptions
+from nlptasks.data import DataOptions as DataOptions
 from nlptasks.training.check import DataCheck as DataCheck
 from nlptasks.training.check import Layout as Layout
 from nlptasks.training.check import check_data as check_data

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any
 
-from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.data import DataOptions
 from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
 from nlptasks.training.families.base import FamilyTrainer
@@ -59,13 +59,13 @@ def layout(family: FamilyTrainer, source: str, options: DataOptions, *, offline:
     Raises:
         DataError: the source is not there or not readable at all.
     """
-    [table] = read_tables([source], offline=offline)
-    if not table.columns and not table.records:
+    [table] = read_tables([source], options, offline=offline)
+    if not table.columns and not table.rows:
         raise DataError(
             "The data cannot be read.", table.problems or [f"{source}: expected rows, found an empty file."]
         )
-    columns = table.columns or tuple(dict.fromkeys(name for record in table.records for name in record.fields))
-    rows = [tuple(str(record.fields.get(name, "")) for name in columns) for record in table.records[:PREVIEW]]
+    columns = table.columns or tuple(dict.fromkeys(name for row in table.rows for name in row.fields))
+    rows = [tuple(str(row.fields.get(name, "")) for name in columns) for row in table.rows[:PREVIEW]]
     return Layout(columns, tuple(rows), *family.columns(columns, options))
 
 

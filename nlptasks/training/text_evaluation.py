@@ -13,9 +13,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.data import read_text
 from nlptasks.errors import DataError, UnsupportedModelError
 from nlptasks.model import CancelToken
 from nlptasks.task import AnyTask
@@ -61,6 +61,7 @@ def perplexity(
     model: str | None = None,
     window: int | None = None,
     stride: int | None = None,
+    encoding: str | None = None,
     progress: bool | Callable[[int, int], None] = False,
     cancel: CancelToken | None = None,
 ) -> PerplexityReport:
@@ -68,24 +69,25 @@ def perplexity(
 
     Args:
         task: a task that writes text, or its name.
-        files: plain text in UTF-8.
+        files: plain text.
         engine: what to run on.
         adapter: name, folder, Hub id, or "none".
         model: the base, unless the adapter decides it.
         window: tokens read at once; `WINDOW` or the model's own window, if that is shorter.
         stride: tokens between the beginnings of two windows; half the window.
+        encoding: of texts that are neither UTF-8 nor marked as UTF-16.
         progress: True for a bar on stderr, or a callback `(done, total)` in tokens.
         cancel: ends the computation within one window.
 
     Raises:
-        DataError: a file that is missing, not UTF-8 or shorter than two tokens; a window or stride that does not fit.
+        DataError: a file that is missing, no text or shorter than two tokens; a window or stride that does not fit.
         UnsupportedModelError: a model that does not continue text.
     """
     from nlptasks.progress import reporting
 
     found = engine.plugins.task(task) if isinstance(task, str) else task
     names = [files] if isinstance(files, str) else list(files)
-    texts = [_read(Path(name)) for name in names]
+    texts = [read_text(name, encoding) for name in names]
     with engine.bind(found, adapter, model, cancel=cancel) as bound:
         info = bound.info
         if info.kind != "causal":
@@ -138,15 +140,6 @@ def _sizes(window: int | None, stride: int | None, most: int) -> tuple[int, int]
     if stride > window:
         raise DataError(f"stride: expected at most the window of {window} tokens, found {stride}.")
     return window, stride
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: expected a text file, found none.") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise DataError(f"{path}: expected plain text in UTF-8, found a fault: {error}.") from None
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

@@ -67,11 +67,13 @@ def test_files_standard_input_and_several_texts(home: dict[str, str], tmp_path: 
     assert done.returncode == 0, done.stderr
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 7
     piped = nlptasks(home, "run", "sentiment", "-", "--lines", "-a", "tiny", "--jsonl", stdin="a\n\nb\n")
-    assert len(piped.stdout.splitlines()) == 2
+    assert [json.loads(line) is None for line in piped.stdout.splitlines()] == [False, True, False]
     whole = nlptasks(home, "run", "sentiment", "-a", "tiny", "--json", stdin="a\n\nb\n")
     assert json.loads(whole.stdout)["windows"] == 1
     broken = nlptasks(home, "run", "sentiment", "-a", "tiny", "--json", stdin=b"caf\xe9 \xff")
-    assert broken.returncode == 0, "bytes that are no UTF-8 are read as replacement characters"
+    assert broken.returncode == 1
+    assert "standard input: expected UTF-8, found other bytes" in broken.stderr
+    assert "--encoding cp1252, which reads 'café ÿ'" in broken.stderr
 
 
 def test_text_for_people_shows_each_source(home: dict[str, str]) -> None:

@@ -98,7 +98,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert pairs(read(file, text_column="body_en", label_column="score")) == [("good", 1)]
     with pytest.raises(DataError, match=r"expected a column 'body_em', found body_en, score\. Did you mean 'body_en'"):
         read(file, text_column="body_em", label_column="score")
-    with pytest.raises(DataError, match=r"a label column .* found body_en, score\. Name it with --label-column"):
+    with pytest.raises(DataError, match=r"a label column .* found body_en, score\. Name it with --columns label=NAME"):
         read(file, text_column="body_en")
 
 
@@ -132,15 +132,15 @@ def test_bad_rows_of_jsonl_and_of_several_files(tmp_path: Path) -> None:
         "a.jsonl:3: expected a JSON object, found list.",
         "a.jsonl:4: text: expected a text, found 5 (int); label: expected a label, found True (bool).",
         "a.jsonl:5: text: expected a text, found none; label: expected a label, found none.",
-        "a.jsonl:7: expected UTF-8, found other bytes; save the file as UTF-8.",
+        "a.jsonl:7: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
         "b.csv:2: text: expected a text, found none.",
     ]
 
 
 def test_sources_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
+    (tmp_path / "notes.md").touch()
     with pytest.raises(DataError) as caught:
-        read(tmp_path / "gone.csv", tmp_path, tmp_path / "notes.txt", "hub:a/b/c")
+        read(tmp_path / "gone.csv", tmp_path, tmp_path / "notes.md", "hub:a/b/c")
     assert len(caught.value.problems) == 4
     with pytest.raises(DataError, match="expected a header line and rows, found an empty file"):
         read(write(tmp_path / "empty.csv", ""))
@@ -255,7 +255,7 @@ def test_numbers_of_other_parquet_files_have_no_names(tmp_path: Path, metadata: 
 
 def test_texts_without_labels(tmp_path: Path) -> None:
     file = write(tmp_path / "test.csv", "sentence\none\ntwo\n")
-    assert read_texts([str(file)]) == ["one", "two"]
+    assert read_texts([str(file)], DataOptions()) == ["one", "two"]
 
 
 TEXTS = st.text(alphabet="ab C!.\n", min_size=1, max_size=6)
@@ -319,4 +319,4 @@ def test_texts_of_the_same_words_are_the_same() -> None:
 def test_semicolons_and_columns_without_a_name(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.csv", ';text\n1;"one, two; three"\n')
     [table] = read_tables([str(file)])
-    assert [dict(record.fields) for record in table.records] == [{"column 1": "1", "text": "one, two; three"}]
+    assert [dict(record.fields) for record in table.rows] == [{"column 1": "1", "text": "one, two; three"}]

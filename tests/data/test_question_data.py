@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from nlptasks.data import Table
 from nlptasks.data.questions import QuestionExamples, read_questions
-from nlptasks.data.tables import Table, read_tables
+from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
 
 CONTEXT = "The mill stood in Kern. The mill burned in 1912."

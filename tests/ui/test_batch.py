@@ -26,7 +26,7 @@ from nlptasks import (
     TextClassification,
     hookimpl,
 )
-from nlptasks.data.tables import Record
+from nlptasks.data import Row
 from nlptasks.errors import DataError
 from nlptasks.settings import Settings
 from tests.fake_engine import STEP, FakeEngine
@@ -84,7 +84,7 @@ def workbook(*rows: Sequence[Any]) -> bytes:
 
 
 def rows_of(table: tables.Table) -> list[dict[str, Any]]:
-    return [dict(record.fields) for record in table.records]
+    return [dict(record.fields) for record in table.rows]
 
 
 def test_one_table_from_every_format(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_one_table_from_every_format(tmp_path: Path) -> None:
         "e.xlsx": workbook(("id", "text"), (1, "one, two"), (), (2.0, "ça va 🙂", None)),
     }.items():
         assert rows_of(read(tmp_path, name, content)) == expected, name
-    assert rows_of(read(tmp_path, "f.txt", "one, two\n\n ça va 🙂\r\n")) == [{"text": row["text"]} for row in expected]
+    assert rows_of(read(tmp_path, "f.txt", "one, two\n\nça va 🙂\r\n")) == [{"text": row["text"]} for row in expected]
     assert rows_of(tables.read_lines("one\ntwo\n")) == [{"text": "one"}, {"text": "two"}]
 
 
@@ -106,7 +106,7 @@ def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
     assert [row["id"] for row in rows_of(table)] == ["1", "4"]
     assert table.problems == [
         "a.csv:3: expected 2 fields, found 1.",
-        "a.csv:4: expected UTF-8, found other bytes; save the file as UTF-8.",
+        "a.csv:4: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
     ]
     assert read(tmp_path, "b.xlsx", workbook(("text",), ("a", "b"), ("c",))).problems == [
         "b.xlsx:2: expected 1 cells, found 2."
@@ -114,23 +114,27 @@ def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
     book, stream = openpyxl.load_workbook(io.BytesIO(workbook(("text",), ("a",)))), io.BytesIO()
     book.create_sheet("more")
     book.save(stream)
-    assert read(tmp_path, "two.xlsx", stream.getvalue()).problems == [
-        "two.xlsx: only the first of 2 sheets is read (Sheet)."
+    assert read(tmp_path, "two.xlsx", stream.getvalue()).notes == [
+        "two.xlsx: only the first of 2 sheets is read (Sheet)"
     ]
     assert read(tmp_path, "c.txt", b"caf\xe9\nfine\n").problems == [
-        "c.txt:1: expected UTF-8, found other bytes; save the file as UTF-8."
+        "c.txt:1: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café'."
     ]
 
 
 def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MAX_ROWS", 2)
     for name, content, sentence in (
-        ("a.pdf", "x", "a.pdf: expected one of .csv, .tsv, .jsonl, .json, .txt, .xlsx, found '.pdf'."),
+        (
+            "a.pdf",
+            "x",
+            "a.pdf: expected one of .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio, .iob (also ",
+        ),
         ("a.csv", "text\n", "a.csv: expected rows, found none."),
         ("b.csv", "text,text\n1,2\n", "b.csv: expected a name of its own for each column, found 'text' twice: rename"),
-        ("c.csv", "text\n1\n2\n3\n", "c.csv: expected at most 2 rows, found 3: split the file"),
+        ("c.csv", "text\n1\n2\n3\n", "c.csv: expected at most 2 rows, found more: split the file"),
         ("d.xlsx", "no book", "d.xlsx: expected an Excel workbook, found something else"),
-        ("e.xlsx", workbook(("text",), *[("x",)] * 9), "e.xlsx: expected at most 2 rows, found 3"),
+        ("e.xlsx", workbook(("text",), *[("x",)] * 9), "e.xlsx: expected at most 2 rows, found more"),
     ):
         with pytest.raises(DataError) as caught:
             read(tmp_path, name, content)
@@ -142,7 +146,7 @@ def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: 
 
 def test_columns_are_guessed_by_name_and_then_by_length(engine: FakeEngine) -> None:
     def guess(task: str, **row: str) -> dict[str, str]:
-        table = tables.Table("t", tuple(row), [Record("t:1", row)])
+        table = tables.Table("t", tuple(row), [Row("t:1", row)])
         return tables.guess_columns(engine.plugins.task(task), table)
 
     assert guess("mood", id="7", Review="a long text") == {"text": "Review"}
@@ -155,7 +159,7 @@ def test_columns_are_guessed_by_name_and_then_by_length(engine: FakeEngine) -> N
 
 
 def test_cells_stand_before_what_all_rows_share() -> None:
-    records = [Record("t:1", {"a": "Hi", "to": ""}), Record("t:2", {"a": "Ho", "to": "de"})]
+    records = [Row("t:1", {"a": "Hi", "to": ""}), Row("t:2", {"a": "Ho", "to": "de"})]
     table = tables.Table("t", ("a", "to"), records)
     assert tables.inputs_of(table, {"text": "a", "target_language": "to"}, {"target_language": "fr"}) == [
         {"text": "Hi", "target_language": "fr"},
@@ -292,7 +296,7 @@ def test_every_field_of_a_result_has_its_column() -> None:
 
 def test_the_three_files_say_the_same(tmp_path: Path) -> None:
     texts = ["=1+1", "-5", "line\nbreak", "+cmd|x", "\x07bell", "never reached"]
-    records = [Record(f"t:{i}", {"text": text, "mood.label": "old"}) for i, text in enumerate(texts)]
+    records = [Row(f"t:{i}", {"text": text, "mood.label": "old"}) for i, text in enumerate(texts)]
     outcomes = [Outcome(MOODS[0]), Outcome(MOODS[1]), Outcome(error="-bad"), Outcome(MOODS[2]), Outcome(MOODS[2]), None]
     paths = write_all(tmp_path / "out", "my rows/..", "mood", records, outcomes)
     assert paths["csv"].name == "my-rows-mood.csv"
@@ -317,7 +321,7 @@ def test_the_three_files_say_the_same(tmp_path: Path) -> None:
 
 
 def test_a_text_too_long_for_a_cell_says_so(tmp_path: Path) -> None:
-    paths = write_all(tmp_path, "a", "mood", [Record("t:1", {"text": "x" * 40_000})], [Outcome(MOODS[0])])
+    paths = write_all(tmp_path, "a", "mood", [Row("t:1", {"text": "x" * 40_000})], [Outcome(MOODS[0])])
     value = openpyxl.load_workbook(paths["xlsx"]).active["A2"].value
     assert len(value) == 32_767
     assert value.endswith(" [truncated: the CSV and JSONL files have the full text]")
@@ -346,7 +350,7 @@ def test_charts_follow_from_the_fields() -> None:
 
 
 def test_the_page_shows_answers_first_and_errors_beside_their_rows() -> None:
-    records = [Record("t:1", {"id": 1, "text": "a"}), Record("t:2", {"id": 2, "text": "b"})]
+    records = [Row("t:1", {"id": 1, "text": "a"}), Row("t:2", {"id": 2, "text": "b"})]
     table = tables.Table("t", ("id", "text"), records)
     shown = show.results("ner", table, [Outcome(NAMES), Outcome(error="Too long.")], ["text"])
     assert shown["headers"] == ["text", "error", "entities.LOC", "entities.PER"]

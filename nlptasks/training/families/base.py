@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from nlptasks.data.labelled_texts import DataOptions
-from nlptasks.data.tables import Table, read_tables
+from nlptasks.data.rows import Table
+from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError, TrainingError
 from nlptasks.model import GENERATE, Head
 from nlptasks.task import AnyTask, Recipe
@@ -150,7 +151,7 @@ class FamilyTrainer(ABC):
         Raises:
             DataError: naming every bad row of every source.
         """
-        return self.parse(read_tables(sources, offline=offline, split=split), options, labels)
+        return self.parse(read_tables(sources, options, offline=offline, split=split), options, labels)
 
     def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> Dataset:
         """Check the rows of tables, as `read` describes: by default those of `rows_of`. Raises DataError."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nlptasks.data.labelled_texts import DataOptions, describe
 from nlptasks.data.questions import QuestionRow, read_questions
-from nlptasks.data.tables import Table, plural
+from nlptasks.data.rows import Table, plural
 from nlptasks.errors import DataError
 from nlptasks.families import candidates, windows
 from nlptasks.families.question_answering import AnswerOptions

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from nlptasks.data.labelled_texts import DataOptions, count_labels, describe
-from nlptasks.data.tables import Findings, Table
+from nlptasks.data.rows import Table
+from nlptasks.data.tables import Findings
 from nlptasks.errors import InvalidInputError
 from nlptasks.results import Result
 from nlptasks.task import Task
@@ -54,11 +55,11 @@ def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOpti
     rows: list[Any] = []
     for table in tables:
         faults: list[str] = []
-        for record in table.records:
+        for row in table.rows:
             try:
-                rows += family.rows_of(_named(record.fields, family.task, options), record.place, labels)
+                rows += family.rows_of(_named(row.fields, family.task, options), row.place, labels)
             except (ValueError, InvalidInputError) as error:
-                faults.append(f"{record.place}: {_sentence(error)}")
+                faults.append(f"{row.place}: {_sentence(error)}")
         findings.add_table(table, faults)
     findings.check(allow_misaligned=False)
     return TaskRows(rows, tuple(labels), [describe(table) for table in tables], findings.notes, unit=family.unit)

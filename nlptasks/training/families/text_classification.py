@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nlptasks.data.labelled_texts import (
-    LABEL_COLUMNS,
-    TEXT_COLUMNS,
-    DataOptions,
-    Example,
-    Examples,
-    common_column,
-    read_examples,
-    read_texts,
-)
-from nlptasks.data.tables import Table
+from nlptasks.data import DataOptions, match_columns
+from nlptasks.data.labelled_texts import Example, Examples, read_examples, read_texts
+from nlptasks.data.rows import Table
 from nlptasks.errors import DataError
 from nlptasks.model import ModelInfo
 from nlptasks.results import Classification
@@ -132,16 +124,14 @@ class TextClassificationTrainer(LabelTrainer):
         return read_examples(tables, labels=labels, options=options, multi_label=self.multi_label)
 
     def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
-        return read_texts(sources, text_column=options.text_column, offline=offline)
+        return read_texts(sources, options, offline=offline)
 
     def text_of(self, row: Example) -> str:
         return row.text
 
     def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
-        return (
-            options.text_column or common_column(names, TEXT_COLUMNS),
-            options.label_column or common_column(names, LABEL_COLUMNS),
-        )
+        matched = match_columns("", names, ("text", "label"))
+        return options.column("text") or matched.get("text"), options.column("label") or matched.get("label")
 
     def encode(
         self,

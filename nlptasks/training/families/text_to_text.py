@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nlptasks.data.tables import plural
+from nlptasks.data.rows import plural
 from nlptasks.errors import DataError
 from nlptasks.families.text_to_text import Lesson, prompt_text
 from nlptasks.model import Decoding, ModelInfo, Prompt

@@ -10,7 +10,7 @@ from typing import Any
 
 from nlptasks.data.entities import EntityRow, EntitySpan, read_entities, tags_of_spans
 from nlptasks.data.labelled_texts import DataOptions, describe
-from nlptasks.data.tables import Table, plural
+from nlptasks.data.rows import Table, plural
 from nlptasks.errors import DataError
 from nlptasks.families import spans, windows
 from nlptasks.model import ModelInfo

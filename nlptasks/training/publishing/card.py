@@ -88,6 +88,9 @@ def command_line(
         "--label-column": options.label_column,
         "--labels": ",".join(options.labels) if options.labels else None,
         "--max-rows": options.max_rows,
+        "--columns": ",".join(f"{field}={column}" for field, column in options.columns.items()) or None,
+        "--encoding": options.encoding,
+        "--sheet": options.sheet,
         "--held-out": options.held_out if options.held_out != DataOptions.held_out else None,
     }
     for flag, value in given.items():

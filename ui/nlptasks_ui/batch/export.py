@@ -12,10 +12,10 @@ from typing import Any, TextIO
 from pydantic import BaseModel
 
 from nlptasks import LabelScore, Result
-from nlptasks.data import Record
+from nlptasks.data import Row
 from nlptasks_ui.batch.run import Outcome
 
-Row = dict[str, Any]
+Cells = dict[str, Any]
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 """Characters that a spreadsheet may take for the start of a formula (OWASP, CSV Injection)."""
@@ -30,13 +30,13 @@ _CELL = 32_767
 _CUT = " [truncated: the CSV and JSONL files have the full text]"
 
 
-def flat(result: Result) -> Row:
+def flat(result: Result) -> Cells:
     """A result's fields as cells, in the order of its type.
 
     Label scores become one column per label, spans with a label one column of texts per label. Other lists of texts are
     joined with semicolons; any other nested value is written as JSON.
     """
-    cells: Row = {}
+    cells: Cells = {}
     for name in type(result).model_fields:
         value = getattr(result, name)
         if isinstance(value, tuple | list) and value and all(isinstance(item, LabelScore) for item in value):
@@ -52,8 +52,8 @@ def flat(result: Result) -> Row:
 
 
 def table_of(
-    task: str, records: Sequence[Record], outcomes: Sequence[Outcome | None]
-) -> tuple[list[str], Iterator[Row]]:
+    task: str, records: Sequence[Row], outcomes: Sequence[Outcome | None]
+) -> tuple[list[str], Iterator[Cells]]:
     """The columns and the processed rows: the input's cells, then the result's fields, prefixed with the task's name.
 
     The last column, `task.error`, says why a row has no result.
@@ -67,7 +67,7 @@ def table_of(
     order = _in_order([*written], reached)
     names = {column: _unused_name(f"{task}.{column}", read) for column in [*order, "error"]}
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Cells]:
         for record, outcome in reached:
             cells = {name: _readable(value) for name, value in record.fields.items()}
             cells |= {names[key]: value for key, value in flat(outcome.result).items()} if outcome.result else {}
@@ -76,14 +76,14 @@ def table_of(
     return [*read, *names.values()], rows()
 
 
-def write_csv(stream: TextIO, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def write_csv(stream: TextIO, columns: Sequence[str], rows: Iterable[Cells]) -> None:
     """Write a header and the rows. A text that a spreadsheet could take for a formula gets a leading apostrophe."""
     writer = csv.writer(stream)
     writer.writerow([_escape_formula(column) for column in columns])
     writer.writerows([_escape_formula(row.get(column)) for column in columns] for row in rows)
 
 
-def write_jsonl(path: Path, records: Sequence[Record], outcomes: Sequence[Outcome | None]) -> None:
+def write_jsonl(path: Path, records: Sequence[Row], outcomes: Sequence[Outcome | None]) -> None:
     """Write one object per line: `input` as it was read, `result` or null, `error` or null."""
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:
         for record, outcome in zip(records, outcomes, strict=True):
@@ -93,7 +93,7 @@ def write_jsonl(path: Path, records: Sequence[Record], outcomes: Sequence[Outcom
                 stream.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
 
-def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Cells]) -> None:
     """Write a workbook of one sheet. Every text is stored and marked as text, so that none is taken for a formula."""
     import openpyxl
 
@@ -107,7 +107,7 @@ def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
 
 
 def write_all(
-    folder: Path, stem: str, task: str, records: Sequence[Record], outcomes: Sequence[Outcome | None]
+    folder: Path, stem: str, task: str, records: Sequence[Row], outcomes: Sequence[Outcome | None]
 ) -> dict[str, Path]:
     """Write the three files into a new folder; their paths by format: csv, jsonl, xlsx."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def write_all(
     return paths
 
 
-def _by_type(name: str, value: Any) -> Row:
+def _by_type(name: str, value: Any) -> Cells:
     """The texts of labelled spans, joined for each label."""
     cells: dict[str, list[str]] = {}
     for item in value if isinstance(value, tuple | list) else ():
@@ -133,7 +133,7 @@ def _by_type(name: str, value: Any) -> Row:
     return {column: "; ".join(cells[column]) for column in sorted(cells)}
 
 
-def _in_order(columns: list[str], reached: Sequence[tuple[Record, Outcome]]) -> list[str]:
+def _in_order(columns: list[str], reached: Sequence[tuple[Row, Outcome]]) -> list[str]:
     """Columns sorted by the position of their field in the result's type, then by name."""
     result = next((outcome.result for _, outcome in reached if outcome.result), None)
     fields = list(type(result).model_fields) if result else []

@@ -56,8 +56,8 @@ class _Page:
 
         with gr.Tab("File"):
             self.file = gr.File(
-                label=f"File with rows ({', '.join(tables.FORMATS)}; at most {tables.MAX_BYTES // 10**6} MB)",
-                file_types=list(tables.FORMATS), type="filepath", height=140, elem_id="batch-file",
+                label=f"File with rows ({', '.join(tables.KINDS)}; at most {tables.MAX_BYTES // 10**6} MB)",
+                file_types=list(tables.KINDS), type="filepath", height=140, elem_id="batch-file",
             )  # fmt: skip
         with gr.Tab("Pasted lines"):
             self.lines = gr.Textbox(label="One text per line", lines=6, max_lines=12, elem_id="batch-lines")
@@ -205,7 +205,7 @@ class _Page:
         # Gradio serves this folder; an unguessable name keeps one user's files from the others.
         folder = Path(get_upload_folder()) / "batches" / secrets.token_hex(16)
         name = Path(table.source).stem
-        paths = await asyncio.to_thread(write_all, folder, name, batch.task.name, table.records, batch.outcomes)
+        paths = await asyncio.to_thread(write_all, folder, name, batch.task.name, table.rows, batch.outcomes)
         yield {
             self.downloads: gr.Row(visible=True),
             **{self.files[kind]: gr.DownloadButton(value=str(path)) for kind, path in paths.items()},

@@ -25,11 +25,10 @@ _LEVEL = 40
 
 def summary(table: Table) -> str:
     """The size of a table, and all that could not be read; the first problems are visible at once."""
-    parts = [
-        html.element("p", html.text(f"{count(len(table.records), 'row')} in {count(len(table.columns), 'column')}."))
-    ]
-    if table.problems:
-        lines = [html.element("li", html.text(problem)) for problem in table.problems]
+    parts = [html.element("p", html.text(f"{count(len(table.rows), 'row')} in {count(len(table.columns), 'column')}."))]
+    problems = [*table.notes, *table.problems]
+    if problems:
+        lines = [html.element("li", html.text(problem)) for problem in problems]
         parts += [
             html.alert("Not everything could be read. Left out:"),
             html.element("ul", *lines[:_PROBLEMS], class_="nlp-list"),
@@ -43,7 +42,7 @@ def summary(table: Table) -> str:
 def preview(table: Table) -> dict[str, Any]:
     """The first rows of a table, with long texts shortened."""
     columns = table.columns[:_COLUMN_LIMIT]
-    cells = [[_clip(record.fields.get(column)) for column in columns] for record in table.records[:PREVIEW_ROWS]]
+    cells = [[_clip(row.fields.get(column)) for column in columns] for row in table.rows[:PREVIEW_ROWS]]
     return {"headers": list(columns), "data": cells}
 
 
@@ -52,9 +51,8 @@ def results(task: str, table: Table, outcomes: Sequence[Outcome | None], read: C
 
     Columns with nested values as JSON are omitted; their texts have columns of their own.
     """
-    reached = [(record, outcome) for record, outcome in zip(table.records, outcomes, strict=True) if outcome]
-    records, ends = zip(*reached[:PREVIEW_ROWS], strict=True) if reached else ((), ())
-    columns, cells = table_of(task, records, ends)
+    reached = [(row, outcome) for row, outcome in zip(table.rows, outcomes, strict=True) if outcome][:PREVIEW_ROWS]
+    columns, cells = table_of(task, [row for row, _ in reached], [outcome for _, outcome in reached])
     rows = list(cells)
     hidden = {f"{task}.{name}" for name in Result.model_fields} | (set(table.columns) - set(read))
     visible = [

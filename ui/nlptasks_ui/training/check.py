@@ -18,8 +18,8 @@ LABELS = 30
 
 _CLIP = 160
 _LABELS = {
-    "--text-column": "“Column of the text”",
-    "--label-column": "“Column of the label”",
+    "--columns text=NAME": "“Column of the text”",
+    "--columns label=NAME": "“Column of the label”",
     "--labels": "“Label names”",
     "--allow-misaligned": "“Move spans”",
 }

@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 from nlptasks import DataError
+from nlptasks.data import FORMATS
 from nlptasks.store import writing
 
-KINDS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".conll", ".bio", ".iob", ".txt")
+KINDS = (*FORMATS, ".gz")
 MAX_BYTES = 100_000_000
 
 _STRANGE = re.compile(r"[^\w.-]+")

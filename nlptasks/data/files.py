@@ -1,0 +1,195 @@
+"""Files of rows: which kinds there are, how their bytes become text, and what is refused as no text."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO, cast
+
+from nlptasks.errors import DataError
+
+TAGGED_FORMATS = (".conll", ".bio", ".iob")
+"""One token a line with its tag in the last column; a blank line ends a sentence."""
+
+FORMATS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".xlsx", *TAGGED_FORMATS)
+"""The endings that are read, each also with .gz behind it."""
+
+LIMIT = 200_000_000
+"""Characters that are held at once: a whole .json file or .txt file, or one line of any other."""
+
+_BLOCK = 1 << 16
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # Before UTF-16's mark, with which it begins.
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SIGNATURES = {
+    b"%PDF-": "a PDF",
+    b"PK\3\4": "a ZIP archive",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x1f\x8b": "gzip",
+    b"PAR1": "Parquet",
+    b"ARROW1": "Arrow",
+    b"\xd0\xcf\x11\xe0": "an old Office document",
+}
+_BROKEN = re.compile("[\0\ud800-\udfff]")
+_GUESSES = (("cp1251", "[а-яё]{3}"), ("shift_jis", "[\u3040-\u30ff]"), ("gb18030", "[\u4e00-\u9fff]{2}"))
+"""Encodings that are not Latin, with what their texts have and a wrong reading seldom has."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of rows; `name` is what messages call it."""
+
+    name: str
+    path: Path
+    encoding: str | None = None
+    sheet: str | None = None
+    unpacked: int | None = None
+    """The most bytes that a .gz file may hold."""
+
+    @property
+    def packed(self) -> bool:
+        return self.path.suffix.lower() == ".gz"
+
+    @property
+    def format(self) -> str:
+        """The ending in lower case, without .gz."""
+        return (self.path.with_suffix("") if self.packed else self.path).suffix.lower()
+
+    @property
+    def fault(self) -> str:
+        """Why the file cannot be read at all, or nothing."""
+        if not self.path.is_file():
+            return f"{self.name}: expected a file, found {'a folder' if self.path.is_dir() else 'none'}."
+        if self.format not in FORMATS:
+            kinds = f"{', '.join(FORMATS)} (also with .gz)"
+            return f"{self.name}: expected one of {kinds}, found {self.path.suffix or 'no ending'!r}."
+        return ""
+
+    @contextmanager
+    def open(self, *, seekable: bool = False) -> Iterator[BinaryIO]:
+        """The bytes, unpacked; `seekable` for libraries that jump to and fro."""
+        with self.path.open("rb") as stream:
+            if not self.packed:
+                yield stream
+                return
+            with gzip.open(stream) as packed, io.BufferedReader(_Capped(packed, self)) as content:
+                if not seekable:
+                    yield content
+                    return
+                with tempfile.TemporaryFile() as copy:
+                    shutil.copyfileobj(content, copy)
+                    copy.seek(0)
+                    yield copy
+
+    @contextmanager
+    def text(self, newline: str | None = None) -> Iterator[TextIO]:
+        """The decoded text; see `open_text`."""
+        with self.open() as stream, open_text(stream, self.name, self.encoding, newline) as text:
+            yield text
+
+
+class _Capped(io.RawIOBase):
+    """What is unpacked, up to the most that a file may hold."""
+
+    def __init__(self, stream: Any, file: DataFile) -> None:
+        self._stream, self._file, self._count = stream, file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count: int = self._stream.readinto(buffer)
+        self._count += count
+        most = self._file.unpacked
+        if most is not None and self._count > most:
+            raise DataError(f"{self._file.name}: expected at most {most / 10**6:,.0f} MB unpacked, found more.")
+        return count
+
+
+def open_text(stream: BinaryIO, name: str, encoding: str | None = None, newline: str | None = None) -> TextIO:
+    r"""Decode bytes: UTF-8, UTF-16 and UTF-32 by their marks, else `encoding`. Lines end at \n, \r\n and \r alone.
+
+    Bytes that are no character come out as lone surrogates, which `text_fault` names.
+
+    Raises:
+        DataError: the bytes are no text, or nobody knows the encoding.
+    """
+    buffered = io.BufferedReader(cast(Any, stream), _BLOCK)
+    head = buffered.peek(_BLOCK)
+    marked = next((codec for mark, codec in _MARKS if head.startswith(mark)), None)
+    kind = next((kind for signature, kind in _SIGNATURES.items() if head.startswith(signature)), None)
+    if kind:
+        raise DataError(f"{name}: expected text, found {kind}.")
+    if not (marked or encoding) and head.count(0) > len(head) // 20:
+        raise DataError(
+            f"{name}: expected text, found NUL bytes; UTF-16 without its mark is read with --encoding utf-16-le."
+        )
+    try:
+        codec = codecs.lookup(marked or encoding or "utf-8").name
+        codec = "utf-8-sig" if codec == "utf-8" else codec
+        errors = "surrogatepass" if codec.startswith(("utf-16", "utf-32")) else "surrogateescape"
+        return io.TextIOWrapper(cast(Any, buffered), codec, errors, newline)
+    except LookupError:
+        raise DataError(f"--encoding: expected an encoding such as utf-8 or cp1252, found {encoding!r}.") from None
+
+
+def lines(stream: TextIO, name: str) -> Iterator[str]:
+    """The lines with their ends, one at a time."""
+    while line := stream.readline(LIMIT):
+        if len(line) == LIMIT:
+            raise _too_long(name)
+        yield line
+
+
+def whole(stream: TextIO, name: str) -> str:
+    """All of a text."""
+    text = stream.read(LIMIT + 1)
+    if len(text) > LIMIT:
+        raise _too_long(name)
+    return text
+
+
+def _too_long(name: str) -> DataError:
+    return DataError(
+        f"{name}: expected at most {LIMIT // 10**6} million characters at once, found more: write one row a line, as "
+        "in .jsonl or .csv, which are read row by row."
+    )
+
+
+def text_fault(value: Any, encoding: str | None = None) -> str:
+    """What keeps a text, or any text in lists and mappings, from being one: undecodable bytes, NUL; else nothing."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        return next((fault for item in value if (fault := text_fault(item, encoding))), "")
+    if not isinstance(value, str) or not (match := _BROKEN.search(value)):
+        return ""
+    if match[0] == "\0":
+        return "expected text, found a NUL character."
+    if not "\udc80" <= match[0] <= "\udcff":
+        return f"expected text, found half of a surrogate pair ({match[0]!r})."
+    near = _near_guess(value[max(0, match.start() - 20) : match.start() + 20])
+    return f"expected {encoding or 'UTF-8'}, found other bytes; save the file as UTF-8{near}."
+
+
+def _near_guess(text: str) -> str:
+    """An encoding in which the bytes make sense, with the words as they would be read."""
+    raw = text.encode("utf-8", "surrogateescape")
+    foreign = sum(byte > 127 for byte in raw) > len(raw) / 3
+    for name, pattern in _GUESSES if foreign else (("cp1252", ""),):
+        read = raw.decode(name, "replace").replace("\ufffd", "")
+        if re.search(pattern, read):
+            return f", or give --encoding {name}, which reads {read.strip()!r}"
+    return ""
