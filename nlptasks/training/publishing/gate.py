@@ -1,23 +1,19 @@
 """The gate: what was trained is what is served.
 
 A fresh process loads the saved folder through the serving runtime and must give the logits that the
-trained model gave. `python -m nlptasks.training.publishing.gate REQUEST ANSWER` is that process.
+trained model gave.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.errors import GateError, NlptasksError
+from nlptasks.errors import GateError
+from nlptasks.training import subprocesses
 from nlptasks.training.families.writing import served_logprobs
 
 if TYPE_CHECKING:
@@ -67,17 +63,33 @@ def serve_again(
         "device": device,
         "trust_remote_code": trust_remote_code,
     }
-    with tempfile.TemporaryDirectory(prefix="nlptasks-gate-") as scratch:
-        asked, answered = Path(scratch) / "request.json", Path(scratch) / "answer.json"
-        asked.write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-m", "nlptasks.training.publishing.gate", str(asked), str(answered)]
-        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
-        if done.returncode or not answered.is_file():
-            words = (done.stderr or done.stdout).strip().splitlines()
-            reason = words[-1] if words else f"it ended with code {done.returncode}"
-            raise GateError(f"The saved folder cannot be served: {reason} It was not published.")
-        logits: list[list[float]] = json.loads(answered.read_text(encoding="utf-8"))
-        return logits
+    try:
+        logits: list[list[float]] = subprocesses.call(serve, request)
+    except subprocesses.ProcessError as error:
+        raise GateError(f"The saved folder cannot be served: {error} It was not published.") from error
+    return logits
+
+
+def serve(
+    base: dict[str, Any],
+    adapter: str | None,
+    verb: str,
+    requests: list[Any],
+    device: str,
+    trust_remote_code: bool = False,
+) -> list[list[float]]:
+    """What `serve_again` asks of its process, in JSON values."""
+    from nlptasks.runtime.resident import ResidentModel
+    from nlptasks.store.adapters import open_adapter
+    from nlptasks.store.download import BaseFolder
+
+    folder = BaseFolder(**{**base, "path": Path(base["path"])})
+    opened = open_adapter(Path(adapter)) if adapter else None
+    resident = ResidentModel(folder, device, "float32", trust_remote_code=trust_remote_code)
+    try:
+        return SERVE[verb](resident.bind(opened), requests)
+    finally:
+        resident.close()
 
 
 def compare(expected: Sequence[Sequence[float]], served: Sequence[Sequence[float]]) -> float:
@@ -100,35 +112,3 @@ def compare(expected: Sequence[Sequence[float]], served: Sequence[Sequence[float
             "with the name of the base model."
         )
     return difference
-
-
-def _environment() -> dict[str, str]:
-    """The caller's environment, without the network and with this very copy of nlptasks."""
-    package = str(Path(__file__).resolve().parents[3])
-    path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
-    return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Read a request, serve it, write the logits; 0 if that worked."""
-    from nlptasks.runtime.resident import ResidentModel
-    from nlptasks.store.adapters import open_adapter
-    from nlptasks.store.download import BaseFolder
-
-    asked, answered = map(Path, arguments)
-    request = json.loads(asked.read_text(encoding="utf-8"))
-    folder = BaseFolder(**{**request["base"], "path": Path(request["base"]["path"])})
-    try:
-        adapter = open_adapter(Path(request["adapter"])) if request["adapter"] else None
-        resident = ResidentModel(folder, request["device"], "float32", trust_remote_code=request["trust_remote_code"])
-        logits = SERVE[request["verb"]](resident.bind(adapter), request["requests"])
-        resident.close()
-    except NlptasksError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 1
-    answered.write_text(json.dumps(logits), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
