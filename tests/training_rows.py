@@ -49,28 +49,10 @@ def serve_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the gate's serving in this process: the same code, without the seconds that imports take."""
 
     def serve(base: BaseFolder, adapter: Path | None, head: Head, texts: Sequence[str], **options: Any) -> Any:
-        scratch = Path(str(adapter or base.path)).parent
-        asked, answered = scratch / "request.json", scratch / "answer.json"
         fields = {"id": base.id, "revision": base.revision, "path": str(base.path), "source": base.source}
-        options.setdefault("trust_remote_code", False)
-        asked.write_text(
-            json.dumps(
-                {
-                    "base": fields,
-                    "adapter": adapter and str(adapter),
-                    "head": dataclasses.asdict(head),
-                    "requests": list(texts),
-                    **options,
-                }
-            )
-        )
-        try:
-            if gate.main([str(asked), str(answered)]):
-                raise gate.GateError("The saved folder cannot be served.")
-            return json.loads(answered.read_text())
-        finally:
-            asked.unlink()
-            answered.unlink(missing_ok=True)
+        # Through JSON, as in a process of its own.
+        description, requests = json.loads(json.dumps([dataclasses.asdict(head), list(texts)]))
+        return gate.serve_folder(fields, adapter and str(adapter), description, requests, **options)
 
     monkeypatch.setattr(gate, "serve_again", serve)
 

@@ -1,13 +1,12 @@
 """How long a training will take and how much memory it needs: measured on a few of its own batches.
 
-`python -m nlptasks.training.probe REQUEST ANSWER` measures in a process of its own, whose peak of memory is then the
-training's. The adapter, the runs and the events of the user are not touched.
+`measure` is for a process of its own (`subprocesses.call`), whose peak of memory is then the training's. The user's
+adapters, runs and events are not touched.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import random
 import sys
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.data.labelled_texts import DataOptions
-from nlptasks.errors import NlptasksError
 from nlptasks.plugins import default_plugins
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe
@@ -162,24 +160,13 @@ def _peak(device: str) -> int:
     return int(peak if sys.platform == "darwin" else 1024 * peak)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Read a request, measure, write the answer, or the sentence that says why not; 0 if it worked."""
+def measure(task: str, data: list[str], recipe: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """`probe` in JSON values, for a process of its own; `recipe` has what differs from the task's."""
     from nlptasks.training.recipes import override
 
-    asked, answered = map(Path, arguments)
-    request: dict[str, Any] = json.loads(asked.read_text(encoding="utf-8"))
-    options = request["options"]
-    options["labels"] = tuple(options["labels"]) if options["labels"] else None
-    try:
-        task = default_plugins().task(request["task"])
-        recipe = override(task.recipe, request["recipe"])
-        found = probe(task, request["data"], recipe=recipe, options=DataOptions(**options))
-    except NlptasksError as error:
-        answered.write_text(json.dumps({"error": str(error)}), encoding="utf-8")
-        return 1
-    answered.write_text(json.dumps(dataclasses.asdict(found)), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    labels = tuple(options["labels"]) if options["labels"] else None
+    chosen = default_plugins().task(task)
+    measured = probe(
+        chosen, data, recipe=override(chosen.recipe, recipe), options=DataOptions(**{**options, "labels": labels})
+    )
+    return dataclasses.asdict(measured)

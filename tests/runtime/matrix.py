@@ -68,7 +68,7 @@ def train_noting(
 
 
 SERVE = """
-import contextlib, sys, traceback
+import contextlib, json, sys, traceback
 from nlptasks.runtime.cpu import memory
 from nlptasks.training.publishing import gate
 
@@ -77,7 +77,10 @@ memory.unfreeze = lambda: None
 for asked in sys.argv[1:]:
     with open(asked + ".error", "w") as errors, contextlib.redirect_stderr(errors):
         try:
-            gate.main([asked, asked + ".answer"])
+            with open(asked) as request:
+                served = gate.serve(**json.load(request))
+            with open(asked + ".answer", "w") as answer:
+                json.dump(served, answer)
         except Exception:
             traceback.print_exc()
 """

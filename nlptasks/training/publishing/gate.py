@@ -1,25 +1,21 @@
 """The gate: what was trained is what is served.
 
 A fresh process loads the saved folder through the serving runtime and must give the logits that the
-trained model gave. `python -m nlptasks.training.publishing.gate REQUEST ANSWER` is that process.
+trained model gave.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.backends import BUILT_IN, BackendOptions, Backends
-from nlptasks.errors import GateError, NlptasksError
+from nlptasks.errors import GateError
 from nlptasks.model import GENERATE, CancelToken, Head, Logits, Model, SpanLogits, TokenLogits
+from nlptasks.training import subprocesses
 from nlptasks.training.families.writing import served_logprobs
 
 if TYPE_CHECKING:
@@ -78,17 +74,39 @@ def serve_again(
         "device": device,
         "trust_remote_code": trust_remote_code,
     }
-    with tempfile.TemporaryDirectory(prefix="nlptasks-gate-") as scratch:
-        asked, answered = Path(scratch) / "request.json", Path(scratch) / "answer.json"
-        asked.write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-m", "nlptasks.training.publishing.gate", str(asked), str(answered)]
-        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
-        if done.returncode or not answered.is_file():
-            words = (done.stderr or done.stdout).strip().splitlines()
-            reason = words[-1] if words else f"it ended with code {done.returncode}"
-            raise GateError(f"The saved folder cannot be served: {reason} It was not published.")
-        logits: list[list[float]] = json.loads(answered.read_text(encoding="utf-8"))
-        return logits
+    try:
+        logits: list[list[float]] = subprocesses.call(serve_folder, request)
+    except subprocesses.ProcessError as error:
+        raise GateError(f"The saved folder cannot be served: {error} It was not published.") from error
+    return logits
+
+
+def serve_folder(
+    base: dict[str, Any],
+    adapter: str | None,
+    head: dict[str, Any],
+    requests: list[Any],
+    device: str,
+    backend: str = "torch",
+    trust_remote_code: bool = False,
+) -> list[list[float]]:
+    """What `serve_again` asks of its process, in JSON values."""
+    from nlptasks.plugins import Plugins, default_plugins
+    from nlptasks.store.adapters import open_adapter
+    from nlptasks.store.download import BaseFolder
+
+    folder = BaseFolder(**{**base, "path": Path(base["path"])})
+    opened = open_adapter(Path(adapter)) if adapter else None
+    options = BackendOptions(
+        lambda _: folder, lambda _: Head(**head), device, "float32", trust_remote_code=trust_remote_code
+    )
+    backends = Backends(Plugins() if backend in BUILT_IN else default_plugins(), options, backend)
+    try:
+        _, serving = backends.choose(folder.id, opened)
+        with serving.bind(folder.id, opened, cancel=CancelToken(), counter=None) as model:
+            return serve(model, head["verb"], requests)
+    finally:
+        backends.close()
 
 
 def compare(
@@ -113,42 +131,3 @@ def compare(
             "with the name of the base model."
         )
     return difference
-
-
-def _environment() -> dict[str, str]:
-    """The caller's environment without the network, with this very copy of nlptasks and of the family's code."""
-    package = str(Path(__file__).resolve().parents[3])
-    path = os.pathsep.join(dict.fromkeys(part for part in (package, *sys.path) if part))
-    return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Read a request, serve it, write the logits; 0 if that worked."""
-    from nlptasks.plugins import Plugins, default_plugins
-    from nlptasks.store.adapters import open_adapter
-    from nlptasks.store.download import BaseFolder
-
-    asked, answered = map(Path, arguments)
-    request = json.loads(asked.read_text(encoding="utf-8"))
-    folder = BaseFolder(**{**request["base"], "path": Path(request["base"]["path"])})
-    try:
-        adapter = open_adapter(Path(request["adapter"])) if request["adapter"] else None
-        head, name = Head(**request["head"]), request["backend"]
-        options = BackendOptions(
-            lambda _: folder, lambda _: head, request["device"], "float32",
-            trust_remote_code=request["trust_remote_code"],
-        )  # fmt: skip
-        backends = Backends(Plugins() if name in BUILT_IN else default_plugins(), options, name)
-        _, backend = backends.choose(folder.id, adapter)
-        with backend.bind(folder.id, adapter, cancel=CancelToken(), counter=None) as model:
-            logits = serve(model, head.verb, request["requests"])
-        backends.close()
-    except NlptasksError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 1
-    answered.write_text(json.dumps(logits), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from nlptasks import CancelToken, NlptasksError, Settings
 from nlptasks_ui.amounts import duration
@@ -21,8 +14,6 @@ if TYPE_CHECKING:
 
 LONGEST = 300.0
 """Seconds after which measuring is given up: a base may have to be fetched first."""
-
-_LOOK_SECONDS = 0.1
 
 
 class EstimateError(NlptasksError):
@@ -36,7 +27,7 @@ def measure(plan: Plan, settings: Settings, cancel: CancelToken | None = None) -
         EstimateError: the training could not be started so, or measuring took too long.
         CancelledError: nobody waits for it any more.
     """
-    from nlptasks.training import Probe
+    from nlptasks.training import probe, subprocesses
 
     request = {
         "task": plan.task,
@@ -44,34 +35,16 @@ def measure(plan: Plan, settings: Settings, cancel: CancelToken | None = None) -
         "recipe": plan.recipe,
         "options": dataclasses.asdict(plan.options),
     }
-    with tempfile.TemporaryDirectory(prefix="nlptasks-estimate-") as scratch:
-        asked, answered = Path(scratch) / "request.json", Path(scratch) / "answer.json"
-        asked.write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-m", "nlptasks.training.probe", str(asked), str(answered)]
-        env = {**os.environ, **environment(settings)}
-        with (Path(scratch) / "log.txt").open("w+", encoding="utf-8") as log:
-            code = _run(command, env, log, cancel or CancelToken())
-            log.seek(0)
-            said = log.read().strip().splitlines()
-        if not answered.is_file():
-            raise EstimateError(f"The measuring process failed: {said[-1] if said else f'it ended with code {code}'}")
-        answer = json.loads(answered.read_text(encoding="utf-8"))
-    if "error" in answer:
-        raise EstimateError(answer["error"])
-    return Probe(**answer)
-
-
-def _run(command: list[str], env: dict[str, str], log: IO[str], cancel: CancelToken) -> int:
-    """Run a process to its end; it is killed when it takes too long or is not wanted any more."""
-    end = time.monotonic() + LONGEST
-    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
-        while process.poll() is None:
-            if cancel.cancelled or time.monotonic() > end:
-                process.kill()
-                cancel.raise_if_cancelled()
-                raise EstimateError(f"Measuring took more than {duration(LONGEST)} and was given up.")
-            time.sleep(_LOOK_SECONDS)
-        return process.returncode
+    try:
+        answer = subprocesses.call(
+            probe.measure, request, offline=settings.offline, environment=environment(settings), cancel=cancel,
+            timeout=LONGEST,
+        )  # fmt: skip
+    except subprocesses.ProcessError as error:
+        raise EstimateError(str(error)) from error
+    except TimeoutError:
+        raise EstimateError(f"Measuring took more than {duration(LONGEST)} and was given up.") from None
+    return probe.Probe(**answer)
 
 
 def words(found: Probe) -> str:
