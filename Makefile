@@ -33,7 +33,6 @@ check: $(VENV)/.dev  ## Lint, formatting and types, as mypy and pyright see them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests/typing
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --project tests/typing --pythonpath $(BIN)/python
 
 format: $(VENV)/.dev  ## Format the code and mend what the linter can mend
