@@ -3,11 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# An editable build warns about the layout of the repository, which is meant to be so.
-PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Two processes, a file of tests to each.
+TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+QUICK := not embedded and not long and not browser and not packaging and not full
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test check format bench clean
+.PHONY: help demo ui quick test full check format bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -18,13 +20,20 @@ demo: $(VENV)/.runtime  ## Install, then run the built-in tasks on real sentence
 ui: $(VENV)/.ui  ## Install, then serve the web app on this machine; ARGS="--browser" opens it
 	$(BIN)/nlptasks ui $(ARGS)
 
-test: $(VENV)/.dev  ## Install what tests need, then run the whole default suite
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+quick: $(VENV)/.dev  ## Tests without real weights, browser and installations: 90 seconds on two cores
+	$(TESTS) -m '$(QUICK)'
 
-check: $(VENV)/.dev  ## Lint, formatting and types; with `make test` this is what CI runs
+test: $(VENV)/.dev  ## All tests but the slow proofs: 8 minutes; with `make check` this is what CI runs
+	$(TESTS)
+
+full: $(VENV)/.dev  ## All tests and the slow proofs: up to 40 minutes
+	$(TESTS) -m ''
+
+check: $(VENV)/.dev  ## Lint, formatting and types, as mypy and pyright see them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --project tests/typing --pythonpath $(BIN)/python
 
 format: $(VENV)/.dev  ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .

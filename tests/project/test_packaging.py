@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -22,9 +23,9 @@ LEFT_BEHIND = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "__pyc
 
 
 class Environment:
-    """A fresh virtual environment that borrows the heavy packages of ours."""
+    """A fresh virtual environment that borrows the packages of ours, except those whose names begin with `without`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, without: tuple[str, ...] = ()) -> None:
         venv.create(folder, with_pip=False, symlinks=True)
         self.folder = folder
         self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
@@ -35,7 +36,10 @@ class Environment:
         borrowed = Path(sysconfig.get_path("purelib"))
         for entry in borrowed.iterdir():
             name = entry.name.lower()
-            if not name.startswith(("nlptasks", "__editable__")) and entry.suffix not in {".pth", ".egg-link"}:
+            if not name.startswith(("nlptasks", "__editable__", *without)) and entry.suffix not in {
+                ".pth",
+                ".egg-link",
+            }:
                 target = self.site / entry.name
                 if not target.exists():
                     target.symlink_to(entry)
@@ -67,19 +71,27 @@ class Environment:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our wheel, built from a copy so that the build leaves nothing in the repository."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository, so that a build leaves nothing in it."""
     copy = tmp_path_factory.mktemp("source") / "nlptasks"
     shutil.copytree(ROOT, copy, ignore=LEFT_BEHIND)
     # Needed to build; a checkout in the making may lack them.
     for name in ("README.md", "LICENSE"):
         (copy / name).touch()
-    out = tmp_path_factory.mktemp("wheel")
+    return copy
+
+
+def build_wheel(source: Path, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q"]
-    done = subprocess.run([*command, "-w", str(out), str(copy)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "-w", str(folder), str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    [built] = out.glob("nlptasks-*.whl")
+    [built] = folder.glob("nlptasks-*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(source, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +108,8 @@ def test_the_wheel_holds_our_packages_and_nothing_generic(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.startswith("nlptasks")} == set()
-    assert {"nlptasks/py.typed", "nlptasks_plugins/py.typed"} <= set(names)
+    assert {"nlptasks/py.typed", "nlptasks_plugins/py.typed", "nlptasks_ui/py.typed"} <= set(names)
+    assert {"nlptasks/__init__.pyi", "nlptasks_plugins/__init__.pyi"} <= set(names)
     packages = {path.relative_to(ROOT / "nlptasks").as_posix() for path in (ROOT / "nlptasks").rglob("*.py")}
     assert {f"nlptasks/{name}" for name in packages} <= set(names)
     assert not [name for name in names if "test" in name.split("/")[-1] and not name.startswith("nlptasks/testing")]
@@ -106,6 +119,51 @@ def test_the_wheel_ships_the_trained_adapters(wheel: Path) -> None:
     folder = ROOT / "plugins" / "nlptasks_plugins" / "adapters"
     files = {path.relative_to(folder.parents[1]).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_source_archive_builds_the_same_wheel(wheel: Path, source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [archive] = tmp_path.glob("nlptasks-*.tar.gz")
+    with tarfile.open(archive) as packed_files:
+        top = {name.split("/")[1] for name in packed_files.getnames()}
+    packed = {"nlptasks", "plugins", "ui", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "PKG-INFO"}
+    assert {"nlptasks", "plugins", "ui"} <= top <= packed | {".gitignore"}
+    rebuilt = build_wheel(archive, tmp_path / "wheel")
+    assert zipfile.ZipFile(rebuilt).namelist() == zipfile.ZipFile(wheel).namelist()
+
+
+PROGRAM = """
+import nlptasks
+from nlptasks import Engine
+from nlptasks_plugins import Qa, Sentiment
+
+reveal_type(nlptasks.run(Sentiment, "Lovely."))
+with Engine() as engine:
+    reveal_type(engine.run(Qa, ["Who?"], context="Ada."))
+    engine.run(Sentiment, "Lovely.").lable
+"""
+
+
+def test_type_checkers_see_the_types_of_an_editable_install(source: Path, tmp_path: Path) -> None:
+    # mypy reads all of torch, which is slow, and changes nothing here.
+    editable = Environment(tmp_path / "venv", without=("torch", "transformers", "peft", "numpy", "gguf"))
+    editable.install("--editable", str(source))
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM, encoding="utf-8")
+    mypy = editable.python("-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(program)).stdout
+    assert 'Revealed type is "nlptasks.results.Classification"' in mypy
+    assert 'Revealed type is "list[nlptasks.results.Answer]"' in mypy
+    assert mypy.splitlines()[-1] == "Found 1 error in 1 file (checked 1 source file)", mypy
+    python = str(editable.bin / "python")
+    told = editable.python("-m", "pyright", "--outputjson", "--pythonpath", python, str(program)).stdout
+    messages = [message["message"].split("\n")[0] for message in json.loads(told)["generalDiagnostics"]]
+    assert messages == [
+        'Type of "nlptasks.run(Sentiment, "Lovely.")" is "Classification"',
+        'Type of "engine.run(Qa, ["Who?"], context="Ada.")" is "list[Answer]"',
+        'Cannot access attribute "lable" for class "Classification"',
+    ]
 
 
 def test_the_example_stands_beside_the_built_ins(environment: Environment) -> None:
