@@ -125,7 +125,11 @@ def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
 def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MAX_ROWS", 2)
     for name, content, sentence in (
-        ("a.pdf", "x", "a.pdf: expected one of .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio, .iob (also "),
+        (
+            "a.pdf",
+            "x",
+            "a.pdf: expected one of .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio, .iob (also ",
+        ),
         ("a.csv", "text\n", "a.csv: expected rows, found none."),
         ("b.csv", "text,text\n1,2\n", "b.csv: expected a name of its own for each column, found 'text' twice: rename"),
         ("c.csv", "text\n1\n2\n3\n", "c.csv: expected at most 2 rows, found more: split the file"),
