@@ -41,8 +41,14 @@ def _batches(stream: Any, table: Table, what: str) -> Iterator[Any]:
     import pyarrow.parquet
 
     if what == "Parquet":
-        parquet = pyarrow.parquet.ParquetFile(stream, buffer_size=1 << 20)
-        schema, batches = parquet.schema_arrow, parquet.iter_batches(batch_size=_ROWS)
+        # Arrow's own allocator keeps what it has freed, tens of megabytes; a reader has the pool it was made with.
+        pool = pyarrow.default_memory_pool()
+        pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+        try:
+            parquet = pyarrow.parquet.ParquetFile(stream, buffer_size=1 << 16, pre_buffer=False)
+        finally:
+            pyarrow.set_memory_pool(pool)
+        schema, batches = parquet.schema_arrow, parquet.iter_batches(batch_size=_ROWS, use_threads=False)
     elif stream.read(6) == b"ARROW1":
         reader = pyarrow.ipc.open_file(stream)
         schema, batches = reader.schema, map(reader.get_batch, range(reader.num_record_batches))

@@ -8,7 +8,7 @@ import io
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,17 +170,26 @@ def _too_long(name: str) -> DataError:
 
 def text_fault(value: Any, encoding: str | None = None) -> str:
     """What keeps a text, or any text in lists and mappings, from being one: undecodable bytes, NUL; else nothing."""
-    if isinstance(value, Mapping):
-        value = [*value, *value.values()]
+    if isinstance(value, str):
+        # Most texts are plain, and this is quicker than a search.
+        match = None if value.isascii() and "\0" not in value else _BROKEN.search(value)
+        return _fault_at(value, match.start(), encoding) if match else ""
+    if isinstance(value, dict):
+        value = (*value, *value.values())
     if isinstance(value, list | tuple):
-        return next((fault for item in value if (fault := text_fault(item, encoding))), "")
-    if not isinstance(value, str) or not (match := _BROKEN.search(value)):
-        return ""
-    if match[0] == "\0":
+        for item in value:
+            if fault := text_fault(item, encoding):
+                return fault
+    return ""
+
+
+def _fault_at(text: str, place: int, encoding: str | None) -> str:
+    character = text[place]
+    if character == "\0":
         return "expected text, found a NUL character."
-    if not "\udc80" <= match[0] <= "\udcff":
-        return f"expected text, found half of a surrogate pair ({match[0]!r})."
-    near = _near_guess(value[max(0, match.start() - 20) : match.start() + 20])
+    if not "\udc80" <= character <= "\udcff":
+        return f"expected text, found half of a surrogate pair ({character!r})."
+    near = _near_guess(text[max(0, place - 20) : place + 20])
     return f"expected {encoding or 'UTF-8'}, found other bytes; save the file as UTF-8{near}."
 
 

@@ -69,7 +69,10 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def _why(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "one nested too deeply"
-    return f"broken JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    more = error.doc[error.pos :].strip()[:20]
+    return f"more behind it ({more!r})" if error.msg == "Extra data" else f"broken JSON ({error.msg})"
 
 
 def _is_object(line: str) -> bool:

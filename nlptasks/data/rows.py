@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from nlptasks.data.files import text_fault
 from nlptasks.errors import DataError
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row; `place` is `file:line`, or the nearest thing to it that the format has.
 
     A row that cannot be read has no fields and says in `fault` why. `bare` is a text that stands in no column:
@@ -19,7 +19,7 @@ class Row:
     """
 
     place: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
     fault: str = ""
     bare: bool = False
 

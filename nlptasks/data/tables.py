@@ -187,7 +187,9 @@ def _with_fields(table: Table, columns: Mapping[str, str]) -> Table:
     places = match_columns(table.source, table.columns, tuple(columns), columns)
     table.class_names |= {field: table.class_names[name] for field, name in places.items() if name in table.class_names}
     table.rows = [
-        replace(row, fields={**row.fields, **{f: row.fields[name] for f, name in places.items() if name in row.fields}})
+        row._replace(
+            fields=dict(row.fields) | {f: row.fields[name] for f, name in places.items() if name in row.fields}
+        )
         for row in table.rows
     ]
     return table

@@ -19,14 +19,11 @@ Dialect = dict[str, Any]
 def delimited(file: DataFile, table: Table) -> Iterator[Row]:
     """A row for each record below the header, at the line that it begins on.
 
-    Tab-separated files exist with and without quoting: they are read both ways, and the way with fewer faults is
-    taken.
+    Tab-separated files exist with and without quoting, and some writers put a backslash before a quote: such a file
+    is read each way, and the way with the fewest faults is taken.
     """
-    dialect = _sniff(file)
-    if dialect["delimiter"] == "\t" and (faults := _faults(file, dialect)):
-        plain = {**dialect, "quoting": csv.QUOTE_NONE}
-        dialect = plain if _faults(file, plain) < faults else dialect
-    yield from _rows(file, table, dialect)
+    dialects = _sniff(file)
+    yield from _rows(file, table, dialects[0] if len(dialects) == 1 else _best(file, dialects))
 
 
 def _rows(file: DataFile, table: Table, dialect: Dialect) -> Iterator[Row]:
@@ -67,12 +64,20 @@ def _why(error: csv.Error) -> str:
     return str(error)
 
 
-def _faults(file: DataFile, dialect: Dialect) -> int:
-    return sum(bool(row.fault) for row in _rows(file, Table(file.name), dialect))
+def _best(file: DataFile, dialects: Sequence[Dialect]) -> Dialect:
+    faults: list[int] = []
+    for dialect in dialects:
+        faults.append(sum(bool(row.fault) for row in _rows(file, Table(file.name), dialect)))
+        if not faults[-1]:
+            break
+    return dialects[faults.index(min(faults))]
 
 
-def _sniff(file: DataFile) -> Dialect:
-    """The delimiter that parts the header, and most rows into as many fields; the ending's own if none does."""
+def _sniff(file: DataFile) -> list[Dialect]:
+    """How the file may be written, by its beginning; the likeliest way first.
+
+    The delimiter is that which parts the header, and most rows into as many fields; the ending's own if none does.
+    """
     with file.text(newline="") as stream:
         sample = stream.read(_SAMPLE)
     if len(sample) == _SAMPLE:
@@ -86,10 +91,17 @@ def _sniff(file: DataFile) -> Dialect:
         header, *rows = parted(delimiter)
         fitting = sum(len(row) >= len(header) and _fits(row, len(header)) for row in rows)
         share = fitting / len(rows) if rows else 1.0
-        return len(header) > 1 and (share > 0 or delimiter == usual), share, delimiter == usual
+        likely = len(header) > 1 and (share > 0 or delimiter == usual)
+        return likely, share * likely, delimiter == usual
 
     delimiter = max((usual, ",", ";", "\t", "|"), key=merit)
     header = parted(delimiter)[0]
     # A space behind every delimiter belongs to the delimiter; a quote behind it would otherwise quote nothing.
     spaced = len(header) > 1 and all(name.startswith(" ") for name in header[1:])
-    return {"delimiter": delimiter, "skipinitialspace": spaced}
+    dialect = {"delimiter": delimiter, "skipinitialspace": spaced}
+    dialects = [dialect]
+    if delimiter == "\t":
+        dialects.append({**dialect, "quoting": csv.QUOTE_NONE})
+    if '\\"' in sample:
+        dialects.append({**dialect, "escapechar": "\\"})
+    return dialects

@@ -85,7 +85,7 @@ def test_a_file_of_another_kind_or_one_that_is_gone_is_refused(tmp_path: Path) -
     shelf = Shelf(tmp_path / "ui")
     program = tmp_path / "run.exe"
     program.write_bytes(b"MZ")
-    with pytest.raises(DataError, match=r"run\.exe: expected one of \.csv, .*, found '?\.exe"):
+    with pytest.raises(DataError, match=r"run\.exe: expected one of \.txt, .*, found '?\.exe"):
         shelf.keep(program)
     for key in ("../../secret.csv", "", "nothing/here.csv"):
         with pytest.raises(DataError, match=r"This file no longer exists: upload it again\."):
