@@ -11,7 +11,7 @@ import click
 from nlptasks import Settings, default_plugins
 from nlptasks.cli.inputs import Reading, column_names, file_options, read_inputs
 from nlptasks.cli.train import as_data_options, data_options, label_names
-from nlptasks.store import AdapterStore, export_adapter, find_adapter, import_adapter
+from nlptasks.store import RANGES, AdapterStore, export_adapter, find_adapter, import_adapter
 from nlptasks.surfaces import DownloadBar
 
 
@@ -187,4 +187,4 @@ def ranges_command(task: str, data: tuple[str, ...], name: str | None, model: st
         ranges = add_ranges(
             found, adapter, data, settings, plugins, options=as_data_options(**columns), model=model, on_progress=bar
         )
-    click.echo(f"{adapter.path}: the ranges of {len(ranges)} layers")
+    click.echo(f"{adapter.path / RANGES}: the ranges of {len(ranges)} layers")

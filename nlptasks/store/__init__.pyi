@@ -1,6 +1,7 @@
 from nlptasks.store.adapter_store import AdapterStore as AdapterStore
 from nlptasks.store.adapter_store import check_name as check_name
 from nlptasks.store.adapter_store import writing as writing
+from nlptasks.store.adapters import RANGES as RANGES
 from nlptasks.store.adapters import AdapterFolder as AdapterFolder
 from nlptasks.store.catalog import CATALOG as CATALOG
 from nlptasks.store.catalog import Base as Base

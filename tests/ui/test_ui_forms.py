@@ -281,7 +281,7 @@ def test_the_command_runs(
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr("nlptasks.engine.Engine", Lent)
+    monkeypatch.setattr("nlptasks.cli.run.Engine", Lent)
     words = shlex.split(snippets.command(request(engine, name, fields, options)))
     cli.main(words[1:], standalone_mode=False)
     said = json.loads(capsys.readouterr().out)
