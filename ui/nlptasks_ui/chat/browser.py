@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 
+from nlptasks_ui import html
+
 PREFIX = "nlptasks-chat/"
 
 _FULL = "The browser's storage is full, so this conversation is not saved: download it, or delete another one."
@@ -30,7 +32,7 @@ WRITE = f"""(change, alert) => {{
   try {{
     if (change.saved) localStorage.setItem({json.dumps(PREFIX)} + change.saved.id, JSON.stringify(change.saved));
   }} catch {{
-    return '<div class="nlp-alert" role="alert">{_FULL}</div>';
+    return {json.dumps(html.alert(_FULL))};
   }}
   return alert;
 }}"""
