@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import inspect
 import re
 import threading
 import traceback
@@ -24,18 +23,15 @@ import pluggy
 
 from nlptasks import hookspecs
 from nlptasks.backends import BUILT_IN, MakeBackend
-from nlptasks.discovery import GROUP, Refused, Source, installed_entry_points, load, reason_of, source_of
+from nlptasks.discovery import GROUP, Refused, Source, hooks_of, installed_entry_points, load, reason_of, source_of
 from nlptasks.errors import NlptasksError, PluginError, UnknownNameError
 from nlptasks.model import HEADS, Head, find_head
 from nlptasks.results import Result
 from nlptasks.settings import Settings
-from nlptasks.task import AnyTask, Task, TaskOf, check_task_class
+from nlptasks.task import AnyTask, Task, TaskOf, check_task_class, instance_of
 
 if TYPE_CHECKING:
     import click
-
-_HOOKS = ("register_tasks", "register_backends", "register_commands", "register_views")
-_SPECS = {name: inspect.signature(getattr(hookspecs, name)) for name in _HOOKS}
 
 View = Callable[[Any, Any], str]
 """A result and its input as HTML."""
@@ -103,7 +99,7 @@ class Plugins:
             return self._tasks[name]
         if isinstance(task, type) and issubclass(task, Task):
             registered = (item for item in self._tasks.values() if type(item) is task)
-            task = next(registered, None) or _instance(task)
+            task = next(registered, None) or instance_of(task)
         if not isinstance(task, Task):
             raise NlptasksError(
                 f"Expected a task's name, or a subclass or an instance of nlptasks.Task, found {task!r}."
@@ -242,7 +238,7 @@ class Plugins:
             raise Refused(f"The plugin {known!r} already stands for the same module or object.")
         if self._manager.has_plugin(source.key):
             raise Refused(f"Another plugin is already registered as {source.key!r}.")
-        hooks = self._check_hooks(plugin)
+        hooks = hooks_of(plugin, self._manager.parse_hookimpl_opts)
         self._manager.register(plugin, source.key)
         staged: dict[str, Task[Any, Any, Any]] = {}
         if "register_tasks" in hooks:
@@ -257,31 +253,6 @@ class Plugins:
         if "register_views" in hooks:
             self._with_views.append(source)
         self.records.append(PluginRecord(source.name, source.distribution, source.version, tuple(staged), hooks))
-
-    def _check_hooks(self, plugin: object) -> tuple[str, ...]:
-        """Names of the hooks that the plugin implements.
-
-        Checked before pluggy sees the plugin: it keeps a caller for every misspelled hook, even after
-        `unregister`, and its `check_pending` then blames whichever plugin comes next.
-        """
-        hooks = []
-        for attribute in dir(plugin):
-            options = self._manager.parse_hookimpl_opts(plugin, attribute)
-            if options is None:
-                if attribute in _SPECS and callable(getattr(plugin, attribute)):
-                    raise Refused(f"Its {attribute} is not marked as a hook; put @nlptasks.hookimpl above it.")
-                continue
-            hook = options.get("specname") or attribute
-            if hook in _SPECS:
-                _check_arguments(hook, getattr(plugin, attribute))
-                hooks.append(hook)
-            elif not options.get("optionalhook"):
-                near = difflib.get_close_matches(hook, _SPECS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_SPECS)}."
-                raise Refused(f"It implements {hook}, which is no hook of nlptasks: {hint}")
-        if not hooks:
-            raise Refused("It implements no hook: mark a function register_tasks with @nlptasks.hookimpl.")
-        return tuple(hooks)
 
     def _stage(self, staged: dict[str, Task[Any, Any, Any]], task: Task[Any, Any, Any]) -> None:
         """What a plugin gets as `register`."""
@@ -360,7 +331,9 @@ class Plugins:
     def _fail(self, source: Source, error: BaseException, doing: str, *, strict: bool = False) -> None:
         reason = reason_of(error, doing)
         trace = "".join(traceback.format_exception(error))
-        if (source.key, reason) not in [(_key(failure), failure.reason) for failure in self.failures]:
+        if (source.key, reason) not in [
+            (Source(failure.plugin, failure.distribution).key, failure.reason) for failure in self.failures
+        ]:
             self.failures.append(PluginFailure(source.name, source.distribution, source.version, reason, trace))
         if strict or self._settings.strict:
             raise PluginError(f"Plugin {source.key}: {reason}") from error
@@ -416,15 +389,6 @@ def default_plugins() -> Plugins:
         return _default
 
 
-def _instance(task: type[AnyTask]) -> AnyTask:
-    try:
-        return task()
-    except TypeError as error:
-        raise NlptasksError(
-            f"{task.__name__} cannot be made without arguments ({error}): pass an instance of it."
-        ) from error
-
-
 def _note_view(views: dict[type[Result], View], result_type: type[Result], view: View) -> None:
     """What a plugin gets as `register` of its views."""
     if not (isinstance(result_type, type) and issubclass(result_type, Result)) or not callable(view):
@@ -432,17 +396,5 @@ def _note_view(views: dict[type[Result], View], result_type: type[Result], view:
     views[result_type] = view
 
 
-def _key(failure: PluginFailure) -> str:
-    return Source(failure.plugin, failure.distribution).key
-
-
 def _is_from(record: PluginRecord, source: Source) -> bool:
     return (record.name, record.distribution) == (source.name, source.distribution)
-
-
-def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
-    """A hook may leave arguments out, but every one it takes must exist."""
-    known = _SPECS[hook].parameters
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name not in known and parameter.default is inspect.Parameter.empty:
-            raise Refused(f"Its {hook} takes an argument {name!r}; the hook has only {', '.join(known)!r}.")

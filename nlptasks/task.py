@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nlptasks.errors import InvalidInputError
+from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import Head, Model
 from nlptasks.results import Result
 
@@ -241,3 +241,13 @@ def check_task_class(task: object) -> list[str]:
         if required:
             problems.append(f"expected a default for every option, found none for {', '.join(required)}")
     return problems
+
+
+def instance_of(task: type[AnyTask]) -> AnyTask:
+    """An instance of a task's class; raises NlptasksError for one that needs arguments."""
+    try:
+        return task()
+    except TypeError as error:
+        raise NlptasksError(
+            f"{task.__name__} cannot be made without arguments ({error}): pass an instance of it."
+        ) from error

@@ -36,15 +36,15 @@ BELOW: dict[str, set[str]] = {
     "_lazy.py": set(),
     "errors.py": set(),
     "progress.py": set(),
-    "discovery.py": set(),
     "results.py": {"errors.py"},
     "settings.py": {"errors.py"},
     "model.py": {"errors.py", "results.py"},
     "task.py": {"errors.py", "results.py", "model.py"},
     "requests.py": {"data", "errors.py", "results.py", "task.py"},
-    "backends.py": {"errors.py", "model.py"},
     "hookspecs.py": {"backends.py", "results.py", "task.py"},
     "families": {"errors.py", "results.py", "model.py", "task.py"},
+    "backends.py": {"errors.py", "model.py"},
+    "discovery.py": {"hookspecs.py"},
     "plugins.py": {
         *("backends.py", "discovery.py", "errors.py", "hookspecs.py", "model.py", "results.py", "settings.py"),
         "task.py",
@@ -61,10 +61,9 @@ BELOW: dict[str, set[str]] = {
     "runtime/pool.py": {"backends.py", "errors.py", "model.py", "runtime/resident.py", "store"},
     "engine.py": {
         *("backends.py", "bases.py", "errors.py", "families", "model.py", "plugins.py", "progress.py", "requests.py"),
-        *("results.py", "runtime/loading", "settings.py", "store", "task.py"),
+        *("runtime/loading", "settings.py", "store", "task.py"),
     },
     "training/recipes.py": {"errors.py", "task.py"},
-    "training/subprocesses.py": {"errors.py", "model.py"},
     "training/metrics": {"errors.py", "families"},
     "training/families": {
         *("data", "errors.py", "families", "model.py", "results.py", "runtime/verbs", "task.py", "training/metrics"),
@@ -74,9 +73,9 @@ BELOW: dict[str, set[str]] = {
         "training/families",
     },
     "training/publishing": {
-        *("backends.py", "bases.py", "data", "errors.py", "model.py", "plugins.py", "runtime/int8"),
-        *("runtime/loading", "runtime/resident.py", "settings.py", "store", "task.py", "training/families"),
-        *("training/loop", "training/recipes.py", "training/subprocesses.py"),
+        *("backends.py", "data", "errors.py", "model.py", "plugins.py", "runtime/int8", "runtime/loading"),
+        *("runtime/resident.py", "settings.py", "store", "task.py"),
+        *("training/families", "training/loop", "training/recipes.py"),
     },
     "training": {
         *(
@@ -93,7 +92,7 @@ BELOW: dict[str, set[str]] = {
         *("store", "task.py", *TENSORS),
         *("training/families", "training/loop", "training/publishing", "training/recipes.py"),
     },
-    "testing": {"backends.py", "errors.py", "model.py", "progress.py", "results.py", "store", "task.py"},
+    "testing": {"backends.py", "errors.py", "model.py", "results.py", "task.py"},
 }
 """What each layer may import of the core beside itself; surfaces stand above all of these and import faces."""
 
