@@ -24,11 +24,11 @@ import pluggy
 from nlptasks import hookspecs
 from nlptasks.backends import BUILT_IN, MakeBackend
 from nlptasks.discovery import GROUP, Refused, Source, hooks_of, installed_entry_points, load, reason_of, source_of
-from nlptasks.errors import NlptasksError, PluginError, UnknownNameError
+from nlptasks.errors import PluginError, UnknownNameError
 from nlptasks.model import HEADS, Head, find_head
 from nlptasks.results import Result
 from nlptasks.settings import Settings
-from nlptasks.task import AnyTask, Task, TaskOf, check_task_class, instance_of
+from nlptasks.task import AnyTask, Task, TaskOf, check_task_class, resolve_task
 
 if TYPE_CHECKING:
     import click
@@ -92,21 +92,12 @@ class Plugins:
             UnknownNameError: with the near miss, and the failed plugin that might have held the task.
             NlptasksError: it is neither a name nor a task that can be run.
         """
-        if isinstance(task, str):
-            name = self._aliases.get(task, task)
-            if name not in self._tasks:
-                raise UnknownNameError("task", task, self._tasks, hint=self._hint(task))
-            return self._tasks[name]
-        if isinstance(task, type) and issubclass(task, Task):
-            registered = (item for item in self._tasks.values() if type(item) is task)
-            task = next(registered, None) or instance_of(task)
-        if not isinstance(task, Task):
-            raise NlptasksError(
-                f"Expected a task's name, or a subclass or an instance of nlptasks.Task, found {task!r}."
-            )
-        if problems := check_task_class(task):
-            raise NlptasksError(f"The task {type(task).__name__} is not usable: {'; '.join(problems)}.")
-        return task
+        if not isinstance(task, str):
+            return resolve_task(task, self._tasks.values())
+        name = self._aliases.get(task, task)
+        if name not in self._tasks:
+            raise UnknownNameError("task", task, self._tasks, hint=self._hint(task))
+        return self._tasks[name]
 
     @property
     def bases(self) -> Mapping[str, Path]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -243,11 +243,21 @@ def check_task_class(task: object) -> list[str]:
     return problems
 
 
-def instance_of(task: type[AnyTask]) -> AnyTask:
-    """An instance of a task's class; raises NlptasksError for one that needs arguments."""
-    try:
-        return task()
-    except TypeError as error:
-        raise NlptasksError(
-            f"{task.__name__} cannot be made without arguments ({error}): pass an instance of it."
-        ) from error
+def resolve_task(task: object, registered: Iterable[AnyTask] = ()) -> AnyTask:
+    """An instance as it is; of a class the registered instance of exactly this class, or else a new one.
+
+    Raises:
+        NlptasksError: it is no task, or none that can be made or run.
+    """
+    if isinstance(task, type) and issubclass(task, Task):
+        kind = task
+        try:
+            task = next((item for item in registered if type(item) is kind), None) or kind()
+        except TypeError as error:
+            what = f"{kind.__name__} cannot be made without arguments ({error}): pass an instance of it."
+            raise NlptasksError(what) from error
+    if not isinstance(task, Task):
+        raise NlptasksError(f"Expected a task's name, or a subclass or an instance of nlptasks.Task, found {task!r}.")
+    if problems := check_task_class(task):
+        raise NlptasksError(f"The task {type(task).__name__} is not usable: {'; '.join(problems)}.")
+    return task
