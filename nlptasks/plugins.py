@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import inspect
 import re
 import threading
 import traceback
@@ -24,18 +23,15 @@ import pluggy
 
 from nlptasks import hookspecs
 from nlptasks.backends import BUILT_IN, MakeBackend
-from nlptasks.discovery import GROUP, Refused, Source, installed_entry_points, load, reason_of, source_of
+from nlptasks.discovery import GROUP, Refused, Source, check_hooks, installed_entry_points, load, reason_of, source_of
 from nlptasks.errors import PluginError, UnknownNameError
-from nlptasks.model import HEADS, Head, find_head
+from nlptasks.model import HEADS, Head
 from nlptasks.results import Result
 from nlptasks.settings import Settings
 from nlptasks.task import Task, check_task_class
 
 if TYPE_CHECKING:
     import click
-
-_HOOKS = ("register_tasks", "register_backends", "register_commands", "register_views")
-_SPECS = {name: inspect.signature(getattr(hookspecs, name)) for name in _HOOKS}
 
 View = Callable[[Any, Any], str]
 """A result and its input as HTML."""
@@ -109,15 +105,9 @@ class Plugins:
         """What makes the backends of plugins, by name, in the order they were registered."""
         return {name: make for name, (_, make) in self._backends.items()}
 
-    def head(self, verb: str) -> Head:
-        """The head that answers a verb: one of nlptasks, or of a task.
-
-        Raises:
-            UnknownNameError: no task that is on brings one.
-        """
-        return find_head(verb, self._heads(), self.failure_notice() or "")
-
-    def _heads(self) -> dict[str, Head]:
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """The heads of all tasks and of nlptasks, by the verbs that they answer."""
         return {**{task.head.verb: task.head for task in self._tasks.values() if task.head}, **HEADS}
 
     @property
@@ -198,14 +188,7 @@ class Plugins:
         return MappingProxyType(self._views)
 
     def switch_off_backend(self, name: str, error: Exception) -> None:
-        """Record the failure of a plugin's backend; the plugin is off with all that it brought.
-
-        Raises:
-            Exception: `error` itself for a backend that is no plugin's.
-            PluginError: with `Settings.strict`.
-        """
-        if name not in self._backends:
-            raise error
+        """Record why a backend failed; it is off with its plugin. Raises PluginError with `Settings.strict`."""
         with self._isolated(self._backends[name][0], f"in its backend {name!r}", admitted=True):
             raise error
 
@@ -229,7 +212,7 @@ class Plugins:
             raise Refused(f"The plugin {known!r} already stands for the same module or object.")
         if self._manager.has_plugin(source.key):
             raise Refused(f"Another plugin is already registered as {source.key!r}.")
-        hooks = self._check_hooks(plugin)
+        hooks = check_hooks(plugin, self._manager)
         self._manager.register(plugin, source.key)
         staged: dict[str, Task[Any, Any, Any]] = {}
         if "register_tasks" in hooks:
@@ -244,31 +227,6 @@ class Plugins:
         if "register_views" in hooks:
             self._with_views.append(source)
         self.records.append(PluginRecord(source.name, source.distribution, source.version, tuple(staged), hooks))
-
-    def _check_hooks(self, plugin: object) -> tuple[str, ...]:
-        """Names of the hooks that the plugin implements.
-
-        Checked before pluggy sees the plugin: it keeps a caller for every misspelled hook, even after
-        `unregister`, and its `check_pending` then blames whichever plugin comes next.
-        """
-        hooks = []
-        for attribute in dir(plugin):
-            options = self._manager.parse_hookimpl_opts(plugin, attribute)
-            if options is None:
-                if attribute in _SPECS and callable(getattr(plugin, attribute)):
-                    raise Refused(f"Its {attribute} is not marked as a hook; put @nlptasks.hookimpl above it.")
-                continue
-            hook = options.get("specname") or attribute
-            if hook in _SPECS:
-                _check_arguments(hook, getattr(plugin, attribute))
-                hooks.append(hook)
-            elif not options.get("optionalhook"):
-                near = difflib.get_close_matches(hook, _SPECS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_SPECS)}."
-                raise Refused(f"It implements {hook}, which is no hook of nlptasks: {hint}")
-        if not hooks:
-            raise Refused("It implements no hook: mark a function register_tasks with @nlptasks.hookimpl.")
-        return tuple(hooks)
 
     def _stage(self, staged: dict[str, Task[Any, Any, Any]], task: Task[Any, Any, Any]) -> None:
         """What a plugin gets as `register`."""
@@ -287,7 +245,7 @@ class Plugins:
         for base, folder in task.bases.items():
             if taken := self._base_owner(base, folder, staged):
                 raise Refused(f"Its task {task.name!r} ships a base {base!r}, but the name belongs to {taken}.")
-        heads = {**{other.head.verb: other.head for other in staged.values() if other.head}, **self._heads()}
+        heads = {**{other.head.verb: other.head for other in staged.values() if other.head}, **self.heads}
         if task.head and heads.get(task.head.verb, task.head) != task.head:
             raise Refused(f"Its task {task.name!r} has a head of its own for {task.head.verb!r}, which is taken.")
         staged[task.name] = task
@@ -416,11 +374,3 @@ def _key(failure: PluginFailure) -> str:
 
 def _is_from(record: PluginRecord, source: Source) -> bool:
     return (record.name, record.distribution) == (source.name, source.distribution)
-
-
-def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
-    """A hook may leave arguments out, but every one it takes must exist."""
-    known = _SPECS[hook].parameters
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name not in known and parameter.default is inspect.Parameter.empty:
-            raise Refused(f"Its {hook} takes an argument {name!r}; the hook has only {', '.join(known)!r}.")
