@@ -141,7 +141,7 @@ class Plugins:
             with self._isolated(source, "while it was imported"):
                 plugin = load(entry)
             if plugin is not None:
-                with self._isolated(source, "in register_tasks"):
+                with self._isolated(source, "while it registered"):
                     self._admit(plugin, source)
         self._report_unmet(wanted or (), [source.name for source, _ in found])
 
@@ -154,7 +154,7 @@ class Plugins:
             PluginError: the plugin breaks the contract. Nothing of it is kept.
         """
         source = Source(name, distribution, version)
-        with self._isolated(source, "in register_tasks", strict=True):
+        with self._isolated(source, "while it registered", strict=True):
             self._admit(plugin, source)
 
     def add_commands(self, cli: click.Group, reserved: Collection[str] = ()) -> None:
