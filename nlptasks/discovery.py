@@ -7,18 +7,19 @@ import importlib
 import importlib.metadata
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import PurePath
 from typing import Any
 
+import pluggy
+
 from nlptasks import hookspecs
 
 GROUP = "nlptasks"
 
-_HOOKS = ("register_tasks", "register_backends", "register_commands", "register_views")
-_SPECS = {name: inspect.signature(getattr(hookspecs, name)) for name in _HOOKS}
+_SPECS = {name: inspect.signature(hook) for name, hook in vars(hookspecs).items() if hasattr(hook, "nlptasks_spec")}
 
 
 class Refused(Exception):
@@ -63,40 +64,6 @@ def load(entry: EntryPoint) -> object:
     if plugin is None:
         raise Refused(f"Its entry point {entry.value!r} names None.")
     return plugin
-
-
-def hooks_of(plugin: object, options_of: Callable[[object, str], Mapping[str, Any] | None]) -> tuple[str, ...]:
-    """Names of the hooks that a plugin implements; `options_of` gives what an attribute is marked with as a hook.
-
-    Checked before pluggy sees the plugin: it keeps a caller for every misspelled hook, even after
-    `unregister`, and its `check_pending` then blames whichever plugin comes next.
-    """
-    hooks = []
-    for attribute in dir(plugin):
-        options = options_of(plugin, attribute)
-        if options is None:
-            if attribute in _SPECS and callable(getattr(plugin, attribute)):
-                raise Refused(f"Its {attribute} is not marked as a hook; put @nlptasks.hookimpl above it.")
-            continue
-        hook = options.get("specname") or attribute
-        if hook in _SPECS:
-            _check_arguments(hook, getattr(plugin, attribute))
-            hooks.append(hook)
-        elif not options.get("optionalhook"):
-            near = difflib.get_close_matches(hook, _SPECS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_SPECS)}."
-            raise Refused(f"It implements {hook}, which is no hook of nlptasks: {hint}")
-    if not hooks:
-        raise Refused("It implements no hook: mark a function register_tasks with @nlptasks.hookimpl.")
-    return tuple(hooks)
-
-
-def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
-    """A hook may leave arguments out, but every one it takes must exist."""
-    known = _SPECS[hook].parameters
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name not in known and parameter.default is inspect.Parameter.empty:
-            raise Refused(f"Its {hook} takes an argument {name!r}; the hook has only {', '.join(known)!r}.")
 
 
 def installed_entry_points(fail: Callable[[Source, Exception, str], None]) -> Iterator[EntryPoint]:
@@ -160,3 +127,37 @@ def reason_of(error: BaseException, doing: str) -> str:
         return f"It needs the module {error.name!r}, which is not installed."
     told = next(iter(str(error).strip().splitlines()), "").rstrip(".")
     return f"{type(error).__name__} {doing}{': ' if told else ''}{told[:300]}."
+
+
+def check_hooks(plugin: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
+    """Names of the hooks that a plugin implements; raises Refused for what is not as the contract says.
+
+    Checked before pluggy sees the plugin: it keeps a caller for every misspelled hook, even after `unregister`, and
+    its `check_pending` then blames whichever plugin comes next.
+    """
+    hooks = []
+    for attribute in dir(plugin):
+        options = manager.parse_hookimpl_opts(plugin, attribute)
+        if options is None:
+            if attribute in _SPECS and callable(getattr(plugin, attribute)):
+                raise Refused(f"Its {attribute} is not marked as a hook; put @nlptasks.hookimpl above it.")
+            continue
+        hook = options.get("specname") or attribute
+        if hook in _SPECS:
+            _check_arguments(hook, getattr(plugin, attribute))
+            hooks.append(hook)
+        elif not options.get("optionalhook"):
+            near = difflib.get_close_matches(hook, _SPECS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_SPECS)}."
+            raise Refused(f"It implements {hook}, which is no hook of nlptasks: {hint}")
+    if not hooks:
+        raise Refused("It implements no hook: mark a function register_tasks with @nlptasks.hookimpl.")
+    return tuple(hooks)
+
+
+def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
+    """A hook may leave arguments out, but every one it takes must exist."""
+    known = _SPECS[hook].parameters
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in known and parameter.default is inspect.Parameter.empty:
+            raise Refused(f"Its {hook} takes an argument {name!r}; the hook has only {', '.join(known)!r}.")

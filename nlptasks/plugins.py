@@ -23,9 +23,9 @@ import pluggy
 
 from nlptasks import hookspecs
 from nlptasks.backends import BUILT_IN, MakeBackend
-from nlptasks.discovery import GROUP, Refused, Source, hooks_of, installed_entry_points, load, reason_of, source_of
+from nlptasks.discovery import GROUP, Refused, Source, check_hooks, installed_entry_points, load, reason_of, source_of
 from nlptasks.errors import PluginError, UnknownNameError
-from nlptasks.model import HEADS, Head, find_head
+from nlptasks.model import HEADS, Head
 from nlptasks.results import Result
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Task, TaskOf, check_task_class, resolve_task
@@ -109,15 +109,9 @@ class Plugins:
         """What makes the backends of plugins, by name, in the order they were registered."""
         return {name: make for name, (_, make) in self._backends.items()}
 
-    def head(self, verb: str) -> Head:
-        """The head that answers a verb: one of nlptasks, or of a task.
-
-        Raises:
-            UnknownNameError: no task that is on brings one.
-        """
-        return find_head(verb, self._heads(), self.failure_notice() or "")
-
-    def _heads(self) -> dict[str, Head]:
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """The heads of all tasks and of nlptasks, by the verbs that they answer."""
         return {**{task.head.verb: task.head for task in self._tasks.values() if task.head}, **HEADS}
 
     @property
@@ -151,7 +145,7 @@ class Plugins:
             with self._isolated(source, "while it was imported"):
                 plugin = load(entry)
             if plugin is not None:
-                with self._isolated(source, "in register_tasks"):
+                with self._isolated(source, "while it registered"):
                     self._admit(plugin, source)
         self._report_unmet(wanted or (), [source.name for source, _ in found])
 
@@ -164,7 +158,7 @@ class Plugins:
             PluginError: the plugin breaks the contract. Nothing of it is kept.
         """
         source = Source(name, distribution, version)
-        with self._isolated(source, "in register_tasks", strict=True):
+        with self._isolated(source, "while it registered", strict=True):
             self._admit(plugin, source)
 
     def add_commands(self, cli: click.Group, reserved: Collection[str] = ()) -> None:
@@ -198,14 +192,7 @@ class Plugins:
         return MappingProxyType(self._views)
 
     def switch_off_backend(self, name: str, error: Exception) -> None:
-        """Record the failure of a plugin's backend; the plugin is off with all that it brought.
-
-        Raises:
-            Exception: `error` itself for a backend that is no plugin's.
-            PluginError: with `Settings.strict`.
-        """
-        if name not in self._backends:
-            raise error
+        """Record why a backend failed; it is off with its plugin. Raises PluginError with `Settings.strict`."""
         with self._isolated(self._backends[name][0], f"in its backend {name!r}", admitted=True):
             raise error
 
@@ -229,7 +216,7 @@ class Plugins:
             raise Refused(f"The plugin {known!r} already stands for the same module or object.")
         if self._manager.has_plugin(source.key):
             raise Refused(f"Another plugin is already registered as {source.key!r}.")
-        hooks = hooks_of(plugin, self._manager.parse_hookimpl_opts)
+        hooks = check_hooks(plugin, self._manager)
         self._manager.register(plugin, source.key)
         staged: dict[str, Task[Any, Any, Any]] = {}
         if "register_tasks" in hooks:
@@ -262,7 +249,7 @@ class Plugins:
         for base, folder in task.bases.items():
             if taken := self._base_owner(base, folder, staged):
                 raise Refused(f"Its task {task.name!r} ships a base {base!r}, but the name belongs to {taken}.")
-        heads = {**{other.head.verb: other.head for other in staged.values() if other.head}, **self._heads()}
+        heads = {**{other.head.verb: other.head for other in staged.values() if other.head}, **self.heads}
         if task.head and heads.get(task.head.verb, task.head) != task.head:
             raise Refused(f"Its task {task.name!r} has a head of its own for {task.head.verb!r}, which is taken.")
         staged[task.name] = task
