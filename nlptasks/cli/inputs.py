@@ -124,7 +124,7 @@ def read_inputs(
 def _inputs(
     task: Task[Any, Any, Any], rows: Iterable[Row], source: str, reading: Reading, faults: list[str]
 ) -> Iterator[Input]:
-    from nlptasks.data import input_columns
+    from nlptasks.data import field_values, input_columns
 
     matches: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows:
@@ -141,21 +141,23 @@ def _inputs(
         columns = tuple(row.fields)
         if columns not in matches:
             twice = {name: name for name in reading.fields if name in columns}
-            matches[columns] = twice | input_columns(task, source, columns, reading.columns, reading.fields)
-        value = {field: row.fields[column] for field, column in matches[columns].items()}
-        value = {field: cell for field, cell in value.items() if not _absent(task, field, cell)}
+            try:
+                matches[columns] = twice | input_columns(task, source, columns, reading.columns, reading.fields)
+            except DataError as error:
+                if not matches:
+                    raise
+                # One fault for all rows of the same columns.
+                faults.append(str(error).replace(source, row.place, 1))
+                matches[columns] = {}
+        if not matches[columns]:
+            continue
+        value = field_values(task, {field: row.fields[column] for field, column in matches[columns].items()})
         try:
             task.validate([{**reading.fields, **value}])
         except InvalidInputError as error:
             faults += [f"{row.place}: {problem}" for problem in error.problems]
         yield Input(value, row)
     _tell(source, matches)
-
-
-def _absent(task: Task[Any, Any, Any], field: str, cell: Any) -> bool:
-    """Whether a cell without a value leaves an optional field to its default."""
-    empty = cell is None or cell == "" or cell != cell  # A missing number of Arrow is NaN.
-    return empty and not task.input_type.model_fields[field].is_required()
 
 
 def _tell(source: str, matches: Mapping[tuple[str, ...], Mapping[str, str]]) -> None:

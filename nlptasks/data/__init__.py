@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nlptasks.data.columns import field_values as field_values
     from nlptasks.data.columns import input_columns as input_columns
     from nlptasks.data.columns import match_columns as match_columns
     from nlptasks.data.files import FORMATS as FORMATS
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from nlptasks.data.text_lines import text_rows as text_rows
 
 _HOMES = {
-    "columns": ("input_columns", "match_columns"),
+    "columns": ("field_values", "input_columns", "match_columns"),
     "files": ("FORMATS", "open_text"),
     "options": ("DataOptions",),
     "rows": ("Row", "Table"),

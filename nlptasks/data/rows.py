@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 
 from nlptasks.data.files import text_fault
 from nlptasks.errors import DataError
+
+_NO_VALUE = ("NAType", "NaTType")
 
 
 class Row(NamedTuple):
@@ -66,6 +69,13 @@ class Table:
 
 class RowFault(ValueError):
     """What is wrong with one row; the reader adds the place."""
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell has no value: None, a blank text, NaN, pandas' NA and NaT."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in _NO_VALUE
 
 
 def show(value: Any) -> str:

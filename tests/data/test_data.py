@@ -131,7 +131,8 @@ def test_bad_rows_of_jsonl_and_of_several_files(tmp_path: Path) -> None:
         "a.jsonl:3: expected a JSON object, found list.",
         "a.jsonl:4: text: expected a text, found 5 (int); label: expected a label, found True (bool).",
         "a.jsonl:5: text: expected a text, found none; label: expected a label, found none.",
-        "a.jsonl:7: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
+        "a.jsonl:7: expected UTF-8, found other bytes; "
+        "save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
         "b.csv:2: text: expected a text, found none.",
     ]
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nlptasks.data import Row, Table
 from nlptasks.data.entities import (
     EntityExamples,
     EntitySpan,
@@ -19,7 +20,6 @@ from nlptasks.data.entities import (
     tags_of_spans,
     words,
 )
-from nlptasks.data import Row, Table
 from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
 
@@ -117,7 +117,8 @@ def test_bad_columns_are_listed_and_prose_is_refused(tmp_path: Path) -> None:
         "rows.conll:2: expected a token and a tag in columns, found one column ('sang').",
         "rows.conll:3: expected 2 columns as in the first line, found 3.",
         "rows.conll:5: tag of 'Rome': expected O, or B-, I-, E-, S-, L- or U- and a type, found 'LOC'.",
-        "rows.conll:7: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café O'.",
+        "rows.conll:7: expected UTF-8, found other bytes; "
+        "save the file as UTF-8, or give --encoding cp1252, which reads 'café O'.",
     ]
     with pytest.raises(DataError, match="expected a token and a tag"):
         read(write(tmp_path / "prose.txt", "Ada sang.\n"))

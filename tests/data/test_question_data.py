@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from nlptasks.data.questions import QuestionExamples, read_questions
 from nlptasks.data import Table
+from nlptasks.data.questions import QuestionExamples, read_questions
 from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
 

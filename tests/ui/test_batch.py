@@ -106,7 +106,8 @@ def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
     assert [row["id"] for row in rows_of(table)] == ["1", "4"]
     assert table.problems == [
         "a.csv:3: expected 2 fields, found 1.",
-        "a.csv:4: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
+        "a.csv:4: expected UTF-8, found other bytes; "
+        "save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
     ]
     assert read(tmp_path, "b.xlsx", workbook(("text",), ("a", "b"), ("c",))).problems == [
         "b.xlsx:2: expected 1 cells, found 2."
@@ -118,7 +119,8 @@ def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
         "two.xlsx: only the first of 2 sheets is read (Sheet)"
     ]
     assert read(tmp_path, "c.txt", b"caf\xe9\nfine\n").problems == [
-        "c.txt:1: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café'."
+        "c.txt:1: expected UTF-8, found other bytes; "
+        "save the file as UTF-8, or give --encoding cp1252, which reads 'café'."
     ]
 
 
@@ -128,7 +130,7 @@ def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: 
         (
             "a.pdf",
             "x",
-            "a.pdf: expected one of .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio, .iob (also ",
+            "a.pdf: expected one of .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio, .iob (also",
         ),
         ("a.csv", "text\n", "a.csv: expected rows, found none."),
         ("b.csv", "text,text\n1,2\n", "b.csv: expected a name of its own for each column, found 'text' twice: rename"),
