@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlptasks.cli.common import DownloadBar, option_values
-from nlptasks.cli.inputs import column_names, file_options, pair_of
+from nlptasks.cli.inputs import file_options, pair_of, reading
 from nlptasks.errors import CancelledError
 from nlptasks.settings import Settings
 
@@ -67,36 +67,12 @@ def data_options(function: Any) -> Any:
     return function
 
 
-def as_data_options(
-    text_column: str | None,
-    label_column: str | None,
-    labels: str | None,
-    max_rows: int | None,
-    renames: tuple[str, ...],
-    allow_misaligned: bool,
-    columns: tuple[str, ...],
-    encoding: str | None,
-    sheet: str | None,
-    held_out: float = 0.1,
-) -> DataOptions:
+def as_data_options(labels: str | None, renames: tuple[str, ...], **values: Any) -> DataOptions:
     """The command line's values; an empty label name is a usage error."""
-    from nlptasks.data import DataOptions
-
     names = tuple(name.strip() for name in labels.split(",")) if labels is not None else None
     if names is not None and not all(names):
         raise click.UsageError(f"--labels: expected names joined by commas, found {labels!r}.")
-    return DataOptions(
-        text_column=text_column,
-        label_column=label_column,
-        labels=names,
-        max_rows=max_rows,
-        held_out=held_out,
-        rename=dict(pair_of("--rename", "OLD=NEW", pair) for pair in renames),
-        allow_misaligned=allow_misaligned,
-        columns=column_names(columns),
-        encoding=encoding,
-        sheet=sheet,
-    )
+    return reading(labels=names, rename=dict(pair_of("--rename", "OLD=NEW", pair) for pair in renames), **values)
 
 
 @click.command()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks.data.columns import match_columns
-from nlptasks.data.options import DataOptions as DataOptions
+from nlptasks.data.rows import DataOptions as DataOptions
 from nlptasks.data.rows import Row, Table, is_missing, show
 from nlptasks.data.splits import conflicts
 from nlptasks.data.tables import in_order, read_tables

@@ -259,11 +259,7 @@ def test_limits_have_their_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             read_table(write(tmp_path, name, long))
     with pytest.raises(DataError, match=r"GB unpacked, found .* GB: save it as \.csv"):
         read_table(write(tmp_path, "rows.xlsx", workbook()))
-    packed = write(tmp_path, "rows.csv.gz", gzip.compress(b"text\n" + 500 * b"a\n"))
-    assert len(read_table(packed, unpacked=2000).rows) == 500
-    with pytest.raises(DataError, match="MB unpacked, found more"):
-        read_table(packed, unpacked=1000)
-    assert len(read_table(packed, limit=7).rows) == 7
+    assert len(read_table(write(tmp_path, "rows.csv", b"n\n" + 50 * b"a\n"), limit=7).rows) == 7
 
 
 def test_columns_are_matched_by_name_and_can_be_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gzip
 import io
 import json
 import time
@@ -26,10 +27,11 @@ from nlptasks import (
     TextClassification,
     hookimpl,
 )
-from nlptasks.data import Row
+from nlptasks.data import FORMATS, Row
 from nlptasks.errors import DataError
 from nlptasks.settings import Settings
 from tests.fake_engine import STEP, FakeEngine
+from tests.table_files import EVERY_FORMAT
 
 openpyxl = pytest.importorskip("openpyxl")
 
@@ -101,6 +103,16 @@ def test_one_table_from_every_format(tmp_path: Path) -> None:
     assert rows_of(tables.read_lines("one\ntwo\n")) == [{"text": "one"}, {"text": "two"}]
 
 
+def test_the_page_reads_whatever_the_library_reads(tmp_path: Path) -> None:
+    for name, content in EVERY_FORMAT.items():
+        for path in (name, f"{name}.gz"):
+            table = read(tmp_path, path, gzip.compress(content) if path.endswith(".gz") else content)
+            assert (len(table.rows), table.problems) == (10, []), path
+            shown = show.preview(table)
+            json.dumps(shown, ensure_ascii=False).encode()
+    assert (*FORMATS, ".gz") == tables.KINDS
+
+
 def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
     table = read(tmp_path, "a.csv", b"id,text\n1,fine\n2\n3,caf\xe9\n4,good\n")
     assert [row["id"] for row in rows_of(table)] == ["1", "4"]
@@ -141,6 +153,9 @@ def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: 
         with pytest.raises(DataError) as caught:
             read(tmp_path, name, content)
         assert str(caught.value).startswith(sentence)
+    monkeypatch.setattr(tables, "_UNPACKED", 10)
+    with pytest.raises(DataError, match=r"many.csv.gz: expected at most 0 MB unpacked, found more."):
+        read(tmp_path, "many.csv.gz", gzip.compress(b"text\nabcdefgh\n"))
     monkeypatch.setattr(tables, "MAX_BYTES", 3)
     with pytest.raises(DataError, match=r"big.txt: expected at most 0 MB, found 0 MB: split the file."):
         read(tmp_path, "big.txt", "four")
