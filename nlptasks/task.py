@@ -154,6 +154,10 @@ class Task(ABC, Generic[I, O, R]):
         problems: list[str] = []
         for index, value in enumerate(inputs):
             place = f"input {index}" if len(inputs) > 1 else "input"
+            if isinstance(value, bytes | bytearray | memoryview):
+                kind = type(value).__name__
+                problems.append(f'{place}: expected a text, found {kind}; decode it, as in value.decode("utf-8").')
+                continue
             try:
                 valid.append(cast(I, self.input_type.model_validate(self.as_fields(value))))
             except ValidationError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nlptasks import Settings, default_plugins
-from nlptasks.cli.inputs import Reading, column_names, file_options, read_inputs
+from nlptasks.cli.inputs import Inputs, file_options, reading
 from nlptasks.cli.train import as_data_options, data_options, label_names
 from nlptasks.store import RANGES, AdapterStore, export_adapter, find_adapter, import_adapter
 from nlptasks.surfaces import DownloadBar
@@ -147,8 +147,8 @@ def merge_command(
     plugins = default_plugins()
     found = plugins.task(task)
     adapter = find_adapter(found, name, settings)
-    reading = Reading(by_line, column_names(columns), encoding, sheet)
-    rows = [one.value for one in read_inputs(found, (), files, reading) if one.value is not None]
+    inputs = Inputs(found, reading(columns, encoding, sheet), by_line=by_line).read((), files)
+    rows = [one.value for one in inputs if one.value is not None]
     target = target or settings.data / "models" / found.name / adapter.name
     with DownloadBar() as bar:
         report = merge(

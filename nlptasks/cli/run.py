@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nlptasks import Engine, GeneratedText, can_stream
-from nlptasks.cli.inputs import Input, Reading, column_names, fields_and_options, file_options, gather
+from nlptasks.cli.inputs import Input, Inputs, fields_and_options, file_options, reading
 from nlptasks.surfaces import DownloadBar, in_colour, render, visible
 
 
@@ -69,11 +69,12 @@ def run_command(
     """
     if keep and not (as_json or as_jsonl):
         raise click.UsageError("--keep: expected --json or --jsonl beside it, found none.")
+    file_reading = reading(columns, encoding, sheet)
     bar = DownloadBar()
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
         found = engine.plugins.task(task)
         fields, values = fields_and_options(found, options)
-        inputs = gather(found, texts, files, Reading(by_line, column_names(columns), encoding, sheet, fields))
+        inputs = Inputs(found, file_reading, by_line=by_line, fields=fields).gather(texts, files)
         shared: dict[str, Any] = {"adapter": adapter, "model": model}
         if len(inputs) == 1 and not fields and not as_json and not as_jsonl and _streams(found):
             with engine.stream(task, inputs[0].value, **shared, **values) as pieces:

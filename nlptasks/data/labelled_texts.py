@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks.data.columns import match_columns
-from nlptasks.data.options import DataOptions as DataOptions
-from nlptasks.data.rows import Row, Table, show
+from nlptasks.data.rows import DataOptions as DataOptions
+from nlptasks.data.rows import Row, Table, is_missing, show
 from nlptasks.data.splits import conflicts
 from nlptasks.data.tables import in_order, read_tables
 from nlptasks.errors import DataError
@@ -148,7 +147,7 @@ def _names_in_data(pairs: Sequence[tuple[Table, _Columns]], multi_label: bool) -
             return list(own)
         for row in table.rows:
             for value in _values(row.fields.get(columns.label), multi_label):
-                if not _is_missing(value):
+                if not is_missing(value):
                     names.add(str(value).strip())
     return sorted(names)
 
@@ -179,7 +178,7 @@ def _read_row(
 ) -> Example | None:
     faults = []
     text = row.fields.get(columns.text)
-    if _is_missing(text):
+    if is_missing(text):
         faults.append(f"{columns.text}: expected a text, found none")
     elif not isinstance(text, str):
         faults.append(f"{columns.text}: expected a text, found {show(text)}")
@@ -212,7 +211,7 @@ def _values(value: Any, multi_label: bool) -> Iterator[Any]:
 
 def _label_index(value: Any, names: tuple[str, ...], class_names: tuple[str, ...] | None) -> tuple[int, str]:
     """The label's index and "", or 0 and what is wrong with it."""
-    if _is_missing(value):
+    if is_missing(value):
         return 0, "expected a label, found none"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -234,14 +233,6 @@ def _label_index(value: Any, names: tuple[str, ...], class_names: tuple[str, ...
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f"did you mean {names[folded.index(near[0])]!r}" if near else f"labels are {', '.join(names)}"
     return 0, f"unknown label {name!r}; {hint}"
-
-
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or (isinstance(value, str) and not value.strip())
-    )
 
 
 def describe(table: Table) -> dict[str, Any]:

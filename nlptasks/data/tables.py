@@ -7,7 +7,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,10 +17,8 @@ from nlptasks.data.arrow import HUB, arrow_rows, hub_rows
 from nlptasks.data.columns import match_columns
 from nlptasks.data.files import TAGGED_FORMATS, DataFile, text_fault
 from nlptasks.data.json_rows import json_file, json_lines
-from nlptasks.data.options import DataOptions
-from nlptasks.data.rows import Row, Table, plural
-from nlptasks.data.text_lines import TEXT, tagged, text_file
-from nlptasks.data.text_tables import delimited
+from nlptasks.data.rows import DataOptions, Row, Table, plural
+from nlptasks.data.text import TEXT, delimited, tagged, text_file
 from nlptasks.data.workbooks import sheet_rows
 from nlptasks.errors import DataError
 
@@ -137,13 +135,9 @@ def read_table(
     sheet: str | None = None,
     name: str | None = None,
     limit: int | None = None,
-    unpacked: int | None = None,
 ) -> Table:
-    """The rows of a file at once, at most `limit` of them; else like `read_rows`.
-
-    `unpacked` is the most bytes that a .gz file may hold.
-    """
-    file = replace(_file(source, encoding, sheet, name), unpacked=unpacked)
+    """The rows of a file at once, at most `limit` of them; else like `read_rows`."""
+    file = _file(source, encoding, sheet, name)
     table = Table(file.name)
     table.fill(islice(_rows(file, table, text), limit))
     return table
