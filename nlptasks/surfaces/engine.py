@@ -43,7 +43,7 @@ def versions() -> dict[str, str]:
 
 def origin(plugin: PluginRecord | PluginFailure) -> str:
     """The distribution that a plugin comes from, and its version."""
-    return f"{plugin.distribution} {plugin.version or ''}".rstrip() if plugin.distribution else "no distribution"
+    return f"{plugin.distribution} {plugin.version or ''}".rstrip() if plugin.distribution else "no package"
 
 
 def _version(package: str) -> str:

@@ -78,11 +78,15 @@ def test_an_endpoint_tells_an_error_in_a_sentence(client: Client) -> None:
 
 
 def test_a_cancelled_call_stops_the_model(url: str, engine: FakeEngine) -> None:
-    job = Client(url, verbose=False, analytics_enabled=False).submit(prompt="Once", api_name="/generation")
     before = len(engine.models)
-    until(lambda: len(engine.models) > before - 1 and engine.models and isinstance(engine.models[-1], SlowModel))
-    job.cancel()
-    until(lambda: engine.models[-1].token.cancelled)
+    engine.gate.clear()
+    try:
+        job = Client(url, verbose=False, analytics_enabled=False).submit(prompt="Once", api_name="/generation")
+        until(lambda: len(engine.models) > before and engine.models[-1].held)
+        job.cancel()
+        until(lambda: engine.models[-1].token.cancelled)
+    finally:
+        engine.gate.set()
 
 
 def test_every_task_is_a_tool_of_the_mcp_server(url: str) -> None:
