@@ -59,6 +59,18 @@ def test_pages_show_the_example_as_it_is() -> None:
     assert block("plugins.md", "toml", "[project]") == (EXAMPLE / "pyproject.toml").read_text()
 
 
+@pytest.mark.parametrize("name", ["entailment", "stars", "urgency"])
+def test_the_examples_own_tests_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ROOT / "examples" / f"nlptasks-{name}"
+    monkeypatch.syspath_prepend(folder)
+    file = folder / "tests" / f"test_{name}.py"
+    tests = vars(run(file.read_text(encoding="utf-8"), __file__=str(file)))
+    functions = [test for label, test in tests.items() if label.startswith("test_")]
+    assert len(functions) == 3
+    for test in functions:
+        test()
+
+
 def test_the_tests_of_the_page_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLE)
     module = run(block("plugins.md", "python", "test_label_with_the_highest_score_wins"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pkgutil
-from types import SimpleNamespace
 from typing import Any
 
 import torch
+from transformers.modeling_outputs import TokenClassifierOutput
 
 
 class HeadModel(torch.nn.Module):
@@ -27,6 +27,8 @@ class HeadModel(torch.nn.Module):
     def base_model(self) -> Any:
         return self.model
 
-    def forward(self, input_ids: Any, attention_mask: Any, **more: Any) -> Any:
+    def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
+        # By name and not as **arguments: OpenVINO drops what a signature does not have.
+        more = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **more).last_hidden_state
-        return SimpleNamespace(logits=self.head(hidden, attention_mask))
+        return TokenClassifierOutput(logits=self.head(hidden, attention_mask))
