@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,10 +85,9 @@ def run_command(
     bar.close()
     results = [None if one.value is None else next(answers) for one in inputs]
     if as_json or as_jsonl:
-        dumped = [result and result.model_dump(mode="json") for result in results]
         if keep:
-            dumped = [answer and _kept(found, one, answer) for one, answer in zip(inputs, dumped, strict=True)]
-        _print_json(dumped, as_lines=as_jsonl)
+            results = [result and _kept(found, one, result) for one, result in zip(inputs, results, strict=True)]
+        _print_json(results, as_lines=as_jsonl)
     else:
         _print(results, inputs)
 
@@ -108,20 +106,18 @@ def _echo_stream(pieces: Any, source: Any) -> None:
     click.echo()
 
 
-def _kept(task: Any, one: Input, answer: Any) -> dict[str, Any]:
-    """An answer beside what was read: all columns of its row, or the input's fields where there are no columns."""
-    from pydantic_core import to_jsonable_python
-
+def _kept(task: Any, one: Input, result: Any) -> dict[str, Any]:
+    """A result beside what was read: all columns of its row, or the input's fields where there are no columns."""
     fields = dict(one.row.fields) if one.row and not one.row.bare else task.as_fields(one.value)
-    return {"input": to_jsonable_python(fields, inf_nan_mode="null", serialize_unknown=True), "result": answer}
+    return {"input": fields, "result": result}
 
 
 def _print_json(values: list[Any], *, as_lines: bool) -> None:
-    if as_lines:
-        for value in values:
-            click.echo(json.dumps(value, ensure_ascii=False))
-    else:
-        click.echo(json.dumps(values if len(values) > 1 else values[0], ensure_ascii=False, indent=2))
+    from pydantic_core import to_json
+
+    for value in values if as_lines else [values if len(values) > 1 else values[0]]:
+        indent = None if as_lines else 2
+        click.echo(to_json(value, indent=indent, inf_nan_mode="null", serialize_unknown=True).decode())
 
 
 def _print(results: list[Any], inputs: list[Input]) -> None:

@@ -98,15 +98,9 @@ def read_rows(
 ) -> Iterator[Row]:
     """The rows of a file, one after the other; a row that cannot be read says why in `fault`.
 
-    The ending says the format (`FORMATS`, each also with .gz). Only rows that were not asked for yet are in memory,
-    of .json and .xlsx the whole file.
-
-    Args:
-        source: the file.
-        text: what a .txt file is.
-        encoding: of a text file that is neither UTF-8 nor marked as UTF-16.
-        sheet: of a workbook; the first if None.
-        name: what faults call the file; its path if None.
+    The ending says the format (`FORMATS`, each also with .gz). Of .json and .xlsx the whole file is in memory, else one
+    row. `text` says what a .txt file is, `encoding` and `sheet` are those of DataOptions, `name` is what faults call
+    the file.
 
     Raises:
         DataError: the file is not there, of no known kind, or not what its ending says.

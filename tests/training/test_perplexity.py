@@ -85,7 +85,7 @@ def test_what_cannot_be_measured(tiny_causal: Path, tiny_encoder: Path, text: st
     with Engine(device="cpu", dtype="float32") as engine:
         with pytest.raises(DataError, match=r"short\.txt: expected a text of at least two tokens, found \d\."):
             perplexity("generation", str(short), engine=engine, model=str(tiny_causal))
-        with pytest.raises(DataError, match=r"none\.txt: expected a text file, found none"):
+        with pytest.raises(DataError, match=r"none\.txt: expected a file, found none"):
             perplexity("generation", str(tmp_path / "none.txt"), engine=engine, model=str(tiny_causal))
         with pytest.raises(DataError, match="stride: expected at most the window of 8 tokens, found 9"):
             perplexity("generation", text, engine=engine, model=str(tiny_causal), window=8, stride=9)
