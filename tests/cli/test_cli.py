@@ -58,6 +58,7 @@ def test_one_text_gives_one_object(home: dict[str, str]) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.long
 def test_files_standard_input_and_several_texts(home: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text('text\n"one, with a comma"\ntwo\n', encoding="utf-8")
     (tmp_path / "rows.jsonl").write_text('{"text": "three"}\n\n"four"\n', encoding="utf-8")
@@ -76,6 +77,7 @@ def test_files_standard_input_and_several_texts(home: dict[str, str], tmp_path: 
     assert "--encoding cp1252, which reads 'café ÿ'" in broken.stderr
 
 
+@pytest.mark.long
 def test_text_for_people_shows_each_source(home: dict[str, str]) -> None:
     done = nlptasks(home, "run", "sentiment", "fine", "words " * 90, "-a", "tiny")
     lines = done.stdout.splitlines()
@@ -85,6 +87,7 @@ def test_text_for_people_shows_each_source(home: dict[str, str]) -> None:
     assert "windows]" in lines[3]
 
 
+@pytest.mark.long
 def test_generation_prints_as_it_writes(home: dict[str, str]) -> None:
     done = nlptasks(home, "run", "generation", "Once", "-m", home["TINY_CAUSAL"], "-o", "max_new_tokens", "5")
     assert done.returncode == 0, done.stderr
@@ -148,6 +151,7 @@ def endless_model(source: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_run_cleanly(home: dict[str, str], tmp_path: Path) -> None:
     model = endless_model(Path(home["TINY_CAUSAL"]), tmp_path / "endless")
     command = [sys.executable, "-m", "nlptasks", "run", "generation", "Once", "-m", str(model)]
@@ -166,6 +170,7 @@ def test_ctrl_c_ends_a_run_cleanly(home: dict[str, str], tmp_path: Path) -> None
     assert process.returncode == 1
 
 
+@pytest.mark.long
 def test_a_chat_keeps_the_turns(home: dict[str, str]) -> None:
     done = nlptasks(
         home, "chat", "-m", home["TINY_CAUSAL"], "-o", "max_new_tokens", "3", stdin="Hi\n/new\nHello\n/exit\n"
@@ -174,6 +179,7 @@ def test_a_chat_keeps_the_turns(home: dict[str, str]) -> None:
     assert len(done.stdout.splitlines()) >= 2
 
 
+@pytest.mark.long
 def test_an_adapter_of_the_hub_is_fetched_once_and_then_works_offline(home: dict[str, str], tmp_path: Path) -> None:
     folder = Path(home["NLPTASKS_DATA"]) / "adapters" / "sentiment" / "tiny"
     env = {**home, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
@@ -225,6 +231,7 @@ def test_help_is_fast_and_brings_in_no_torch(home: dict[str, str]) -> None:
     assert statistics.median(seconds() for _ in range(5)) < 1.0
 
 
+@pytest.mark.long
 def test_a_reader_that_leaves_early_is_no_error(home: dict[str, str]) -> None:
     shell = f"{sys.executable} -m nlptasks run sentiment a b c d -a tiny --jsonl | head -c 1"
     done = subprocess.run(["bash", "-c", shell], env=home, capture_output=True, text=True, check=False)

@@ -86,6 +86,7 @@ def readings(draw: st.DrawFn) -> tuple[str, SpanLogits]:
     return context, SpanLogits(tuple(spans), draw(values), draw(values), draw(LOGIT), len(spans))
 
 
+@pytest.mark.long
 @settings(max_examples=1000, deadline=None)
 @given(readings(), st.integers(1, 20), st.integers(1, 6), st.booleans(), st.none() | LOGIT)
 def test_every_span_is_whole_words_of_the_context(
@@ -120,6 +121,7 @@ def test_every_span_is_whole_words_of_the_context(
     assert Answer.model_validate_json(result.model_dump_json()) == result
 
 
+@pytest.mark.long
 @settings(max_examples=500, deadline=None)
 @given(readings())
 def test_the_best_candidate_is_the_best_pair_of_all(reading: tuple[str, SpanLogits]) -> None:

@@ -162,6 +162,7 @@ def cases(draw: st.DrawFn) -> tuple[str, Given]:
     return text, Given(labels, tuple(tokens), tuple(rows), draw(st.floats(0.1, 10)))
 
 
+@pytest.mark.long
 @settings(max_examples=1000, deadline=None)
 @given(cases(), st.sampled_from(["first", "average", "max"]))
 def test_laws_hold_for_any_text_tokens_and_scores(case: tuple[str, Given], aggregation: str) -> None:
@@ -169,6 +170,7 @@ def test_laws_hold_for_any_text_tokens_and_scores(case: tuple[str, Given], aggre
     check_laws(text, read(text, model, aggregation=aggregation))
 
 
+@pytest.mark.long
 @settings(max_examples=500, deadline=None)
 @given(TEXTS, st.integers(12, 30), st.integers(0, 20), st.randoms(use_true_random=False))
 def test_laws_hold_for_any_text_in_windows(text: str, limit: int, stride: int, random: Any) -> None:

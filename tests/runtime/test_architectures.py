@@ -242,6 +242,7 @@ def engine(home: Settings) -> Iterator[Engine]:
         yield made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("architecture", CASES)
 def test_what_is_trained_is_saved_and_served(

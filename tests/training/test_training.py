@@ -32,6 +32,7 @@ from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  #
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_it_learns_from_chance_to_perfect(train: Callable[..., TrainReport], architecture: str) -> None:
     started = train("start", dataclasses.replace(QUICK, lr=1e-9, epochs=1), architecture)
@@ -42,6 +43,7 @@ def test_it_learns_from_chance_to_perfect(train: Callable[..., TrainReport], arc
     assert report.history[-1]["train_loss"] < report.history[0]["train_loss"]
 
 
+@pytest.mark.long
 def test_the_gate_is_a_process_of_its_own(settings: Settings, tmp_path: Path, bases: Callable[[str], Path]) -> None:
     data = write_csv(tmp_path / "notes.csv", rows(22))
     recipe = dataclasses.replace(QUICK, base=str(bases("bert")), epochs=1, batch_size=4)
@@ -154,6 +156,7 @@ def test_a_base_without_padding_token_is_served_with_the_trained_one(
     assert isinstance(manifest.settings["config"]["pad_token_id"], int)
 
 
+@pytest.mark.long
 def test_changed_weights_do_not_pass_the_gate(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +177,7 @@ def test_changed_weights_do_not_pass_the_gate(
     assert train(resume=True).metrics["accuracy"] == 1.0, "the run's last checkpoint still stands"
 
 
+@pytest.mark.long
 def test_the_gate_reports_a_folder_that_cannot_be_served(tmp_path: Path) -> None:
     base = BaseFolder("gone", None, tmp_path / "gone", "test")
     with pytest.raises(GateError, match=r"cannot be served: .*gone"):
@@ -225,6 +229,7 @@ def test_accumulated_batches_are_one_step(train: Callable[..., TrainReport]) -> 
     assert [entry["step"] for entry in report.history] == [2, 5, 7, 10]
 
 
+@pytest.mark.long
 def test_bfloat16_and_float32_in_one_process(train: Callable[..., TrainReport]) -> None:
     kinds = []
 

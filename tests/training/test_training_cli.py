@@ -43,6 +43,7 @@ def nlptasks(*arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments)
 
 
+@pytest.mark.long
 def test_the_blog_job_is_one_command(home: Path) -> None:
     done = nlptasks("train", "sentiment", "reviews.csv", "--name", "blog", "--model", "./gpt2", "--batch-size", "8",
                     "--max-length", "64", "--epochs", "5", "--lr", "5e-3", "-o", "evals_per_epoch", "1")  # fmt: skip
@@ -67,6 +68,7 @@ def test_the_blog_job_is_one_command(home: Path) -> None:
     assert sum(map(sum, report["confusion"])) == 40
 
 
+@pytest.mark.long
 def test_the_report_as_json_and_any_setting_by_name(home: Path) -> None:
     (home / "mine.toml").write_text("epochs = 1\nseed = 5\n")
     arguments = ("train", "sentiment", "reviews.csv", "--name", "mine", "-m", "gpt2", "--recipe", "mine.toml", *QUICK)
@@ -79,6 +81,7 @@ def test_the_report_as_json_and_any_setting_by_name(home: Path) -> None:
     assert report["labels"] == ["negative", "positive"]
 
 
+@pytest.mark.long
 def test_compare_measures_two_on_the_same_rows(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, epochs in (("weak", "1"), ("strong", "5")):
         lr = ("--lr", "1e-9") if name == "weak" else ()
@@ -127,6 +130,7 @@ def test_data_check(home: Path) -> None:
     assert len(bad.exception.problems) == 2
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(home: Path) -> None:
     command = ["train", "sentiment", "reviews.csv", "--name", "long", "-m", "gpt2", "--epochs", "500", *QUICK]
     child = subprocess.Popen([sys.executable, "-m", "nlptasks", *command], stderr=subprocess.PIPE, text=True,

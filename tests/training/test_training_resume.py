@@ -39,6 +39,7 @@ def stopping_at(step: int) -> tuple[CancelToken, Callable[[Event], None]]:
     return cancel, listen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stop", [5, 9])
 def test_a_stopped_run_ends_where_an_unbroken_one_does(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch, stop: int
@@ -76,6 +77,7 @@ def test_a_run_that_is_told_to_finish_publishes_the_best_so_far(
     assert report.history[-1]["step"] == 5
 
 
+@pytest.mark.long
 def test_a_run_that_broke_while_publishing_publishes_its_best_weights_when_resumed(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +109,7 @@ def test_names_are_not_overwritten_by_accident(train: Callable[..., TrainReport]
         train("other", quick, resume=True)
 
 
+@pytest.mark.long
 def test_two_processes_do_not_train_one_name(train: Callable[..., TrainReport], settings: Settings) -> None:
     with RunFolder(settings, "feeling", "mine").locked(), pytest.raises(TrainingError, match="Another process"):
         train()
@@ -142,6 +145,7 @@ finetune(Feeling(), str(root / "notes.csv"), name="mine", recipe=recipe, setting
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["checkpoint", "publishing"])
 def test_a_killed_process_leaves_nothing_half_written(
     train: Callable[..., TrainReport], settings: Settings, tmp_path: Path, bases: Callable[[str], Path], moment: str

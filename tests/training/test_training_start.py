@@ -39,6 +39,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return set(one) == set(other) and all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("architecture", "changes"),
     [("bert", {}), ("gpt2", {}), ("bert", {"use_dora": True, "average": 0.5})],
@@ -73,6 +74,7 @@ def test_a_language_model_goes_on_too(
     assert fresh.metrics["loss"] > first.metrics["loss"] + 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["folder", "shipped"])
 def test_a_folder_and_the_shipped_adapter_are_starts(
     train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -173,6 +175,7 @@ def stop_at(step: int) -> dict[str, Any]:
     return {"cancel": token, "on_event": listen}
 
 
+@pytest.mark.long
 def test_a_stopped_run_goes_on_unless_its_start_has_changed(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +199,7 @@ def test_a_stopped_run_goes_on_unless_its_start_has_changed(
     assert same(weights(train("parts", recipe, resume=True)), weights(whole))
 
 
+@pytest.mark.long
 def test_the_command_takes_a_start(
     train: Callable[..., TrainReport],
     tmp_path: Path,

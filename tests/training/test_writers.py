@@ -82,6 +82,7 @@ def engine(home: Settings) -> Iterator[Engine]:
         yield made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_is_trained_is_saved_and_served(outcomes: dict[str, Outcome], engine: Engine, architecture: str) -> None:
     outcome = outcomes[architecture]

@@ -135,6 +135,7 @@ def test_a_full_queue_refuses_with_a_sentence(url: str, engine: FakeEngine, monk
         Client(url, verbose=False, analytics_enabled=False).predict("Good.", api_name="/sentiment")
 
 
+@pytest.mark.long
 def test_several_callers_get_their_own_answers(url: str) -> None:
     clients = [Client(url, verbose=False, analytics_enabled=False) for _ in range(4)]
     texts = [f"{'I love' if n % 3 else 'I hate'} number {n}." for n in range(20)]

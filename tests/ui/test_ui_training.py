@@ -98,6 +98,7 @@ def test_a_plan_is_read_as_it_was_written(plan: Plan) -> None:
     assert whole.options.labels == ("negative", "positive")
 
 
+@pytest.mark.long
 def test_a_training_runs_in_a_process_of_its_own_and_is_compared(
     trainings: Trainings, plan: Plan, settings: Settings, ending: None
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_training_runs_in_a_process_of_its_own_and_is_compared(
     assert (settings.adapters / "sentiment" / "notes").is_dir()
 
 
+@pytest.mark.long
 def test_a_training_outlives_the_app_is_stopped_killed_and_continued(
     trainings: Trainings, plan: Plan, settings: Settings, tmp_path: Path, ending: None
 ) -> None:
@@ -172,6 +174,7 @@ def html_text(code: str) -> str:
     return " ".join(re.sub("<[^>]+>", " ", code).split())
 
 
+@pytest.mark.long
 def test_what_a_training_takes_is_measured_and_leaves_nothing_behind(
     plan: Plan, settings: Settings, tmp_path: Path
 ) -> None:
