@@ -109,7 +109,7 @@ class Backends:
     def choose(self, base: str, adapter: AdapterFolder | None) -> tuple[str, Backend]:
         """The backend that serves a base with an adapter, by its name.
 
-        One that fails to answer is off with its plugin, and the others serve.
+        If one fails, its plugin is disabled and the others serve.
 
         Raises:
             UnsupportedModelError: the one that was asked for does not.
@@ -122,7 +122,7 @@ class Backends:
             except NlptasksError:
                 raise
             except Exception as error:
-                self._plugins.switch_off_backend(name, error)
+                self._plugins.disable_backend(name, error)
         which = f"The backend {self._only!r} does not serve" if self._only else "No backend serves"
         raise UnsupportedModelError(f"{which} the base {base!r}: name another base, or leave NLPTASKS_BACKEND out.")
 

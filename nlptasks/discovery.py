@@ -1,25 +1,35 @@
-"""Where plugins come from: entry points read with care, and what went wrong in one sentence."""
+"""Discovery of plugins: entry points read with care, the hooks of a plugin, and failures as one sentence."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.metadata
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import PurePath
+from typing import Any
+
+import pluggy
+
+from nlptasks import hookspecs
 
 GROUP = "nlptasks"
 
+_HOOKS = ("register_tasks", "register_backends", "register_commands", "register_views")
+_SPECS = {name: inspect.signature(getattr(hookspecs, name)) for name in _HOOKS}
+
 
 class Refused(Exception):
-    """A breach of the contract; its text is the reason, one sentence."""
+    """A plugin breaks the contract; the text is the reason, one sentence."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Who a plugin is; `distribution` is None for one that was registered by hand."""
+    """A plugin's identity; `distribution` is None for one that was registered by hand."""
 
     name: str
     distribution: str | None = None
@@ -36,7 +46,7 @@ class Source:
 
 
 def load(entry: EntryPoint) -> object:
-    """Import what the entry point names; a dead entry point is told from a missing dependency."""
+    """Import what the entry point names; a dead entry point is distinguished from a missing dependency."""
     match = EntryPoint.pattern.match(entry.value)
     if match is None:
         raise Refused(f"Its entry point is {entry.value!r}, expected MODULE or MODULE:OBJECT.")
@@ -60,8 +70,8 @@ def load(entry: EntryPoint) -> object:
 def installed_entry_points(fail: Callable[[Source, Exception, str], None]) -> Iterator[EntryPoint]:
     """Every entry point of our group, distribution by distribution.
 
-    Not `importlib.metadata.entry_points`: one unreadable file of one distribution stops all of it. The first
-    distribution of a name wins, as it does for imports; an editable install in its own folder is found twice.
+    `importlib.metadata.entry_points` would stop at the first unreadable file of any distribution. The first
+    distribution of a name wins, as it does for imports; an editable install in its own folder is listed twice.
     """
     winners: dict[tuple[str, str], Distribution] = {}
     for distribution in importlib.metadata.distributions():
@@ -88,7 +98,7 @@ def _mentions_group(distribution: Distribution, error: Exception) -> bool:
 
 
 def source_of(entry: EntryPoint) -> Source:
-    """The distribution that the entry point came from, if it tells."""
+    """The distribution that the entry point came from, where known."""
     return _describe(getattr(entry, "dist", None), entry.name)
 
 
@@ -116,5 +126,42 @@ def reason_of(error: BaseException, doing: str) -> str:
         return f"It has a syntax error: {PurePath(error.filename or '?').name}, line {error.lineno}: {error.msg}."
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"It needs the module {error.name!r}, which is not installed."
-    told = next(iter(str(error).strip().splitlines()), "").rstrip(".")
-    return f"{type(error).__name__} {doing}{': ' if told else ''}{told[:300]}."
+    line = next(iter(str(error).strip().splitlines()), "").rstrip(".")
+    return f"{type(error).__name__} {doing}{': ' if line else ''}{line[:300]}."
+
+
+def implemented_hooks(plugin: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
+    """The names of the hooks that a plugin implements.
+
+    Checked before pluggy sees the plugin: it keeps a caller for every misspelled hook, even after
+    `unregister`, and its `check_pending` then blames whichever plugin comes next.
+
+    Raises:
+        Refused: a hook is unknown, unmarked or takes an unknown argument, or there is none.
+    """
+    hooks = []
+    for attribute in dir(plugin):
+        options = manager.parse_hookimpl_opts(plugin, attribute)
+        if options is None:
+            if attribute in _SPECS and callable(getattr(plugin, attribute)):
+                raise Refused(f"Its {attribute} is not marked as a hook; put @nlptasks.hookimpl above it.")
+            continue
+        hook = options.get("specname") or attribute
+        if hook in _SPECS:
+            _check_arguments(hook, getattr(plugin, attribute))
+            hooks.append(hook)
+        elif not options.get("optionalhook"):
+            near = difflib.get_close_matches(hook, _SPECS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_SPECS)}."
+            raise Refused(f"It implements {hook}, which is no hook of nlptasks: {hint}")
+    if not hooks:
+        raise Refused("It implements no hook: mark a function register_tasks with @nlptasks.hookimpl.")
+    return tuple(hooks)
+
+
+def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
+    """A hook may leave arguments out, but every one it takes must exist."""
+    known = _SPECS[hook].parameters
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in known and parameter.default is inspect.Parameter.empty:
+            raise Refused(f"Its {hook} takes an argument {name!r}; the hook has only {', '.join(known)!r}.")

@@ -102,7 +102,7 @@ def plugins_part(plugins: Plugins) -> str:
             if failure.traceback
             else ""
         )
-        parts.append(html.alert(f"{failure.plugin} ({origin(failure)}) is disabled: {failure.reason}"))
+        parts.append(html.alert(f"{failure.name} ({origin(failure)}) is disabled: {failure.reason}"))
         if trace:
             parts.append(html.element("details", html.element("summary", "Traceback"), trace))
     rows = [
