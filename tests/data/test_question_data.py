@@ -133,7 +133,7 @@ def test_repeated_ids_are_kept_and_noted(tmp_path: Path) -> None:
     row = {**ASKED, "answer": "Kern"}
     examples = read(write_rows(tmp_path / "rows.jsonl", row, row))
     assert found(examples) == EXPECTED * 2
-    assert examples.notes == ["ids that stand more than once, each row is kept: q1 (1)"]
+    assert examples.notes == ["1 ids occur more than once: q1; all their rows are used"]
 
 
 def test_every_bad_row_is_listed(tmp_path: Path) -> None:

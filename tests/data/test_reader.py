@@ -226,7 +226,7 @@ REFUSED = {
     "book.csv": (b"PK\3\4", "expected text, found a ZIP archive."),
     "rows.jsonl": (b"PAR1", "expected text, found Parquet."),
     "bytes.txt": (b"a\0b\0", "expected text, found NUL bytes; UTF-16 without its mark is read with --encoding utf-16-le."),
-    "twice.csv": (b"text,label,text\na,b,c\n", "expected a name of its own for each column, found 'text' twice: rename one."),
+    "twice.csv": (b"text,label,text\na,b,c\n", "expected a different name for each column, found 'text' twice: rename one."),
     "latin.csv": (b"r\xe9sum\xe9,label\na,b\n", "expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'résumé'."),
     "twice.json": (b'{"text": ["a"], "text": ["b"]}', "expected JSON, found two values of the name 'text'."),
     "uneven.json": (b'{"text": ["a", "b"], "label": ["c"]}', "expected columns of one length, found text 2, label 1."),
@@ -234,8 +234,8 @@ REFUSED = {
     "deep.json": (b"[" * 100_000, "expected JSON, found one nested too deeply."),
     "junk.xlsx": (b"PK\3\4junk", "expected an Excel workbook, found something else"),
     "junk.arrow": (b"junk junk junk", "expected Arrow, found something else"),
-    "half.csv.gz": (gzip.compress(b"text\n" + 999 * b"a\n")[:-9], "expected gzip, found something else or half a file"),
-    "plain.csv.gz": (b"text\na\n", "expected gzip, found something else or half a file"),
+    "half.csv.gz": (gzip.compress(b"text\n" + 999 * b"a\n")[:-9], "expected gzip, found something else or a truncated file"),
+    "plain.csv.gz": (b"text\na\n", "expected gzip, found something else or a truncated file"),
     "half.txt": (b"\xff\xfea", "expected utf-16, found other bytes (truncated data)."),
 }  # fmt: skip
 
