@@ -7,13 +7,12 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nlptasks import Engine
-from nlptasks.runtime.loading.roots import HEAD_CLASSES
+from nlptasks.runtime.loading.roots import HEAD_CLASSES, quiet_transformers
 from nlptasks.store.adapters import (
     MANIFEST,
     AdapterFolder,
@@ -94,20 +93,6 @@ def merged_checkpoint(adapter: AdapterFolder, folder: Path) -> Path:
         PeftModel.from_pretrained(model, adapter.path).merge_and_unload().save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Without bars and the report of layers that are new."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity_warning()
-        logging.enable_progress_bar()
 
 
 def in_turns(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -54,11 +54,10 @@ from nlptasks.families.token_classification import (
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
     CLASSIFY as CLASSIFY,
-    EXTRACT as EXTRACT,
-    TAG as TAG,
     CancelToken as CancelToken,
     Completion as Completion,
     Decoding as Decoding,
+    EXTRACT as EXTRACT,
     Head as Head,
     Logits as Logits,
     Model as Model,
@@ -66,6 +65,7 @@ from nlptasks.model import (
     Prompt as Prompt,
     SpanLogits as SpanLogits,
     Stream as Stream,
+    TAG as TAG,
     Text as Text,
     TextStream as TextStream,
     TokenLogits as TokenLogits,

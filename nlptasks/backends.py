@@ -1,7 +1,7 @@
 """Backends: each turns a base, and an adapter on it, into a `Model`. "torch" is one; plugins bring others by a hook.
 
-The backends of plugins are tried before torch, in the order of their registration; the first one that serves a base
-with an adapter gets the request. NLPTASKS_BACKEND, or `Engine(backend=...)`, leaves one of them.
+Those of plugins are tried first, in the order of their registration; the first that serves a base with an adapter
+gets the request. NLPTASKS_BACKEND, or `Engine(backend=...)`, leaves one of them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
 
 BUILT_IN = {"torch": "nlptasks.runtime.pool:TorchBackend"}
-"""Imported when they are made, which `import nlptasks` and `Engine()` do not do."""
+"""Imported when they are made, which `Engine()` does not do."""
 
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """What an engine hands to its backends.
+    """What an engine wants of its backends: the arguments of `Engine`, and two functions.
 
     `find` gives the folder of a base and fetches it if need be; a backend whose bases are elsewhere never calls it.
-    `head` gives the description of a verb's head. `max_bytes` bounds the memory of all bases, `idle_seconds` the time
-    for which an unused one stays; `device` and `dtype` are those of `Engine`.
+    `head` describes the head that answers a verb.
     """
 
     find: Callable[[str], BaseFolder]
@@ -46,13 +45,12 @@ class BackendOptions:
 
 @dataclass(frozen=True)
 class Resident:
-    """A base that a backend holds: its memory in bytes, 0 until it is loaded, and how many calls wait for it."""
+    """A base that a backend holds: bytes of memory, 0 until it is loaded; number format and device; calls waiting."""
 
     name: str
     num_bytes: int = 0
     state: Literal["not loaded", "loading", "idle", "computing"] = "idle"
     placement: str = ""
-    """Number format and device: `float32 on cpu`."""
     waiting: int = 0
 
 
@@ -68,7 +66,7 @@ class Backend(Protocol):
     ) -> AbstractContextManager[Model]:
         """The model for one request; what it holds may be unloaded when the block ends.
 
-        The model stops within one step of `cancel`, and tells `counter` of the items that it gets and answers.
+        It stops within one step of `cancel`, and tells `counter` of the items that it gets and answers.
 
         Raises:
             AdapterMismatchError: the adapter was trained on another base; no weight was read.
@@ -100,34 +98,32 @@ class Backends:
         self._made: dict[str, Backend] = {}
         self._lock = threading.Lock()
         self._closed = False
-        if isinstance(only, str) and only not in {**plugins.backends, **BUILT_IN}:
-            raise UnknownNameError("backend", only, [*plugins.backends, *BUILT_IN])
         self._only = only if only is None or isinstance(only, str) else type(only).__name__
         if only is not None and not isinstance(only, str):
             self._made[type(only).__name__] = only
+        elif only is not None and only not in (*plugins.backends, *BUILT_IN):
+            raise UnknownNameError("backend", only, [*plugins.backends, *BUILT_IN])
 
     def choose(self, base: str, adapter: AdapterFolder | None) -> tuple[str, Backend]:
-        """The backend that serves a base with an adapter, by its name.
-
-        If one fails, its plugin is disabled and the others serve.
+        """The backend that serves a base with an adapter, and its name; one that fails is disabled with its plugin.
 
         Raises:
-            UnsupportedModelError: the one that was asked for does not.
+            UnsupportedModelError: the only one that may be used does not.
         """
         for name in [self._only] if self._only else [*self._plugins.backends, *BUILT_IN]:
             try:
                 backend = self._backend(name)
                 if backend.serves(base, adapter):
                     return name, backend
-            except NlptasksError:
-                raise
             except Exception as error:
+                if isinstance(error, NlptasksError) or name not in self._plugins.backends:
+                    raise
                 self._plugins.disable_backend(name, error)
         which = f"The backend {self._only!r} does not serve" if self._only else "No backend serves"
         raise UnsupportedModelError(f"{which} the base {base!r}: name another base, or leave NLPTASKS_BACKEND out.")
 
     def resident(self) -> list[Resident]:
-        """The bases in memory, those of one backend least recently used first."""
+        """The bases that are held, those of one backend least recently used first."""
         return [base for backend in list(self._made.values()) for base in backend.resident()]
 
     def close(self) -> None:

@@ -19,8 +19,7 @@ from nlptasks import hookspecs
 
 GROUP = "nlptasks"
 
-_HOOKS = ("register_tasks", "register_backends", "register_commands", "register_views")
-_SPECS = {name: inspect.signature(getattr(hookspecs, name)) for name in _HOOKS}
+_SPECS = {name: inspect.signature(hook) for name, hook in vars(hookspecs).items() if hasattr(hook, "nlptasks_spec")}
 
 
 class Refused(Exception):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from nlptasks.backends import Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
-from nlptasks.model import CancelToken, Model, Stream
+from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request
 from nlptasks.runtime.loading.devices import check_words
@@ -57,9 +57,10 @@ class Engine:
         self._model = model
         self._bases = Bases(self.settings, self.plugins, on_progress)
         self._placement = (device, dtype)
+        self._heads: dict[str, Head] = {}
         options = BackendOptions(
             find=self._bases.find,
-            head=self.plugins.head,
+            head=self._head,
             device=device,
             dtype=dtype,
             max_bytes=max_resident_bytes or self.settings.max_resident_bytes,
@@ -288,10 +289,16 @@ class Engine:
         counter: Counter | None = None,
     ) -> Iterator[Model]:
         """The model that would answer a task's request, for direct use of its verbs; held until the block ends."""
+        if task.head:
+            # The task may be no plugin's.
+            self._heads.setdefault(task.head.verb, task.head)
         chosen, base = self.choose(task, adapter, model)
         _, backend = self._backends.choose(base, chosen)
         with backend.bind(base, chosen, cancel=cancel or CancelToken(), counter=counter) as bound:
             yield bound
+
+    def _head(self, verb: str) -> Head:
+        return find_head(verb, {**self._heads, **self.plugins.heads}, self.plugins.failure_notice() or "")
 
     def choose(self, task: AnyTask, adapter: str | None, model: str | None) -> tuple[AdapterFolder | None, str]:
         """The adapter and the name of the base that a request gets; nothing is loaded.

@@ -27,18 +27,18 @@ ModelKind = Literal["encoder", "causal", "seq2seq"]
 
 @dataclass(frozen=True)
 class Head:
-    """The layers that answer a verb, on top of a base: how they are made, served and compared. All of it is JSON.
+    """The layers that answer a verb on top of a base, and what the gate lets pass. All of it is JSON.
 
     `per` is what the head reads and how it answers: a `text` or a pair gets `Logits`, each `token` of a text
     `TokenLogits`, a (question, context) `SpanLogits`; a `prompt` is written on by the base's own output layer.
 
     `model` names transformers' class of the task model. A head that transformers has not is made by `make`,
-    "package.module:function": from the base's configuration, with `num_labels` set, to a torch module that maps hidden
+    "package.module:function": from the base's configuration, with `num_labels`, to a torch module that maps hidden
     states of shape (rows, tokens, hidden) and their mask of shape (rows, tokens) to (rows, outputs) for a `text`,
-    (rows, tokens, outputs) for each `token`. Its layers are trained and saved whole, in the adapter's folder.
+    (rows, tokens, outputs) for each `token`. Its layers are trained and saved whole.
 
-    `task_type` is PEFT's name for such adapters. The gate passes differences between trained and served numbers of at
-    most `tolerance`, as a share of the largest; folding LoRA in float32 differs by about 1e-6.
+    `task_type` is PEFT's name for such adapters. `tolerance` bounds the difference between trained and served numbers,
+    as a share of the largest; folding LoRA in float32 differs by about 1e-6.
     """
 
     verb: str

@@ -33,11 +33,11 @@ from nlptasks.discovery import (
     reason_of,
     source_of,
 )
-from nlptasks.errors import NlptasksError, PluginError, UnknownNameError
-from nlptasks.model import HEADS, Head, find_head
+from nlptasks.errors import PluginError, UnknownNameError
+from nlptasks.model import HEADS, Head
 from nlptasks.results import Result
 from nlptasks.settings import Settings
-from nlptasks.task import AnyTask, Task, TaskOf, check_task_class
+from nlptasks.task import AnyTask, TaskOf, check_task_class, resolve_task
 
 if TYPE_CHECKING:
     import click
@@ -94,21 +94,12 @@ class Plugins:
             UnknownNameError: no such task; names the near miss, and the disabled plugin that may provide it.
             NlptasksError: neither a name nor a usable task.
         """
-        if isinstance(task, str):
-            name = self._aliases.get(task, task)
-            if name not in self._tasks:
-                raise UnknownNameError("task", task, self._tasks, hint=self._hint(task))
-            return self._tasks[name]
-        if isinstance(task, type) and issubclass(task, Task):
-            registered = (item for item in self._tasks.values() if type(item) is task)
-            task = next(registered, None) or _instance(task)
-        if not isinstance(task, Task):
-            raise NlptasksError(
-                f"Expected a task's name, or a subclass or an instance of nlptasks.Task, found {task!r}."
-            )
-        if problems := check_task_class(task):
-            raise NlptasksError(f"The task {type(task).__name__} is not usable: {'; '.join(problems)}.")
-        return task
+        if not isinstance(task, str):
+            return resolve_task(task, self._tasks.values())
+        name = self._aliases.get(task, task)
+        if name not in self._tasks:
+            raise UnknownNameError("task", task, self._tasks, hint=self._hint(task))
+        return self._tasks[name]
 
     @property
     def bases(self) -> Mapping[str, Path]:
@@ -120,15 +111,9 @@ class Plugins:
         """The factories of the plugins' backends, by name, in the order they were registered."""
         return {name: make for name, (_, make) in self._backends.items()}
 
-    def head(self, verb: str) -> Head:
-        """The head that answers a verb, built in or from a task.
-
-        Raises:
-            UnknownNameError: no enabled plugin provides one.
-        """
-        return find_head(verb, self._heads(), self.failure_notice() or "")
-
-    def _heads(self) -> dict[str, Head]:
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """All heads, built in or from tasks, by the verbs that they answer."""
         return {**{task.head.verb: task.head for task in self._tasks.values() if task.head}, **HEADS}
 
     @property
@@ -162,7 +147,7 @@ class Plugins:
             with self._isolated(source, "while it was imported"):
                 plugin = load(entry)
             if plugin is not None:
-                with self._isolated(source, "in register_tasks"):
+                with self._isolated(source, "while it registered"):
                     self._admit(plugin, source)
         self._report_missing(wanted or (), [source.name for source, _ in ordered])
 
@@ -175,7 +160,7 @@ class Plugins:
             PluginError: the plugin breaks the contract; nothing of it stays registered.
         """
         source = Source(name, distribution, version)
-        with self._isolated(source, "in register_tasks", strict=True):
+        with self._isolated(source, "while it registered", strict=True):
             self._admit(plugin, source)
 
     def add_commands(self, cli: click.Group, reserved: Collection[str] = ()) -> None:
@@ -206,14 +191,7 @@ class Plugins:
         return MappingProxyType(self._views)
 
     def disable_backend(self, name: str, error: Exception) -> None:
-        """Record the failure of a plugin's backend, and disable the plugin.
-
-        Raises:
-            Exception: `error` itself, for a backend that no plugin registered.
-            PluginError: with `Settings.strict`.
-        """
-        if name not in self._backends:
-            raise error
+        """Record why a backend failed, and disable its plugin. Raises PluginError with `Settings.strict`."""
         with self._isolated(self._backends[name][0], f"in its backend {name!r}", admitted=True):
             raise error
 
@@ -267,7 +245,7 @@ class Plugins:
                     owner = self._owners[other.name]
                     owner = f"its task {other.name!r}" if owner == source.key else repr(owner)
                     raise Refused(f"Its task {task.name!r} ships a base {base!r}, but the name belongs to {owner}.")
-        if task.head and self._heads().get(task.head.verb, task.head) != task.head:
+        if task.head and self.heads.get(task.head.verb, task.head) != task.head:
             raise Refused(f"Its task {task.name!r} defines another head for the verb {task.head.verb!r}.")
         self._tasks[task.name] = task
         self._aliases |= dict.fromkeys(aliases, task.name)
@@ -367,15 +345,6 @@ def default_plugins() -> Plugins:
                 _default = None
                 raise
         return _default
-
-
-def _instance(task: type[AnyTask]) -> AnyTask:
-    try:
-        return task()
-    except TypeError as error:
-        raise NlptasksError(
-            f"{task.__name__} cannot be made without arguments ({error}): pass an instance of it."
-        ) from error
 
 
 def _add_view(views: dict[type[Result], View], result_type: type[Result], view: View) -> None:

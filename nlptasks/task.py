@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nlptasks.errors import InvalidInputError
+from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import Head, Model
 from nlptasks.results import Result
 
@@ -154,6 +154,10 @@ class Task(ABC, Generic[I, O, R]):
         problems: list[str] = []
         for index, value in enumerate(inputs):
             place = f"input {index}" if len(inputs) > 1 else "input"
+            if isinstance(value, bytes | bytearray | memoryview):
+                kind = type(value).__name__
+                problems.append(f'{place}: expected a text, found {kind}; decode it, as in value.decode("utf-8").')
+                continue
             try:
                 valid.append(cast(I, self.input_type.model_validate(self.as_fields(value))))
             except ValidationError as error:
@@ -241,3 +245,23 @@ def check_task_class(task: object) -> list[str]:
         if required:
             problems.append(f"expected a default for every option, found none for {', '.join(required)}")
     return problems
+
+
+def resolve_task(task: object, registered: Iterable[AnyTask] = ()) -> AnyTask:
+    """An instance as it is; of a class the registered instance of exactly this class, or else a new one.
+
+    Raises:
+        NlptasksError: it is no task, or none that can be made or run.
+    """
+    if isinstance(task, type) and issubclass(task, Task):
+        kind = task
+        try:
+            task = next((item for item in registered if type(item) is kind), None) or kind()
+        except TypeError as error:
+            what = f"{kind.__name__} cannot be made without arguments ({error}): pass an instance of it."
+            raise NlptasksError(what) from error
+    if not isinstance(task, Task):
+        raise NlptasksError(f"Expected a task's name, or a subclass or an instance of nlptasks.Task, found {task!r}.")
+    if problems := check_task_class(task):
+        raise NlptasksError(f"The task {type(task).__name__} is not usable: {'; '.join(problems)}.")
+    return task

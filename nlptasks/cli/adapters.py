@@ -9,8 +9,9 @@ import click
 
 from nlptasks import Settings, default_plugins
 from nlptasks.cli.common import base_option, json_option, print_json
-from nlptasks.cli.inputs import Reading, read_inputs, reading_options
+from nlptasks.cli.inputs import Inputs, reading_options
 from nlptasks.cli.train import as_data_options, data_options, label_names
+from nlptasks.data import DataOptions
 from nlptasks.store import RANGES, AdapterStore, export_adapter, find_adapter, import_adapter
 from nlptasks.surfaces import DownloadBar
 
@@ -126,7 +127,8 @@ def merge_command(
     name: str | None,
     target: Path | None,
     files: tuple[Path, ...],
-    reading: Reading,
+    by_line: bool,
+    reading: DataOptions,
     dtype: str,
     limit: float | None,
     model: str | None,
@@ -144,7 +146,8 @@ def merge_command(
     settings, plugins = Settings.from_env(), default_plugins()
     resolved = plugins.task(task)
     adapter = find_adapter(resolved, name, settings)
-    rows = [one.value for one in read_inputs(resolved, (), files, reading) if one.value is not None]
+    inputs = Inputs(resolved, reading, by_line=by_line).read((), files)
+    rows = [one.value for one in inputs if one.value is not None]
     target = target or settings.data / "models" / resolved.name / adapter.name
     with DownloadBar() as bar:
         report = merge(

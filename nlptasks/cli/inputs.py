@@ -6,7 +6,6 @@ import functools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -16,31 +15,10 @@ from nlptasks import DataError, InvalidInputError
 from nlptasks.cli.common import option_values
 
 if TYPE_CHECKING:
-    from nlptasks import AnyTask
-    from nlptasks.data import Row
-
-_PIPED = "standard input"
+    from nlptasks.data import DataOptions, Row
 
 
-class Input(NamedTuple):
-    """One input of a task, None for a blank line; `row` is what it was read from."""
-
-    value: Any
-    row: Row | None = None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How to read files; `fields` are input fields with one value for all rows."""
-
-    by_line: bool = False
-    columns: Mapping[str, str] = field(default_factory=dict)
-    encoding: str | None = None
-    sheet: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-def fields_and_options(task: AnyTask, pairs: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+def fields_and_options(task: Any, pairs: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values of `-o`, as fields of the task's input and options of the task."""
     values = option_values(pairs)
     fields: dict[str, Any] = {}
@@ -54,39 +32,23 @@ def fields_and_options(task: AnyTask, pairs: tuple[tuple[str, str], ...]) -> tup
 
 
 def file_options(function: Any) -> Any:
-    """Options of every command that reads files."""
-    for option in (
-        click.option("--sheet", metavar="NAME", help="Sheet of an .xlsx file. Default: the first."),
-        click.option("--encoding", metavar="NAME", help="Encoding of text files that are not UTF-8, e.g. cp1252."),
-        click.option(
-            "--columns",
-            metavar="FIELD=COLUMN,...",
-            multiple=True,
-            help="Columns by field, e.g. text=review. Default: columns of the usual names.",
-        ),
+    """Options of every command that reads files; see `reading`."""
+    for names, metavar, text in (
+        ("--sheet", "NAME", "Sheet of an .xlsx file. Default: the first."),
+        ("--encoding", "NAME", "Encoding of text files that are not UTF-8, e.g. cp1252."),
+        ("--columns", "FIELD=COLUMN,...", "Columns by field, e.g. text=review. Default: columns of the usual names."),
     ):
-        function = option(function)
+        function = click.option(names, metavar=metavar, help=text, multiple=names == "--columns")(function)
     return function
 
 
-def reading_options(function: Any) -> Any:
-    """Options of every command that reads a task's inputs; the command gets them as one `reading`."""
+def reading(columns: Sequence[str], encoding: str | None, sheet: str | None, **others: Any) -> DataOptions:
+    """The values of `file_options`; a comma within a column's name does not split it."""
+    from nlptasks.data import DataOptions
 
-    @click.option("--lines", "by_line", is_flag=True, help="Treat each line of a text file as one input.")
-    @file_options
-    @functools.wraps(function)
-    def command(
-        by_line: bool, columns: tuple[str, ...], encoding: str | None, sheet: str | None, **arguments: Any
-    ) -> Any:
-        return function(reading=Reading(by_line, column_names(columns), encoding, sheet), **arguments)
-
-    return command
-
-
-def column_names(values: Sequence[str]) -> dict[str, str]:
-    """The values of `--columns`, by field; a comma within a column's name does not split it."""
-    pairs = [pair for value in values for pair in re.split(r",(?=\s*\w+=)", value)]
-    return dict(pair_of("--columns", "FIELD=COLUMN", pair) for pair in pairs)
+    pairs = [pair for value in columns for pair in re.split(r",(?=\s*\w+=)", value)]
+    named = dict(pair_of("--columns", "FIELD=COLUMN", pair) for pair in pairs)
+    return DataOptions(columns=named, encoding=encoding, sheet=sheet, **others)
 
 
 def pair_of(flag: str, form: str, pair: str) -> tuple[str, str]:
@@ -97,128 +59,149 @@ def pair_of(flag: str, form: str, pair: str) -> tuple[str, str]:
     return left, right
 
 
-def read_inputs(task: AnyTask, texts: Sequence[str], files: Sequence[Path], reading: Reading) -> list[Input]:
-    """Texts ("-" is standard input), then the rows of files.
+def reading_options(function: Any) -> Any:
+    """Options of every command that reads a task's inputs; the command gets `by_line` and `reading`."""
 
-    Raises:
-        DataError: naming every row that cannot be read or is not a valid input, with its file and line.
+    @click.option("--lines", "by_line", is_flag=True, help="Treat each line of a text file as one input.")
+    @file_options
+    @functools.wraps(function)
+    def command(columns: tuple[str, ...], encoding: str | None, sheet: str | None, **arguments: Any) -> Any:
+        return function(reading=reading(columns, encoding, sheet), **arguments)
+
+    return command
+
+
+class Input(NamedTuple):
+    """One input of a task, None for a blank line; `row` is what it was read from."""
+
+    value: Any
+    row: Row | None = None
+
+
+class Inputs:
+    """Reads the inputs of a task: texts ("-" is standard input) and the rows of files.
+
+    With `by_line` every line of a text is an input; `fields` are input fields with one value for all rows.
     """
-    from nlptasks.data import open_text, read_rows, text_rows
 
-    inputs: list[Input] = []
-    faults: list[str] = []
-    for text in texts:
-        if text != "-":
-            inputs.append(Input(text))
-            continue
-        with open_text(sys.stdin.buffer, _PIPED, reading.encoding) as stream:
-            rows = text_rows(stream, _PIPED, by_line=reading.by_line, encoding=reading.encoding)
-            inputs += _inputs(task, rows, _PIPED, reading, faults)
-    for file in files:
-        text = "lines" if reading.by_line else "whole"
-        rows = read_rows(file, text=text, encoding=reading.encoding, sheet=reading.sheet)
-        before = len(inputs) + len(faults)
-        inputs += _inputs(task, rows, str(file), reading, faults)
-        if before == len(inputs) + len(faults):
-            faults.append(f"{file}: expected rows, found none.")
-    if faults:
-        raise DataError("Some rows cannot be read; nothing was answered.", faults)
-    return inputs
+    def __init__(
+        self, task: Any, options: DataOptions, *, by_line: bool = False, fields: Mapping[str, Any] | None = None
+    ) -> None:
+        self._task, self._options, self._by_line, self._fields = task, options, by_line, dict(fields or {})
 
+    def read(self, texts: Sequence[str], files: Sequence[Path]) -> list[Input]:
+        """The inputs in the order of the command line.
 
-def _inputs(task: AnyTask, rows: Iterable[Row], source: str, reading: Reading, faults: list[str]) -> Iterator[Input]:
-    from nlptasks.data import input_columns
+        Raises:
+            DataError: naming every row that cannot be read or is not a valid input, with its file and line.
+        """
+        from nlptasks.data import open_text, read_rows, text_rows
 
-    matches: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in rows:
-        fault = row.fault
-        if row.bare and not fault:
-            text = row.fields["text"]
-            if text.strip() or reading.by_line:
+        inputs: list[Input] = []
+        faults: list[str] = []
+        encoding, sheet = self._options.encoding, self._options.sheet
+        for text in texts:
+            if text == "-":
+                with open_text(sys.stdin.buffer, "standard input", encoding) as stream:
+                    rows = text_rows(stream, "standard input", by_line=self._by_line, encoding=encoding)
+                    inputs += self._of(rows, "standard input", faults)
+            else:
+                inputs.append(Input(text))
+        for file in files:
+            before = len(inputs), len(faults)
+            rows = read_rows(file, text="lines" if self._by_line else "whole", encoding=encoding, sheet=sheet)
+            inputs += self._of(rows, str(file), faults)
+            if before == (len(inputs), len(faults)):
+                faults.append(f"{file}: expected rows, found none.")
+        if faults:
+            raise DataError("Some rows cannot be read; nothing was answered.", faults)
+        return inputs
+
+    def _of(self, rows: Iterable[Row], source: str, faults: list[str]) -> Iterator[Input]:
+        matches: dict[tuple[str, ...], dict[str, str]] = {}
+        for row in rows:
+            text = row.fields["text"] if row.bare else ""
+            if row.bare and (self._by_line or text.strip()):
                 yield Input(text if text.strip() else None, row)
-                continue
-            fault = "expected a text, found none."
-        if fault:
-            faults.append(f"{row.place}: {fault}")
-            continue
-        columns = tuple(row.fields)
-        if columns not in matches:
-            twice = {name: name for name in reading.fields if name in columns}
-            matches[columns] = twice | input_columns(task, source, columns, reading.columns, reading.fields)
-        value = {field: row.fields[column] for field, column in matches[columns].items()}
-        value = {field: cell for field, cell in value.items() if not _absent(task, field, cell)}
+            elif row.fault or row.bare:
+                faults.append(f"{row.place}: {row.fault or 'expected a text, found none.'}")
+            elif columns := self._columns(row, source, matches, faults):
+                yield Input(self._value(row, columns, faults), row)
+        _report_columns(source, matches)
+
+    def _columns(
+        self, row: Row, source: str, matches: dict[tuple[str, ...], dict[str, str]], faults: list[str]
+    ) -> dict[str, str]:
+        """The columns of the task's fields in a row, matched once for all rows with these columns; {} after a fault."""
+        from nlptasks.data import input_columns
+
+        names = tuple(row.fields)
+        if names not in matches:
+            twice = {name: name for name in self._fields if name in names}
+            try:
+                matches[names] = twice | input_columns(self._task, source, names, self._options.columns, self._fields)
+            except DataError as error:
+                if not matches:
+                    raise
+                faults.append(str(error).replace(source, row.place, 1))
+                matches[names] = {}
+        return matches[names]
+
+    def _value(self, row: Row, columns: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
+        from nlptasks.data import field_values
+
+        value = field_values(self._task, {field: row.fields[column] for field, column in columns.items()})
         try:
-            task.validate([{**reading.fields, **value}])
+            self._task.validate([{**self._fields, **value}])
         except InvalidInputError as error:
             faults += [f"{row.place}: {problem}" for problem in error.problems]
-        yield Input(value, row)
-    _report_columns(source, matches)
+        return value
 
+    def gather(self, texts: Sequence[str], files: Sequence[Path]) -> list[Input]:
+        """The inputs, each with the shared fields; standard input is read if nothing else is named.
 
-def _absent(task: AnyTask, field: str, cell: Any) -> bool:
-    """Whether a cell is empty and its field optional: the field then has its default."""
-    empty = cell is None or cell == "" or cell != cell  # A missing number of Arrow is NaN.
-    return empty and not task.input_type.model_fields[field].is_required()
+        Raises:
+            click.UsageError: no input, or a field that the task needs is missing.
+            InvalidInputError: a field has two values.
+        """
+        accepts, fields = self._task.input_type.model_fields, self._fields
+        needed = [name for name, field in accepts.items() if field.is_required() and name not in fields]
+        if len(needed) > 1:
+            inputs = self._combine(needed, texts, files)
+        elif texts or files or (fields and not needed):
+            inputs = self.read(texts, files)
+        elif sys.stdin.isatty():
+            what = f"{needed[0]} as " if fields else ""
+            raise click.UsageError(f"Expected {what}a TEXT, -f FILE or input on standard input, found none.")
+        else:
+            inputs = self.read(["-"], ())
+        if not fields:
+            return inputs
+        first = needed[0] if needed else next(iter(accepts))
+        inputs = inputs or [Input({})]
+        return [one._replace(value=_with_fields(self._task.name, one.value, first, fields)) for one in inputs]
 
+    def _combine(self, needed: Sequence[str], texts: Sequence[str], files: Sequence[Path]) -> list[Input]:
+        """Inputs of a task that needs two texts: TEXT is the first, -f or standard input the second; a row has both.
 
-def _report_columns(source: str, matches: Mapping[tuple[str, ...], Mapping[str, str]]) -> None:
-    """Report on stderr which columns are read, unless each has the name of its field and none is ignored."""
-    read = {column: field for match in matches.values() for field, column in match.items()}
-    rest = [column for column in dict.fromkeys(name for names in matches for name in names) if column not in read]
-    if rest or any(column != field for column, field in read.items()):
-        used = ", ".join(f"{field} from {column!r}" for column, field in read.items())
-        ignored = f"; not read: {', '.join(map(repr, rest))}" if rest else ""
-        click.echo(f"{source}: {used}{ignored}", err=True)
-
-
-def gather(task: AnyTask, texts: Sequence[str], files: Sequence[Path], reading: Reading) -> list[Input]:
-    """The inputs in the order of the command line, each with the shared `fields`; standard input if there are none.
-
-    Raises:
-        click.UsageError: no input, or a field that the task needs is missing.
-        InvalidInputError: a field has two values.
-        DataError: as in `read_inputs`.
-    """
-    accepts, fields = task.input_type.model_fields, reading.fields
-    needed = [name for name, field in accepts.items() if field.is_required() and name not in fields]
-    if len(needed) > 1:
-        inputs = _combine(task, needed, texts, files, reading)
-    elif texts or files or (fields and not needed):
-        inputs = read_inputs(task, texts, files, reading)
-    elif sys.stdin.isatty():
-        what = f"{needed[0]} as " if fields else ""
-        raise click.UsageError(f"Expected {what}a TEXT, -f FILE or input on standard input, found none.")
-    else:
-        inputs = read_inputs(task, ["-"], (), reading)
-    if not fields:
-        return inputs
-    first = needed[0] if needed else next(iter(accepts))
-    merged = [one._replace(value=_with_fields(task.name, one.value, first, fields)) for one in inputs]
-    return merged or [Input(dict(fields))]
-
-
-def _combine(
-    task: AnyTask, needed: Sequence[str], texts: Sequence[str], files: Sequence[Path], reading: Reading
-) -> list[Input]:
-    """Inputs of a task that needs two texts: TEXT is the first, -f or standard input the second; a row has both.
-
-    Every first text is combined with every second one.
-    """
-    first = [text for text in texts if text != "-"]
-    read = read_inputs(task, [text for text in texts if text == "-"], files, reading)
-    rows = [one for one in read if one.row is None or not one.row.bare]
-    if first and not read and not sys.stdin.isatty():
-        read = [one for one in read_inputs(task, ["-"], (), reading) if one.value and one.value.strip()]
-    pages = [one for one in read if isinstance(one.value, str)]
-    present = dict(zip(needed, (first, pages), strict=False))
-    absent = [name for name in needed if not present.get(name)]
-    if absent and (first or pages or not rows):
-        raise click.UsageError(
-            f"{task.name} needs {' and '.join(needed)}, found no {' and no '.join(absent)}. Give the {needed[0]} as "
-            f"TEXT and the {needed[1]} with -f FILE or on standard input; -o {absent[0]} TEXT works as well."
-        )
-    pairs = [page._replace(value={needed[0]: text, needed[1]: page.value}) for page in pages for text in first]
-    return [*pairs, *rows]
+        Every first text is combined with every second one.
+        """
+        first = [text for text in texts if text != "-"]
+        read = self.read([text for text in texts if text == "-"], files)
+        rows = [one for one in read if one.row is None or not one.row.bare]
+        if first and not read and not sys.stdin.isatty():
+            read = [one for one in self.read(["-"], ()) if one.value and one.value.strip()]
+        pages = [one for one in read if isinstance(one.value, str)]
+        present = dict(zip(needed, (first, pages), strict=False))
+        absent = [name for name in needed if not present.get(name)]
+        if absent and (first or pages or not rows):
+            raise click.UsageError(
+                f"{self._task.name} needs {' and '.join(needed)}, found no {' and no '.join(absent)}. Give the "
+                f"{needed[0]} as TEXT and the {needed[1]} with -f FILE or on standard input; -o {absent[0]} TEXT "
+                "works as well."
+            )
+        pairs = [page._replace(value={needed[0]: text, needed[1]: page.value}) for page in pages for text in first]
+        return [*pairs, *rows]
 
 
 def _with_fields(task: str, value: Any, first: str, fields: Mapping[str, Any]) -> Any:
@@ -229,3 +212,13 @@ def _with_fields(task: str, value: Any, first: str, fields: Mapping[str, Any]) -
     if twice := [name for name in values if name in fields]:
         raise InvalidInputError(f"{task} got its input twice", [f"once in place and once as {', '.join(twice)}."])
     return {**fields, **values}
+
+
+def _report_columns(source: str, matches: Mapping[tuple[str, ...], Mapping[str, str]]) -> None:
+    """Report on stderr which columns are read, unless each has the name of its field and none is ignored."""
+    read = {column: field for match in matches.values() for field, column in match.items()}
+    rest = [column for column in dict.fromkeys(name for names in matches for name in names) if column not in read]
+    if rest or any(column != field for column, field in read.items()):
+        used = ", ".join(f"{field} from {column!r}" for column, field in read.items())
+        ignored = f"; not read: {', '.join(map(repr, rest))}" if rest else ""
+        click.echo(f"{source}: {used}{ignored}", err=True)

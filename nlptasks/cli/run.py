@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import click
 
 from nlptasks import Engine, GeneratedText, can_stream
 from nlptasks.cli.common import adapter_option, model_option, print_json
-from nlptasks.cli.inputs import Input, Reading, fields_and_options, gather, reading_options
+from nlptasks.cli.inputs import Input, Inputs, fields_and_options, reading_options
+from nlptasks.data import DataOptions
 from nlptasks.surfaces import DownloadBar, in_colour, render, visible
 
 
@@ -38,7 +38,8 @@ def run_command(
     task: str,
     texts: tuple[str, ...],
     files: tuple[Path, ...],
-    reading: Reading,
+    by_line: bool,
+    reading: DataOptions,
     keep: bool,
     options: tuple[tuple[str, str], ...],
     adapter: str | None,
@@ -72,7 +73,7 @@ def run_command(
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
         resolved = engine.plugins.task(task)
         fields, values = fields_and_options(resolved, options)
-        inputs = gather(resolved, texts, files, replace(reading, fields=fields))
+        inputs = Inputs(resolved, reading, by_line=by_line, fields=fields).gather(texts, files)
         arguments: dict[str, Any] = {"adapter": adapter, "model": model, **values}
         if len(inputs) == 1 and not fields and not as_json and not as_jsonl and _streams(resolved):
             with engine.stream(task, inputs[0].value, **arguments) as pieces:

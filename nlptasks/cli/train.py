@@ -10,7 +10,7 @@ import click
 
 from nlptasks import CancelledError, Recipe, Settings, default_plugins
 from nlptasks.cli.common import option_values
-from nlptasks.cli.inputs import column_names, file_options, pair_of
+from nlptasks.cli.inputs import file_options, pair_of, reading
 from nlptasks.data import DataOptions
 from nlptasks.surfaces import DownloadBar
 
@@ -65,31 +65,10 @@ def data_options(function: Any) -> Any:
     return function
 
 
-def as_data_options(
-    text_column: str | None,
-    label_column: str | None,
-    labels: str | None,
-    max_rows: int | None,
-    renames: tuple[str, ...],
-    allow_misaligned: bool,
-    columns: tuple[str, ...],
-    encoding: str | None,
-    sheet: str | None,
-    held_out: float = 0.1,
-) -> DataOptions:
+def as_data_options(labels: str | None, renames: tuple[str, ...], **values: Any) -> DataOptions:
     """The command line's values."""
-    return DataOptions(
-        text_column=text_column,
-        label_column=label_column,
-        labels=label_names(labels),
-        max_rows=max_rows,
-        held_out=held_out,
-        rename=dict(pair_of("--rename", "OLD=NEW", pair) for pair in renames),
-        allow_misaligned=allow_misaligned,
-        columns=column_names(columns),
-        encoding=encoding,
-        sheet=sheet,
-    )
+    renamed = dict(pair_of("--rename", "OLD=NEW", pair) for pair in renames)
+    return reading(labels=label_names(labels), rename=renamed, **values)
 
 
 def label_names(labels: str | None) -> tuple[str, ...] | None:

@@ -1,9 +1,9 @@
 """Rows of files and data sets: one reader for every surface, and what training makes of the rows.
 
-from nlptasks.data import read_rows
-
 for row in read_rows("reviews.csv"):
     print(row.place, row.fault or row.fields)
+
+Parquet, Arrow and Excel's libraries are imported when such a file is read.
 """
 
 from nlptasks._lazy import lazy, stub

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.data.rows import is_missing
 from nlptasks.errors import DataError
 
 if TYPE_CHECKING:
@@ -86,6 +87,12 @@ def input_columns(
     matched = match_columns(source, columns, fields, named, required=needed, hint=hint)
     # A task that takes one field of several needs one of them.
     return matched or match_columns(source, columns, fields, required=() if present else fields[:1], hint=hint)
+
+
+def field_values(task: Task[Any, Any, Any], cells: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's values by field; one that is missing leaves a field that is not required to its default."""
+    known = task.input_type.model_fields
+    return {name: cell for name, cell in cells.items() if known[name].is_required() or not is_missing(cell)}
 
 
 def _named(source: str, columns: Sequence[str], name: str) -> str:

@@ -32,16 +32,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SIGNATURES = {
-    b"%PDF-": "a PDF",
-    b"PK\3\4": "a ZIP archive",
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"\x1f\x8b": "gzip",
-    b"PAR1": "Parquet",
-    b"ARROW1": "Arrow",
-    b"\xd0\xcf\x11\xe0": "an old Office document",
-}
+_BINARY = {b"%PDF-": "a PDF", b"PK\3\4": "a ZIP archive", b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"ARROW1": "Arrow"}
 _BROKEN = re.compile("[\0\ud800-\udfff]")
 _GUESSES = (("cp1251", "[а-яё]{3}"), ("shift_jis", "[\u3040-\u30ff]"), ("gb18030", "[\u4e00-\u9fff]{2}"))
 """Encodings that are not Latin, with what their texts have and a wrong reading seldom has."""
@@ -55,8 +46,6 @@ class DataFile:
     path: Path
     encoding: str | None = None
     sheet: str | None = None
-    unpacked: int | None = None
-    """The most bytes that a .gz file may hold."""
 
     @property
     def packed(self) -> bool:
@@ -84,38 +73,17 @@ class DataFile:
             if not self.packed:
                 yield stream
                 return
-            with gzip.open(stream) as packed, io.BufferedReader(_Capped(packed, self)) as content:
-                if not seekable:
-                    yield content
-                    return
-                with tempfile.TemporaryFile() as copy:
+            with gzip.open(stream) as content, tempfile.TemporaryFile() as copy:
+                if seekable:
                     shutil.copyfileobj(content, copy)
                     copy.seek(0)
-                    yield copy
+                yield copy if seekable else cast(BinaryIO, content)
 
     @contextmanager
     def text(self, newline: str | None = None) -> Iterator[TextIO]:
         """The decoded text; see `open_text`."""
         with self.open() as stream, open_text(stream, self.name, self.encoding, newline) as text:
             yield text
-
-
-class _Capped(io.RawIOBase):
-    """What is unpacked, up to the most that a file may hold."""
-
-    def __init__(self, stream: Any, file: DataFile) -> None:
-        self._stream, self._file, self._count = stream, file, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count: int = self._stream.readinto(buffer)
-        self._count += count
-        most = self._file.unpacked
-        if most is not None and self._count > most:
-            raise DataError(f"{self._file.name}: expected at most {most / 10**6:,.0f} MB unpacked, found more.")
-        return count
 
 
 def open_text(stream: BinaryIO, name: str, encoding: str | None = None, newline: str | None = None) -> TextIO:
@@ -129,8 +97,7 @@ def open_text(stream: BinaryIO, name: str, encoding: str | None = None, newline:
     buffered = io.BufferedReader(cast(Any, stream), _BLOCK)
     head = buffered.peek(_BLOCK)
     marked = next((codec for mark, codec in _MARKS if head.startswith(mark)), None)
-    kind = next((kind for signature, kind in _SIGNATURES.items() if head.startswith(signature)), None)
-    if kind:
+    if kind := next((kind for signature, kind in _BINARY.items() if head.startswith(signature)), None):
         raise DataError(f"{name}: expected text, found {kind}.")
     if not (marked or encoding) and head.count(0) > len(head) // 20:
         raise DataError(
@@ -148,23 +115,20 @@ def open_text(stream: BinaryIO, name: str, encoding: str | None = None, newline:
 def lines(stream: TextIO, name: str) -> Iterator[str]:
     """The lines with their ends, one at a time."""
     while line := stream.readline(LIMIT):
-        if len(line) == LIMIT:
-            raise _too_long(name)
-        yield line
+        yield _bounded(line, name)
 
 
 def whole(stream: TextIO, name: str) -> str:
     """All of a text."""
-    text = stream.read(LIMIT + 1)
-    if len(text) > LIMIT:
-        raise _too_long(name)
-    return text
+    return _bounded(stream.read(LIMIT), name)
 
 
-def _too_long(name: str) -> DataError:
-    return DataError(
-        f"{name}: expected at most {LIMIT // 10**6} million characters at once, found more: write one row a line, as "
-        "in .jsonl or .csv, which are read row by row."
+def _bounded(text: str, name: str) -> str:
+    if len(text) < LIMIT:
+        return text
+    raise DataError(
+        f"{name}: expected fewer than {LIMIT // 10**6} million characters at once, found more: write one row a line, "
+        "as in .jsonl or .csv, which are read row by row."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.data.columns import input_columns
+from nlptasks.data.columns import field_values, input_columns
 from nlptasks.data.rows import Table
 from nlptasks.errors import DataError, InvalidInputError
 
@@ -32,13 +32,10 @@ def task_inputs(task: Task[Any, Any, Any], value: Any, present: Collection[str] 
     `present` are fields that have their values already.
 
     Raises:
-        InvalidInputError: no column is a text that the task needs, or the value is bytes.
+        InvalidInputError: a field that the task needs has no column.
     """
     if isinstance(value, bytes | bytearray | memoryview):
-        raise InvalidInputError(
-            f"{task.name} cannot read this input",
-            ['expected a text, found bytes; decode it, as in value.decode("utf-8").'],
-        )
+        return [value]  # One fault, not one a byte.
     if isinstance(value, str | Mapping):
         return value
     frame = frame_rows(value)
@@ -54,4 +51,5 @@ def task_inputs(task: Task[Any, Any, Any], value: Any, present: Collection[str] 
     except DataError as error:
         raise InvalidInputError(f"{task.name} cannot read this table", [str(error)]) from None
     places = {field: table.columns.index(column) for field, column in matched.items()}
-    return [{field: cells[place] for field, place in places.items()} for row in rows for cells in [list(row)]]
+    cells = map(list, rows)
+    return [field_values(task, {field: row[place] for field, place in places.items()}) for row in cells]

@@ -9,7 +9,7 @@ from typing import Any
 from nlptasks.data.columns import COMMON
 from nlptasks.data.files import DataFile, lines, whole
 from nlptasks.data.rows import Row, Table
-from nlptasks.data.text_lines import TEXT
+from nlptasks.data.text import TEXT
 from nlptasks.errors import DataError
 
 TOKENS = ("tokens", "words")
@@ -32,18 +32,13 @@ def json_lines(file: DataFile, table: Table) -> Iterator[Row]:
 
 
 def json_file(file: DataFile, table: Table) -> Iterator[Row]:
-    """The rows of a JSON value, which is read at once; of one object a line, which is common, row by row."""
-    with file.text() as stream:
-        filled = (line for line in lines(stream, file.name) if line.strip())
-        if _is_object(next(filled, "")) and next(filled, ""):
-            yield from json_lines(file, table)
-            return
-    with file.text() as stream:
-        text = whole(stream, file.name)
+    """The rows of a JSON value, which is read at once."""
     try:
-        content = _parse(text)
+        with file.text() as stream:
+            content = _parse(whole(stream, file.name))
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
+            # One object a line under the name .json is common.
             yield from json_lines(file, table)
             return
         raise DataError(f"{file.name}:{error.lineno}: expected JSON, found a fault: {error.msg}.") from error
@@ -73,13 +68,6 @@ def _why(error: Exception) -> str:
         return str(error)
     more = error.doc[error.pos :].strip()[:20]
     return f"more behind it ({more!r})" if error.msg == "Extra data" else f"broken JSON ({error.msg})"
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return line.lstrip().startswith("{") and isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _row(place: str, value: Any, table: Table) -> Row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks.data.columns import match_columns
-from nlptasks.data.options import DataOptions as DataOptions
-from nlptasks.data.rows import Row, RowFault, Table, show
+from nlptasks.data.rows import DataOptions as DataOptions
+from nlptasks.data.rows import Row, RowFault, Table, is_missing, show
 from nlptasks.data.splits import conflicts
 from nlptasks.data.tables import Findings, read_tables
 from nlptasks.errors import DataError
@@ -131,7 +130,7 @@ def _names_in_data(tables: Sequence[Table], columns: dict[str, Columns], multi_l
         if table.class_names.get(column):
             return table.class_names[column]
         values = (value for row in table.rows for value in _values(row.fields.get(column), multi_label))
-        names |= {str(value).strip() for value in values if not _is_missing(value)}
+        names |= {str(value).strip() for value in values if not is_missing(value)}
     return tuple(sorted(names))
 
 
@@ -154,8 +153,8 @@ def _renamed(table: Table, column: str, names: Mapping[str, str], multi_label: b
 def _read_row(row: Row, table: Table, columns: Columns, names: tuple[str, ...], multi_label: bool) -> Example:
     faults: list[str] = []
     text = row.fields.get(columns["text"])
-    if _is_missing(text) or not isinstance(text, str):
-        faults.append(f"{columns['text']}: expected a text, found {'none' if _is_missing(text) else show(text)}")
+    if is_missing(text) or not isinstance(text, str):
+        faults.append(f"{columns['text']}: expected a text, found {'none' if is_missing(text) else show(text)}")
     indices: list[int] = []
     for value in _values(row.fields.get(columns["label"]), multi_label):
         try:
@@ -178,7 +177,7 @@ def _values(value: Any, multi_label: bool) -> list[Any]:
 
 def _label_index(value: Any, names: tuple[str, ...], class_names: tuple[str, ...]) -> int:
     """The index of a label: its name in any case, or its number; raises RowFault."""
-    if _is_missing(value):
+    if is_missing(value):
         raise RowFault("expected a label, found none")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -199,14 +198,6 @@ def _label_index(value: Any, names: tuple[str, ...], class_names: tuple[str, ...
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f"did you mean {names[folded.index(near[0])]!r}" if near else f"labels are {', '.join(names)}"
     raise RowFault(f"unknown label {name!r}; {hint}")
-
-
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or (isinstance(value, str) and not value.strip())
-    )
 
 
 def describe(table: Table) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""A row of a data file with its place, and the table that rows make."""
+"""A row with its place, the table that rows make, and how data is read."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 
 from nlptasks.data.files import text_fault
 from nlptasks.errors import DataError, clip
+
+_NO_VALUE = ("NAType", "NaTType")
 
 
 class Row(NamedTuple):
@@ -64,8 +67,42 @@ class Table:
                 self.rows.append(row)
 
 
+@dataclass(frozen=True)
+class DataOptions:
+    """How to read data. Columns that are not named are matched by common names.
+
+    `columns` maps a field to the column that holds it, as in `{"text": "review"}`; `text_column` and `label_column`
+    name two of them. `labels` replaces the task's own label names. `max_rows` limits the training rows. `held_out` is
+    the share of the rows that is kept from training when no validation data is given. `encoding` is that of files that
+    are neither UTF-8 nor marked as UTF-16; `sheet` names the sheet of a workbook, the first if None.
+    """
+
+    text_column: str | None = None
+    label_column: str | None = None
+    labels: tuple[str, ...] | None = None
+    max_rows: int | None = None
+    held_out: float = 0.1
+    rename: Mapping[str, str] = field(default_factory=dict)
+    allow_misaligned: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    sheet: str | None = None
+
+    def column(self, name: str) -> str | None:
+        """The column that the caller named for a field."""
+        short = {"text": self.text_column, "label": self.label_column}
+        return self.columns.get(name) or short.get(name)
+
+
 class RowFault(ValueError):
     """A fault of one row; the reader adds its place."""
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell has no value: None, a blank text, NaN, pandas' NA and NaT."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in _NO_VALUE
 
 
 def show(value: Any) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,10 +17,8 @@ from nlptasks.data.arrow import HUB, arrow_rows, hub_rows
 from nlptasks.data.columns import match_columns
 from nlptasks.data.files import TAGGED_FORMATS, DataFile, text_fault
 from nlptasks.data.json_rows import json_file, json_lines
-from nlptasks.data.options import DataOptions
-from nlptasks.data.rows import Row, RowFault, Table, plural
-from nlptasks.data.text_lines import TEXT, tagged, text_file
-from nlptasks.data.text_tables import delimited
+from nlptasks.data.rows import DataOptions, Row, RowFault, Table, plural
+from nlptasks.data.text import TEXT, delimited, tagged, text_file
 from nlptasks.data.workbooks import sheet_rows
 from nlptasks.errors import DataError
 
@@ -169,13 +167,9 @@ def read_table(
     sheet: str | None = None,
     name: str | None = None,
     limit: int | None = None,
-    unpacked: int | None = None,
 ) -> Table:
-    """The rows of a file as a table; the arguments are those of `read_rows`.
-
-    `limit` is the maximum number of rows, `unpacked` the maximum size of an unpacked .gz file in bytes.
-    """
-    file = replace(_file(source, encoding, sheet, name), unpacked=unpacked)
+    """The rows of a file as a table, at most `limit` of them; the other arguments are those of `read_rows`."""
+    file = _file(source, encoding, sheet, name)
     table = Table(file.name)
     table.fill(islice(_rows(file, table, text), limit))
     return table

@@ -17,7 +17,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -37,6 +37,9 @@ PICKLED = (
     f"expected {PEFT_WEIGHTS}, found a pickled {PEFT_PICKLE}, which can run code. "
     "Load it once where you trust it and save it again with PEFT's save_pretrained."
 )
+
+WeightFiles = tuple[tuple[Path, int, int, int], ...]
+"""Files with size, time and inode: another one of the same name, or other bytes in it, differs in one of them."""
 
 _VERB_OF_TASK_TYPE = {"SEQ_2_SEQ_LM": "generate", **{head.task_type: verb for verb, head in HEADS.items()}}
 """What an adapter answers, by PEFT's name for what it was trained for."""
@@ -216,10 +219,10 @@ def fingerprint(base: Path) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _fingerprint(files: tuple[WeightFile, ...]) -> str:
+def _fingerprint(files: WeightFiles) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        with file.path.open("rb") as stream:
+    for file, *_ in files:
+        with file.open("rb") as stream:
             size = struct.unpack("<Q", stream.read(8))[0]
             header = json.loads(stream.read(size))
             header.pop("__metadata__", None)
@@ -232,18 +235,9 @@ def _fingerprint(files: tuple[WeightFile, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-class WeightFile(NamedTuple):
-    """A file as it is now: another one of its name, or other bytes in it, has another size, time or inode."""
-
-    path: Path
-    size: int
-    modified: int
-    inode: int
-
-
-def _weight_files(base: Path) -> tuple[WeightFile, ...]:
+def _weight_files(base: Path) -> WeightFiles:
     files = [(path, path.stat()) for path in sorted(base.glob("*.safetensors")) if path.name != RANGES]
-    return tuple(WeightFile(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in files)
+    return tuple((path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in files)
 
 
 def check_weights(adapter: AdapterFolder) -> None:
@@ -281,8 +275,8 @@ def tensor_headers(file: Path) -> dict[str, tuple[int, ...]]:
 
 
 @functools.lru_cache(maxsize=16)
-def _base_headers(files: tuple[WeightFile, ...]) -> dict[str, tuple[int, ...]]:
-    return {name: shape for file in files for name, shape in tensor_headers(file.path).items()}
+def _base_headers(files: WeightFiles) -> dict[str, tuple[int, ...]]:
+    return {name: shape for file, *_ in files for name, shape in tensor_headers(file).items()}
 
 
 def _unfit_shapes(adapter: dict[str, tuple[int, ...]], base: dict[str, tuple[int, ...]]) -> str:

@@ -46,7 +46,7 @@ BROKEN = {
     "duplicate": (GOOD.format(name="good"), "claims the name 'good', which belongs to 'nlptasks-a-good:good'."),
     "exception": (
         HOOK + "def register_tasks(register): raise RuntimeError('no luck\\ntoday')",
-        "RuntimeError in register_tasks: no luck.",
+        "RuntimeError while it registered: no luck.",
     ),
     "exits": ("import sys\nsys.exit(3)", "It called sys.exit(3) while it was imported."),
     "hookless": ("x = 1", "It implements no hook: mark a function register_tasks with @nlptasks.hookimpl."),

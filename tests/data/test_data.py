@@ -42,6 +42,7 @@ def pairs(examples: Examples) -> list[tuple[str, Any]]:
 def in_every_format(folder: Path) -> list[Path]:
     import csv
 
+    import openpyxl
     import pyarrow
     import pyarrow.parquet
 
@@ -54,7 +55,14 @@ def in_every_format(folder: Path) -> list[Path]:
     write(folder / "rows.json", json.dumps(objects))
     write(folder / "wrapped.json", json.dumps({"version": 1, "data": objects}))
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(objects), folder / "rows.parquet")
-    for name in ("rows.csv", "rows.jsonl", "rows.parquet"):
+    with pyarrow.ipc.new_stream(folder / "rows.arrow", pyarrow.Table.from_pylist(objects).schema) as writer:
+        writer.write_table(pyarrow.Table.from_pylist(objects))
+    book = openpyxl.Workbook()
+    for row in [("text", "label"), *((row["text"], row["label"]) for row in objects)]:
+        book.active.append(row)
+    book.save(folder / "rows.xlsx")
+    (folder / "utf16.csv").write_text((folder / "rows.csv").read_text(encoding="utf-8"), encoding="utf-16", newline="")
+    for name in ("rows.csv", "rows.jsonl", "rows.parquet", "rows.xlsx"):
         (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
     (folder / "bom.csv").write_bytes(b"\xef\xbb\xbf" + (folder / "rows.csv").read_bytes())
     return sorted(folder.iterdir())
@@ -62,12 +70,12 @@ def in_every_format(folder: Path) -> list[Path]:
 
 def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
     files = in_every_format(tmp_path)
-    assert len(files) == 10
+    assert len(files) == 14
     for file in files:
         assert pairs(read(file)) == ROWS, file.name
     joined = read(*files)
-    assert len(joined.rows) == 30
-    assert [source["rows"] for source in joined.sources] == [3] * 10
+    assert len(joined.rows) == 42
+    assert [source["rows"] for source in joined.sources] == [3] * 14
     assert all(len(source["sha256"]) == 64 for source in joined.sources)
 
 
@@ -132,7 +140,8 @@ def test_bad_rows_of_jsonl_and_of_several_files(tmp_path: Path) -> None:
         "a.jsonl:3: expected a JSON object, found list.",
         "a.jsonl:4: text: expected a text, found 5 (int); label: expected a label, found True (bool).",
         "a.jsonl:5: text: expected a text, found none; label: expected a label, found none.",
-        "a.jsonl:7: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
+        "a.jsonl:7: expected UTF-8, found other bytes; "
+        "save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
         "b.csv:2: text: expected a text, found none.",
     ]
 

@@ -117,7 +117,8 @@ def test_bad_columns_are_listed_and_prose_is_refused(tmp_path: Path) -> None:
         "rows.conll:2: expected a token and a tag in columns, found one column ('sang').",
         "rows.conll:3: expected 2 columns as in the first line, found 3.",
         "rows.conll:5: tag of 'Rome': expected O, or B-, I-, E-, S-, L- or U- and a type, found 'LOC'.",
-        "rows.conll:7: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café O'.",
+        "rows.conll:7: expected UTF-8, found other bytes; "
+        "save the file as UTF-8, or give --encoding cp1252, which reads 'café O'.",
     ]
     with pytest.raises(DataError, match="expected a token and a tag"):
         read(write(tmp_path / "prose.txt", "Ada sang.\n"))

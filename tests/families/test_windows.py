@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from nlptasks.families.windows import cut, may_overflow
+from nlptasks import TextClassification
+from nlptasks.families.windows import cut, may_overflow, offsets
+from nlptasks.testing import FakeModel
 
 TEXTS = st.text(alphabet=st.sampled_from("abc  \n é🙂语ا́"), max_size=400)
 
@@ -61,3 +63,29 @@ def test_a_text_that_is_not_counted_fits_with_its_special_tokens(tiny_encoder: P
 @cache
 def tokenizer(path: Path) -> Any:
     return AutoTokenizer.from_pretrained(path)
+
+
+class Mood(TextClassification):
+    """How a text feels."""
+
+    name = "mood"
+    labels = ("calm", "upset")
+
+
+@settings(max_examples=200)
+@given(TEXTS)
+def test_estimated_tokens_are_the_text_without_its_spaces(text: str) -> None:
+    [estimate] = offsets(FakeModel(has_offsets=False), [text])
+    assert "".join(text[start:end] for start, end in estimate.spans) == re.sub(r"\s", "", text)
+    assert all(end - start <= 3 for start, end in estimate.spans)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXTS.filter(str.strip))
+def test_a_model_without_offsets_still_reads_every_character(text: str) -> None:
+    model = FakeModel(labels=Mood.labels, max_tokens=24, has_offsets=False)
+    task = Mood()
+    [result] = task.run(task.validate([text]), task.validate_options({}), model)
+    read = [piece for verb, pieces in model.calls if verb == "classify" for piece in pieces]
+    assert "".join(read[-result.windows :]) == text
+    assert not result.truncated

@@ -95,6 +95,15 @@ def test_the_command_of_the_page_is_added(settings: Settings) -> None:
     assert cli.commands["triage"].get_short_help_str() == "Say who should answer a ticket."
 
 
+def test_the_backend_of_the_page_serves_its_names(settings: Settings) -> None:
+    plugins = Plugins(settings)
+    plugins.register(run(block("hooks.md", "python", "class Shouting")), "shouting")
+    plugins.register(run(block("plugins.md", "python", "class WriteHeadline")), "headline")
+    with nlptasks.Engine(settings=settings, plugins=plugins) as engine:
+        result = engine.run("headline", "The river rose.", model="shout:loud")
+    assert (result.headline, result.model) == ("USER: WRITE ONE HEADLINE FOR THIS TEXT:", "shout:loud")
+
+
 def test_the_notebook_lines_work() -> None:
     code = block("plugins.md", "python", "plugins.register(my_module")
     mine = run(block("plugins.md", "python", "class WriteHeadline"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gzip
 import io
 import json
 import time
@@ -26,10 +27,11 @@ from nlptasks import (
     TextClassification,
     hookimpl,
 )
-from nlptasks.data import Row
+from nlptasks.data import FORMATS, Row
 from nlptasks.errors import DataError
 from nlptasks.settings import Settings
 from tests.fake_engine import STEP, FakeEngine
+from tests.table_files import EVERY_FORMAT
 
 openpyxl = pytest.importorskip("openpyxl")
 
@@ -101,12 +103,23 @@ def test_one_table_from_every_format(tmp_path: Path) -> None:
     assert rows_of(tables.read_lines("one\ntwo\n")) == [{"text": "one"}, {"text": "two"}]
 
 
+def test_the_page_reads_whatever_the_library_reads(tmp_path: Path) -> None:
+    for name, content in EVERY_FORMAT.items():
+        for path in (name, f"{name}.gz"):
+            table = read(tmp_path, path, gzip.compress(content) if path.endswith(".gz") else content)
+            assert (len(table.rows), table.problems) == (10, []), path
+            shown = show.preview(table)
+            json.dumps(shown, ensure_ascii=False).encode()
+    assert (*FORMATS, ".gz") == tables.KINDS
+
+
 def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
     table = read(tmp_path, "a.csv", b"id,text\n1,fine\n2\n3,caf\xe9\n4,good\n")
     assert [row["id"] for row in rows_of(table)] == ["1", "4"]
     assert table.problems == [
         "a.csv:3: expected 2 fields, found 1.",
-        "a.csv:4: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
+        "a.csv:4: expected UTF-8, found other bytes; "
+        "save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",
     ]
     assert read(tmp_path, "b.xlsx", workbook(("text",), ("a", "b"), ("c",))).problems == [
         "b.xlsx:2: expected 1 cells, found 2."
@@ -118,7 +131,8 @@ def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
         "two.xlsx: only the first of 2 sheets is read (Sheet)"
     ]
     assert read(tmp_path, "c.txt", b"caf\xe9\nfine\n").problems == [
-        "c.txt:1: expected UTF-8, found other bytes; save the file as UTF-8, or give --encoding cp1252, which reads 'café'."
+        "c.txt:1: expected UTF-8, found other bytes; "
+        "save the file as UTF-8, or give --encoding cp1252, which reads 'café'."
     ]
 
 
@@ -128,7 +142,7 @@ def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: 
         (
             "a.pdf",
             "x",
-            "a.pdf: expected one of .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio, .iob (also ",
+            "a.pdf: expected one of .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio, .iob (also",
         ),
         ("a.csv", "text\n", "a.csv: expected rows, found none."),
         ("b.csv", "text,text\n1,2\n", "b.csv: expected a different name for each column, found 'text' twice: rename"),
@@ -139,6 +153,9 @@ def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: 
         with pytest.raises(DataError) as caught:
             read(tmp_path, name, content)
         assert str(caught.value).startswith(sentence)
+    monkeypatch.setattr(tables, "_UNPACKED", 10)
+    with pytest.raises(DataError, match=r"many.csv.gz: expected at most 0 MB unpacked, found more."):
+        read(tmp_path, "many.csv.gz", gzip.compress(b"text\nabcdefgh\n"))
     monkeypatch.setattr(tables, "MAX_BYTES", 3)
     with pytest.raises(DataError, match=r"big.txt: expected at most 0 MB, found 0 MB: split the file."):
         read(tmp_path, "big.txt", "four")

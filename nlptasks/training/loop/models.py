@@ -177,10 +177,15 @@ def _with_new_head(
         )
     body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
     body.config.use_cache = False
+    if getattr(body, "pooler", None) is not None:
+        # The head reads all hidden states: what BERT and its like make of the first would be trained for nothing.
+        body.pooler = None
     for name, value in family.head(labels).items():
         setattr(body.config, name, value)
     prefix = HeadModel.base_model_prefix
-    return HeadModel(body, family.trained_head.make, body.config), sorted(f"{prefix}.{name}" for name in missing)
+    return HeadModel(body, family.trained_head.make, body.config), sorted(
+        f"{prefix}.{name}" for name in missing if not name.startswith("pooler.")
+    )
 
 
 def _task_class(folder: BaseFolder, head: Head, trust_remote_code: bool) -> str:

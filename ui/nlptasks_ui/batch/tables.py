@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import io
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,11 @@ def read_file(path: Path) -> Table:
         raise DataError(
             f"{path.name}: expected at most {MAX_BYTES // 10**6} MB, found {size / 10**6:.0f} MB: split the file."
         )
-    return _checked(read_table(path, text="lines", name=path.name, limit=MAX_ROWS + 1, unpacked=_UNPACKED))
+    # What is no gzip is refused by the reader.
+    with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path) as packed:
+        if packed.seek(_UNPACKED) == _UNPACKED:
+            raise DataError(f"{path.name}: expected at most {_UNPACKED // 10**6} MB unpacked, found more.")
+    return _checked(read_table(path, text="lines", name=path.name, limit=MAX_ROWS + 1))
 
 
 def read_lines(text: str, source: str = "pasted text") -> Table:
