@@ -116,7 +116,7 @@ def _notes(result: Result) -> list[str]:
 
 
 def _excerpt(text: str, start: int, end: int) -> tuple[str, int, int]:
-    """The sentence or sentences around `text[start:end]` as one line, and the span in it; long ones are cut with "…"."""
+    """The sentences around `text[start:end]` as one line, and the span in it; long ones are cut with "…"."""
     near, beyond = max(0, start - 2 * _REACH), min(len(text), end + 2 * _REACH)
     spans = [(near + first, near + last) for first, last in sentences(text[near:beyond])]
     around = [span for span in spans if span[0] < end and span[1] > start] or [(start, end)]
