@@ -19,8 +19,8 @@ from nlptasks_ui.training import estimate
 from nlptasks_ui.training.jobs import CONCURRENT, Job, Trainings
 from nlptasks_ui.training.plan import Plan
 from nlptasks_ui.training.recipe import RecipeForm
-from nlptasks_ui.training.uploads import Uploads
 from nlptasks_ui.training.source import Chosen, Source
+from nlptasks_ui.training.uploads import Uploads
 
 Updates = dict[Any, Any]
 Values = Mapping[Any, Any]

@@ -98,7 +98,8 @@ class Source:
             self.key, self.task, self.text_column, self.label_column, self.held_out, self.labels, self.misaligned
         }  # fmt: skip
         outputs = [
-            self.key, self.earlier, self.columns, self.text_column, self.label_column, self.summary, self.preview, *others
+            self.key, self.earlier, self.columns, self.text_column, self.label_column, self.summary, self.preview,
+            *others,
         ]  # fmt: skip
 
         def upload(values: Values) -> Updates:
