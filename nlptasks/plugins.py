@@ -199,7 +199,7 @@ class Plugins:
         """One line for the command line; None when no plugin is disabled."""
         if not self.failures:
             return None
-        names = [self._label(failure) for failure in self.failures]
+        names = [failure.key for failure in self.failures]
         listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         count = "1 plugin is" if len(names) == 1 else f"{len(names)} plugins are"
         return f"{count} disabled ({listed}): see `nlptasks plugins`."
@@ -309,19 +309,12 @@ class Plugins:
             error = Refused(f"NLPTASKS_LOAD_PLUGINS lists it, but no installed plugin has this name: {hint}")
             self._fail(Source(name), error, "")
 
-    def _label(self, failure: PluginFailure) -> str:
-        if failure.distribution is None:
-            return failure.name
-        everyone: tuple[Source, ...] = (*self.records, *self.failures)
-        alone = sum(other.distribution == failure.distribution for other in everyone) == 1
-        return failure.distribution if alone else failure.key
-
     def _hint(self, name: str) -> str:
         """Why a task that was asked for may be missing."""
         words = set(re.split(r"[-_:]", name))
         for failure in self.failures:
             if words & set(re.split(r"[-_:.]", f"{failure.name}-{failure.distribution or ''}")) - {GROUP}:
-                return f"The plugin {self._label(failure)} may provide it, but is disabled: {failure.reason}"
+                return f"The plugin {failure.key} may provide it, but is disabled: {failure.reason}"
         if self.left_out:
             return f"NLPTASKS_LOAD_PLUGINS leaves out: {', '.join(self.left_out)}."
         return self.failure_notice() or ""

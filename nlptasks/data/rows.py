@@ -69,12 +69,12 @@ class Table:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How to read data. Columns that are not named are matched by common names.
+    """How to read data. Columns that are not named are matched by their usual names.
 
     `columns` maps a field to the column that holds it, as in `{"text": "review"}`; `text_column` and `label_column`
-    name two of them. `labels` replaces the task's own label names. `max_rows` limits the training rows. `held_out` is
-    the share of the rows that is kept from training when no validation data is given. `encoding` is that of files that
-    are neither UTF-8 nor marked as UTF-16; `sheet` names the sheet of a workbook, the first if None.
+    name two of them. `labels` replaces the task's label names. `max_rows` limits the training rows. `held_out` is the
+    share of rows kept out of training if there is no validation data. `encoding` is that of files that are neither
+    UTF-8 nor UTF-16 with a byte order mark; `sheet` names the sheet of a workbook, the first if None.
     """
 
     text_column: str | None = None

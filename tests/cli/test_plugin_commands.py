@@ -103,7 +103,7 @@ def test_commands_work_beside_a_plugin_that_exits(site: Site, arguments: list[st
     site.add("exits", "import sys\nsys.exit(1)")
     done = nlptasks_command(site, *arguments)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "1 plugin is disabled (nlptasks-exits): see `nlptasks plugins`.\n"
+    assert done.stderr == "1 plugin is disabled (nlptasks-exits:exits): see `nlptasks plugins`.\n"
 
 
 def test_plugins_command_shows_reason_and_traceback(site: Site) -> None:

@@ -105,7 +105,7 @@ def test_every_failure_at_once_with_good_ones_still_working(site: Site, plugins:
     notice = plugins.failure_notice()
     assert notice is not None
     assert notice.startswith(
-        f"{len(expected)} plugins are disabled (nlptasks-alias-clash, nlptasks-api, nlptasks-argument and"
+        f"{len(expected)} plugins are disabled (nlptasks-alias-clash:alias-clash, nlptasks-api:api, nlptasks-argument:argument and"
     )
     assert "\n" not in notice
 
@@ -263,10 +263,10 @@ def test_unknown_task_names_the_near_miss_and_the_failed_plugin(site: Site, plug
     plugins.load_entry_points(site.entry_points())
     with pytest.raises(UnknownNameError, match="Did you mean 'weather'") as caught:
         plugins.task("wether")
-    assert "1 plugin is disabled (nlptasks-invoice): see `nlptasks plugins`." in str(caught.value)
+    assert "1 plugin is disabled (nlptasks-invoice:invoice): see `nlptasks plugins`." in str(caught.value)
     with pytest.raises(UnknownNameError) as caught:
         plugins.task("invoice")
-    assert "The plugin nlptasks-invoice may provide it, but is disabled: It needs the module" in str(caught.value)
+    assert "The plugin nlptasks-invoice:invoice may provide it, but is disabled: It needs the module" in str(caught.value)
 
 
 def test_a_failure_in_a_shared_distribution_is_named_with_its_entry_point(site: Site, plugins: Plugins) -> None:

@@ -155,7 +155,7 @@ KINDS = ".txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio,
 REFUSED = {
     "report.pdf": (b"%PDF-1.7", f"expected one of {KINDS} (also with .gz), found '.pdf'."),
     "photo.png": (b"\x89PNG", "found '.png'."),
-    "noending": (b"x", "found 'no ending'."),
+    "noending": (b"x", "found 'no extension'."),
     "report.txt": (b"%PDF-1.7 text", "expected text, found a PDF."),
     "book.csv": (b"PK\3\4", "expected text, found a ZIP archive."),
     "rows.jsonl": (b"PAR1", "expected text, found Parquet."),
