@@ -50,29 +50,19 @@ class EntityRow:
     tokens: tuple[Bounds, ...]
 
 
-@dataclass
-class EntityExamples:
-    """All rows; `labels` in order of appearance, `problems` a line for each span that was moved."""
-
-    rows: list[EntityRow]
-    labels: tuple[str, ...]
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
 Annotation = tuple[EntitySpan, str | None]
 """A span as it is in the data, valid or not, and the text that the data gives for it."""
 
 
 @dataclass
-class _Findings(Findings):
+class _Findings(Findings[EntityRow]):
     """`repairs` counts what was changed or left out: (noun, what happened)."""
 
     repairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     dropped: list[str] = field(default_factory=list)
 
 
-def read_entities(tables: Sequence[Table], *, allow_misaligned: bool = False) -> EntityExamples:
+def read_entities(tables: Sequence[Table], *, allow_misaligned: bool = False) -> Findings[EntityRow]:
     """Read and check texts with entities.
 
     The formats are tokens with tags (IOB1, IOB2, BIOES, BILOU), and texts with spans as written by Doccano, Prodigy,
@@ -86,14 +76,13 @@ def read_entities(tables: Sequence[Table], *, allow_misaligned: bool = False) ->
         DataError: naming every bad row, and the misaligned spans if there are too many.
     """
     findings = _Findings("spans")
-    rows = findings.read(tables, partial(_read_row, findings=findings), allow_misaligned=allow_misaligned)
-    labels = tuple(dict.fromkeys(span.label for row in rows for span in row.spans))
-    notes = list(findings.notes)
+    findings.read(tables, partial(_read_row, findings=findings), allow_misaligned=allow_misaligned)
     if findings.dropped:
-        notes.append(f"{plural(len(findings.dropped), 'span')} left out; of overlapping spans the longest is kept")
-        notes += findings.dropped[:MAX_NOTES]
-    notes += [f"{plural(count, noun)} {what}" for (noun, what), count in findings.repairs.items()]
-    return EntityExamples(rows, labels, findings.moved, notes)
+        dropped = plural(len(findings.dropped), "span")
+        findings.notes.append(f"{dropped} left out; of overlapping spans the longest is kept")
+        findings.notes += findings.dropped[:MAX_NOTES]
+    findings.notes += [f"{plural(count, noun)} {what}" for (noun, what), count in findings.repairs.items()]
+    return findings
 
 
 def spans_of_tags(tokens: Sequence[Bounds], tags: Sequence[str]) -> list[EntitySpan]:
@@ -271,7 +260,7 @@ def _from_spans(place: str, text: str, annotations: list[Annotation], findings: 
     for span, quoted in annotations:
         if misfit := _misfit(span, quoted, text, starts, ends):
             moved = _nearest(span, quoted, text, bounds)
-            findings.moved.append(
+            findings.problems.append(
                 f"{place}: span {_quote(text, span)} of {span.label} {misfit}; nearest: {_quote(text, moved)}"
             )
             span = moved

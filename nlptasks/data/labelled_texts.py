@@ -73,7 +73,7 @@ def read_examples(
     columns = {table.source: _columns(table, options) for table in tables}
     tables = [_renamed(table, columns[table.source]["label"], options.rename, multi_label) for table in tables]
     names = _label_names(tables, columns, tuple(options.labels or labels or ()), multi_label)
-    findings = Findings("labels", hint=f" Labels are {', '.join(names)}.")
+    findings: Findings[Example] = Findings("labels", hint=f" Labels are {', '.join(names)}.")
     rows = findings.read(tables, lambda row, table: _read_row(row, table, columns[table.source], names, multi_label))
     notes = findings.notes + _notes(tables, columns, names)
     return Examples(rows, names, [describe(table) for table in tables], notes, _warnings(rows, names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -35,16 +35,7 @@ class QuestionRow:
     source: str = ""
 
 
-@dataclass
-class QuestionExamples:
-    """All rows; `problems` has a line for each answer that was moved, `notes` describe how rows were read."""
-
-    rows: list[QuestionRow]
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -> QuestionExamples:
+def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -> Findings[QuestionRow]:
     """Read and check questions, of SQuAD 1.1 and 2.0 or of flat rows.
 
     A flat row has question, context, and either answers or answer, with or without answer_start: an answer without
@@ -57,10 +48,10 @@ def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -
     Raises:
         DataError: naming every bad row, and the misaligned answers if there are too many.
     """
-    findings = Findings("answers")
+    findings: Findings[QuestionRow] = Findings("answers")
     parse = partial(_read_row, findings=findings)
-    rows = findings.read(tables, parse, expand=_flatten, allow_misaligned=allow_misaligned)
-    return QuestionExamples(rows, findings.moved, findings.notes + _notes(rows))
+    findings.notes += _notes(findings.read(tables, parse, expand=_flatten, allow_misaligned=allow_misaligned))
+    return findings
 
 
 def _flatten(record: Row) -> Iterator[Row]:
@@ -91,7 +82,7 @@ def _parts(record: Row, name: str, what: str) -> Iterator[Row]:
             yield Row(place, fault=f"expected an object, found {show(part)}.")
 
 
-def _read_row(record: Row, table: Table, findings: Findings) -> QuestionRow:
+def _read_row(record: Row, table: Table, findings: Findings[QuestionRow]) -> QuestionRow:
     fields = record.fields
     question, context = _text(fields, "question"), _text(fields, "context")
     annotated = _annotated(fields)
@@ -174,7 +165,7 @@ def _start(value: Any) -> int | None:
     raise RowFault(f"answer_start: expected a whole number, found {show(value)}.")
 
 
-def _place(place: str, text: str, start: int | None, context: str, findings: Findings) -> Answer:
+def _place(place: str, text: str, start: int | None, context: str, findings: Findings[QuestionRow]) -> Answer:
     """The answer at its start, or else at the nearest occurrence; at the first one without a start."""
     findings.total += 1
     at = "" if start is None else f" at {start}"
@@ -183,7 +174,7 @@ def _place(place: str, text: str, start: int | None, context: str, findings: Fin
         raise RowFault(f"answer {clip(text)!r}{at}: expected a text of the context, found no place that has it.")
     if start is not None and nearest != (text, start):
         there = context[max(0, start) : max(0, start + len(text))]
-        findings.moved.append(
+        findings.problems.append(
             f"{place}: answer {clip(text)!r}{at}, where the context has {clip(there)!r}; "
             f"nearest: {nearest[1]} {clip(nearest[0])!r}"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from nlptasks.data.arrow import HUB, arrow_rows, hub_rows
 from nlptasks.data.columns import match_columns
@@ -45,18 +45,20 @@ T = TypeVar("T")
 
 
 @dataclass
-class Findings:
-    """What reading labelled data turns up: `bad` rows are an error, `moved` spans if there are too many of `total`.
+class Findings(Generic[T]):
+    """The rows of labelled data, and what was wrong with them. `notes` describe how they were read.
 
-    `what` is the plural of the spans; `hint` ends the error of bad rows.
+    `bad` has a line for each faulty row, which is an error; `problems` one for each span that was moved, an error if
+    they are too many of `total`. `what` is the plural of the spans; `hint` ends the error of bad rows.
     """
 
     what: str
     hint: str = ""
     total: int = 0
     bad: list[str] = field(default_factory=list)
-    moved: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    rows: list[T] = field(default_factory=list)
 
     def read(
         self,
@@ -73,7 +75,6 @@ class Findings:
         Raises:
             DataError: naming every bad row, and the misaligned spans if there are too many.
         """
-        rows: list[T] = []
         for table in tables:
             faults: list[str] = []
             for row in (part for record in table.rows for part in expand(record)):
@@ -81,14 +82,14 @@ class Findings:
                     if row.fault:
                         raise RowFault(row.fault)
                     parsed = parse(row, table)
-                    rows += [] if parsed is None else [parsed]
+                    self.rows += [] if parsed is None else [parsed]
                 except RowFault as fault:
                     faults.append(f"{row.place}: {fault}")
             self.add_table(table, faults)
         self.check(allow_misaligned)
-        if not rows:
+        if not self.rows:
             raise DataError(f"{', '.join(table.source for table in tables)}: expected rows, found none.")
-        return rows
+        return self.rows
 
     def add_table(self, table: Table, faults: Sequence[str]) -> None:
         """Add the bad rows of a table, in the order of the file."""
@@ -104,7 +105,7 @@ class Findings:
 
     def check(self, allow_misaligned: bool) -> None:
         """Raise DataError for bad rows and for too many misaligned spans; note those that were moved."""
-        count, bad = len(self.moved), plural(len(self.bad), "bad row")
+        count, bad = len(self.problems), plural(len(self.bad), "bad row")
         share = f"{count} of {self.total} {self.what} are misaligned"
         if allow_misaligned or count <= MISALIGNED_LIMIT * self.total:
             if self.bad:
@@ -116,7 +117,7 @@ class Findings:
             f"{f'{bad}, and ' if self.bad else ''}{share} ({count / self.total:.1%}), at most {MISALIGNED_LIMIT:.0%} "
             "may be; nothing was loaded. Correct them, or give allow_misaligned to move each to the nearest valid "
             "place.",
-            [*self.bad, *self.moved],
+            [*self.bad, *self.problems],
         )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from nlptasks.data import Table
-from nlptasks.data.questions import QuestionExamples, read_questions
-from nlptasks.data.tables import read_tables
+from nlptasks.data.questions import QuestionRow, read_questions
+from nlptasks.data.tables import Findings, read_tables
 from nlptasks.errors import DataError
 
 CONTEXT = "The mill stood in Kern. The mill burned in 1912."
@@ -19,7 +19,7 @@ ASKED = {"id": "q1", "question": "Where did it stand?", "context": CONTEXT}
 EXPECTED = [("q1", "Where did it stand?", CONTEXT, (("Kern", 18),))]
 
 
-def read(*sources: Path, **options: Any) -> QuestionExamples:
+def read(*sources: Path, **options: Any) -> Findings[QuestionRow]:
     return read_questions(read_tables([str(source) for source in sources]), **options)
 
 
@@ -32,7 +32,7 @@ def write_rows(path: Path, *rows: Any) -> Path:
     return write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def found(examples: QuestionExamples) -> list[tuple[Any, ...]]:
+def found(examples: Findings[QuestionRow]) -> list[tuple[Any, ...]]:
     return [(row.id, row.question, row.context, row.answers) for row in examples.rows]
 
 
