@@ -3,9 +3,9 @@
 Public names are imported when they are first used; `import nlptasks` brings in no torch.
 """
 
-from nlptasks._lazy import lazy, stub
+from nlptasks._lazy import lazy
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy(__name__, stub(__file__))
+__getattr__, __dir__, __all__ = lazy(__name__, __file__)
 __all__ += ["__version__"]

@@ -3,7 +3,6 @@
 from nlptasks.backends import Backend as Backend, BackendOptions as BackendOptions, Resident as Resident
 from nlptasks.engine import (
     Engine as Engine,
-    ResultStream as ResultStream,
     arun as arun,
     astream as astream,
     run as run,

@@ -105,7 +105,7 @@ class Backends:
             raise UnknownNameError("backend", only, [*plugins.backends, *BUILT_IN])
 
     def choose(self, base: str, adapter: AdapterFolder | None) -> tuple[str, Backend]:
-        """The backend that serves a base with an adapter, and its name; one that fails is off with its plugin.
+        """The backend that serves a base with an adapter, and its name; one that fails is disabled with its plugin.
 
         Raises:
             UnsupportedModelError: the only one that may be used does not.
@@ -118,7 +118,7 @@ class Backends:
             except Exception as error:
                 if isinstance(error, NlptasksError) or name not in self._plugins.backends:
                     raise
-                self._plugins.switch_off_backend(name, error)
+                self._plugins.disable_backend(name, error)
         which = f"The backend {self._only!r} does not serve" if self._only else "No backend serves"
         raise UnsupportedModelError(f"{which} the base {base!r}: name another base, or leave NLPTASKS_BACKEND out.")
 

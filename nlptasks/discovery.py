@@ -1,4 +1,4 @@
-"""Where plugins come from: entry points and hooks read with care, and what went wrong in one sentence."""
+"""Discovery of plugins: entry points read with care, the hooks of a plugin, and failures as one sentence."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SPECS = {name: inspect.signature(hook) for name, hook in vars(hookspecs).items(
 
 
 class Refused(Exception):
-    """A breach of the contract; its text is the reason, one sentence."""
+    """A plugin breaks the contract; the text is the reason, one sentence."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Who a plugin is; `distribution` is None for one that was registered by hand."""
+    """A plugin's identity; `distribution` is None for one that was registered by hand."""
 
     name: str
     distribution: str | None = None
@@ -45,7 +45,7 @@ class Source:
 
 
 def load(entry: EntryPoint) -> object:
-    """Import what the entry point names; a dead entry point is told from a missing dependency."""
+    """Import what the entry point names; a dead entry point is distinguished from a missing dependency."""
     match = EntryPoint.pattern.match(entry.value)
     if match is None:
         raise Refused(f"Its entry point is {entry.value!r}, expected MODULE or MODULE:OBJECT.")
@@ -69,8 +69,8 @@ def load(entry: EntryPoint) -> object:
 def installed_entry_points(fail: Callable[[Source, Exception, str], None]) -> Iterator[EntryPoint]:
     """Every entry point of our group, distribution by distribution.
 
-    Not `importlib.metadata.entry_points`: one unreadable file of one distribution stops all of it. The first
-    distribution of a name wins, as it does for imports; an editable install in its own folder is found twice.
+    `importlib.metadata.entry_points` would stop at the first unreadable file of any distribution. The first
+    distribution of a name wins, as it does for imports; an editable install in its own folder is listed twice.
     """
     winners: dict[tuple[str, str], Distribution] = {}
     for distribution in importlib.metadata.distributions():
@@ -97,7 +97,7 @@ def _mentions_group(distribution: Distribution, error: Exception) -> bool:
 
 
 def source_of(entry: EntryPoint) -> Source:
-    """The distribution that the entry point came from, if it tells."""
+    """The distribution that the entry point came from, where known."""
     return _describe(getattr(entry, "dist", None), entry.name)
 
 
@@ -125,15 +125,18 @@ def reason_of(error: BaseException, doing: str) -> str:
         return f"It has a syntax error: {PurePath(error.filename or '?').name}, line {error.lineno}: {error.msg}."
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"It needs the module {error.name!r}, which is not installed."
-    told = next(iter(str(error).strip().splitlines()), "").rstrip(".")
-    return f"{type(error).__name__} {doing}{': ' if told else ''}{told[:300]}."
+    line = next(iter(str(error).strip().splitlines()), "").rstrip(".")
+    return f"{type(error).__name__} {doing}{': ' if line else ''}{line[:300]}."
 
 
-def check_hooks(plugin: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
-    """Names of the hooks that a plugin implements; raises Refused for what is not as the contract says.
+def implemented_hooks(plugin: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
+    """The names of the hooks that a plugin implements.
 
-    Checked before pluggy sees the plugin: it keeps a caller for every misspelled hook, even after `unregister`, and
-    its `check_pending` then blames whichever plugin comes next.
+    Checked before pluggy sees the plugin: it keeps a caller for every misspelled hook, even after
+    `unregister`, and its `check_pending` then blames whichever plugin comes next.
+
+    Raises:
+        Refused: a hook is unknown, unmarked or takes an unknown argument, or there is none.
     """
     hooks = []
     for attribute in dir(plugin):

@@ -1,4 +1,4 @@
-"""Engine: find the task, validate, choose base and adapter, run, typed results; cancel and stream."""
+"""The engine: resolves the task, validates, chooses base and adapter, runs, returns typed results."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from nlptasks.store.download import Progress
 
 NO_ADAPTER = "none"
-"""The adapter name that asks for the bare base."""
+"""The adapter name for the bare base."""
 
 
 class Engine:
-    """Runs tasks on resident models. Safe to use from many threads; a context manager.
+    """Runs tasks on resident models. Thread-safe; a context manager.
 
-    `model` is the base for every task that is not told another: a catalog name, `ORG/NAME[@revision]` or a
-    folder. `device` is auto, cpu, cuda, cuda:N or mps; `dtype` is auto, float32, bfloat16, float16 or int8.
-    `max_resident_bytes` bounds the bases kept in memory, `idle_seconds` unloads those that nobody uses. `backend`, a
-    name or an object, is the only one that computes; by default the first that serves a base does.
+    `model` is the default base: a catalog name, `ORG/NAME[@revision]` or a folder. `device` is auto, cpu, cuda, cuda:N
+    or mps; `dtype` is auto, float32, bfloat16, float16 or int8. `max_resident_bytes` bounds the memory of loaded bases,
+    `idle_seconds` unloads unused ones. `backend`, a name or an object, is the only one to use; by default the first
+    that serves a base.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Engine:
         """Unload every model and refuse further calls; safe to call twice."""
         self._backends.close()
 
-    # The options stand in each overload: a type checker must see them, and a reader is spared eight lines each.
+    # Type checkers need the options in each overload; formatted by hand, an overload is four lines and not twelve.
     # fmt: off
     @overload
     def run(
@@ -113,12 +113,12 @@ class Engine:
     ) -> Any:  # fmt: skip
         """Answer one input with one result, or a list of inputs with a list in the same order.
 
-        `task` is a name, or for results of a static type the task's class or an instance, registered or not. An input
-        is a text, a mapping of the input's fields, or an instance of the task's input type; its fields may also be
-        given by name, of a list for all its inputs. All other names are the task's options. `adapter` is a name in the
+        `task` is a name, or, for statically typed results, the task's class or an instance, registered or not. An
+        input is a text, a mapping of the input's fields, or an instance of the task's input type; fields may also be
+        passed by name, for all inputs of a list. All other keywords are the task's options. `adapter` is a name in the
         user's store, a folder, a Hub id, or "none" for the bare base; `model` is a base as in `Engine(model)`.
-        `progress` is True for a bar on stderr, or a callback `(done, total)`; a long text counts once for each window
-        or chunk, so the total may grow. `cancel` stops the computation within one step when it is set.
+        `progress` is True for a bar on stderr, or a callback `(completed, total)`; a long text counts once for each
+        window or chunk, so the total may grow. `cancel` stops the computation within one step.
 
         Raises:
             UnknownNameError: no such task, adapter or base; names the near miss.
@@ -135,8 +135,8 @@ class Engine:
             for base, places in self._shares(request, adapter, model).items():
                 with self.bind(request.task, adapter, base, cancel=cancel, counter=counter) as bound:
                     inputs = [request.inputs[place] for place in places]
-                    found = request.task.run(inputs, request.options, bound)
-                    results |= {place: _signed(item, bound) for place, item in zip(places, found, strict=True)}
+                    answers = request.task.run(inputs, request.options, bound)
+                    results |= {place: _signed(item, bound) for place, item in zip(places, answers, strict=True)}
         return results[0] if request.single else [results[place] for place in range(len(results))]
 
     # fmt: off
@@ -144,20 +144,20 @@ class Engine:
     def stream(
         self, task: TaskOf[R], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
         cancel: CancelToken | None = None, **fields: Any,
-    ) -> ResultStream[R]: ...
+    ) -> Stream[R]: ...
     @overload
     def stream(
         self, task: str, inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
         cancel: CancelToken | None = None, **fields: Any,
-    ) -> ResultStream[Any]: ...
+    ) -> Stream[Any]: ...
     # fmt: on
     def stream(
         self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
         cancel: CancelToken | None = None, **fields: Any,
-    ) -> ResultStream[Any]:  # fmt: skip
+    ) -> Stream[Any]:  # fmt: skip
         """One answer, piece by piece, then its `result()`; the arguments are those of `run`.
 
-        Leaving the loop, `close()` or the with-block's end stops the model.
+        Leaving the loop, `close()` or the end of the with-block stops the model.
 
         Raises:
             InvalidInputError: the task writes no text, there are several inputs, or as in `run`.
@@ -167,13 +167,12 @@ class Engine:
 
         request = read_request(self.plugins.task(task), inputs, fields)
         if not can_stream(request.task):
-            what = f"{request.task.name} does not stream"
-            raise InvalidInputError(what, ["its answer is not a text in pieces: use run."])
+            raise InvalidInputError(f"{request.task.name} does not stream", ["its answer is not a text: use run."])
         if not request.single:
-            what = f"{request.task.name} streams one input"
-            raise InvalidInputError(what, [f"expected 1, found {len(request.inputs)}: use run."])
+            problem = f"expected 1, found {len(request.inputs)}: use run."
+            raise InvalidInputError(f"{request.task.name} streams one input", [problem])
         cancel = cancel or CancelToken()
-        return ResultStream(self._pieces(request, adapter, model, cancel), cancel)
+        return Stream(self._pieces(request, adapter, model, cancel), cancel)
 
     # fmt: off
     @overload
@@ -218,8 +217,8 @@ class Engine:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             cancel.cancel()
-            # The thread's own "cancelled" error has no reader any more.
-            work.add_done_callback(lambda done: done.cancelled() or done.exception())
+            # Nobody awaits the thread's CancelledError any more.
+            work.add_done_callback(lambda future: future.cancelled() or future.exception())
             raise
 
     async def astream(
@@ -251,7 +250,7 @@ class Engine:
                 stream.close()
 
     def placement(self) -> Placement:
-        """The device and the number format that bases are loaded on and in, with the reasons; imports torch."""
+        """The device and dtype of loaded bases, with the reasons; imports torch."""
         from nlptasks.runtime.loading.devices import choose_placement
 
         return choose_placement(*self._placement)
@@ -261,7 +260,7 @@ class Engine:
         return self._backends.resident()
 
     def _shares(self, request: Request, adapter: str | None, model: str | None) -> dict[str | None, list[int]]:
-        """The places of the inputs that each base answers; None is the task's own base."""
+        """The indices of the inputs for each base; None is the task's default base."""
         shares: dict[str | None, list[int]] = {}
         for place, item in enumerate(request.inputs):
             named = adapter or model or self._model
@@ -288,9 +287,9 @@ class Engine:
         cancel: CancelToken | None = None,
         counter: Counter | None = None,
     ) -> Iterator[Model]:
-        """The model that would answer a task's request, for direct use of its verbs; held until the block ends."""
+        """The model for a task's request, for direct use of its verbs; stays loaded until the block ends."""
         if task.head:
-            # The task may be no plugin's.
+            # The task may not be registered.
             self._heads.setdefault(task.head.verb, task.head)
         chosen, base = self.choose(task, adapter, model)
         _, backend = self._backends.choose(base, chosen)
@@ -301,24 +300,24 @@ class Engine:
         return find_head(verb, {**self._heads, **self.plugins.heads}, self.plugins.failure_notice() or "")
 
     def choose(self, task: AnyTask, adapter: str | None, model: str | None) -> tuple[AdapterFolder | None, str]:
-        """The adapter and the name of the base that a request gets; nothing is loaded.
+        """The adapter and the name of the base for a request; nothing is loaded.
 
-        An adapter that is named decides the base unless `model` does. Without one, the adapter that ships
-        with the task serves as long as no other base is asked for.
+        A named adapter brings its base, unless `model` names another. Without one, the task's shipped adapter is used
+        on its base.
         """
         from nlptasks.store.adapter_store import AdapterStore
         from nlptasks.store.adapters import open_adapter
 
         model = model or self._model
         if adapter and adapter != NO_ADAPTER:
-            found = AdapterStore(self.settings).find(task.name, adapter)
-            if found.manifest and found.manifest.task != task.name and found.manifest.family != task.family:
+            named = AdapterStore(self.settings).find(task.name, adapter)
+            if named.manifest and named.manifest.task != task.name and named.manifest.family != task.family:
                 raise NlptasksError(
-                    f"Adapter {adapter!r} was trained for {found.manifest.task}, expected one for {task.name}."
+                    f"Adapter {adapter!r} was trained for {named.manifest.task}, expected one for {task.name}."
                 )
-            if not model and not found.base_id:
+            if not model and not named.base_id:
                 raise NlptasksError(f"Adapter {adapter!r} does not say which base it was trained on: name it as model.")
-            return found, model or found.base_id
+            return named, model or named.base_id
         if adapter != NO_ADAPTER and task.adapter and task.adapter.is_dir():
             shipped = open_adapter(task.adapter)
             if model is None or model == shipped.base_id:
@@ -326,12 +325,8 @@ class Engine:
         return None, model or task.untrained_base or task.recipe.base
 
 
-ResultStream = Stream
-"""Pieces of one answer, then its result. Nothing runs before the first piece is read."""
-
-
 def _signed(result: R, model: Model) -> R:
-    """The result with the names of the model and the adapter that gave it, and by what its windows were cut."""
+    """The result with the names of its model and adapter, and how its windows were cut."""
     names: dict[str, Any] = {"model": model.info.name, "adapter": model.info.adapter}
     if not model.info.has_offsets and (result.windows > 1 or result.truncated):
         names["windowed_by"] = "characters"
@@ -339,7 +334,7 @@ def _signed(result: R, model: Model) -> R:
 
 
 class _DefaultEngine(Engine):
-    """An engine that is set up when it is first used, so that its methods can stand as functions of the module."""
+    """An engine that is set up on first use, so that its methods can be functions of the module."""
 
     def __init__(self) -> None:
         pass
@@ -371,4 +366,4 @@ def tasks() -> Mapping[str, AnyTask]:
     return default_plugins().tasks
 
 
-__all__ = ["Engine", "ResultStream", "TaskInput", "arun", "astream", "default_engine", "run", "stream", "tasks"]
+__all__ = ["Engine", "TaskInput", "arun", "astream", "default_engine", "run", "stream", "tasks"]

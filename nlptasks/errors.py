@@ -1,4 +1,4 @@
-"""Every error a user can act on: what was expected, what was found, what to do."""
+"""The errors that a user can act on: what was expected, what was found, what to do."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 
+def clip(text: str, width: int = 60) -> str:
+    """A text of at most `width` characters, for a message."""
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
 class NlptasksError(Exception):
-    """Base of all errors raised on purpose; the command line shows its text and exits with 1."""
+    """Base of all errors raised on purpose; the command line prints the message and exits with 1."""
 
 
 class UnknownNameError(NlptasksError):
-    """A task, base model, adapter or option that nobody registered."""
+    """A task, base model, adapter or option of this name does not exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        parts = [f"Unknown {kind} {name!r}."]
         near = difflib.get_close_matches(name, names, n=1)
-        if near:
-            parts.append(f"Did you mean {near[0]!r}?")
-        parts.append(f"Available: {', '.join(names) or 'none'}.")
-        if hint:
-            parts.append(hint)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
         self.name = name
-        super().__init__(" ".join(parts))
+        super().__init__(
+            f"Unknown {kind} {name!r}.{guess} Available: {', '.join(names) or 'none'}.{f' {hint}' if hint else ''}"
+        )
 
 
 class InvalidInputError(NlptasksError):
-    """One or more inputs or options do not fit the task; `problems` has a line for each."""
+    """Inputs or options that the task does not accept; `problems` has a line for each fault."""
 
     def __init__(self, what: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -35,11 +37,11 @@ class InvalidInputError(NlptasksError):
 
 
 class OverflowRefusedError(NlptasksError):
-    """A text is longer than the model's window and `on_overflow="error"` was asked for."""
+    """A text is longer than the model's window, and `on_overflow` is "error"."""
 
 
 class UnparsableOutputError(NlptasksError):
-    """A model's answer that the task's parser cannot read; `completion` holds the raw text."""
+    """A model's answer that the task cannot parse; `completion` is the raw text."""
 
     def __init__(self, task: str, expected: str, completion: str) -> None:
         self.completion = completion
@@ -47,7 +49,7 @@ class UnparsableOutputError(NlptasksError):
 
 
 class DownloadError(NlptasksError):
-    """A base model that no source could deliver."""
+    """A base model that could not be downloaded from any source."""
 
 
 class OfflineError(DownloadError):
@@ -55,7 +57,7 @@ class OfflineError(DownloadError):
 
 
 class IntegrityError(DownloadError):
-    """Bytes whose SHA-256 is not the pinned one; they are removed before this is raised."""
+    """A download whose SHA-256 is not the pinned one; it is deleted before this is raised."""
 
 
 class UnsafeWeightsError(NlptasksError):
@@ -67,7 +69,7 @@ class AdapterError(NlptasksError):
 
 
 class AdapterMismatchError(AdapterError):
-    """An adapter that was trained on another base than the one it is asked to run on."""
+    """An adapter that was trained on another base than the one it should run on."""
 
 
 class UnsupportedModelError(NlptasksError):
@@ -75,26 +77,26 @@ class UnsupportedModelError(NlptasksError):
 
 
 class DataError(NlptasksError):
-    """Training or evaluation data with faults; `problems` has a line for each bad row."""
+    """Data with faults; `problems` has a line for each, of which the message lists the first `limit`."""
 
-    def __init__(self, what: str, problems: Sequence[str] = (), *, shown: int = 20) -> None:
+    def __init__(self, what: str, problems: Sequence[str] = (), *, limit: int = 20) -> None:
         self.problems = tuple(problems)
-        lines = [what, *(f"  {problem}" for problem in self.problems[:shown])]
-        if len(self.problems) > shown:
-            lines.append(f"  ... and {len(self.problems) - shown} more")
+        lines = [what, *(f"  {problem}" for problem in self.problems[:limit])]
+        if len(self.problems) > limit:
+            lines.append(f"  ... and {len(self.problems) - limit} more")
         super().__init__("\n".join(lines))
 
 
 class TrainingError(NlptasksError):
-    """A training that cannot give a usable adapter."""
+    """A training that cannot produce a usable adapter."""
 
 
 class GateError(TrainingError):
-    """The reloaded adapter does not give the logits that training gave (law: what was trained is what is served)."""
+    """The reloaded adapter does not give the logits of the trained one: what was trained is what is served."""
 
 
 class PluginError(NlptasksError):
-    """A plugin that breaks the contract; raised with NLPTASKS_STRICT=1 and by `Plugins.register`."""
+    """A plugin that failed; raised with NLPTASKS_STRICT=1 and by `Plugins.register`."""
 
 
 class MissingExtraError(NlptasksError):
@@ -105,4 +107,4 @@ class MissingExtraError(NlptasksError):
 
 
 class CancelledError(NlptasksError):
-    """The caller cancelled the request; no result exists."""
+    """The caller cancelled the request; there is no result."""

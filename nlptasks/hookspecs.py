@@ -1,4 +1,4 @@
-"""The whole plugin contract: four hooks. `hookimpl` marks a plugin's implementation of one."""
+"""The plugin contract: four hooks. `hookimpl` marks the implementation of one in a plugin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nlptasks.task import Task
 
 API_VERSION = 1
-"""Version of this contract; a plugin may pin it with a module attribute `nlptasks_api = 1`."""
+"""Version of the contract; a plugin may require it with a module attribute `nlptasks_api = 1`."""
 
 hookspec = pluggy.HookspecMarker("nlptasks")
 hookimpl = pluggy.HookimplMarker("nlptasks")
@@ -23,19 +23,19 @@ hookimpl = pluggy.HookimplMarker("nlptasks")
 
 @hookspec
 def register_tasks(register: Callable[[Task[Any, Any, Any]], None]) -> None:
-    """Call `register(task)` once for each task that the plugin brings."""
+    """Call `register(task)` for each task of the plugin."""
 
 
 @hookspec
 def register_backends(register: Callable[[str, Callable[[BackendOptions], Backend]], None]) -> None:
-    """Call `register(name, make)` for each backend: what computes bases in another way than torch here."""
+    """Call `register(name, make)` for each backend: another way to run models than torch in this process."""
 
 
 @hookspec
 def register_commands(cli: click.Group) -> None:
-    """Add commands to the command line: `@cli.command()` as in click."""
+    """Add commands to the command line, with `@cli.command()` as in click."""
 
 
 @hookspec
 def register_views(register: Callable[[type[Result], Callable[[Any, Any], str]], None]) -> None:
-    """Call `register(result_type, view)` for each result type that the web app should show in a way of its own."""
+    """Call `register(result_type, view)` for each result type that has its own view in the web app."""

@@ -114,12 +114,13 @@ class ModelInfo:
     has_offsets: bool = True
     """Whether `offsets` says where tokens stand; without it long texts are cut by their characters."""
 
-    def preset(self, task: str, asked: Decoding) -> Decoding:
-        """`asked`, and for what it leaves open (None) the checkpoint's own settings for a task, where it has some."""
-        own = {name: value for name, value in self.presets.get(task, {}).items() if getattr(asked, name) is None}
-        if "min_new_tokens" in own:
-            own["min_new_tokens"] = min(own["min_new_tokens"], asked.max_new_tokens)
-        return replace(asked, **own)
+    def preset(self, task: str, decoding: Decoding) -> Decoding:
+        """`decoding`, with the checkpoint's settings for a task in place of None, where it has some."""
+        preset = self.presets.get(task, {})
+        values = {name: value for name, value in preset.items() if getattr(decoding, name) is None}
+        if "min_new_tokens" in values:
+            values["min_new_tokens"] = min(values["min_new_tokens"], decoding.max_new_tokens)
+        return replace(decoding, **values)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on stderr or the caller's own callback."""
+"""Progress of a run: a bar on stderr or the caller's callback."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from contextlib import contextmanager
 
 
 class Counter:
-    """What is done of what was asked for; neither number ever falls, and at the end they are equal.
+    """Counts the pieces of a run: neither number ever falls, and at the end they are equal.
 
-    There is at least one piece an input. A long text is read in several windows or chunks, and a task may go on with
-    what came of them: the total grows when such a call to the model begins.
+    Every input has at least one piece. A long text is read in several windows or chunks, and a task may call the model
+    again on the results: the total grows when such a call begins.
     """
 
     def __init__(self, report: Callable[[int, int], None], inputs: int) -> None:
         self._report = report
         self._inputs = inputs
-        self._asked = 0
-        self._done = 0
+        self._expected = 0
+        self._completed = 0
 
     def ask(self, count: int) -> None:
-        """So many more pieces go to the model."""
-        self._asked += count
+        """Add pieces that go to the model."""
+        self._expected += count
 
     def advance(self, count: int) -> None:
-        """So many more pieces are done."""
-        self._done += count
-        self._report(self._done, max(self._inputs, self._asked, self._done))
+        """Report pieces as completed."""
+        self._completed += count
+        self._report(self._completed, max(self._inputs, self._expected, self._completed))
 
     def end(self) -> None:
-        """Everything is done; some inputs may have needed no model."""
-        if self._done < self._inputs:
-            self.advance(self._inputs - self._done)
+        """Report everything as completed; some inputs may have needed no model."""
+        if self._completed < self._inputs:
+            self.advance(self._inputs - self._completed)
 
 
 @contextmanager
 def reporting(progress: bool | Callable[[int, int], None], inputs: int) -> Iterator[Counter | None]:
-    """A counter that reports to a bar or to the caller's callback, or None when nobody wants to know."""
+    """A counter that reports to a bar or to the caller's callback; None without progress."""
     if progress is False:
         yield None
         return
@@ -52,6 +52,6 @@ def reporting(progress: bool | Callable[[int, int], None], inputs: int) -> Itera
         BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
     ) as bar:
         row = bar.add_task("", total=inputs)
-        counter = Counter(lambda done, total: bar.update(row, completed=done, total=total), inputs)
+        counter = Counter(lambda completed, total: bar.update(row, completed=completed, total=total), inputs)
         yield counter
         counter.end()

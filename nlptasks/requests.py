@@ -1,4 +1,4 @@
-"""A call, read before anything is loaded: its inputs and options in their types, or every fault at once."""
+"""Validation of a call before anything is loaded: typed inputs and options, or every fault at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nlptasks.task import AnyTask, TaskInput
 
 
 class SequenceNotStr(Protocol):
-    """A list, a tuple and the like; a `str` or a mapping, whose `in` and `[]` take other things, is none."""
+    """A list, a tuple and the like, but no `str` or mapping, whose `in` and `[]` take other types."""
 
     def __contains__(self, value: object, /) -> bool: ...
     def __getitem__(self, index: int, /) -> Any: ...
@@ -24,12 +24,12 @@ OneInput = str | Mapping[str, Any] | TaskInput | None
 """None where the input's fields are given by name."""
 ManyInputs = SequenceNotStr | Iterator[Any]
 OneOrMany = tuple[Any, ...] | Sequence[Message] | Sequence[Mapping[str, Any]]
-"""What is one input or many, as the task has it, where its input type is a `SequenceInput`."""
+"""One input or many: only a task whose input type is a `SequenceInput` can tell."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A call after validation; `single` says that one result is wanted, not a list."""
+    """A call after validation; `single` is whether it has one result, not a list."""
 
     task: AnyTask
     inputs: list[Any]
@@ -44,14 +44,14 @@ def read_request(task: AnyTask, inputs: Any, fields: Mapping[str, Any]) -> Reque
         InvalidInputError: every fault of every input and option.
     """
     known = task.input_type.model_fields
-    own = {
+    shared = {
         name: value for name, value in fields.items() if name in known.keys() - task.options_type.model_fields.keys()
     }
-    if inputs is None and not own:
+    if inputs is None and not shared:
         raise InvalidInputError(f"{task.name} needs an input", [f"expected {', '.join(known)}, found nothing."])
-    value: Any = task_inputs(task, inputs, own)
-    if own:
-        value = own if inputs is None else _with_fields(task, value, own)
+    value: Any = task_inputs(task, inputs, shared)
+    if shared:
+        value = shared if inputs is None else _with_fields(task, value, shared)
     single = task.is_one(value)
     if not single and not isinstance(value, Iterable):
         raise InvalidInputError(
@@ -59,34 +59,34 @@ def read_request(task: AnyTask, inputs: Any, fields: Mapping[str, Any]) -> Reque
             [f"expected a text, a mapping, {task.input_type.__name__} or a list of them, found {value!r}."],
         )
     problems: list[str] = []
-    options = _collect(problems, lambda: task.validate_options({k: v for k, v in fields.items() if k not in own}))
+    options = _collect(problems, lambda: task.validate_options({k: v for k, v in fields.items() if k not in shared}))
     valid = _collect(problems, lambda: task.validate([value] if single else list(value)))
     if problems:
         raise InvalidInputError(f"{task.name} cannot run this", problems)
     return Request(task, valid or [], options, single)
 
 
-def _with_fields(task: AnyTask, inputs: Any, own: Mapping[str, Any]) -> Any:
-    """One input, or each of several, with fields that were given by name: many questions share one context.
+def _with_fields(task: AnyTask, inputs: Any, shared: Mapping[str, Any]) -> Any:
+    """One input, or each of several, with the fields that all share: many questions on one context.
 
     Raises:
-        InvalidInputError: a field was given both ways.
+        InvalidInputError: a field has two values.
     """
     if not task.is_one(inputs):
-        return [_with_fields(task, item, own) for item in inputs] if isinstance(inputs, Iterable) else inputs
+        return [_with_fields(task, item, shared) for item in inputs] if isinstance(inputs, Iterable) else inputs
     fields = {next(iter(task.input_type.model_fields)): inputs} if isinstance(inputs, str) else task.as_fields(inputs)
     if isinstance(fields, TaskInput):
         fields = {name: getattr(fields, name) for name in fields.model_fields_set}
-    twice = own.keys() & fields.keys()
+    twice = shared.keys() & fields.keys()
     if twice:
         raise InvalidInputError(
             f"{task.name} got its input twice", [f"once in place and once as {', '.join(sorted(twice))}."]
         )
-    return {**fields, **own}
+    return {**fields, **shared}
 
 
 def _collect(problems: list[str], check: Callable[[], Any]) -> Any:
-    """Run a check and gather what it finds, so that all faults are reported at once."""
+    """The result of a check, or None after adding its faults to `problems`, to report all faults at once."""
     try:
         return check()
     except InvalidInputError as error:

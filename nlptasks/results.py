@@ -1,4 +1,4 @@
-"""Typed answers. Every result says which model gave it and whether anything was cut."""
+"""Typed results. Each names the model that produced it, and whether any input was cut."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 
 class Result(BaseModel):
-    """What every task answers with; frozen, JSON in and out, never a tensor.
+    """Base of all results: frozen, JSON in and out, never a tensor.
 
-    `shown` names the field that is the answer itself, where the others only describe it; a field `note` is shown
-    with it.
+    `main_field` names the field that is the answer itself, if the others only describe it; views show a field `note`
+    below it.
     """
 
-    shown: ClassVar[str] = ""
+    main_field: ClassVar[str] = ""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field(default="", description="Base model that answered: catalog name, Hub id or folder.")
-    adapter: str | None = Field(default=None, description="Adapter that was active, or null for none.")
+    model: str = Field(default="", description="Base model: catalog name, Hub id or folder.")
+    adapter: str | None = Field(default=None, description="Adapter, or null for the bare base.")
     truncated: bool = Field(default=False, description="True when part of the input was not read.")
     num_tokens: int = Field(default=0, ge=0, description="Tokens of the input.")
     windows: int = Field(default=1, ge=1, description="Windows that the input was read in.")
     windowed_by: Literal["tokens", "characters"] = Field(
         default="tokens",
-        description="What a long input was cut by: `characters` where the model cannot count its tokens; windows are "
-        "smaller then than they need be, and `num_tokens` may be an estimate.",
+        description="How a long input was cut: by `characters` if the model cannot count tokens; windows are then "
+        "smaller than necessary, and `num_tokens` may be an estimate.",
     )
 
     def to_hf(self) -> Any:
@@ -95,14 +95,14 @@ class AnswerSpan(BaseModel):
 
 
 class Answer(Result):
-    """The answer that a context gives to a question, or that it gives none."""
+    """The answer to a question in a context, or that there is none."""
 
-    text: str = Field(description="The answer in the context's own words; empty when there is none.")
+    text: str = Field(description="The answer, as it is in the context; empty when there is none.")
     start: int = Field(ge=0, description="Code point of the first character; 0 when there is no answer.")
     end: int = Field(ge=0, description="Code point after the last character; 0 when there is no answer.")
     score: float = Field(ge=0, le=1, description="Probability of this answer, or of there being none.")
     answerable: bool = Field(description="False when no answer is more likely than the threshold allows.")
-    null_score: float = Field(description="Raw score of no answer minus that of the best span; high means none.")
+    null_score: float = Field(description="Raw score of no answer minus that of the best span.")
     alternatives: tuple[AnswerSpan, ...] = Field(
         default=(), description="The `top_k` best spans that do not overlap, best first."
     )
@@ -140,19 +140,19 @@ class GeneratedText(Result):
 
 
 class SummaryChunk(BaseModel):
-    """A part of a text that the model read at once, and its summary."""
+    """A part of a text that was summarized at once."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: int = Field(ge=0, description="Code point of the first character.")
     end: int = Field(ge=0, description="Code point after the last character.")
-    summary: str = Field(description="What the part says in fewer words.")
+    summary: str = Field(description="Summary of the part.")
 
 
 class Summary(Result):
     """A text in fewer words; no longer than the text, and of whole sentences."""
 
-    shown: ClassVar[str] = "summary"
+    main_field: ClassVar[str] = "summary"
 
     summary: str = Field(description="The text in fewer words.")
     chunks: tuple[SummaryChunk, ...] = Field(
@@ -161,7 +161,7 @@ class Summary(Result):
     coverage: float = Field(
         default=1.0, ge=0, le=1, description="Share of the text's characters, without white space, that were read."
     )
-    note: str | None = Field(default=None, description="What to know of this summary: when it is not the model's own.")
+    note: str | None = Field(default=None, description="A remark, e.g. that the summary is not the model's.")
 
     def to_hf(self) -> list[dict[str, Any]]:
         """v4's `[{"summary_text": ...}]`."""

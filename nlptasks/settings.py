@@ -1,4 +1,4 @@
-"""Where files live and which switches the environment sets; read once, passed down."""
+"""Folders and switches, read from the environment once and passed down."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 
 @dataclass(frozen=True)
 class Settings:
-    """Paths and switches of one process.
+    """Folders and switches of one process.
 
-    `cache` holds base models and may be deleted at any time; `data` holds what the user made
-    (adapters, training runs). `load_plugins` is None for all, else the only entry-point names to load. `backend` names
-    the only one that computes, None for the first that serves a base.
+    `cache` holds base models and may be deleted at any time; `data` holds the user's adapters and training runs.
+    `load_plugins` lists the entry points to load, None for all. `backend` is the only one to use, None for the first
+    that serves a base.
     """
 
     cache: Path
@@ -46,7 +46,7 @@ class Settings:
         """Read NLPTASKS_* and HF_HUB_OFFLINE.
 
         Raises:
-            NlptasksError: a variable holds a value outside its list.
+            NlptasksError: a variable has an invalid value.
         """
         import platformdirs
 
@@ -60,16 +60,12 @@ class Settings:
             cache=Path(env.get("NLPTASKS_CACHE") or platformdirs.user_cache_dir("nlptasks")),
             data=Path(env.get("NLPTASKS_DATA") or platformdirs.user_data_dir("nlptasks")),
             profile=cast(Profile, profile),
-            load_plugins=None if listed is None else _names(listed),
+            load_plugins=None if listed is None else frozenset(filter(None, map(str.strip, listed.split(",")))),
             strict=_flag(env, "NLPTASKS_STRICT"),
             offline=_flag(env, "HF_HUB_OFFLINE") or _flag(env, "TRANSFORMERS_OFFLINE"),
             backend=env.get("NLPTASKS_BACKEND", "").strip() or None,
             max_resident_bytes=_megabytes(env, "NLPTASKS_MAX_RESIDENT_MB"),
         )
-
-
-def _names(listed: str) -> frozenset[str]:
-    return frozenset(name.strip() for name in listed.split(",") if name.strip())
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

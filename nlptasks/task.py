@@ -1,4 +1,4 @@
-"""Task: a typed input, typed options, a typed result, and how to get from one to the other.
+"""Task: a typed input, typed options, a typed result, and the code between them.
 
 Recipe: the typed settings that train a task's adapter.
 """
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nlptasks.errors import InvalidInputError, NlptasksError
+from nlptasks.errors import InvalidInputError, NlptasksError, clip
 from nlptasks.model import Head, Model
 from nlptasks.results import Result
 
@@ -25,13 +25,13 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 
 
 class TaskInput(BaseModel):
-    """What a task reads. Fields give the form, the HTTP body and the CLI's JSON."""
+    """Base of task inputs. Its fields define the form, the HTTP body and the CLI's JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TaskOptions(BaseModel):
-    """What a caller may tune; every field has a default."""
+    """Base of task options; every field has a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,9 +43,9 @@ class TextInput(TaskInput):
 
 
 class SequenceInput(TaskInput):
-    """An input that a list or a tuple may stand for: a question with its context, the turns of a chat.
+    """An input that may be written as a list or tuple: a question with its context, the messages of a chat.
 
-    Type checkers cannot tell whether such a list is one input or many, so the result of a call with it is Any.
+    Type checkers cannot tell whether such a list is one input or many: the result of a call with it is Any.
     """
 
 
@@ -99,8 +99,8 @@ class Recipe:
 class Task(ABC, Generic[I, O, R]):
     """Base of all tasks; a plugin normally subclasses a family instead (`TextClassification`, ...).
 
-    The class docstring's first line is the task's summary. `base` names the model that answers when the
-    caller names none and no adapter stands in `adapter`, a folder that ships with the plugin.
+    The first line of the class docstring is the task's summary. `adapter` is the folder of the adapter that ships
+    with the plugin.
     """
 
     name: ClassVar[str]
@@ -113,23 +113,23 @@ class Task(ABC, Generic[I, O, R]):
     adapter: ClassVar[Path | None] = None
     examples: ClassVar[Sequence[str | Mapping[str, Any]]] = ()
     phrases: ClassVar[Sequence[str]] = ()
-    """Ways to ask for the task in plain words, without the text: a chat compares what is said with them."""
+    """Requests for the task in plain words, without the text: a chat recognises the task by them."""
     head: ClassVar[Head | None] = None
-    """The trained head that answers, or None if any model will do; one of nlptasks or the family's own."""
+    """The trained head that the task needs, built in or the family's; None if any model will do."""
     trainer: ClassVar[str] = ""
-    """Who trains the family, imported for training only: "package.module:Class" of a `training.FamilyTrainer`."""
+    """The family's `training.FamilyTrainer` as "package.module:Class"; imported for training only."""
     untrained_base: ClassVar[str | None] = None
-    """The base that answers without an adapter, when it is another than the recipe's."""
+    """The base to use without an adapter, if it is not the recipe's."""
     bases: ClassVar[Mapping[str, Path]] = MappingProxyType({})
-    """Folders of base models that ship with the plugin, by the names they are called by."""
+    """Folders of base models that ship with the plugin, by name."""
     hub_base: ClassVar[str | None] = None
-    """The Hub checkpoint that answers in the profile `hub`: the best small public one."""
+    """The Hub checkpoint for the profile `hub`: the best small public one."""
     hub_first: ClassVar[bool] = False
-    """Whether the profile `auto` prefers `hub_base` where it can be had."""
+    """Whether the profile `auto` prefers `hub_base` if it is available."""
 
     @property
     def needs(self) -> str:
-        """The verb that needs a trained head, or "" if any model will do."""
+        """The verb of the head that the task needs, or "" if any model will do."""
         return self.head.verb if self.head else ""
 
     @property
@@ -137,7 +137,7 @@ class Task(ABC, Generic[I, O, R]):
         return next(iter((type(self).__doc__ or "").strip().splitlines()), "")
 
     def hub_model(self, inputs: I) -> str | None:
-        """The Hub checkpoint for an input, where it depends on what is asked; None if there is none."""
+        """The Hub checkpoint for an input, None if there is none; override it if the input decides."""
         return self.hub_base
 
     @abstractmethod
@@ -179,7 +179,7 @@ class Task(ABC, Generic[I, O, R]):
         return isinstance(value, str | Mapping | TaskInput)
 
     def as_fields(self, value: Any) -> Any:
-        """What the input type validates; a bare string stands for its first field."""
+        """A value as the input type validates it; a bare text is its first field."""
         if isinstance(value, self.input_type):
             return value
         if isinstance(value, str):
@@ -190,14 +190,14 @@ class Task(ABC, Generic[I, O, R]):
 AnyTask = Task[Any, Any, Any]
 
 TaskOf = Task[Any, Any, R] | type[Task[Any, Any, R]]
-"""What may stand for a task's name in a call, and gives it a typed result."""
+"""A task or its class, in place of its name, for typed results."""
 
 SequenceTask = Task[S, Any, Any] | type[Task[S, Any, Any]]
-"""The same for tasks that may read a list as one input."""
+"""The same for a task that may read a list as one input."""
 
 
 def describe_validation(error: ValidationError, model: type[BaseModel], place: str) -> list[str]:
-    """One line a fault: where, what was expected, what was found, and the near miss of a misspelled field."""
+    """One line per fault: where, what was expected, what was found, and the near miss of a misspelled field."""
     import difflib
 
     lines = []
@@ -212,20 +212,17 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
             message = "expected a text with at least one visible character"
         else:
             message = fault["msg"][0].lower() + fault["msg"][1:]
-        found = repr(fault["input"])
-        lines.append(f"{place} {where!r}: {message}, found {found if len(found) <= 60 else found[:57] + '...'}.")
+        lines.append(f"{place} {where!r}: {message}, found {clip(repr(fault['input']))}.")
     return lines
 
 
 def check_task_class(task: object) -> list[str]:
-    """Faults in a task's own definition, as sentences; empty when it may be registered."""
-    if not isinstance(task, Task):
-        kind = (
-            f"the class {task.__name__}; register an instance, {task.__name__}()"
-            if isinstance(task, type)
-            else repr(task)
-        )
+    """Faults in the definition of a task, as sentences; empty when it may be registered."""
+    if isinstance(task, type):
+        kind = f"the class {task.__name__}; register an instance, {task.__name__}()"
         return [f"expected an instance of nlptasks.Task, found {kind}"]
+    if not isinstance(task, Task):
+        return [f"expected an instance of nlptasks.Task, found {task!r}"]
     problems = []
     name = getattr(task, "name", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -248,10 +245,10 @@ def check_task_class(task: object) -> list[str]:
 
 
 def resolve_task(task: object, registered: Iterable[AnyTask] = ()) -> AnyTask:
-    """An instance as it is; of a class the registered instance of exactly this class, or else a new one.
+    """An instance is returned as it is; for a class, the registered instance of exactly this class, or a new one.
 
     Raises:
-        NlptasksError: it is no task, or none that can be made or run.
+        NlptasksError: it is not a usable task.
     """
     if isinstance(task, type) and issubclass(task, Task):
         kind = task

@@ -13,21 +13,21 @@ from nlptasks import CancelledError, NlptasksError, __version__
 
 _COMMANDS = {
     "run": ("run", "run_command", "Run a task on texts, files or standard input."),
-    "chat": ("chat", "chat_command", "Talk to the resident language model."),
-    "demo": ("demo", "demo_command", "Run every task on its own example sentences."),
+    "chat": ("chat", "chat_command", "Chat with a language model."),
+    "demo": ("demo", "demo_command", "Run every task on its example sentences."),
     "train": ("train", "train_command", "Train an adapter for a task."),
     "eval": ("eval", "eval_command", "Measure a task on labelled data."),
     "data": ("data", "data_group", "Check training data."),
     "tasks": ("plugins", "tasks_command", "List the tasks."),
-    "models": ("models", "models_group", "List, fetch and remove base models."),
+    "models": ("models", "models_group", "List, download and remove base models."),
     "adapters": ("adapters", "adapters_group", "List, show, remove, export, import and merge adapters."),
-    "plugins": ("plugins", "plugins_command", "List plugins and why one is off."),
-    "doctor": ("doctor", "doctor_command", "Show versions, device, cache, plugins and sources."),
+    "plugins": ("plugins", "plugins_command", "List the plugins, and why one is disabled."),
+    "doctor": ("doctor", "doctor_command", "Show what a bug report needs: versions, device, plugins, ..."),
 }
 
 
 class Commands(click.Group):
-    """Our own commands by name and short help, then those that plugins bring."""
+    """The built-in commands, then those of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self._load_plugins()
@@ -54,16 +54,12 @@ class Commands(click.Group):
             raise click.UsageError(error.message + hint, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list without importing the modules of our own commands."""
-        rows = []
-        for name in self.list_commands(ctx):
-            if name in _COMMANDS:
-                rows.append((name, _COMMANDS[name][2]))
-            else:
-                command = self.commands[name]
-                rows.append((name, command.get_short_help_str(limit=80)))
+        """List the commands without importing the modules of the built-in ones."""
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(
+                (name, _COMMANDS[name][2] if name in _COMMANDS else self.commands[name].get_short_help_str(80))
+                for name in self.list_commands(ctx)
+            )
 
     def _load_plugins(self) -> None:
         from nlptasks import default_plugins
@@ -74,11 +70,11 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nlptasks")
 def cli() -> None:
-    """NLP tasks on one resident Transformer: typed results, LoRA adapters, plugins."""
+    """Run, train and extend NLP tasks on small Transformers."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: exit code 0 for success, 1 for an error that the text explains, 2 for wrong usage."""
+    """The entry point. Exit codes: 0 success, 1 an error with its message, 2 wrong usage."""
     # The tokenizers library warns on every fork otherwise; the model's one thread needs no pool of its own.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(_run(arguments))
@@ -103,15 +99,15 @@ def _run(arguments: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     finally:
-        _tell_failed_plugins()
+        _report_failed_plugins()
     return code if isinstance(code, int) else 0
 
 
-def _tell_failed_plugins() -> None:
-    """One line on stderr when plugins are off, whatever the command was."""
+def _report_failed_plugins() -> None:
+    """Print one line on stderr if plugins are disabled, whatever the command was."""
     from nlptasks import default_plugins
 
-    # What stops the plugins from loading at all was the command's own error, which is told already.
+    # If no plugin can be loaded at all, the command has failed with that error already.
     with contextlib.suppress(NlptasksError):
         notice = default_plugins().failure_notice()
         if notice:

@@ -8,34 +8,36 @@ from typing import Any
 import click
 
 from nlptasks import Engine
-from nlptasks.cli.common import option_values
+from nlptasks.cli.common import adapter_option, model_option, option_values
 from nlptasks.surfaces import DownloadBar, chat_task
 
 
 @click.command()
-@click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder.")
-@click.option("-a", "--adapter", help="Name in your store, folder, Hub id, or `none`.")
+@model_option
+@adapter_option
 @click.option("-s", "--system", help="System message.")
-@click.option(
-    "-o", "--option", "options", type=(str, str), multiple=True, metavar="KEY VALUE", help="A writing option."
-)
+@click.option("-o", "--option", "options", type=(str, str), multiple=True, metavar="KEY VALUE",
+              help="Generation option, e.g. temperature 0.7. Repeatable.")  # fmt: skip
 def chat_command(
     model: str | None, adapter: str | None, system: str | None, options: tuple[tuple[str, str], ...]
 ) -> None:
-    """Talk to the resident language model. Ctrl-C stops an answer, Ctrl-D or /exit leaves, /new starts again."""
+    """Chat with a language model.
+
+    Type /new for a new conversation, /exit or Ctrl-D to leave. Ctrl-C stops an answer.
+    """
     bar = DownloadBar()
     with Engine(on_progress=bar) as engine:
         task = chat_task(engine)
         opening = [{"role": "system", "content": system}] if system else []
-        turns = list(opening)
+        messages = list(opening)
         while (text := _ask()) is not None:
             if text == "/new":
-                turns = list(opening)
+                messages = list(opening)
                 continue
-            turns.append({"role": "user", "content": text})
-            answer = _answer(engine, task, turns, adapter=adapter, model=model, **option_values(options))
+            messages.append({"role": "user", "content": text})
+            answer = _answer(engine, task, messages, adapter=adapter, model=model, **option_values(options))
             bar.close()
-            turns.append({"role": "assistant", "content": answer})
+            messages.append({"role": "assistant", "content": answer})
 
 
 def _ask() -> str | None:
@@ -46,21 +48,19 @@ def _ask() -> str | None:
         except (EOFError, KeyboardInterrupt):
             click.echo(err=True)
             return None
-        if text == "/exit":
-            return None
         if text:
-            return text
+            return None if text == "/exit" else text
 
 
-def _answer(engine: Any, task: str, turns: list[dict[str, str]], **arguments: Any) -> str:
-    written = []
-    with engine.stream(task, messages=turns, **arguments) as pieces:
+def _answer(engine: Engine, task: str, messages: list[dict[str, str]], **arguments: Any) -> str:
+    text = ""
+    with engine.stream(task, messages=messages, **arguments) as pieces:
         try:
             for piece in pieces:
-                written.append(piece)
+                text += piece
                 click.echo(piece, nl=False)
                 sys.stdout.flush()
         except KeyboardInterrupt:
             click.echo(" [stopped]", nl=False, err=True)
     click.echo()
-    return "".join(written)
+    return text

@@ -1,14 +1,14 @@
-"""`nlptasks data check FILE... --task TASK`: what a training would find, without a model."""
+"""`nlptasks data check DATA... --task TASK`: what a training would read, without a model."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import click
 
 from nlptasks import Settings, default_plugins
+from nlptasks.cli.common import json_option, print_json
 from nlptasks.cli.train import as_data_options, data_options
 
 
@@ -17,28 +17,31 @@ def data_group() -> None:
     """Check training data."""
 
 
-@data_group.command("check")
+@data_group.command("check", short_help="Check the columns, labels and rows of training data.")
 @click.argument("data", nargs=-1, required=True)
 @click.option("--task", "-t", required=True, help="Task that the data is for.")
 @data_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def check_command(data: tuple[str, ...], task: str, as_json: bool, **columns: Any) -> None:
-    """Read DATA as `nlptasks train` would: columns, labels, every bad row with its line (then the exit code is 1)."""
+    """Check DATA as `nlptasks train` would read it, without training.
+
+    Prints the columns that are used, the rows of each label and the lengths of the texts. Faulty rows are listed with
+    their line numbers, and the exit code is 1.
+    """
     from nlptasks.training import check_data, family_trainer
 
     family = family_trainer(default_plugins().task(task))
-    found = check_data(family, data, as_data_options(**columns), offline=Settings.from_env().offline)
+    report = check_data(family, data, as_data_options(**columns), offline=Settings.from_env().offline)
     if as_json:
-        report = {"task": task, **dataclasses.asdict(found)}
-        report["labels"] = report.pop("counts")
-        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+        fields = dataclasses.asdict(report)
+        print_json({"task": task, **fields, "labels": fields.pop("counts")})
         return
-    for note in found.notes:
+    for note in report.notes:
         click.echo(note)
-    for warning in found.warnings:
+    for warning in report.warnings:
         click.echo(f"Warning: {warning}")
-    width = max(map(len, found.counts))
-    for name, count in found.counts.items():
-        click.echo(f"  {name:<{width}}  {count:>8}  {count / max(1, sum(found.counts.values())):6.1%}")
-    shown = ", ".join(f"{name} {value:.0f}" for name, value in found.characters.items())
-    click.echo(f"{found.rows} rows, no bad one; characters a text: {shown}")
+    width = max(map(len, report.counts))
+    for name, count in report.counts.items():
+        click.echo(f"  {name:<{width}}  {count:>8}  {count / max(1, sum(report.counts.values())):6.1%}")
+    lengths = ", ".join(f"{name} {value:.0f}" for name, value in report.characters.items())
+    click.echo(f"{report.rows} rows, all valid; characters per text: {lengths}")

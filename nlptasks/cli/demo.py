@@ -14,18 +14,16 @@ from nlptasks.surfaces import DownloadBar, in_colour, render
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Every typed result as one line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per result.")
 def demo_command(as_json: bool) -> None:
-    """Run every task on its own example sentences."""
+    """Run every task on its example sentences."""
     bar = DownloadBar()
     with Engine(on_progress=bar) as engine:
         for name, task in sorted(engine.plugins.tasks.items()):
             if not task.examples:
                 continue
-            started = time.perf_counter()
-            options: dict[str, Any] = (
-                {"max_new_tokens": 60} if "max_new_tokens" in task.options_type.model_fields else {}
-            )
+            start = time.perf_counter()
+            options = {"max_new_tokens": 60} if "max_new_tokens" in task.options_type.model_fields else {}
             try:
                 results = engine.run(name, list(task.examples), **options)
             except UnsupportedModelError as error:
@@ -34,11 +32,10 @@ def demo_command(as_json: bool) -> None:
                 continue
             finally:
                 bar.close()
-            if as_json:
-                for result in results:
-                    click.echo(json.dumps({"task": name, "result": result.model_dump(mode="json")}, ensure_ascii=False))
-            else:
-                _show(f"{name}: {task.summary}", results, task.examples, time.perf_counter() - started)
+            if not as_json:
+                _show(f"{name}: {task.summary}", results, task.examples, time.perf_counter() - start)
+            for result in results if as_json else ():
+                click.echo(json.dumps({"task": name, "result": result.model_dump(mode="json")}, ensure_ascii=False))
 
 
 def _show(title: str, results: Any, examples: Any, seconds: float) -> None:

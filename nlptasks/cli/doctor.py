@@ -1,25 +1,25 @@
-"""`nlptasks doctor`: everything a bug report needs, and what may be wrong here."""
+"""`nlptasks doctor`: everything that a bug report needs."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from nlptasks import Engine, NlptasksError, Settings
+from nlptasks.cli.common import json_option, print_json
 from nlptasks.store import cached_bases, reachable_sources
 from nlptasks.surfaces import versions
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--no-network", is_flag=True, help="Do not ask whether the sources can be reached.")
+@json_option
+@click.option("--no-network", is_flag=True, help="Do not check whether the download sources can be reached.")
 def doctor_command(as_json: bool, no_network: bool) -> None:
-    """Show versions, device, number format, cache, plugins and sources."""
+    """Show versions, device, dtype, folders, plugins and download sources: what a bug report needs."""
     report = examine(Settings.from_env(), network=not no_network)
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        print_json(report)
         return
     for section, rows in report.items():
         click.echo(click.style(section, bold=True))
@@ -28,7 +28,7 @@ def doctor_command(as_json: bool, no_network: bool) -> None:
 
 
 def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
-    """The doctor's findings by section; takes a few seconds at most."""
+    """The report by section; takes a few seconds at most."""
     engine = Engine(settings=settings)
     placement, plugins = engine.placement(), engine.plugins
     report: dict[str, dict[str, Any]] = {
@@ -42,7 +42,7 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
         "folders": {"cache": str(settings.cache), "data": str(settings.data)},
         "cached bases": {base.name: f"{base.bytes / 1e6:.0f} MB from {base.source}" for base in cached_bases(settings)},
         "plugins": {record.name: ", ".join(record.tasks) or "no task" for record in plugins.records},
-        "plugins that are off": {failure.plugin: failure.reason for failure in plugins.failures},
+        "disabled plugins": {failure.name: failure.reason for failure in plugins.failures},
     }
     if network:
         report["sources"] = {
@@ -53,9 +53,9 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
 
 
 def _int8() -> str:
-    """Whether dtype int8 can be asked for, or why not."""
+    """Whether dtype int8 is available, or why not."""
     try:
         Engine(device="cpu", dtype="int8").placement()
     except NlptasksError as error:
         return str(error)
-    return "can be asked for, on the CPU"
+    return "available, on the CPU"

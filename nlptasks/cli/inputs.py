@@ -1,7 +1,8 @@
-"""The inputs of a task from what stands on the command line: texts, files, standard input, fields by name."""
+"""The inputs of a task from the command line: texts, files, standard input, fields by name."""
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def fields_and_options(task: Any, pairs: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of the task's input among the `-o` pairs, and its options."""
+    """The values of `-o`, as fields of the task's input and options of the task."""
     values = option_values(pairs)
     fields: dict[str, Any] = {}
     for key, text in pairs:
         name = key.replace("-", "_")
         if name in task.input_type.model_fields and name not in task.options_type.model_fields:
             kind = task.input_type.model_fields[name].annotation
-            # A text stays as it was written: "1984" may be a question, and quotes belong to what they quote.
+            # A text is not parsed as JSON: "1984" may be a question, and quotes may belong to it.
             fields[name] = text if kind is str or str in get_args(kind) else values[name]
     return fields, {name: value for name, value in values.items() if name not in fields}
 
@@ -33,16 +34,16 @@ def fields_and_options(task: Any, pairs: tuple[tuple[str, str], ...]) -> tuple[d
 def file_options(function: Any) -> Any:
     """Options of every command that reads files; see `reading`."""
     for names, metavar, text in (
-        ("--sheet", "NAME", "Sheet of an .xlsx file; the first if not given."),
-        ("--encoding", "NAME", "Encoding of text files that are not UTF-8, such as cp1252."),
-        ("--columns", "FIELD=COLUMN,...", "Columns by the fields that they hold; others are found by common names."),
+        ("--sheet", "NAME", "Sheet of an .xlsx file. Default: the first."),
+        ("--encoding", "NAME", "Encoding of text files that are not UTF-8, e.g. cp1252."),
+        ("--columns", "FIELD=COLUMN,...", "Columns by field, e.g. text=review. Default: columns of the usual names."),
     ):
         function = click.option(names, metavar=metavar, help=text, multiple=names == "--columns")(function)
     return function
 
 
 def reading(columns: Sequence[str], encoding: str | None, sheet: str | None, **others: Any) -> DataOptions:
-    """The values of `file_options`; a comma within a column's name parts nothing."""
+    """The values of `file_options`; a comma within a column's name does not split it."""
     from nlptasks.data import DataOptions
 
     pairs = [pair for value in columns for pair in re.split(r",(?=\s*\w+=)", value)]
@@ -58,6 +59,18 @@ def pair_of(flag: str, form: str, pair: str) -> tuple[str, str]:
     return left, right
 
 
+def reading_options(function: Any) -> Any:
+    """Options of every command that reads a task's inputs; the command gets `by_line` and `reading`."""
+
+    @click.option("--lines", "by_line", is_flag=True, help="Treat each line of a text file as one input.")
+    @file_options
+    @functools.wraps(function)
+    def command(columns: tuple[str, ...], encoding: str | None, sheet: str | None, **arguments: Any) -> Any:
+        return function(reading=reading(columns, encoding, sheet), **arguments)
+
+    return command
+
+
 class Input(NamedTuple):
     """One input of a task, None for a blank line; `row` is what it was read from."""
 
@@ -66,10 +79,9 @@ class Input(NamedTuple):
 
 
 class Inputs:
-    """The inputs of a task: texts as they stand, standard input where one is "-", and the rows of files.
+    """Reads the inputs of a task: texts ("-" is standard input) and the rows of files.
 
-    With `by_line` every line of a text is an input. `options` say how files are read, `fields` are those of the input
-    that all rows share.
+    With `by_line` every line of a text is an input; `fields` are input fields with one value for all rows.
     """
 
     def __init__(
@@ -78,10 +90,10 @@ class Inputs:
         self._task, self._options, self._by_line, self._fields = task, options, by_line, dict(fields or {})
 
     def read(self, texts: Sequence[str], files: Sequence[Path]) -> list[Input]:
-        """The inputs in the order they were named, of a table its columns for the task's fields.
+        """The inputs in the order of the command line.
 
         Raises:
-            DataError: naming every row that cannot be read, or that the task does not take, with its file and line.
+            DataError: naming every row that cannot be read or is not a valid input, with its file and line.
         """
         from nlptasks.data import open_text, read_rows, text_rows
 
@@ -115,12 +127,12 @@ class Inputs:
                 faults.append(f"{row.place}: {row.fault or 'expected a text, found none.'}")
             elif columns := self._columns(row, source, matches, faults):
                 yield Input(self._value(row, columns, faults), row)
-        _tell(source, matches)
+        _report_columns(source, matches)
 
     def _columns(
         self, row: Row, source: str, matches: dict[tuple[str, ...], dict[str, str]], faults: list[str]
     ) -> dict[str, str]:
-        """The columns of the task's fields in a row; none after a fault, one for all rows of the same columns."""
+        """The columns of the task's fields in a row, matched once for all rows with these columns; {} after a fault."""
         from nlptasks.data import input_columns
 
         names = tuple(row.fields)
@@ -146,33 +158,33 @@ class Inputs:
         return value
 
     def gather(self, texts: Sequence[str], files: Sequence[Path]) -> list[Input]:
-        """`read`, each input with the shared fields; piped input for what was not named.
+        """The inputs, each with the shared fields; standard input is read if nothing else is named.
 
         Raises:
-            click.UsageError: nothing was given, or not all that the task needs.
-            InvalidInputError: a field was given twice.
+            click.UsageError: no input, or a field that the task needs is missing.
+            InvalidInputError: a field has two values.
         """
         accepts, fields = self._task.input_type.model_fields, self._fields
         needed = [name for name, field in accepts.items() if field.is_required() and name not in fields]
         if len(needed) > 1:
             inputs = self._combine(needed, texts, files)
-        else:
+        elif texts or files or (fields and not needed):
             inputs = self.read(texts, files)
-            if not inputs and (needed or not fields):
-                if sys.stdin.isatty():
-                    what = f"{needed[0]} as " if fields else ""
-                    raise click.UsageError(f"Expected {what}a TEXT, -f FILE or input on standard input, found none.")
-                inputs = self.read(["-"], ())
+        elif sys.stdin.isatty():
+            what = f"{needed[0]} as " if fields else ""
+            raise click.UsageError(f"Expected {what}a TEXT, -f FILE or input on standard input, found none.")
+        else:
+            inputs = self.read(["-"], ())
         if not fields:
             return inputs
-        place = needed[0] if needed else next(iter(accepts))
+        first = needed[0] if needed else next(iter(accepts))
         inputs = inputs or [Input({})]
-        return [one._replace(value=_complete(self._task.name, one.value, place, fields)) for one in inputs]
+        return [one._replace(value=_with_fields(self._task.name, one.value, first, fields)) for one in inputs]
 
     def _combine(self, needed: Sequence[str], texts: Sequence[str], files: Sequence[Path]) -> list[Input]:
-        """Inputs of two texts: in place stands the first, -f and standard input bring the second; a row has both.
+        """Inputs of a task that needs two texts: TEXT is the first, -f or standard input the second; a row has both.
 
-        Every first text is asked of every second one.
+        Every first text is combined with every second one.
         """
         first = [text for text in texts if text != "-"]
         read = self.read([text for text in texts if text == "-"], files)
@@ -185,29 +197,28 @@ class Inputs:
         if absent and (first or pages or not rows):
             raise click.UsageError(
                 f"{self._task.name} needs {' and '.join(needed)}, found no {' and no '.join(absent)}. Give the "
-                f"{needed[0]} in place and the {needed[1]} with -f FILE or on standard input; -o {absent[0]} TEXT "
+                f"{needed[0]} as TEXT and the {needed[1]} with -f FILE or on standard input; -o {absent[0]} TEXT "
                 "works as well."
             )
         pairs = [page._replace(value={needed[0]: text, needed[1]: page.value}) for page in pages for text in first]
         return [*pairs, *rows]
 
 
-def _complete(task: str, value: Any, place: str, fields: Mapping[str, Any]) -> Any:
-    """One input with the fields that all share."""
-    values = {place: value} if isinstance(value, str) else value
+def _with_fields(task: str, value: Any, first: str, fields: Mapping[str, Any]) -> Any:
+    """One input with the shared fields; a bare text is its field `first`."""
+    values = {first: value} if isinstance(value, str) else value
     if not isinstance(values, Mapping):
         return values
-    twice = [name for name in values if name in fields]
-    if twice:
+    if twice := [name for name in values if name in fields]:
         raise InvalidInputError(f"{task} got its input twice", [f"once in place and once as {', '.join(twice)}."])
     return {**fields, **values}
 
 
-def _tell(source: str, matches: Mapping[tuple[str, ...], Mapping[str, str]]) -> None:
-    """Say on stderr which columns are read, where a name is not the field's or a column is left out."""
+def _report_columns(source: str, matches: Mapping[tuple[str, ...], Mapping[str, str]]) -> None:
+    """Report on stderr which columns are read, unless each has the name of its field and none is ignored."""
     read = {column: field for match in matches.values() for field, column in match.items()}
     rest = [column for column in dict.fromkeys(name for names in matches for name in names) if column not in read]
     if rest or any(column != field for column, field in read.items()):
-        taken = ", ".join(f"{field} from {column!r}" for column, field in read.items())
-        left = f"; not read: {', '.join(map(repr, rest))}" if rest else ""
-        click.echo(f"{source}: {taken}{left}", err=True)
+        used = ", ".join(f"{field} from {column!r}" for column, field in read.items())
+        ignored = f"; not read: {', '.join(map(repr, rest))}" if rest else ""
+        click.echo(f"{source}: {used}{ignored}", err=True)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import click
 
 from nlptasks import Settings, default_plugins
+from nlptasks.cli.common import json_option, print_json
 from nlptasks.store import CATALOG, cached_bases, find_base, remove_base
 from nlptasks.surfaces import DownloadBar
 
 
 @click.group()
 def models_group() -> None:
-    """The base models that tasks run on."""
+    """Manage the base models that tasks run on."""
 
 
 @models_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+@json_option
 def list_command(as_json: bool) -> None:
-    """List the catalog and what of it is in the cache."""
-    own = default_plugins().bases
+    """List the base models of the catalog, and which of them are cached."""
+    shipped = default_plugins().bases
     cached = {base.name: base for base in cached_bases(Settings.from_env())}
     if as_json:
         rows = [
@@ -36,34 +36,32 @@ def list_command(as_json: bool) -> None:
             }
             for base in CATALOG.values()
         ]
-        rows += [{"name": name, "sources": ["plugin"], "path": str(folder)} for name, folder in own.items()]
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows + [{"name": name, "sources": ["plugin"], "path": str(path)} for name, path in shipped.items()])
         return
     for base in CATALOG.values():
-        state = f"cached, {cached[base.name].bytes / 1e6:.0f} MB" if base.name in cached else "not fetched yet"
+        state = f"cached, {cached[base.name].bytes / 1e6:.0f} MB" if base.name in cached else "not downloaded"
         click.echo(
             f"{base.name:12} {base.title}  {base.parameters / 1e6:.1f} M, {base.kind}, {base.licence}  ({state})"
         )
-    for name in own:
-        click.echo(f"{name:12} comes with a plugin")
-    click.echo("Any other base works by Hub id (ORG/NAME[@revision]) or folder: --model NAME.", err=True)
+    for name in shipped:
+        click.echo(f"{name:12} ships with a plugin")
+    click.echo("Any other base works by Hub id (ORG/NAME[@REVISION]) or folder: --model NAME.", err=True)
 
 
 @models_group.command("pull")
 @click.argument("names", nargs=-1, required=True)
 def pull_command(names: tuple[str, ...]) -> None:
-    """Fetch base models ahead of their first use: catalog names or Hub ids."""
-    settings = Settings.from_env()
+    """Download base models, by catalog name or Hub id."""
     for name in names:
         with DownloadBar() as bar:
-            folder = find_base(name, settings, on_progress=bar, shipped=default_plugins().bases)
+            folder = find_base(name, Settings.from_env(), on_progress=bar, shipped=default_plugins().bases)
         click.echo(f"{folder.id}: {folder.path}")
 
 
 @models_group.command("path")
 @click.argument("name")
 def path_command(name: str) -> None:
-    """Print the folder of a base that is already here; fetch nothing."""
+    """Print the folder of a downloaded base model."""
     settings = replace(Settings.from_env(), offline=True)
     click.echo(find_base(name, settings, shipped=default_plugins().bases).path)
 
@@ -71,7 +69,7 @@ def path_command(name: str) -> None:
 @models_group.command("rm")
 @click.argument("names", nargs=-1, required=True)
 def remove_command(names: tuple[str, ...]) -> None:
-    """Remove base models from the cache; they can be fetched again."""
+    """Remove base models from the cache."""
     for name in names:
         freed = remove_base(name, Settings.from_env())
         click.echo(f"{name}: {freed / 1e6:.0f} MB freed.", err=True)

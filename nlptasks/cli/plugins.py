@@ -1,8 +1,7 @@
-"""`nlptasks plugins` and `nlptasks tasks`: what is installed, what it brought, what is off and why."""
+"""`nlptasks plugins` and `nlptasks tasks`: what is installed, what it provides, what is disabled and why."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -10,17 +9,18 @@ import click
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
-from nlptasks import Plugins, Task, default_plugins
+from nlptasks import AnyTask, Plugins, default_plugins
+from nlptasks.cli.common import json_option, print_json
 from nlptasks.surfaces import origin
 
 
 @click.command("plugins")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def plugins_command(as_json: bool) -> None:
-    """Show the installed plugins; for one that is off, the reason and the traceback."""
+    """List the installed plugins; for a disabled one, print the reason and the traceback."""
     plugins = _loaded_plugins()
     if as_json:
-        _print_json(
+        print_json(
             {
                 "plugins": [asdict(record) for record in plugins.records],
                 "failures": [asdict(failure) for failure in plugins.failures],
@@ -35,7 +35,7 @@ def plugins_command(as_json: bool) -> None:
         if record.commands:
             click.echo(f"  commands  {', '.join(record.commands)}")
     for failure in plugins.failures:
-        click.echo(f"{failure.plugin}  ({origin(failure)})  OFF")
+        click.echo(f"{failure.name}  ({origin(failure)})  DISABLED")
         click.echo(f"  {failure.reason}")
         click.echo("".join(f"    {line}\n" for line in failure.traceback.splitlines()), nl=False)
     if plugins.left_out:
@@ -45,29 +45,29 @@ def plugins_command(as_json: bool) -> None:
 
 
 @click.command("tasks")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, with the schemas of each task.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the input, option and result schemas.")
 def tasks_command(as_json: bool) -> None:
-    """List the tasks that can be run."""
+    """List the tasks that you can run."""
     plugins = _loaded_plugins()
     if as_json:
-        _print_json([_describe(task, plugins) for task in plugins.tasks.values()])
+        print_json([_describe(task, plugins) for task in plugins.tasks.values()])
         return
     width = max(map(len, plugins.tasks), default=0)
     for name, task in plugins.tasks.items():
         click.echo(f"{name:<{width}}  {task.summary}".rstrip())
     if not plugins.tasks:
-        click.echo("No task is loaded; `nlptasks plugins` shows why.")
+        click.echo("No task is loaded; `nlptasks plugins` says why.")
 
 
 def _loaded_plugins() -> Plugins:
-    """The plugins after their commands were added too: one that fails there is off as well."""
+    """The plugins once their commands have been added: one that fails there is disabled as well."""
     root = click.get_current_context().find_root()
     if isinstance(root.command, click.Group):
         root.command.list_commands(root)
     return default_plugins()
 
 
-def _describe(task: Task[Any, Any, Any], plugins: Plugins) -> dict[str, Any]:
+def _describe(task: AnyTask, plugins: Plugins) -> dict[str, Any]:
     owner = plugins.owner(task.name)
     return {
         "name": task.name,
@@ -91,7 +91,3 @@ def _schema(model: type[BaseModel]) -> dict[str, Any] | None:
         return model.model_json_schema()
     except PydanticUserError:
         return None
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,4 +1,4 @@
-"""Rows of files and data sets: one reader for every surface, and what training makes of the rows.
+"""Rows of files and data sets: one reader for every surface, and the labelled rows of training.
 
 for row in read_rows("reviews.csv"):
     print(row.place, row.fault or row.fields)
@@ -6,6 +6,6 @@ for row in read_rows("reviews.csv"):
 Parquet, Arrow and Excel's libraries are imported when such a file is read.
 """
 
-from nlptasks._lazy import lazy, stub
+from nlptasks._lazy import lazy
 
-__getattr__, __dir__, __all__ = lazy(__name__, stub(__file__))
+__getattr__, __dir__, __all__ = lazy(__name__, __file__)

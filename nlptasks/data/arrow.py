@@ -15,7 +15,7 @@ from nlptasks.errors import DataError, MissingExtraError
 HUB = re.compile(r"hub:(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<split>[\w.-]+))?")
 
 _ROWS = 1000
-"""Rows that are unpacked at once."""
+"""Number of rows that are unpacked at once."""
 
 
 def arrow_rows(file: DataFile, table: Table) -> Iterator[Row]:
@@ -41,7 +41,7 @@ def _batches(stream: Any, table: Table, what: str) -> Iterator[Any]:
     import pyarrow.parquet
 
     if what == "Parquet":
-        # Arrow's own allocator keeps what it has freed, tens of megabytes; a reader has the pool it was made with.
+        # Arrow's default allocator does not return freed memory; a reader uses the pool that is set at its creation.
         pool = pyarrow.default_memory_pool()
         pyarrow.set_memory_pool(pyarrow.system_memory_pool())
         try:
@@ -65,7 +65,7 @@ def _batches(stream: Any, table: Table, what: str) -> Iterator[Any]:
 
 
 def hub_rows(source: str, table: Table, *, offline: bool, split: str) -> Iterator[Row]:
-    """The rows of a data set by `hub:ORG/NAME[@REVISION][:SPLIT]`; `split` is taken where none is named."""
+    """The rows of a data set by `hub:ORG/NAME[@REVISION][:SPLIT]`; `split` is the default."""
     try:
         import datasets
     except ImportError as error:
@@ -92,11 +92,11 @@ def hub_rows(source: str, table: Table, *, offline: bool, split: str) -> Iterato
 
 
 def _class_names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What the numbers of each column mean, by the `datasets` library's description of the columns."""
+    """The names of the numbers of each column, from the features of the `datasets` library."""
     meanings: dict[str, tuple[str, ...]] = {}
     for column, feature in features.items():
         match feature:
-            # Tags are a sequence of class labels, which older files describe by a list of one.
+            # Tags are a sequence of class labels, in older files a list of one.
             case (
                 {"_type": "ClassLabel", "names": names}
                 | {"feature": {"_type": "ClassLabel", "names": names}}

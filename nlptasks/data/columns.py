@@ -1,4 +1,4 @@
-"""Which column of a table is which field: named by the caller, or matched by the usual names of public data sets."""
+"""The columns of a table by field: named by the caller, or matched by the usual names in public data sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMON: dict[str, tuple[str, ...]] = {
         *("text", "sentence", "review", "content", "tweet", "comment", "message", "document", "body", "utterance"),
         *("article", "review_text", "reviewtext", "review_body", "input", "query", "title"),
     ),
-    # Columns with names stand before those that often hold numbers.
+    # Columns of names come before those that often hold numbers.
     "label": (
         *("label_text", "label_name", "class_name", "sentiment", "label", "labels", "class", "category"),
         *("polarity", "intent", "target", "gold", "rating", "stars"),
@@ -28,7 +28,7 @@ COMMON: dict[str, tuple[str, ...]] = {
     "target_language": ("target_language", "target", "to"),
     "source_language": ("source_language", "language", "lang", "from"),
 }
-"""Usual column names, by the field that they are for; the first that a table has is taken."""
+"""Usual column names by field, in order of preference."""
 
 
 def match_columns(
@@ -40,10 +40,10 @@ def match_columns(
     required: Sequence[str] = (),
     hint: str = "",
 ) -> dict[str, str]:
-    """The column of each field that has one, whatever the case of its name; a column is taken once.
+    """The column of each field that has one, regardless of case; no column is used twice.
 
-    `named` maps fields to the columns that the caller names; the others are matched by the field's own name, else by
-    a usual one. `hint` says how to name the column of a required field.
+    `named` maps fields to the columns that the caller names; other fields are matched by their usual names. `hint`
+    tells how to name the column of a required field.
 
     Raises:
         DataError: a named column or that of a required field is missing; the near miss is named.
@@ -74,10 +74,10 @@ def input_columns(
     *,
     hint: str = "",
 ) -> dict[str, str]:
-    """The column of each field of a task's input but those that are `present` already.
+    """The column of each field of a task's input, without those that are `present` already.
 
     Raises:
-        DataError: a field that the task needs has no column, or it has no field of a name in `named`.
+        DataError: a required field has no column, or `named` has an unknown field.
     """
     known = task.input_type.model_fields
     for field in (named or {}).keys() - known.keys():
@@ -85,12 +85,12 @@ def input_columns(
     fields = [name for name in known if name not in present]
     needed = [name for name in fields if known[name].is_required()]
     matched = match_columns(source, columns, fields, named, required=needed, hint=hint)
-    # A task that takes one field of several needs one of them.
+    # If no field is required, the task takes one of several.
     return matched or match_columns(source, columns, fields, required=() if present else fields[:1], hint=hint)
 
 
 def field_values(task: Task[Any, Any, Any], cells: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's values by field; one that is missing leaves a field that is not required to its default."""
+    """A row's values by field, without missing ones of optional fields, which then have their default."""
     known = task.input_type.model_fields
     return {name: cell for name, cell in cells.items() if known[name].is_required() or not is_missing(cell)}
 

@@ -1,20 +1,23 @@
-"""Texts with named entities out of records: every common annotation format becomes text and character spans."""
+"""Texts with named entities: every common annotation format becomes a text and character spans."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from typing import Any
 
 from nlptasks.data.rows import Row, RowFault, Table, plural, show
 from nlptasks.data.tables import Findings
-from nlptasks.errors import DataError
+from nlptasks.errors import clip
 from nlptasks.families.spans import words
 
-SHOWN = 20
-"""How many of the spans left out are noted one by one."""
+MAX_NOTES = 20
+"""The number of dropped spans that are noted one by one."""
 
 TOKEN_COLUMNS = ("tokens", "words")
 TAG_COLUMNS = ("tags", "ner_tags", "labels")
@@ -27,7 +30,7 @@ Bounds = tuple[int, int]
 
 @dataclass(frozen=True)
 class EntitySpan:
-    """An entity: the characters `start` to `end` (not included) of its text."""
+    """An entity: the characters from `start` to before `end` of its text."""
 
     label: str
     start: int
@@ -38,7 +41,7 @@ class EntitySpan:
 class EntityRow:
     """One text; `spans` are sorted and do not overlap.
 
-    `tokens` are the bounds of the data's own tokens, or of the words where the data has none.
+    `tokens` are the bounds of the data's tokens, or of the words if the data has none.
     """
 
     place: str
@@ -47,74 +50,46 @@ class EntityRow:
     tokens: tuple[Bounds, ...]
 
 
-@dataclass
-class EntityExamples:
-    """All rows; `labels` in order of appearance, `problems` a line for each span that was moved."""
-
-    rows: list[EntityRow]
-    labels: tuple[str, ...]
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Stated:
-    """A span as the data has it, valid or not."""
-
-    label: str
-    start: int
-    end: int
-    text: str | None = None
+Annotation = tuple[EntitySpan, str | None]
+"""A span as it is in the data, valid or not, and the text that the data gives for it."""
 
 
 @dataclass
-class _Reading(Findings):
-    repaired: int = 0
-    blank: int = 0
-    empty: int = 0
-    rejected: int = 0
-    skipped: int = 0
+class _Findings(Findings[EntityRow]):
+    """`repairs` counts what was changed or left out: (noun, what happened)."""
+
+    repairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     dropped: list[str] = field(default_factory=list)
 
 
-def read_entities(tables: Sequence[Table], *, allow_misaligned: bool = False) -> EntityExamples:
+def read_entities(tables: Sequence[Table], *, allow_misaligned: bool = False) -> Findings[EntityRow]:
     """Read and check texts with entities.
 
-    Known are tokens with tags (IOB1, IOB2, BIOES, BILOU), and text with spans as Doccano, Prodigy, spaCy and
-    Label Studio write them. Misaligned spans are moved to the nearest words.
+    The formats are tokens with tags (IOB1, IOB2, BIOES, BILOU), and texts with spans as written by Doccano, Prodigy,
+    spaCy and Label Studio. Misaligned spans are moved to the nearest words.
 
     Args:
-        tables: what `read_tables` found.
+        tables: from `read_tables`.
         allow_misaligned: move misaligned spans even if more than 1 % are.
 
     Raises:
         DataError: naming every bad row, and the misaligned spans if there are too many.
     """
-    found = _Reading("spans")
-    rows: list[EntityRow] = []
-    for table in tables:
-        faults: list[str] = []
-        for record in table.rows:
-            try:
-                row = _read_row(record, table, found)
-            except RowFault as fault:
-                faults.append(f"{record.place}: {fault}")
-                continue
-            if row:
-                rows.append(row)
-        found.add_table(table, faults)
-    found.check(allow_misaligned)
-    if not rows:
-        raise DataError(f"{', '.join(table.source for table in tables)}: expected rows, found none.")
-    labels = tuple(dict.fromkeys(span.label for row in rows for span in row.spans))
-    return EntityExamples(rows, labels, found.moved, _notes(found))
+    findings = _Findings("spans")
+    findings.read(tables, partial(_read_row, findings=findings), allow_misaligned=allow_misaligned)
+    if findings.dropped:
+        dropped = plural(len(findings.dropped), "span")
+        findings.notes.append(f"{dropped} left out; of overlapping spans the longest is kept")
+        findings.notes += findings.dropped[:MAX_NOTES]
+    findings.notes += [f"{plural(count, noun)} {what}" for (noun, what), count in findings.repairs.items()]
+    return findings
 
 
 def spans_of_tags(tokens: Sequence[Bounds], tags: Sequence[str]) -> list[EntitySpan]:
-    """The spans that tags of any scheme mean; a continuation without its beginning starts a span.
+    """The spans of tags in any scheme; a continuation without its beginning starts a span.
 
     Raises:
-        ValueError: naming a tag of no scheme.
+        ValueError: naming a tag that is in no scheme.
     """
     return [
         EntitySpan(label, tokens[first][0], tokens[last][1]) for label, first, last in _groups([_tag(t) for t in tags])
@@ -122,7 +97,7 @@ def spans_of_tags(tokens: Sequence[Bounds], tags: Sequence[str]) -> list[EntityS
 
 
 def tags_of_spans(tokens: Sequence[Bounds], spans: Sequence[EntitySpan]) -> list[str]:
-    """The IOB2 tags of tokens; a token belongs to the span that holds all of it."""
+    """The IOB2 tags of tokens; a token belongs to the span that covers all of it."""
     tags = ["O"] * len(tokens)
     for span in spans:
         inside = [i for i, (start, end) in enumerate(tokens) if span.start <= start and end <= span.end]
@@ -131,37 +106,35 @@ def tags_of_spans(tokens: Sequence[Bounds], spans: Sequence[EntitySpan]) -> list
     return tags
 
 
-def _read_row(record: Row, table: Table, found: _Reading) -> EntityRow | None:
+def _read_row(record: Row, table: Table, findings: _Findings) -> EntityRow | None:
     fields = record.fields
     tokens = next((name for name in TOKEN_COLUMNS if _strings(fields.get(name))), None)
     tags = next((name for name in TAG_COLUMNS if fields.get(name) is not None), None)
     if tokens and tags:
-        return _from_tags(record.place, fields[tokens], _named(fields[tags], tags, table), found)
-    if fields.get("answer") in ("reject", "ignore"):
-        # Prodigy keeps what the annotator refused; it must not be learnt.
-        found.rejected += 1
+        return _from_tags(record.place, fields[tokens], _tag_names(fields[tags], tags, table), findings)
+    refused = fields.get("answer") in ("reject", "ignore")  # Prodigy's answers.
+    if not refused and "annotations" in fields:
+        annotations = _objects(fields["annotations"], "annotations")
+        finished = [one for one in annotations if not one.get("was_cancelled")]
+        # Without one, nobody has read the text yet, or whoever did skipped it: it is not a text without entities.
+        refused = not finished
+        if finished and len(finished) < len(annotations):
+            cancelled = ("cancelled annotation", "left out of rows that have another")
+            findings.repairs[cancelled] += len(annotations) - len(finished)
+    if refused:
+        findings.repairs["row", "left out that the annotator rejected, ignored or did not reach"] += 1
         return None
-    if "annotations" in fields:
-        given = _objects(fields["annotations"], "annotations")
-        finished = [one for one in given if not one.get("was_cancelled")]
-        if not finished:
-            # Nobody has read the text yet, or whoever did skipped it: that is not a text without entities.
-            found.rejected += 1
-            return None
-        found.skipped += len(given) - len(finished)
-        text, stated = _label_studio(fields.get("data"), finished)
-    else:
-        text, stated = _text_and_spans(fields)
+    text, spans = _label_studio(fields.get("data"), finished) if "annotations" in fields else _text_and_spans(fields)
     if not words(text):
         raise RowFault("text: expected a text, found none.")
-    return _from_spans(record.place, text, stated, found)
+    return _from_spans(record.place, text, spans, findings)
 
 
 def _strings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-def _named(tags: Any, column: str, table: Table) -> list[str]:
+def _tag_names(tags: Any, column: str, table: Table) -> list[str]:
     if not isinstance(tags, list):
         raise RowFault(f"{column}: expected a list of tags, found {show(tags)}.")
     names = table.class_names.get(column, ())
@@ -175,29 +148,31 @@ def _named(tags: Any, column: str, table: Table) -> list[str]:
     return named
 
 
-def _from_tags(place: str, tokens: list[str], tags: list[str], found: _Reading) -> EntityRow | None:
+def _from_tags(place: str, tokens: list[str], tags: list[str], findings: _Findings) -> EntityRow | None:
     if len(tokens) != len(tags):
         raise RowFault(f"expected as many tags as tokens, found {len(tags)} tags and {len(tokens)} tokens.")
-    pairs = [(token.strip(), tag) for token, tag in zip(tokens, tags, strict=True) if token.strip()]
-    found.blank += len(tokens) - len(pairs)
-    if not pairs:
-        found.empty += 1
-        return None
-    parsed = []
-    for token, tag in pairs:
-        try:
-            parsed.append(_tag(tag))
-        except ValueError as error:
-            raise RowFault(f"tag of {token!r}: {error}.") from error
+    text, parsed = "", []
     bounds: list[Bounds] = []
-    for token, _ in pairs:
-        start = bounds[-1][1] + 1 if bounds else 0
-        bounds.append((start, start + len(token)))
+    for token, tag in zip(map(str.strip, tokens), tags, strict=True):
+        if token:
+            try:
+                parsed.append(_tag(tag))
+            except ValueError as error:
+                raise RowFault(f"tag of {token!r}: {error}.") from error
+            text += f" {token}" if text else token
+            bounds.append((len(text) - len(token), len(text)))
     groups = list(_groups(parsed))
-    found.total += len(groups)
-    found.repaired += sum(parsed[first][0] in "IEL" for _, first, _ in groups)
+    findings.total += len(groups)
+    repaired = sum(parsed[first][0] in "IEL" for _, first, _ in groups)
+    for key, count in (
+        (("span", "without a beginning tag (B-) begin at their first token"), repaired),
+        (("blank token", "left out"), len(tokens) - len(bounds)),
+        (("row", "without any token left out"), not bounds),
+    ):
+        if count:
+            findings.repairs[key] += count
     spans = tuple(EntitySpan(label, bounds[first][0], bounds[last][1]) for label, first, last in groups)
-    return EntityRow(place, " ".join(token for token, _ in pairs), spans, tuple(bounds))
+    return EntityRow(place, text, spans, tuple(bounds)) if bounds else None
 
 
 def _tag(tag: str) -> tuple[str, str]:
@@ -222,7 +197,7 @@ def _groups(tags: Sequence[tuple[str, str]]) -> Iterator[tuple[str, int, int]]:
             label = ""
 
 
-def _text_and_spans(fields: Mapping[str, Any]) -> tuple[str, list[_Stated]]:
+def _text_and_spans(fields: Mapping[str, Any]) -> tuple[str, list[Annotation]]:
     text = fields.get("text")
     column = next((name for name in SPAN_COLUMNS if fields.get(name) is not None), None)
     named = any(name in fields for name in SPAN_COLUMNS)
@@ -233,24 +208,27 @@ def _text_and_spans(fields: Mapping[str, Any]) -> tuple[str, list[_Stated]]:
         )
     if not isinstance(text, str):
         raise RowFault(f"text: expected a text, found {show(text)}.")
-    return text, _stated_spans(fields[column], column) if column else []
+    spans = fields[column] if column else []
+    if not isinstance(spans, list | tuple):
+        raise RowFault(f"{column}: expected a list of spans, found {show(spans)}.")
+    return text, [_annotation(span, str(column)) for span in spans]
 
 
-def _label_studio(data: Any, annotations: Sequence[Mapping[str, Any]]) -> tuple[str, list[_Stated]]:
+def _label_studio(data: Any, annotations: Sequence[Mapping[str, Any]]) -> tuple[str, list[Annotation]]:
     strings = {name: value for name, value in data.items() if isinstance(value, str)} if isinstance(data, dict) else {}
     text = strings.get("text") or (next(iter(strings.values())) if len(strings) == 1 else None)
     if text is None:
         raise RowFault(f"data.text: expected a text, found {show(data)}.")
-    spans: list[_Stated] = []
+    spans: list[Annotation] = []
     for annotation in annotations:
         for result in _objects(annotation.get("result"), "result"):
             value = result.get("value")
-            # Relations and choices stand in the same list and are no spans.
+            # The list also holds relations and choices, which are no spans.
             if isinstance(value, dict) and "labels" in value:
                 labels = value["labels"]
                 if not _strings(labels) or not labels:
                     raise RowFault(f"labels: expected a list of labels, found {show(labels)}.")
-                spans += [_stated({**value, "label": label}, "value") for label in labels]
+                spans += [_annotation({**value, "label": label}, "value") for label in labels]
     return text, spans
 
 
@@ -260,13 +238,7 @@ def _objects(value: Any, name: str) -> list[dict[str, Any]]:
     return value
 
 
-def _stated_spans(value: Any, column: str) -> list[_Stated]:
-    if not isinstance(value, list | tuple):
-        raise RowFault(f"{column}: expected a list of spans, found {show(value)}.")
-    return [_stated(one, column) for one in value]
-
-
-def _stated(value: Any, column: str) -> _Stated:
+def _annotation(value: Any, column: str) -> Annotation:
     match value:
         case [start, end, label]:
             text = None
@@ -278,104 +250,74 @@ def _stated(value: Any, column: str) -> _Stated:
         raise RowFault(f"{column}: expected whole numbers as start and end, found {show(value)}.")
     if not isinstance(label, str) or not label.strip():
         raise RowFault(f"{column}: expected a span's label, found {show(label)}.")
-    return _Stated(label.strip(), start, end, text if isinstance(text, str) else None)
+    return EntitySpan(label.strip(), start, end), text if isinstance(text, str) else None
 
 
-def _from_spans(place: str, text: str, stated: list[_Stated], found: _Reading) -> EntityRow:
+def _from_spans(place: str, text: str, annotations: list[Annotation], findings: _Findings) -> EntityRow:
     bounds = words(text)
-    starts, ends = [start for start, _ in bounds], [end for _, end in bounds]
+    starts, ends = {start for start, _ in bounds}, {end for _, end in bounds}
     spans = []
-    for one in stated:
-        span = EntitySpan(one.label, one.start, one.end)
-        misfit = _misfit(one, text, starts, ends)
-        if misfit:
-            span = _nearest(one, text, starts, ends)
-            nearest = _quote(text, span.start, span.end)
-            shown = f"{_quote(text, one.start, one.end)} of {one.label}"
-            found.moved.append(f"{place}: span {shown} {misfit}; nearest: {nearest}")
+    for span, quoted in annotations:
+        if misfit := _misfit(span, quoted, text, starts, ends):
+            moved = _nearest(span, quoted, text, bounds)
+            findings.problems.append(
+                f"{place}: span {_quote(text, span)} of {span.label} {misfit}; nearest: {_quote(text, moved)}"
+            )
+            span = moved
         spans.append(span)
-    found.total += len(spans)
-    return EntityRow(place, text, _disjoint(place, text, spans, found), tuple(bounds))
+    findings.total += len(spans)
+    return EntityRow(place, text, _disjoint(place, text, spans, findings), tuple(bounds))
 
 
-def _misfit(span: _Stated, text: str, starts: list[int], ends: list[int]) -> str:
+def _misfit(span: EntitySpan, quoted: str | None, text: str, starts: set[int], ends: set[int]) -> str:
     """What is wrong with a span, or nothing."""
     if span.start >= span.end:
         return "is reversed" if span.start > span.end else "is empty"
     if span.start < 0 or span.end > len(text):
         return f"is out of range (the text has {len(text)} characters)"
-    if span.text is not None and span.text != text[span.start : span.end]:
-        return f"is stated as {span.text!r}"
+    if quoted is not None and quoted != text[span.start : span.end]:
+        return f"is stated as {quoted!r}"
     faults = []
-    if not _holds(starts, span.start):
+    if span.start not in starts:
         faults.append(f"begins {'in white space' if text[span.start].isspace() else 'inside a word'}")
-    if not _holds(ends, span.end):
+    if span.end not in ends:
         faults.append(f"ends {'in white space' if text[span.end - 1].isspace() else 'inside a word'}")
     return " and ".join(faults)
 
 
-def _nearest(span: _Stated, text: str, starts: list[int], ends: list[int]) -> EntitySpan:
-    """The stated text's nearest occurrence between words, or else the nearest words."""
+def _nearest(span: EntitySpan, quoted: str | None, text: str, bounds: Sequence[Bounds]) -> EntitySpan:
+    """The nearest occurrence of the quoted text between words, or else the nearest words."""
+    starts, ends = map(list, zip(*bounds, strict=True))
     first, last = (min(max(edge, 0), len(text)) for edge in sorted((span.start, span.end)))
     inside = text[first:last]
     if inside.strip():
         # White space at the edges is no reason to reach for the words beyond it.
         first, last = first + len(inside) - len(inside.lstrip()), last - len(inside) + len(inside.rstrip())
-    if span.text and span.text.strip():
-        places = [match.start() for match in re.finditer(f"(?={re.escape(span.text.strip())})", text)]
-        size = len(span.text.strip())
-        fitting = [place for place in places if _holds(starts, place) and _holds(ends, place + size)]
+    if quoted and (quoted := quoted.strip()):
+        places = [match.start() for match in re.finditer(f"(?={re.escape(quoted)})", text)]
+        fitting = [place for place in places if place in starts and place + len(quoted) in ends]
         if fitting:
             start = min(fitting, key=lambda place: abs(place - first))
-            return EntitySpan(span.label, start, start + size)
+            return EntitySpan(span.label, start, start + len(quoted))
     after, until = bisect_right(starts, first), bisect_left(ends, last)
-    pairs = [
-        (start, end)
-        for start in starts[max(0, after - 2) : after + 1]
-        for end in ends[max(0, until - 1) : until + 2]
-        if start < end
-    ]
+    near = product(starts[max(0, after - 2) : after + 1], ends[max(0, until - 1) : until + 2])
+    pairs = [(start, end) for start, end in near if start < end]
     start, end = min(pairs, key=lambda pair: (abs(pair[0] - first) + abs(pair[1] - last), pair[0] - pair[1]))
     return EntitySpan(span.label, start, end)
 
 
-def _holds(ordered: list[int], value: int) -> bool:
-    index = bisect_left(ordered, value)
-    return index < len(ordered) and ordered[index] == value
-
-
-def _disjoint(place: str, text: str, spans: list[EntitySpan], found: _Reading) -> tuple[EntitySpan, ...]:
-    """The spans in order, of overlapping ones the longest."""
-    kept: list[EntitySpan] = []
+def _disjoint(place: str, text: str, spans: list[EntitySpan], findings: _Findings) -> tuple[EntitySpan, ...]:
+    """The spans in order; of overlapping ones, the longest."""
+    disjoint: list[EntitySpan] = []
     for span in sorted(spans, key=lambda span: (span.start - span.end, span.start)):
-        other = next((one for one in kept if one.start < span.end and span.start < one.end), None)
+        other = next((one for one in disjoint if one.start < span.end and span.start < one.end), None)
         if other is None:
-            kept.append(span)
+            disjoint.append(span)
             continue
-        how = "repeats" if other == span else "overlaps"
-        shown = f"{_quote(text, span.start, span.end)} of {span.label}"
-        found.dropped.append(f"{place}: span {shown} {how} {_quote(text, other.start, other.end)} of {other.label}")
-    return tuple(sorted(kept, key=lambda span: span.start))
+        how = f"{'repeats' if other == span else 'overlaps'} {_quote(text, other)} of {other.label}"
+        findings.dropped.append(f"{place}: span {_quote(text, span)} of {span.label} {how}")
+    return tuple(sorted(disjoint, key=lambda span: span.start))
 
 
-def _quote(text: str, start: int, end: int) -> str:
-    shown = text[max(0, start) : max(0, end)]
-    return f"{start}..{end} {shown if len(shown) <= 60 else shown[:57] + '...'!r}"
-
-
-def _notes(found: _Reading) -> list[str]:
-    notes = list(found.notes)
-    if found.dropped:
-        notes.append(f"{plural(len(found.dropped), 'span')} left out; of overlapping spans the longest is kept")
-        notes += found.dropped[:SHOWN]
-    if found.repaired:
-        notes.append(f"{plural(found.repaired, 'span')} without a beginning tag (B-) begin at their first token")
-    if found.blank:
-        notes.append(f"{plural(found.blank, 'blank token')} left out")
-    if found.empty:
-        notes.append(f"{plural(found.empty, 'row')} without any token left out")
-    if found.rejected:
-        notes.append(f"{plural(found.rejected, 'row')} left out that the annotator rejected, ignored or did not reach")
-    if found.skipped:
-        notes.append(f"{plural(found.skipped, 'cancelled annotation')} left out of rows that have another")
-    return notes
+def _quote(text: str, span: EntitySpan) -> str:
+    return f"{span.start}..{span.end} {clip(text[max(0, span.start) : max(0, span.end)])!r}"

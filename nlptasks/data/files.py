@@ -1,4 +1,4 @@
-"""Files of rows: which kinds there are, how their bytes become text, and what is refused as no text."""
+"""Files of rows: their formats, the decoding of their bytes, and what is refused as no text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any, BinaryIO, TextIO, cast
 from nlptasks.errors import DataError
 
 TAGGED_FORMATS = (".conll", ".bio", ".iob")
-"""One token a line with its tag in the last column; a blank line ends a sentence."""
+"""One token per line with its tag in the last column; a blank line ends a sentence."""
 
 FORMATS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".xlsx", *TAGGED_FORMATS)
-"""The endings that are read, each also with .gz behind it."""
+"""The extensions of files that can be read, each also with .gz."""
 
 LIMIT = 200_000_000
-"""Characters that are held at once: a whole .json file or .txt file, or one line of any other."""
+"""Maximum number of characters in memory: a whole .json or .txt file, or one line of any other."""
 
 _BLOCK = 1 << 16
 _MARKS = (
@@ -35,12 +35,12 @@ _MARKS = (
 _BINARY = {b"%PDF-": "a PDF", b"PK\3\4": "a ZIP archive", b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"ARROW1": "Arrow"}
 _BROKEN = re.compile("[\0\ud800-\udfff]")
 _GUESSES = (("cp1251", "[а-яё]{3}"), ("shift_jis", "[\u3040-\u30ff]"), ("gb18030", "[\u4e00-\u9fff]{2}"))
-"""Encodings that are not Latin, with what their texts have and a wrong reading seldom has."""
+"""Encodings that are not Latin, with a pattern that their texts have and a wrong decoding seldom has."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of rows; `name` is what messages call it."""
+    """A file of rows; `name` is its name in messages."""
 
     name: str
     path: Path
@@ -53,22 +53,22 @@ class DataFile:
 
     @property
     def format(self) -> str:
-        """The ending in lower case, without .gz."""
+        """The extension in lower case, without .gz."""
         return (self.path.with_suffix("") if self.packed else self.path).suffix.lower()
 
     @property
     def fault(self) -> str:
-        """Why the file cannot be read at all, or nothing."""
+        """Why the file cannot be read at all, or ''."""
         if not self.path.is_file():
             return f"{self.name}: expected a file, found {'a folder' if self.path.is_dir() else 'none'}."
         if self.format not in FORMATS:
             kinds = f"{', '.join(FORMATS)} (also with .gz)"
-            return f"{self.name}: expected one of {kinds}, found {self.path.suffix or 'no ending'!r}."
+            return f"{self.name}: expected one of {kinds}, found {self.path.suffix or 'no extension'!r}."
         return ""
 
     @contextmanager
     def open(self, *, seekable: bool = False) -> Iterator[BinaryIO]:
-        """The bytes, unpacked; `seekable` for libraries that jump to and fro."""
+        """The unpacked bytes; `seekable` for libraries that need random access."""
         with self.path.open("rb") as stream:
             if not self.packed:
                 yield stream
@@ -133,7 +133,7 @@ def _bounded(text: str, name: str) -> str:
 
 
 def text_fault(value: Any, encoding: str | None = None) -> str:
-    """What keeps a text, or any text in lists and mappings, from being one: undecodable bytes, NUL; else nothing."""
+    """Why a text, or one in lists and mappings, is invalid: undecodable bytes or NUL; else ''."""
     if isinstance(value, str):
         # Most texts are plain, and this is quicker than a search.
         match = None if value.isascii() and "\0" not in value else _BROKEN.search(value)
@@ -158,7 +158,7 @@ def _fault_at(text: str, place: int, encoding: str | None) -> str:
 
 
 def _near_guess(text: str) -> str:
-    """An encoding in which the bytes make sense, with the words as they would be read."""
+    """A hint of a likely encoding, with the text that it would give; else ''."""
     raw = text.encode("utf-8", "surrogateescape")
     foreign = sum(byte > 127 for byte in raw) > len(raw) / 3
     for name, pattern in _GUESSES if foreign else (("cp1252", ""),):

@@ -1,4 +1,4 @@
-"""Tables in memory: pandas, polars, Arrow and `datasets`, known by what they can do; none of them is imported."""
+"""Tables in memory of pandas, polars, Arrow and `datasets`, recognised by their methods; none is imported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def frame_rows(value: Any) -> tuple[list[str], Iterable[Iterable[Any]]] | None:
-    """The columns of a table in memory and its rows, each a value for each column; None for anything else."""
+    """The columns and rows of a table in memory; None for anything else."""
     if hasattr(value, "iter_rows"):  # polars
         return list(value.columns), value.iter_rows()
     if hasattr(value, "itertuples"):  # pandas

@@ -1,4 +1,4 @@
-"""JSON: an object a line, a list of objects, an object of columns."""
+"""JSON: one object per line, a list of objects, or an object of columns."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nlptasks.errors import DataError
 TOKENS = ("tokens", "words")
 
 _SINGLE = {name for field in (TEXT, "question", "context", "prompt") for name in COMMON[field]}
-"""Names of texts: an object that has one is a row, and no wrapper of rows."""
+"""Names of text fields: an object with one of them is a row, not a wrapper of rows."""
 
 
 def json_lines(file: DataFile, table: Table) -> Iterator[Row]:
-    """A row for each line that holds something."""
+    """A row for each line that is not blank."""
     with file.text() as stream:
         # Not splitlines(): it would also cut at U+2028 and the like, which JSON strings may hold.
         for number, line in enumerate(lines(stream, file.name), start=1):
@@ -38,7 +38,7 @@ def json_file(file: DataFile, table: Table) -> Iterator[Row]:
             content = _parse(whole(stream, file.name))
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
-            # One object a line under the name .json is common.
+            # Files of one object per line are often called .json.
             yield from json_lines(file, table)
             return
         raise DataError(f"{file.name}:{error.lineno}: expected JSON, found a fault: {error.msg}.") from error
@@ -73,7 +73,7 @@ def _why(error: Exception) -> str:
 def _row(place: str, value: Any, table: Table) -> Row:
     match value:
         case [str() as text, dict() as annotations] if "entities" in annotations:
-            # spaCy's training pairs are the one common shape that is no object.
+            # spaCy's training pairs are the one common format without objects.
             value = {TEXT: text, **annotations}
         case [{"role": _}, *_]:
             value = {"messages": value}
@@ -98,7 +98,7 @@ def _items(name: str, content: Any) -> Sequence[Any]:
     if values and all(isinstance(value, Mapping) for value in values) and len({tuple(value) for value in values}) == 1:
         # pandas' default: column, index, value.
         return [{column: cells[index] for column, cells in content.items()} for index in values[0]]
-    # Tokens and their tags stand beside each other like columns, and are one sentence.
+    # Tokens and their tags look like columns, but are one sentence.
     tokens = next((content[column] for column in TOKENS if column in content), None)
     if values and len(lists) == len(values) and not (tokens and isinstance(tokens[0], str)):
         if len({len(value) for value in lists}) > 1:

@@ -1,16 +1,17 @@
-"""Questions with answers in a context out of records: SQuAD files, flat rows with offsets or without."""
+"""Questions with answers in a context: SQuAD files, and flat rows with or without offsets."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from nlptasks.data.rows import Row, RowFault, Table, show
 from nlptasks.data.tables import Findings
-from nlptasks.errors import DataError
+from nlptasks.errors import clip
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -20,9 +21,9 @@ Answer = tuple[str, int]
 
 @dataclass(frozen=True)
 class QuestionRow:
-    """One question; without `answers` the context does not answer it.
+    """One question; without `answers`, the context does not answer it.
 
-    `title` is the article that the context is of, where the data names it; `source` is the row's file.
+    `title` is the article of the context, where the data has it; `source` is the row's file.
     """
 
     place: str
@@ -34,90 +35,67 @@ class QuestionRow:
     source: str = ""
 
 
-@dataclass
-class QuestionExamples:
-    """All rows; `problems` has a line for each answer that was moved, `notes` say how rows were read."""
-
-    rows: list[QuestionRow]
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -> QuestionExamples:
+def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -> Findings[QuestionRow]:
     """Read and check questions, of SQuAD 1.1 and 2.0 or of flat rows.
 
-    A flat row has question, context, and either answers or answer, with answer_start or without: an answer
-    without one is looked for. Answers that do not stand at their start are moved to the nearest occurrence.
+    A flat row has question, context, and either answers or answer, with or without answer_start: an answer without
+    it is searched for. Answers that are not at their start are moved to the nearest occurrence.
 
     Args:
-        tables: what `read_tables` found.
+        tables: from `read_tables`.
         allow_misaligned: move misaligned answers even if more than 1 % are.
 
     Raises:
         DataError: naming every bad row, and the misaligned answers if there are too many.
     """
-    found = Findings("answers")
-    rows: list[QuestionRow] = []
-    for table in tables:
-        faults: list[str] = []
-        for record in table.rows:
-            for flat in _flatten(record, faults):
-                try:
-                    rows.append(_read_row(flat, found, table.source))
-                except RowFault as fault:
-                    faults.append(f"{flat.place}: {fault}")
-        found.add_table(table, faults)
-    found.check(allow_misaligned)
-    if not rows:
-        raise DataError(f"{', '.join(table.source for table in tables)}: expected questions, found none.")
-    return QuestionExamples(rows, found.moved, found.notes + _notes(rows))
+    findings: Findings[QuestionRow] = Findings("answers")
+    parse = partial(_read_row, findings=findings)
+    findings.notes += _notes(findings.read(tables, parse, expand=_flatten, allow_misaligned=allow_misaligned))
+    return findings
 
 
-def _flatten(record: Row, faults: list[str]) -> Iterator[Row]:
+def _flatten(record: Row) -> Iterator[Row]:
     """The questions of a SQuAD article or paragraph, or the record itself."""
     fields = record.fields
     if "paragraphs" in fields:
-        for paragraph in _parts(record, "paragraphs", "paragraph", faults):
-            yield from _flatten(_titled(paragraph, fields), faults)
+        for paragraph in _parts(record, "paragraphs", "paragraph"):
+            yield from _flatten(paragraph)
     elif "qas" in fields:
-        for question in _parts(record, "qas", "question", faults):
-            yield Row(question.place, {**_titled(question, fields).fields, "context": fields.get("context")})
+        for question in _parts(record, "qas", "question"):
+            yield question._replace(fields={**question.fields, "context": fields.get("context")})
     else:
         yield record
 
 
-def _titled(part: Row, above: Mapping[str, Any]) -> Row:
-    """The part with the title of the article it stands in."""
-    return Row(part.place, {**part.fields, "title": above["title"]}) if "title" in above else part
-
-
-def _parts(record: Row, name: str, what: str, faults: list[str]) -> Iterator[Row]:
+def _parts(record: Row, name: str, what: str) -> Iterator[Row]:
+    """The parts of an article or paragraph, each with its title; those that are no objects as faults."""
     parts = record.fields[name]
     if not isinstance(parts, list):
-        faults.append(f"{record.place}: {name}: expected a list, found {show(parts)}.")
+        yield Row(record.place, fault=f"{name}: expected a list, found {show(parts)}.")
         return
+    title = {"title": record.fields["title"]} if "title" in record.fields else {}
     for number, part in enumerate(parts, start=1):
         place = f"{record.place}, {what} {number}"
         if isinstance(part, dict):
-            yield Row(place, part)
+            yield Row(place, {**part, **title})
         else:
-            faults.append(f"{place}: expected an object, found {show(part)}.")
+            yield Row(place, fault=f"expected an object, found {show(part)}.")
 
 
-def _read_row(record: Row, found: Findings, source: str) -> QuestionRow:
+def _read_row(record: Row, table: Table, findings: Findings[QuestionRow]) -> QuestionRow:
     fields = record.fields
     question, context = _text(fields, "question"), _text(fields, "context")
-    stated = _stated(fields)
+    annotated = _annotated(fields)
     impossible = _impossible(fields.get("is_impossible"))
-    if impossible and stated:
-        raise RowFault(f"is_impossible: expected no answer beside true, found {stated[0][0]!r}.")
-    if impossible is False and not stated:
+    if impossible and annotated:
+        raise RowFault(f"is_impossible: expected no answer beside true, found {annotated[0][0]!r}.")
+    if impossible is False and not annotated:
         raise RowFault("answers: expected an answer, because is_impossible is false, found none.")
-    answers = tuple(_place(record.place, text, start, context, found) for text, start in stated)
+    answers = tuple(_place(record.place, text, start, context, findings) for text, start in annotated)
     name, title = fields.get("id"), fields.get("title")
     name = str(record.place if name in (None, "") else name)
     title = title.strip() if isinstance(title, str) else ""
-    return QuestionRow(record.place, name, question, context, answers, title, source)
+    return QuestionRow(record.place, name, question, context, answers, title, table.source)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
@@ -132,14 +110,14 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 def _impossible(value: Any) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
-    shown = str(value).strip().casefold()
-    if shown and shown not in _TRUTH:
+    word = str(value).strip().casefold()
+    if word and word not in _TRUTH:
         raise RowFault(f"is_impossible: expected true or false, found {show(value)}.")
-    return _TRUTH.get(shown)
+    return _TRUTH.get(word)
 
 
-def _stated(fields: Mapping[str, Any]) -> list[tuple[str, int | None]]:
-    """Answers as the data has them; blank ones are none."""
+def _annotated(fields: Mapping[str, Any]) -> list[tuple[str, int | None]]:
+    """The answers of a row and their starts; blank answers are dropped."""
     match fields.get("answers", fields.get("answer")):
         case {"text": texts, **rest}:
             return _paired(texts, rest.get("answer_start"))
@@ -187,37 +165,33 @@ def _start(value: Any) -> int | None:
     raise RowFault(f"answer_start: expected a whole number, found {show(value)}.")
 
 
-def _place(place: str, text: str, start: int | None, context: str, found: Findings) -> Answer:
-    """The answer at its start, or at the occurrence nearest to it."""
-    found.total += 1
-    if start is None:
-        first = context.find(text)
-        if first < 0:
-            raise RowFault(f"answer {_cut(text)!r}: expected a text of the context, found no place that has it.")
-        return text, first
-    if start >= 0 and context.startswith(text, start):
-        return text, start
-    nearest = _nearest(text, start, context)
+def _place(place: str, text: str, start: int | None, context: str, findings: Findings[QuestionRow]) -> Answer:
+    """The answer at its start, or else at the nearest occurrence; at the first one without a start."""
+    findings.total += 1
+    at = "" if start is None else f" at {start}"
+    nearest = _nearest(text, start or 0, context, exact=start is None)
     if nearest is None:
-        raise RowFault(f"answer {_cut(text)!r} at {start}: expected a text of the context, found no place that has it.")
-    there = context[max(0, start) : max(0, start + len(text))]
-    line = f"{place}: answer {_cut(text)!r} at {start}, where the context has {_cut(there)!r}"
-    found.moved.append(f"{line}; nearest: {nearest[1]} {_cut(nearest[0])!r}")
+        raise RowFault(f"answer {clip(text)!r}{at}: expected a text of the context, found no place that has it.")
+    if start is not None and nearest != (text, start):
+        there = context[max(0, start) : max(0, start + len(text))]
+        findings.problems.append(
+            f"{place}: answer {clip(text)!r}{at}, where the context has {clip(there)!r}; "
+            f"nearest: {nearest[1]} {clip(nearest[0])!r}"
+        )
     return nearest
 
 
-def _nearest(text: str, start: int, context: str) -> Answer | None:
-    """The nearest occurrence, if need be in another case or with other white space."""
+def _nearest(text: str, start: int, context: str, *, exact: bool) -> Answer | None:
+    """The nearest occurrence; unless `exact`, also in another case or with other white space."""
+    if start >= 0 and context.startswith(text, start):
+        return text, start
     loose = r"\s+".join(re.escape(part) for part in text.split())
-    for pattern in (re.compile(f"(?=({re.escape(text)}))"), re.compile(f"(?=({loose}))", re.IGNORECASE)):
-        matches = [(match[1], match.start()) for match in pattern.finditer(context)]
+    patterns = (f"(?=({re.escape(text)}))", *(() if exact else (f"(?i)(?=({loose}))",)))
+    for pattern in patterns:
+        matches = [(match[1], match.start()) for match in re.finditer(pattern, context)]
         if matches:
             return min(matches, key=lambda match: abs(match[1] - start))
     return None
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _notes(rows: Sequence[QuestionRow]) -> list[str]:
@@ -227,5 +201,5 @@ def _notes(rows: Sequence[QuestionRow]) -> list[str]:
         notes.append(f"{unanswerable} of {len(rows)} questions have no answer in their context")
     repeated = [name for name, count in Counter(row.id for row in rows).items() if count > 1]
     if repeated:
-        notes.append(f"ids that stand more than once, each row is kept: {', '.join(repeated[:5])} ({len(repeated)})")
+        notes.append(f"{len(repeated)} ids occur more than once: {', '.join(repeated[:5])}; all their rows are used")
     return notes

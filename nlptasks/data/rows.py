@@ -9,16 +9,16 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nlptasks.data.files import text_fault
-from nlptasks.errors import DataError
+from nlptasks.errors import DataError, clip
 
 _NO_VALUE = ("NAType", "NaTType")
 
 
 class Row(NamedTuple):
-    """One row; `place` is `file:line`, or the nearest thing to it that the format has.
+    """One row; `place` is `file:line`, or the closest that the format allows.
 
-    A row that cannot be read has no fields and says in `fault` why. `bare` is a text that stands in no column:
-    its field is called "text".
+    A row that cannot be read has no fields; `fault` is the reason. `bare` marks a text without a column, as of a .txt
+    file: its field is "text".
     """
 
     place: str
@@ -29,9 +29,9 @@ class Row(NamedTuple):
 
 @dataclass
 class Table:
-    """What one source holds. `problems` has a line for each row that cannot be read, `notes` what else to know.
+    """The content of one source. `problems` has a line for each row that cannot be read, `notes` other remarks.
 
-    `class_names` maps a column of integers to the names that the source itself gives them.
+    `class_names` maps a column of integers to their names, where the source defines them.
     """
 
     source: str
@@ -44,10 +44,10 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
     def set_columns(self, names: Iterable[Any]) -> None:
-        """Take the names of a header; a column without one is called by its number.
+        """Set the column names from a header; a column without a name is called by its number.
 
         Raises:
-            DataError: two columns have the same name, or one is no text.
+            DataError: two columns have the same name, or one is not valid text.
         """
         stripped = ("" if name is None else str(name).strip() for name in names)
         self.columns = tuple(name or f"column {number}" for number, name in enumerate(stripped, start=1))
@@ -55,11 +55,11 @@ class Table:
             raise DataError(f"{self.source}: {fault}")
         if twice := ", ".join(sorted({repr(name) for name in self.columns if self.columns.count(name) > 1})):
             raise DataError(
-                f"{self.source}: expected a name of its own for each column, found {twice} twice: rename one."
+                f"{self.source}: expected a different name for each column, found {twice} twice: rename one."
             )
 
     def fill(self, rows: Iterable[Row]) -> None:
-        """Take rows, and the faults of those that cannot be read."""
+        """Add rows, and the faults of those that cannot be read."""
         for row in rows:
             if row.fault:
                 self.problems.append(f"{row.place}: {row.fault}")
@@ -69,12 +69,12 @@ class Table:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How to read data. Columns that are not named are matched by common names.
+    """How to read data. Columns that are not named are matched by their usual names.
 
     `columns` maps a field to the column that holds it, as in `{"text": "review"}`; `text_column` and `label_column`
-    name two of them. `labels` replaces the task's own label names. `max_rows` limits the training rows. `held_out` is
-    the share of the rows that is kept from training when no validation data is given. `encoding` is that of files that
-    are neither UTF-8 nor marked as UTF-16; `sheet` names the sheet of a workbook, the first if None.
+    name two of them. `labels` replaces the task's label names. `max_rows` limits the training rows. `held_out` is the
+    share of rows kept out of training if there is no validation data. `encoding` is that of files that are neither
+    UTF-8 nor UTF-16 with a byte order mark; `sheet` names the sheet of a workbook, the first if None.
     """
 
     text_column: str | None = None
@@ -95,7 +95,7 @@ class DataOptions:
 
 
 class RowFault(ValueError):
-    """What is wrong with one row; the reader adds the place."""
+    """A fault of one row; the reader adds its place."""
 
 
 def is_missing(value: Any) -> bool:
@@ -107,8 +107,7 @@ def is_missing(value: Any) -> bool:
 
 def show(value: Any) -> str:
     """A value and its type, short enough for an error."""
-    shown = repr(value)
-    return "none" if value is None else f"{shown if len(shown) <= 40 else shown[:37] + '...'} ({type(value).__name__})"
+    return "none" if value is None else f"{clip(repr(value), 40)} ({type(value).__name__})"
 
 
 def plural(count: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Laws of the split: nothing is lost, and no text stands on both sides."""
+"""Splits of rows: nothing is lost, and no text is on both sides."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import TypeVar
 Row = TypeVar("Row")
 
 MAX_HELD_OUT = 5000
-"""Rows beyond which a larger held-out set costs more time than it tells."""
+"""Maximum number of held-out rows: more would cost time and change the metrics little."""
 
 _WORD = re.compile(r"\w+")
 
 
 def normalised(text: str) -> str:
-    """What makes two texts the same: their words, whatever case, spaces and punctuation stand around them."""
+    """The words of a text: two texts that differ in case, spaces or punctuation only are the same."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_WORD.findall(folded)) or " ".join(folded.split())
 
@@ -33,8 +33,8 @@ def split(
 ) -> tuple[list[Row], list[Row]]:
     """Training rows and held-out rows, both in the order of `rows`.
 
-    Every label keeps its share. Rows with the same words stay on one side. A label with one text only
-    is not held out.
+    Every label keeps its share. Rows with the same words stay on one side. A label with a single text is not held
+    out.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -54,14 +54,14 @@ def split(
 
 
 def sample(rows: Sequence[Row], count: int, seed: int, *, label: Callable[[Row], Hashable]) -> list[Row]:
-    """At most `count` rows in their own order, every label with its share."""
+    """At most `count` rows in their order, every label with its share."""
     if count >= len(rows):
         return list(rows)
     chance = random.Random(seed)
     by_label: dict[Hashable, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         by_label[label(row)].append(index)
-    # Each row gets its place within its label's share; the smallest places of all labels together are taken.
+    # Each row is ranked within its label, from 0 to 1; the rows of lowest rank are taken.
     places = []
     for members in by_label.values():
         chance.shuffle(members)
@@ -71,7 +71,7 @@ def sample(rows: Sequence[Row], count: int, seed: int, *, label: Callable[[Row],
 
 
 def without(rows: Sequence[Row], texts: Collection[str], *, text: Callable[[Row], str]) -> list[Row]:
-    """The rows whose words are not those of any of `texts`."""
+    """The rows whose words are not those of one of `texts`."""
     excluded = {normalised(other) for other in texts}
     return [row for row in rows if normalised(text(row)) not in excluded]
 
@@ -81,9 +81,5 @@ def conflicts(
 ) -> list[tuple[Row, Row]]:
     """Pairs of rows with the same words and different labels."""
     first: dict[str, Row] = {}
-    found = []
-    for row in rows:
-        other = first.setdefault(normalised(text(row)), row)
-        if label(other) != label(row):
-            found.append((other, row))
-    return found
+    pairs = ((first.setdefault(normalised(text(row)), row), row) for row in rows)
+    return [(other, row) for other, row in pairs if label(other) != label(row)]

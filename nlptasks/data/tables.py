@@ -1,4 +1,4 @@
-"""Rows out of files and Hub data sets, each with the place it came from. Nothing here knows a task."""
+"""Rows of files and Hub data sets, each with its place. Nothing here knows a task."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import gzip
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from nlptasks.data.arrow import HUB, arrow_rows, hub_rows
 from nlptasks.data.columns import match_columns
 from nlptasks.data.files import TAGGED_FORMATS, DataFile, text_fault
 from nlptasks.data.json_rows import json_file, json_lines
-from nlptasks.data.rows import DataOptions, Row, Table, plural
+from nlptasks.data.rows import DataOptions, Row, RowFault, Table, plural
 from nlptasks.data.text import TEXT, delimited, tagged, text_file
 from nlptasks.data.workbooks import sheet_rows
 from nlptasks.errors import DataError
 
 MISALIGNED_LIMIT = 0.01
-"""The share of spans that may be moved without being asked: above it, the offsets are wrong as a whole."""
+"""The share of spans that may be moved without `allow_misaligned`: above it, the offsets as a whole are wrong."""
 
 Text = Literal["whole", "lines", "tags"]
-"""What a .txt file is: one text, a text a line, or a token a line with its tag in the last column."""
+"""The content of a .txt file: one text, one text per line, or one token per line with its tag in the last column."""
 
 Reader = Callable[[DataFile, Table], Iterator[Row]]
 
@@ -41,51 +41,84 @@ _READERS: dict[str, Reader] = {
 }
 _NUMBER = re.compile(r"\d+")
 
+T = TypeVar("T")
+
 
 @dataclass
-class Findings:
-    """What a reading found: `bad` rows stop it, `moved` ones above a share of `total`, `notes` never."""
+class Findings(Generic[T]):
+    """The rows of labelled data, and what was wrong with them. `notes` describe how they were read.
+
+    `bad` has a line for each faulty row, which is an error; `problems` one for each span that was moved, an error if
+    they are too many of `total`. `what` is the plural of the spans; `hint` ends the error of bad rows.
+    """
 
     what: str
+    hint: str = ""
     total: int = 0
     bad: list[str] = field(default_factory=list)
-    moved: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    rows: list[T] = field(default_factory=list)
+
+    def read(
+        self,
+        tables: Sequence[Table],
+        parse: Callable[[Row, Table], T | None],
+        *,
+        expand: Callable[[Row], Iterable[Row]] = lambda row: (row,),
+        allow_misaligned: bool = False,
+    ) -> list[T]:
+        """What `parse` makes of the rows of all tables; it raises RowFault for a bad row, and returns None to skip one.
+
+        `expand` splits a record into its rows.
+
+        Raises:
+            DataError: naming every bad row, and the misaligned spans if there are too many.
+        """
+        for table in tables:
+            faults: list[str] = []
+            for row in (part for record in table.rows for part in expand(record)):
+                try:
+                    if row.fault:
+                        raise RowFault(row.fault)
+                    parsed = parse(row, table)
+                    self.rows += [] if parsed is None else [parsed]
+                except RowFault as fault:
+                    faults.append(f"{row.place}: {fault}")
+            self.add_table(table, faults)
+        self.check(allow_misaligned)
+        if not self.rows:
+            raise DataError(f"{', '.join(table.source for table in tables)}: expected rows, found none.")
+        return self.rows
 
     def add_table(self, table: Table, faults: Sequence[str]) -> None:
-        """Add the bad rows of a table in the file's order."""
-        self.bad += in_order(table.source, [*table.problems, *faults])
+        """Add the bad rows of a table, in the order of the file."""
+
+        def number(fault: str) -> int:
+            match = _NUMBER.search(fault, len(table.source))
+            return int(match[0]) if match else 0
+
+        self.bad += sorted([*table.problems, *faults], key=number)
         self.notes += table.notes
         if not table.rows and not table.problems:
             self.bad.append(f"{table.source}: expected rows, found none.")
 
     def check(self, allow_misaligned: bool) -> None:
-        """Raise DataError for bad rows and for too many misaligned ones; note those that were moved."""
-        count = len(self.moved)
+        """Raise DataError for bad rows and for too many misaligned spans; note those that were moved."""
+        count, bad = len(self.problems), plural(len(self.bad), "bad row")
         share = f"{count} of {self.total} {self.what} are misaligned"
         if allow_misaligned or count <= MISALIGNED_LIMIT * self.total:
             if self.bad:
-                raise DataError(f"{plural(len(self.bad), 'bad row')}; nothing was loaded.", self.bad)
+                raise DataError(f"{bad}; nothing was loaded.{self.hint}", self.bad)
             if count:
                 self.notes.insert(0, f"{share} and were moved to the nearest valid place")
             return
-        what = (
-            f"{share} ({count / self.total:.1%}), at most {MISALIGNED_LIMIT:.0%} may be; nothing was loaded. "
-            "Correct them, or give allow_misaligned to move each to the nearest valid place."
+        raise DataError(
+            f"{f'{bad}, and ' if self.bad else ''}{share} ({count / self.total:.1%}), at most {MISALIGNED_LIMIT:.0%} "
+            "may be; nothing was loaded. Correct them, or give allow_misaligned to move each to the nearest valid "
+            "place.",
+            [*self.bad, *self.problems],
         )
-        if self.bad:
-            what = f"{plural(len(self.bad), 'bad row')}, and {what}"
-        raise DataError(what, [*self.bad, *self.moved])
-
-
-def in_order(source: str, faults: Sequence[str]) -> list[str]:
-    """Faults in the order of their rows."""
-
-    def row(fault: str) -> int:
-        number = _NUMBER.search(fault, len(source))
-        return int(number[0]) if number else 0
-
-    return sorted(faults, key=row)
 
 
 def read_rows(
@@ -96,22 +129,22 @@ def read_rows(
     sheet: str | None = None,
     name: str | None = None,
 ) -> Iterator[Row]:
-    """The rows of a file, one after the other; a row that cannot be read says why in `fault`.
+    """The rows of a file as a stream; one that cannot be read has a `fault`.
 
-    The ending says the format (`FORMATS`, each also with .gz). Of .json and .xlsx the whole file is in memory, else one
-    row. `text` says what a .txt file is, `encoding` and `sheet` are those of DataOptions, `name` is what faults call
-    the file.
+    The extension decides the format (`FORMATS`, each also with .gz). Memory does not grow with the number of rows,
+    except for .json and .xlsx, which are read whole. `text` says what a .txt file is, `encoding` and `sheet` are those
+    of DataOptions, `name` is the file's in messages.
 
     Raises:
-        DataError: the file is not there, of no known kind, or not what its ending says.
-        MissingExtraError: a package for its kind is not installed.
+        DataError: the file does not exist, has an unknown extension, or is not in the format of its extension.
+        MissingExtraError: a package for its format is not installed.
     """
     file = _file(source, encoding, sheet, name)
     return _rows(file, Table(file.name), text)
 
 
 def read_text(source: str | Path, encoding: str | None = None) -> str:
-    """A plain text as it stands; raises DataError like `read_rows`."""
+    """The whole of a plain text; raises DataError like `read_rows`."""
     file = DataFile(str(source), Path(source).expanduser(), encoding)
     if not file.path.is_file():
         raise DataError(file.fault)
@@ -130,7 +163,7 @@ def read_table(
     name: str | None = None,
     limit: int | None = None,
 ) -> Table:
-    """The rows of a file at once, at most `limit` of them; else like `read_rows`."""
+    """The rows of a file as a table, at most `limit` of them; the other arguments are those of `read_rows`."""
     file = _file(source, encoding, sheet, name)
     table = Table(file.name)
     table.fill(islice(_rows(file, table, text), limit))
@@ -140,13 +173,13 @@ def read_table(
 def read_tables(
     sources: Sequence[str], options: DataOptions | None = None, *, offline: bool = False, split: str = "train"
 ) -> list[Table]:
-    """Read every source of labelled data; `split` is taken of a Hub data set that names none.
+    """Read sources of labelled data; `split` is the default for Hub data sets.
 
     Raises:
-        DataError: naming every source that is not there or not readable at all.
+        DataError: naming every source that does not exist or cannot be read.
     """
     if not sources:
-        raise DataError("No data was given: name at least one file, or hub:ORG/NAME.")
+        raise DataError("Expected at least one file or hub:ORG/NAME, found no data.")
     if faults := [fault for source in sources if (fault := _source_fault(source))]:
         raise DataError("The data cannot be read.", faults)
     return [_read(source, options or DataOptions(), offline, split) for source in sources]
@@ -171,7 +204,7 @@ def _read(source: str, options: DataOptions, offline: bool, split: str) -> Table
 
 
 def _with_fields(table: Table, columns: Mapping[str, str]) -> Table:
-    """The table in which the columns that the caller named stand under the names of their fields too."""
+    """The table with the columns that the caller named also under the names of their fields."""
     places = match_columns(table.source, table.columns, tuple(columns), columns)
     table.class_names |= {field: table.class_names[name] for field, name in places.items() if name in table.class_names}
     table.rows = [
@@ -191,7 +224,7 @@ def _file(source: str | Path, encoding: str | None, sheet: str | None, name: str
 
 
 def _rows(file: DataFile, table: Table, text: Text, reader: Reader | None = None) -> Iterator[Row]:
-    """The rows of a file, those with texts that are none as faults; what columns there are is noted in `table`."""
+    """The rows of a file; one with invalid text becomes a fault. Sets the columns of `table`."""
     as_text = tagged if text == "tags" else partial(text_file, by_line=text == "lines")
     reader = reader or _READERS.get(file.format, tagged if file.format in TAGGED_FORMATS else as_text)
     try:
@@ -199,8 +232,8 @@ def _rows(file: DataFile, table: Table, text: Text, reader: Reader | None = None
             fault = "" if row.fault else text_fault(row.fields, file.encoding)
             yield Row(row.place, fault=fault) if fault else row
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{file.name}: expected gzip, found something else or half a file ({error}).") from error
+        raise DataError(f"{file.name}: expected gzip, found something else or a truncated file ({error}).") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file.name}: expected {error.encoding}, found other bytes ({error.reason}).") from error
     except OSError as error:
-        raise DataError(f"{file.name}: expected a file that can be read, found a fault ({error}).") from error
+        raise DataError(f"{file.name}: expected a readable file, found an error ({error}).") from error

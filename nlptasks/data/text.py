@@ -14,13 +14,13 @@ from nlptasks.data.rows import Row, Table
 from nlptasks.errors import DataError
 
 TEXT = "text"
-"""The column of what has no columns."""
+"""The column name for texts without columns."""
 
 _TAG = re.compile(r"O|[A-Z]-\S+")
 
 
 def text_rows(stream: TextIO, name: str, *, by_line: bool, encoding: str | None = None) -> Iterator[Row]:
-    """The whole text as one row, or a row for each line; a blank line is a row too, so that all keep their places."""
+    """The whole text as one row, or a row for each line, blank ones too: line n is row n."""
     numbered = enumerate(lines(stream, name), start=1)
     texts = ((f"{name}:{number}", line.removesuffix("\n")) for number, line in numbered)
     for place, text in texts if by_line else [(name, whole(stream, name))]:
@@ -36,10 +36,10 @@ def text_file(file: DataFile, table: Table, *, by_line: bool = False) -> Iterato
 
 
 def tagged(file: DataFile, table: Table) -> Iterator[Row]:
-    """One row a sentence, at the place of its first token.
+    """One row per sentence, at the place of its first token.
 
     Raises:
-        DataError: a .txt file, whose ending says nothing, does not begin like tagged columns.
+        DataError: a .txt file that does not begin with a token and a tag.
     """
     table.columns = (TEXT, "tokens", "tags")
     first, width = 0, 0
@@ -89,7 +89,7 @@ def _cells_fault(cells: list[str], width: int) -> str:
 
 
 _SAMPLE = 1 << 16
-"""Characters that the delimiter is judged by."""
+"""Number of characters from which the delimiter is guessed."""
 
 Dialect = dict[str, Any]
 
@@ -97,8 +97,8 @@ Dialect = dict[str, Any]
 def delimited(file: DataFile, table: Table) -> Iterator[Row]:
     """A row for each record below the header, at the line that it begins on.
 
-    Tab-separated files exist with and without quoting, and some writers put a backslash before a quote: such a file
-    is read each way, and the way with the fewest faults is taken.
+    Tab-separated files may or may not use quoting, and some writers escape quotes with a backslash: such a file is
+    tried each way, and read with the fewest faults.
     """
 
     def faults(dialect: Dialect) -> int:
@@ -140,9 +140,10 @@ def _why(error: csv.Error) -> str:
 
 
 def _sniff(file: DataFile) -> list[Dialect]:
-    """How the file may be written, by its beginning; the likeliest way first.
+    """The possible dialects of a file, judged by its beginning; the likeliest first.
 
-    The delimiter is that which parts the header, and most rows into as many fields; the ending's own if none does.
+    The delimiter is the one that splits the header, and most rows into as many fields; by default, that of the
+    extension.
     """
     with file.text(newline="") as stream:
         sample = stream.read(_SAMPLE)
@@ -150,19 +151,19 @@ def _sniff(file: DataFile) -> list[Dialect]:
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
     usual = "\t" if file.format == ".tsv" else ","
 
-    def parted(delimiter: str) -> list[list[str]]:
+    def split(delimiter: str) -> list[list[str]]:
         return [row for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row] or [[""]]
 
     def merit(delimiter: str) -> tuple[bool, float, bool]:
-        header, *rows = parted(delimiter)
+        header, *rows = split(delimiter)
         fitting = sum(len(row) >= len(header) and not any(row[len(header) :]) for row in rows)
         share = fitting / len(rows) if rows else 1.0
         likely = len(header) > 1 and (share > 0 or delimiter == usual)
         return likely, share * likely, delimiter == usual
 
     delimiter = max((usual, ",", ";", "\t", "|"), key=merit)
-    header = parted(delimiter)[0]
-    # A space behind every delimiter belongs to the delimiter; a quote behind it would otherwise quote nothing.
+    header = split(delimiter)[0]
+    # A space behind every delimiter is part of it; otherwise a quote behind the space would not count as one.
     spaced = len(header) > 1 and all(name.startswith(" ") for name in header[1:])
     dialect = {"delimiter": delimiter, "skipinitialspace": spaced}
     plain = [{**dialect, "quoting": csv.QUOTE_NONE}] if delimiter == "\t" else []

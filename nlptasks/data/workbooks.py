@@ -12,7 +12,7 @@ from nlptasks.data.rows import Row, Table
 from nlptasks.errors import DataError, MissingExtraError
 
 LIMIT = 1_000_000_000
-"""Bytes that a workbook may hold unpacked: all its different texts are in memory while it is read."""
+"""Maximum size of an unpacked workbook in bytes: all its distinct texts are in memory while it is read."""
 
 
 def sheet_rows(file: DataFile, table: Table) -> Iterator[Row]:
@@ -27,7 +27,7 @@ def sheet_rows(file: DataFile, table: Table) -> Iterator[Row]:
                 size = sum(part.file_size for part in packed.infolist())
             book = openpyxl.load_workbook(stream, read_only=True, data_only=True) if size <= LIMIT else None
         except Exception as error:
-            # openpyxl raises whatever the broken part of the file made it stumble over.
+            # openpyxl raises all kinds of errors for a broken file.
             raise DataError(f"{file.name}: expected an Excel workbook, found something else ({error}).") from error
         if book is None:
             raise DataError(
@@ -52,7 +52,7 @@ def _sheet(book: Any, file: DataFile, table: Table) -> Any:
 
 
 def _sheet_rows(sheet: Any, file: DataFile, table: Table) -> Iterator[Row]:
-    # Some writers note a wrong size in the sheet, and openpyxl would believe it.
+    # Some writers store a wrong size of the sheet, which openpyxl would trust.
     sheet.reset_dimensions()
     for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
         cells = [_value(value) for value in values]
@@ -70,7 +70,7 @@ def _sheet_rows(sheet: Any, file: DataFile, table: Table) -> Iterator[Row]:
 
 
 def _value(cell: Any) -> Any:
-    """Numbers and texts as what a reader of the sheet would call them: every field of text takes them."""
+    """A cell as text, as a reader of the sheet sees it, for fields of text."""
     if isinstance(cell, datetime.datetime | datetime.date | datetime.time):
         return cell.isoformat()
     if isinstance(cell, float) and cell.is_integer():

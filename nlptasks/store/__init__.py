@@ -1,5 +1,5 @@
 """Bases and adapters as files: the catalog, where their bytes come from, their hashes, archives."""
 
-from nlptasks._lazy import lazy, stub
+from nlptasks._lazy import lazy
 
-__getattr__, __dir__, __all__ = lazy(__name__, stub(__file__))
+__getattr__, __dir__, __all__ = lazy(__name__, __file__)

@@ -1,5 +1,5 @@
-"""What all surfaces share: work in a thread, errors as sentences, types of fields, downloads, results as text."""
+"""What all surfaces share: work in a thread, errors as sentences, field types, downloads, results as text."""
 
-from nlptasks._lazy import lazy, stub
+from nlptasks._lazy import lazy
 
-__getattr__, __dir__, __all__ = lazy(__name__, stub(__file__))
+__getattr__, __dir__, __all__ = lazy(__name__, __file__)

@@ -1,4 +1,4 @@
-"""The `on_progress` of an engine: what is being fetched, as a line of a page, lines of a log or a terminal's bar."""
+"""Callbacks for an engine's `on_progress`: downloads as a line of a page, lines of a log, or a bar."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from nlptasks.store import Progress
 
 _STALE = 5.0
-"""Seconds after which a step that nobody followed up is no longer news."""
+"""Seconds after which the last step is taken to be over."""
 
 
 class Downloads:
-    """Keeps the last step, for everyone who waits for it. Any thread may ask for `line`."""
+    """Keeps the last step. Thread-safe."""
 
     def __init__(self) -> None:
         self._last: tuple[float, Progress] | None = None
@@ -24,14 +24,14 @@ class Downloads:
         self._last = (time.monotonic(), progress)
 
     def line(self) -> str:
-        """The download that runs now, in a few words; empty when there is none."""
+        """The current download in a few words; empty if there is none."""
         if self._last is None or time.monotonic() - self._last[0] > _STALE:
             return ""
         return _words(self._last[1], 1)
 
 
 class DownloadLog:
-    """Writes a line for each step of a download and, within it, for each `percent` of its bytes; 100: none."""
+    """Writes a line for each step of a download, and within it for each `percent` of its bytes (100: none)."""
 
     def __init__(self, write: Callable[[str], object], percent: int = 10) -> None:
         self._write = write
@@ -46,7 +46,7 @@ class DownloadLog:
 
 
 class DownloadBar:
-    """A bar on stderr, where that is no terminal a line a step; silent when nothing is downloaded."""
+    """A bar on stderr, or one line per step if that is no terminal; silent if nothing is downloaded."""
 
     def __init__(self) -> None:
         self._bar: Any = None

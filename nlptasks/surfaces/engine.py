@@ -1,4 +1,4 @@
-"""What a surface asks about the engine, its tasks and plugins, and the packages that it stands on."""
+"""Facts about the engine, its tasks and plugins, and the installed packages."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def chat_task(engine: Engine) -> str:
     for name, task in engine.plugins.tasks.items():
         if "messages" in task.input_type.model_fields and can_stream(task):
             return name
-    raise UnsupportedModelError("No task that answers messages is registered: see `nlptasks plugins`.")
+    raise UnsupportedModelError("No installed task answers messages: see `nlptasks plugins`.")
 
 
 def waiting_for(engine: Engine, task: str, adapter: str | None, model: str | None) -> str:
-    """The base that a request will have to wait for; empty when it is in memory."""
+    """The base that a request must wait for; empty if it is in memory."""
     _, base = engine.choose(engine.plugins.task(task), adapter, model)
     loaded = {resident.name for resident in engine.resident() if resident.num_bytes}
     return "" if base in loaded else base
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that this one stands on; "not installed" where one is missing."""
+    """The versions of Python and of the packages that nlptasks uses; "not installed" for a missing one."""
     return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
 
 
 def origin(plugin: PluginRecord | PluginFailure) -> str:
-    """The distribution that a plugin comes from, and its version."""
+    """The package that a plugin comes from, and its version."""
     return f"{plugin.distribution} {plugin.version or ''}".rstrip() if plugin.distribution else "no package"
 
 

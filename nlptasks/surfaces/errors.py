@@ -1,4 +1,4 @@
-"""What went wrong, in words for a person."""
+"""Errors as sentences for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 
 
 def sentence(error: BaseException) -> str:
-    """An error in one line of whole sentences; one that nobody foresaw goes to the log with its traceback."""
+    """An error in one line of whole sentences; an unexpected one goes to the log with its traceback."""
     if isinstance(error, CancelledError):
         return "Stopped."
     if isinstance(error, InvalidInputError):
@@ -23,7 +23,7 @@ def sentence(error: BaseException) -> str:
 
 
 def message(error: NlptasksError) -> str:
-    """An error for a terminal: one sentence, or a line for each of its problems below what they have in common."""
+    """An error for a terminal: one sentence, or a heading with a line for each problem."""
     text = str(error)
     return text if "\n" in text else as_sentence(text)
 

@@ -1,4 +1,4 @@
-"""The fields of a task's input and options, as a surface describes them: their JSON types and the bounds of numbers."""
+"""The fields of a task's input and options: their JSON types and the bounds of numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def annotation_of(annotation: Any) -> tuple[Any, bool]:
 
 
 def bounds(field: FieldInfo) -> tuple[Any, Any]:
-    """The least and the greatest value that a number may have, or come near to; None where there is none."""
+    """The lower and upper bound of a number, inclusive or not; None if there is none."""
     rules = _rules(field)
     return rules.get("ge", rules.get("gt")), rules.get("le", rules.get("lt"))
 

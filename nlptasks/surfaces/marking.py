@@ -20,7 +20,7 @@ _HUES = (33, 34, 161, 136, 99, 37, 166, 169)
 
 @dataclass(frozen=True)
 class Mark:
-    """The code points `start` to `end` of a text; `tag` stands behind them, `kind` decides the colour."""
+    """The code points `start` to `end` of a text; `tag` is printed behind them, `kind` decides the colour."""
 
     start: int
     end: int
@@ -39,11 +39,11 @@ def in_colour() -> bool:
 
 def visible(text: str) -> str:
     """The text with `\\x1b` and the like spelled out, so that it cannot steer a terminal; lines and tabs stay."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], _LINE_END.sub("\n", text))
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], _LINE_END.sub("\n", text))
 
 
 def mark(text: str, marks: Iterable[Mark], *, colour: bool) -> str:
-    """The text with its marks, which stand in reading order and do not overlap."""
+    """The text with its marks, which are in reading order and do not overlap."""
     parts, at = [], 0
     for one in marks:
         parts += [visible(text[at : one.start]), _marked(visible(text[one.start : one.end]), one, colour)]
@@ -61,5 +61,5 @@ def _marked(words: str, one: Mark, colour: bool) -> str:
 
 
 def _hue(kind: str) -> int:
-    """The same colour for a type in every run; Python's own hash of a text changes from process to process."""
+    """The same colour for a type in every run: `hash` of a text differs between processes."""
     return _HUES[zlib.adler32(kind.encode("utf-8", "replace")) % len(_HUES)]

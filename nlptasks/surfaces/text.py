@@ -1,52 +1,58 @@
-"""Results as text for a person; --json is for programs."""
+"""Results as text for people; --json is for programs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from textwrap import indent
 from typing import Any
 
 from pydantic import BaseModel
 
-from nlptasks import Answer, AnswerSpan, Classification, Entities, Entity, GeneratedText, Result, sentences
+from nlptasks import Answer, Classification, Entities, Entity, GeneratedText, Result, sentences
 from nlptasks.surfaces.marking import Mark, mark, visible
 
 _REACH = 160
-"""Most characters of the sentence around an answer, on each side of it."""
-
-_OWN = set(Result.model_fields)
+"""Maximum number of characters of the sentence, on each side of an answer."""
 
 _SURE = 0.8
-"""An entity less sure than this shows its score; a number behind every name would hide the few that matter."""
+"""Entities below this score are printed with it; a number behind every name would hide the few that matter."""
 
 
 def render(result: Result, source: Any = None, *, several: bool = False, colour: bool = False) -> str:
     """A result in a line or more.
 
-    `source` is the input it belongs to, a text or a mapping of fields. With `several` results a line about the
-    source stands above each.
+    `source` is its input, a text or a mapping of fields. With `several` results, each is headed by a line about its
+    source.
     """
     if isinstance(result, Entities):
         return _entities(result, source, several, colour)
-    if isinstance(result, Answer):
-        body = _answer(result, source, colour)
-    else:
-        body = _shown(result) if result.shown else _plain(result)
-    return f"{_head(result, source)}\n{indent(body, '  ')}" if several else body
+    body = _answer(result, source, colour) if isinstance(result, Answer) else _plain(result)
+    if not several:
+        return body
+    if isinstance(result, Answer) and result.answerable and isinstance(source, Mapping):
+        # The answer quotes its context below.
+        source = {name: value for name, value in source.items() if name != "context"}
+    return f"{visible(one_line(source, 100))}\n{indent(body, '  ')}"
 
 
 def _plain(result: Result) -> str:
-    """What has no span to mark."""
-    if isinstance(result, Classification):
-        body = _classification(result)
-    elif isinstance(result, GeneratedText):
-        body = (result.prompt or "") + result.text
-    else:
-        body = _fields(result)
+    """A result without spans to mark, and its notes."""
     notes = _notes(result)
-    return visible(f"{body}  [{', '.join(notes)}]" if notes else body)
+    if result.main_field:
+        notes += filter(None, [getattr(result, "note", None)])
+        text = str(getattr(result, result.main_field))
+        return visible(f"{text}\n  ({', '.join(notes)})" if notes else text)
+    if isinstance(result, Classification):
+        text = _classification(result)
+    elif isinstance(result, GeneratedText):
+        text = (result.prompt or "") + result.text
+    else:
+        values = result.model_dump(mode="json", exclude=set(Result.model_fields))
+        lines = [f"{name}: {value}" for name, value in values.items()]
+        text = "\n".join(lines) if len(values) > 1 else "".join(map(str, values.values()))
+    return visible(f"{text}  [{', '.join(notes)}]" if notes else text)
 
 
 def _classification(result: Classification) -> str:
@@ -58,22 +64,8 @@ def _classification(result: Classification) -> str:
     return f"{result.label} {result.score:.3f}"
 
 
-def _shown(result: Result) -> str:
-    """The answer itself, and below it what to know of it."""
-    text = str(getattr(result, result.shown))
-    notes = [*_notes(result), *([result.note] if getattr(result, "note", None) else [])]  # type: ignore[attr-defined]
-    return visible(f"{text}\n  ({', '.join(notes)})" if notes else text)
-
-
-def _fields(result: Result) -> str:
-    values: dict[str, Any] = {k: v for k, v in result.model_dump(mode="json").items() if k not in _OWN}
-    if len(values) == 1:
-        return str(next(iter(values.values())))
-    return "\n".join(f"{name}: {value}" for name, value in values.items())
-
-
 def _entities(result: Entities, source: Any, several: bool, colour: bool) -> str:
-    """The whole text with its entities marked, or a line for each entity where the text is not known."""
+    """The whole text with its entities marked, or a line for each entity without the text."""
     text = _text(source, "text", result.entities)
     if text is None:
         body = visible("\n".join(f"{e.label} {e.text} {e.score:.2f}" for e in result.entities))
@@ -90,36 +82,31 @@ def _tag(entity: Entity) -> str:
 
 
 def _answer(result: Answer, source: Any, colour: bool) -> str:
-    """The answer, the sentence that it stands in, and the other spans if more than the best were asked for."""
-    said = " ".join(result.text.split()) if result.answerable else "no answer in the text"
-    lines = [visible(f"{said} ({', '.join([f'{result.score:.2f}', *_notes(result)])})")]
+    """The answer, the sentence that it is in, and the other spans if more than the best were requested."""
+    text = " ".join(result.text.split()) if result.answerable else "no answer in the text"
+    lines = [visible(f"{text} ({', '.join([f'{result.score:.2f}', *_notes(result)])})")]
     context = _text(source, "context", [result])
     if result.answerable and context is not None:
         quoted, start, end = _excerpt(context, result.start, result.end)
         lines.append("  " + mark(quoted, [Mark(start, end)], colour=colour))
-    lines += [visible(f"  or: {' '.join(one.text.split())} ({one.score:.2f})") for one in _others(result)]
+    if len(result.alternatives) > 1:
+        best = (result.start, result.end) if result.answerable else None
+        others = [one for one in result.alternatives if (one.start, one.end) != best]
+        lines += [visible(f"  or: {' '.join(one.text.split())} ({one.score:.2f})") for one in others]
     return "\n".join(lines)
 
 
-def _others(result: Answer) -> Iterator[AnswerSpan]:
-    """The alternatives to what is shown; one alone is there unasked."""
-    if len(result.alternatives) > 1:
-        for one in result.alternatives:
-            if not result.answerable or (one.start, one.end) != (result.start, result.end):
-                yield one
-
-
 def _text(source: Any, field: str, spans: Sequence[Entity | Answer]) -> str | None:
-    """The text that the spans are cut from, as far as the input holds it and they fit it."""
+    """The text that the spans are from, if the input has it and they fit it."""
     text = source.get(field) if isinstance(source, Mapping) else source
     if not isinstance(text, str) or any(text[span.start : span.end] != span.text for span in spans):
         return None
-    # A plugin may break the promise of its result; a text would then be told twice.
+    # A plugin's result may break its promise; overlapping spans would repeat their text.
     return None if any(right.start < left.end for left, right in pairwise(spans)) else text
 
 
 def _notes(result: Result) -> list[str]:
-    """What a reader must know: a cut, several windows."""
+    """Remarks: a cut, several windows."""
     notes = []
     if result.truncated:
         notes.append("part of the input was cut")
@@ -128,18 +115,8 @@ def _notes(result: Result) -> list[str]:
     return notes
 
 
-def _head(result: Result, source: Any) -> str:
-    """The source in a line; an answer quotes its context below."""
-    if isinstance(result, Answer) and result.answerable and isinstance(source, Mapping):
-        source = {name: value for name, value in source.items() if name != "context"}
-    return visible(one_line(source, 100))
-
-
 def _excerpt(text: str, start: int, end: int) -> tuple[str, int, int]:
-    """The sentence that holds `text[start:end]`, as one line, and where the span stands in it.
-
-    A span over several sentences brings all of them. A sentence that goes on for long is cut, with an ellipsis.
-    """
+    """The sentences around `text[start:end]` as one line, and the span in it; long ones are cut with "…"."""
     near, beyond = max(0, start - 2 * _REACH), min(len(text), end + 2 * _REACH)
     spans = [(near + first, near + last) for first, last in sentences(text[near:beyond])]
     around = [span for span in spans if span[0] < end and span[1] > start] or [(start, end)]

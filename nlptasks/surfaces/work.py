@@ -1,4 +1,4 @@
-"""A computation in a thread, with its progress told as it goes, and ended when nobody waits any more."""
+"""A computation in a thread, with its progress, cancelled when nobody waits for it any more."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from nlptasks import Engine
 
 THREADS = 32
-"""Computations at once; a surface's queue lets fewer through."""
+"""Maximum number of parallel computations; a surface's queue allows fewer."""
 
 GRACE = 2.0
-"""Seconds in which a cancelled computation may still say what it has; a step may be longer."""
+"""Seconds in which a cancelled computation may still return its result; a step may take longer."""
 
 T = TypeVar("T")
 
@@ -28,14 +28,14 @@ _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="nlptasks-surface")
 
 @dataclass(frozen=True)
 class Step:
-    """How far a computation is.
+    """The progress of a computation.
 
-    `text` is what a stream has written, `done` of `total` the pieces read; the last step of all has the `result`.
+    `text` is the output of a stream so far; `completed` of `total` pieces have been read. The last step has `result`.
     """
 
     seconds: float
     text: str = ""
-    done: int = 0
+    completed: int = 0
     total: int = 0
     result: Any = None
 
@@ -43,11 +43,10 @@ class Step:
 async def in_thread(
     call: Callable[[], T], *, every: float = 0.2, cancel: CancelToken | None = None
 ) -> AsyncGenerator[T | None, None]:
-    """None, at most `every` seconds apart, while a call runs in a thread; then what it returns.
+    """None, at most `every` seconds apart, while a call runs in a thread; then its return value.
 
-    Read it within `contextlib.aclosing`: leaving the loop before the end cancels `cancel`, which the call should look
-    at. Raises what the call raises; once `cancel` is cancelled, the call ends within `GRACE` seconds or
-    CancelledError is raised.
+    Read it within `contextlib.aclosing`: leaving the loop early sets `cancel`, which the call should check. Raises
+    what the call raises, and CancelledError if the call does not end within `GRACE` seconds of `cancel`.
     """
     token = cancel or CancelToken()
     future = asyncio.get_running_loop().run_in_executor(_pool, call)
@@ -63,8 +62,8 @@ async def in_thread(
     finally:
         if not future.done():
             token.cancel()
-        # Whatever the thread still says has no reader any more.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # Nobody reads the thread's result any more.
+        future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 async def answer(
@@ -77,18 +76,17 @@ async def answer(
     cancel: CancelToken | None = None,
     **arguments: Any,
 ) -> AsyncGenerator[Step, None]:
-    """Steps of a task's computation, at most `every` seconds apart; the last one has the result or the list of results.
+    """Steps of `Engine.run`, at most `every` seconds apart; the last one has the result or the list of results.
 
-    `arguments` go to `Engine.run`, or to `Engine.stream` with `stream`. Read it within `contextlib.aclosing`: leaving
-    the loop then ends the computation within one step. Raises what `Engine.run` raises; once `cancel` is cancelled, it
-    has what comes within `GRACE` seconds or raises CancelledError.
+    With `stream`, it is `Engine.stream`; `arguments` go to either. Read it within `contextlib.aclosing`: leaving the
+    loop ends the computation within one step. Raises what they raise, and CancelledError as `in_thread` does.
     """
     token = cancel or CancelToken()
     text, counts, start = "", (0, 0), time.monotonic()
 
-    def report(done: int, total: int) -> None:
+    def report(completed: int, total: int) -> None:
         nonlocal counts
-        counts = (done, total)
+        counts = (completed, total)
 
     def compute() -> Any:
         nonlocal text

@@ -5,6 +5,6 @@ from nlptasks.training import finetune
 report = finetune("sentiment", "reviews.csv", name="mine")
 """
 
-from nlptasks._lazy import lazy, stub
+from nlptasks._lazy import lazy
 
-__getattr__, __dir__, __all__ = lazy(__name__, stub(__file__))
+__getattr__, __dir__, __all__ = lazy(__name__, __file__)

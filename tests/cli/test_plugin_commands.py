@@ -103,7 +103,7 @@ def test_commands_work_beside_a_plugin_that_exits(site: Site, arguments: list[st
     site.add("exits", "import sys\nsys.exit(1)")
     done = nlptasks_command(site, *arguments)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "1 plugin is off (nlptasks-exits): see `nlptasks plugins`.\n"
+    assert done.stderr == "1 plugin is disabled (nlptasks-exits:exits): see `nlptasks plugins`.\n"
 
 
 def test_plugins_command_shows_reason_and_traceback(site: Site) -> None:
@@ -112,11 +112,11 @@ def test_plugins_command_shows_reason_and_traceback(site: Site) -> None:
     site.add("broken", "raise RuntimeError('not today')")
     text = nlptasks_command(site, "plugins").stdout
     assert "greets  (nlptasks-greets 1.0)\n  tasks     greets\n  commands  hi\n" in text
-    assert "broken  (nlptasks-broken 1.0)  OFF\n  RuntimeError while it was imported: not today.\n" in text
+    assert "broken  (nlptasks-broken 1.0)  DISABLED\n  RuntimeError while it was imported: not today.\n" in text
     assert "    Traceback (most recent call last):\n" in text
     shown = json.loads(nlptasks_command(site, "plugins", "--json").stdout)
     [failure] = [PluginFailure(**entry) for entry in shown["failures"]]
-    assert failure.plugin == "broken"
+    assert failure.name == "broken"
     assert "greets" in [task for record in shown["plugins"] for task in record["tasks"]]
 
 

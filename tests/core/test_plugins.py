@@ -93,7 +93,7 @@ def test_every_failure_at_once_with_good_ones_still_working(site: Site, plugins:
     plugins.load_entry_points(site.entry_points())
     assert list(plugins.tasks) == ["good", "z-last"]
     assert [record.distribution for record in plugins.records] == ["nlptasks-a-good", "nlptasks-z-last"]
-    found = {failure.plugin: failure for failure in plugins.failures}
+    found = {failure.name: failure for failure in plugins.failures}
     assert found.keys() == expected.keys()
     for name, reason in expected.items():
         assert reason in found[name].reason
@@ -105,7 +105,7 @@ def test_every_failure_at_once_with_good_ones_still_working(site: Site, plugins:
     notice = plugins.failure_notice()
     assert notice is not None
     assert notice.startswith(
-        f"{len(expected)} plugins are off (nlptasks-alias-clash, nlptasks-api, nlptasks-argument and"
+        f"{len(expected)} plugins are disabled (nlptasks-alias-clash:alias-clash, nlptasks-api:api, nlptasks-argument:argument and"
     )
     assert "\n" not in notice
 
@@ -181,7 +181,7 @@ def test_no_base_hides_another_of_its_name(site: Site, plugins: Plugins) -> None
     }.items():
         site.add(name, SHIPS.format(tasks=tasks))
     plugins.load_entry_points(site.entry_points())
-    assert [(failure.plugin, failure.reason) for failure in plugins.failures] == [
+    assert [(failure.name, failure.reason) for failure in plugins.failures] == [
         ("b", "Its task 'three' ships a base 'tiny', but the name belongs to 'nlptasks-a:a'."),
         ("c", "Its task 'five' ships a base 'small', but the name belongs to its task 'four'."),
     ]
@@ -199,7 +199,7 @@ def test_one_module_under_two_names_is_named(site: Site, plugins: Plugins) -> No
     plugins.load_entry_points(site.entry_points())
     assert list(plugins.tasks) == ["first"]
     assert [failure.reason for failure in plugins.failures] == [
-        "The plugin 'nlptasks-one:one' already stands for the same module or object."
+        "The same module or object is already registered as the plugin 'nlptasks-one:one'."
     ]
     assert plugins.task("first").name == "first"
 
@@ -263,10 +263,10 @@ def test_unknown_task_names_the_near_miss_and_the_failed_plugin(site: Site, plug
     plugins.load_entry_points(site.entry_points())
     with pytest.raises(UnknownNameError, match="Did you mean 'weather'") as caught:
         plugins.task("wether")
-    assert "1 plugin is off (nlptasks-invoice): see `nlptasks plugins`." in str(caught.value)
+    assert "1 plugin is disabled (nlptasks-invoice:invoice): see `nlptasks plugins`." in str(caught.value)
     with pytest.raises(UnknownNameError) as caught:
         plugins.task("invoice")
-    assert "The plugin nlptasks-invoice might hold it, but is off: It needs the module" in str(caught.value)
+    assert "The plugin nlptasks-invoice:invoice may provide it, but is disabled: It needs the module" in str(caught.value)
 
 
 def test_a_failure_in_a_shared_distribution_is_named_with_its_entry_point(site: Site, plugins: Plugins) -> None:
@@ -274,7 +274,7 @@ def test_a_failure_in_a_shared_distribution_is_named_with_its_entry_point(site: 
     (site.folder / "plugin_bad.py").write_text("1 / 0")
     site.add_metadata("nlptasks-pack", "[nlptasks]\npack = plugin_pack\nbad = plugin_bad\n")
     plugins.load_entry_points(site.entry_points())
-    assert plugins.failure_notice() == "1 plugin is off (nlptasks-pack:bad): see `nlptasks plugins`."
+    assert plugins.failure_notice() == "1 plugin is disabled (nlptasks-pack:bad): see `nlptasks plugins`."
     assert plugins.failures[0].reason == "ZeroDivisionError while it was imported: division by zero."
 
 

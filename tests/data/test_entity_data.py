@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from nlptasks.data import Row, Table
 from nlptasks.data.entities import (
-    EntityExamples,
+    EntityRow,
     EntitySpan,
     read_entities,
     spans_of_tags,
     tags_of_spans,
     words,
 )
-from nlptasks.data.tables import read_tables
+from nlptasks.data.tables import Findings, read_tables
 from nlptasks.errors import DataError
 
 TEXT = "Ada Byron met Tom in Oslo"
@@ -28,7 +28,7 @@ SPANS = [(0, 9, "PER"), (14, 17, "PER"), (21, 25, "LOC")]
 TAGS = ["B-PER", "I-PER", "O", "B-PER", "O", "B-LOC"]
 
 
-def read(*sources: Path, **options: Any) -> EntityExamples:
+def read(*sources: Path, **options: Any) -> Findings[EntityRow]:
     return read_entities(read_tables([str(source) for source in sources]), **options)
 
 
@@ -41,7 +41,7 @@ def write_rows(path: Path, *rows: Any) -> Path:
     return write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def found(examples: EntityExamples) -> list[tuple[str, list[tuple[int, int, str]]]]:
+def found(examples: Findings[EntityRow]) -> list[tuple[str, list[tuple[int, int, str]]]]:
     return [(row.text, [(span.start, span.end, span.label) for span in row.spans]) for row in examples.rows]
 
 
@@ -90,7 +90,6 @@ def test_every_shape_gives_the_same_row(tmp_path: Path, shape: str, name: str) -
     file.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     examples = read(file)
     assert found(examples) == [(TEXT, SPANS)]
-    assert examples.labels == ("PER", "LOC")
     assert examples.rows[0].tokens == tuple(words(TEXT))
     assert (examples.problems, examples.notes) == ([], [])
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from nlptasks.data import Table
-from nlptasks.data.questions import QuestionExamples, read_questions
-from nlptasks.data.tables import read_tables
+from nlptasks.data.questions import QuestionRow, read_questions
+from nlptasks.data.tables import Findings, read_tables
 from nlptasks.errors import DataError
 
 CONTEXT = "The mill stood in Kern. The mill burned in 1912."
@@ -19,7 +19,7 @@ ASKED = {"id": "q1", "question": "Where did it stand?", "context": CONTEXT}
 EXPECTED = [("q1", "Where did it stand?", CONTEXT, (("Kern", 18),))]
 
 
-def read(*sources: Path, **options: Any) -> QuestionExamples:
+def read(*sources: Path, **options: Any) -> Findings[QuestionRow]:
     return read_questions(read_tables([str(source) for source in sources]), **options)
 
 
@@ -32,7 +32,7 @@ def write_rows(path: Path, *rows: Any) -> Path:
     return write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def found(examples: QuestionExamples) -> list[tuple[Any, ...]]:
+def found(examples: Findings[QuestionRow]) -> list[tuple[Any, ...]]:
     return [(row.id, row.question, row.context, row.answers) for row in examples.rows]
 
 
@@ -133,7 +133,7 @@ def test_repeated_ids_are_kept_and_noted(tmp_path: Path) -> None:
     row = {**ASKED, "answer": "Kern"}
     examples = read(write_rows(tmp_path / "rows.jsonl", row, row))
     assert found(examples) == EXPECTED * 2
-    assert examples.notes == ["ids that stand more than once, each row is kept: q1 (1)"]
+    assert examples.notes == ["1 ids occur more than once: q1; all their rows are used"]
 
 
 def test_every_bad_row_is_listed(tmp_path: Path) -> None:

@@ -155,12 +155,12 @@ KINDS = ".txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio,
 REFUSED = {
     "report.pdf": (b"%PDF-1.7", f"expected one of {KINDS} (also with .gz), found '.pdf'."),
     "photo.png": (b"\x89PNG", "found '.png'."),
-    "noending": (b"x", "found 'no ending'."),
+    "noending": (b"x", "found 'no extension'."),
     "report.txt": (b"%PDF-1.7 text", "expected text, found a PDF."),
     "book.csv": (b"PK\3\4", "expected text, found a ZIP archive."),
     "rows.jsonl": (b"PAR1", "expected text, found Parquet."),
     "bytes.txt": (b"a\0b\0", "found NUL bytes; UTF-16 without its mark is read with --encoding utf-16-le."),
-    "twice.csv": (b"text,label,text\na,b,c\n", "a name of its own for each column, found 'text' twice: rename one."),
+    "twice.csv": (b"text,label,text\na,b,c\n", "a different name for each column, found 'text' twice: rename one."),
     "latin.csv": (
         b"r\xe9sum\xe9,label\na,b\n",
         "expected UTF-8, found other bytes; save the file as UTF-8, or",
@@ -171,8 +171,11 @@ REFUSED = {
     "deep.json": (b"[" * 100_000, "expected JSON, found one nested too deeply."),
     "junk.xlsx": (b"PK\3\4junk", "expected an Excel workbook, found something else"),
     "junk.arrow": (b"junk junk junk", "expected Arrow, found something else"),
-    "half.csv.gz": (gzip.compress(b"text\n" + 999 * b"a\n")[:-9], "expected gzip, found something else or half a file"),
-    "plain.csv.gz": (b"text\na\n", "expected gzip, found something else or half a file"),
+    "half.csv.gz": (
+        gzip.compress(b"text\n" + 999 * b"a\n")[:-9],
+        "gzip, found something else or a truncated file",
+    ),
+    "plain.csv.gz": (b"text\na\n", "gzip, found something else or a truncated file"),
     "half.txt": (b"\xff\xfea", "expected utf-16-le, found other bytes (truncated data)."),
 }
 

@@ -121,7 +121,7 @@ def test_data_check(home: Path) -> None:
     done = nlptasks("data", "check", "reviews.csv", "--task", "sentiment")
     assert done.exit_code == 0, done.output
     assert "text in 'text', label in 'label'" in done.stdout
-    assert "160 rows, no bad one" in done.stdout
+    assert "160 rows, all valid" in done.stdout
     report = json.loads(nlptasks("data", "check", "reviews.csv", "-t", "sentiment", "--json").stdout)
     assert report["labels"] == {"negative": 80, "positive": 80}
     write_csv(home / "bad.csv", [("", "positive"), ("x", "negativ")])

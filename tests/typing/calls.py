@@ -13,7 +13,7 @@ from nlptasks import (
     GeneratedText,
     Message,
     QuestionInput,
-    ResultStream,
+    Stream,
     Summary,
     Task,
     TextInput,
@@ -67,7 +67,7 @@ assert_type(nlptasks.run(Generation, [Message(role="user", content="Hello")]), A
 # A name says nothing to a type checker.
 assert_type(nlptasks.run("sentiment", "Lovely."), Any)
 assert_type(nlptasks.run("sentiment", ["Lovely."]), Any)
-assert_type(nlptasks.stream("generation", "Once"), ResultStream[Any])
+assert_type(nlptasks.stream("generation", "Once"), Stream[Any])
 
 
 def by_type_of_input(
@@ -98,7 +98,7 @@ def by_type_of_task(
 
 
 def streams(engine: Engine) -> None:
-    assert_type(nlptasks.stream(Generation, "Once"), ResultStream[GeneratedText])
+    assert_type(nlptasks.stream(Generation, "Once"), Stream[GeneratedText])
     assert_type(nlptasks.stream(Generation, chat).result(), GeneratedText)
     with engine.stream(Summarization(), "A long report.") as pieces:
         assert_type(list(pieces), list[str])

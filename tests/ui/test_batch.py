@@ -145,7 +145,7 @@ def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: 
             "a.pdf: expected one of .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .conll, .bio, .iob (also",
         ),
         ("a.csv", "text\n", "a.csv: expected rows, found none."),
-        ("b.csv", "text,text\n1,2\n", "b.csv: expected a name of its own for each column, found 'text' twice: rename"),
+        ("b.csv", "text,text\n1,2\n", "b.csv: expected a different name for each column, found 'text' twice: rename"),
         ("c.csv", "text\n1\n2\n3\n", "c.csv: expected at most 2 rows, found more: split the file"),
         ("d.xlsx", "no book", "d.xlsx: expected an Excel workbook, found something else"),
         ("e.xlsx", workbook(("text",), *[("x",)] * 9), "e.xlsx: expected at most 2 rows, found more"),

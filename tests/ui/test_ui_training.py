@@ -1,4 +1,4 @@
-"""What stands behind the training page: kept files, plans, trainings in processes of their own, their history."""
+"""What stands behind the training page: stored files, plans, trainings in processes of their own, their history."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nlptasks_ui.training.history import Histories, History
 from nlptasks_ui.training.jobs import Job, JobError, Trainings
 from nlptasks_ui.training.plan import Plan
 from nlptasks_ui.training.setup import free_name
-from nlptasks_ui.training.shelf import Shelf, key_of, named
+from nlptasks_ui.training.uploads import Uploads, key_of, named
 from tests.ui_browser import installed_plugins, until
 
 GOOD, BAD = "a joy to hear", "a waste of time"
@@ -47,7 +47,7 @@ def trainings(settings: Settings, tmp_path: Path) -> Trainings:
 
 @pytest.fixture
 def plan(tmp_path: Path, base: Path) -> Plan:
-    data = Shelf(tmp_path / "ui").keep(write_rows(tmp_path / "notes.csv"))
+    data = Uploads(tmp_path / "ui").store(write_rows(tmp_path / "notes.csv"))
     recipe = {"base": str(base), "epochs": 2, "batch_size": 8, "max_length": 32, "dtype": "float32", "lr": 5e-3}
     return Plan(task="sentiment", name="notes", data=str(data), recipe=recipe, held_out=0.2)
 
@@ -69,27 +69,27 @@ def steps_of(job: Job) -> int:
 
 
 def test_a_file_is_kept_once_and_named_without_its_path(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "ui")
+    uploads = Uploads(tmp_path / "ui")
     upload = write_rows(tmp_path / "my notes (1).csv")
-    kept = shelf.keep(upload)
-    assert kept == shelf.keep(upload)
-    assert kept.name == "my-notes-1-.csv"
-    assert kept.read_bytes() == upload.read_bytes()
-    assert [key_of(path) for path in shelf.list()] == [key_of(kept)]
-    assert shelf.find(key_of(kept)) == kept
-    assert str(tmp_path) not in key_of(kept)
-    assert named(f"{kept}:3: expected 2 fields", kept) == "my-notes-1-.csv:3: expected 2 fields"
+    stored = uploads.store(upload)
+    assert stored == uploads.store(upload)
+    assert stored.name == "my-notes-1-.csv"
+    assert stored.read_bytes() == upload.read_bytes()
+    assert [key_of(path) for path in uploads.list()] == [key_of(stored)]
+    assert uploads.find(key_of(stored)) == stored
+    assert str(tmp_path) not in key_of(stored)
+    assert named(f"{stored}:3: expected 2 fields", stored) == "my-notes-1-.csv:3: expected 2 fields"
 
 
 def test_a_file_of_another_kind_or_one_that_is_gone_is_refused(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "ui")
+    uploads = Uploads(tmp_path / "ui")
     program = tmp_path / "run.exe"
     program.write_bytes(b"MZ")
     with pytest.raises(DataError, match=r"run\.exe: expected one of \.txt, .*, found '?\.exe"):
-        shelf.keep(program)
+        uploads.store(program)
     for key in ("../../secret.csv", "", "nothing/here.csv"):
         with pytest.raises(DataError, match=r"This file no longer exists: upload it again\."):
-            shelf.find(key)
+            uploads.find(key)
 
 
 def test_a_plan_is_read_as_it_was_written(plan: Plan) -> None:

@@ -41,8 +41,8 @@ def write_reviews(path: Path) -> Path:
 def take_mood_as_label(page: Page) -> None:
     """No label column has a common name: the page says so, and the user chooses one."""
     page.wait_for_selector("#train-found [role=alert] >> text=expected a label column")
-    assert "Name it with “Column of the label”" in page.locator("#train-found").inner_text()
-    page.get_by_label("Column of the label").click()
+    assert "Name it with “Label column”" in page.locator("#train-found").inner_text()
+    page.get_by_label("Label column").click()
     page.get_by_role("option", name="mood").click()
     page.wait_for_selector("#train-found >> text=200 rows: about 180 for training, 20 held out")
 
@@ -64,7 +64,7 @@ def test_two_hundred_rows_become_an_adapter_that_is_tried(
         visit(page, f"{url}/training")
         page.set_input_files("#train-file input[type=file]", str(write_reviews(tmp_path / "reviews.csv")))
         take_mood_as_label(page)
-        assert page.get_by_label("Column of the text").input_value() == "review"
+        assert page.get_by_label("Text column").input_value() == "review"
         assert str(tmp_path.parent) not in page.content()
         page.fill("#recipe-epochs input", "4")
         page.wait_for_selector("#train-start:enabled")

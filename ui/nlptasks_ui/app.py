@@ -149,7 +149,7 @@ def _broken(context: Context) -> str:
     entries = [
         html.element(
             "li",
-            html.element("strong", html.text(failure.distribution or failure.plugin)),
+            html.element("strong", html.text(failure.distribution or failure.name)),
             " ",
             html.text(failure.reason),
         )

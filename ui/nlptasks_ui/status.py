@@ -45,7 +45,7 @@ def build(context: Context) -> None:
 
     live_html = gr.HTML(elem_id="status-live")
     plugins = gr.HTML(plugins_part(engine.plugins), elem_id="status-plugins")
-    machine = gr.HTML(html.status("Looking at this machine"), elem_id="status-machine")
+    machine = gr.HTML(html.status("Checking this machine"), elem_id="status-machine")
     # Once the page is open: the first look at the device imports torch, which takes seconds.
     gr.on(None, lambda: plugins_part(engine.plugins), None, plugins, **LIGHT)
     gr.on(None, lambda: machine_part(engine), None, machine, **LIGHT)
@@ -102,7 +102,7 @@ def plugins_part(plugins: Plugins) -> str:
             if failure.traceback
             else ""
         )
-        parts.append(html.alert(f"{failure.plugin} ({origin(failure)}) is disabled: {failure.reason}"))
+        parts.append(html.alert(f"{failure.name} ({origin(failure)}) is disabled: {failure.reason}"))
         if trace:
             parts.append(html.element("details", html.element("summary", "Traceback"), trace))
     rows = [

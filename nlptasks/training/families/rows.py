@@ -51,7 +51,7 @@ def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOpti
     Raises:
         DataError: naming every bad row.
     """
-    findings = Findings(family.unit)
+    findings: Findings[Any] = Findings(family.unit)
     rows: list[Any] = []
     for table in tables:
         faults: list[str] = []

@@ -28,7 +28,7 @@ class TranslatedSegment(BaseModel):
 class Translation(Result):
     """A text in another language. What stands between the sentences is the source's own."""
 
-    shown: ClassVar[str] = "translation"
+    main_field: ClassVar[str] = "translation"
 
     translation: str = Field(description="The whole text, translated.")
     segments: tuple[TranslatedSegment, ...] = Field(default=(), description="The sentences, in order.")

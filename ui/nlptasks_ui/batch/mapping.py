@@ -1,4 +1,4 @@
-"""Which task, which column is which of its fields, and what all rows share: the components, and what they say."""
+"""The task of a batch, the columns of its fields and the values that all rows share, as components."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from nlptasks_ui.events import LIGHT
 
 SHARED = "The same for all rows"
 UNUSED = "No column"
-"""The choices of a field that comes from no column: a simple one is then filled in once, another is left out."""
+"""The choices for a field without a column: a simple one gets one value for all rows, another none."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a batch is asked to do with each row."""
+    """The request that a batch makes for each row."""
 
     task: str
     columns: Mapping[str, str]
@@ -34,7 +34,7 @@ class Request:
 
 @dataclass(frozen=True)
 class _Panel:
-    """The components of one task: a list of columns for each field, the field's own component, who answers and how."""
+    """The components of one task: a choice of columns and an input for each field, adapter, model and options."""
 
     task: Task[Any, Any, Any]
     group: Any
@@ -46,12 +46,12 @@ class _Panel:
 
     @property
     def components(self) -> list[Any]:
-        own = [*self.shared.components, *self.options.components]
-        return [*self.columns.values(), self.adapter, self.model, *own]
+        forms = [*self.shared.components, *self.options.components]
+        return [*self.columns.values(), self.adapter, self.model, *forms]
 
 
 class Mapper:
-    """The second step of the page. It shows itself when a table was read."""
+    """The second step of the page; hidden until a table has been read."""
 
     def __init__(self, context: Context) -> None:
         import gradio as gr
@@ -69,8 +69,7 @@ class Mapper:
         self.task.change(self._choose, [self.task], [panel.group for panel in self._panels.values()], **LIGHT)
         for panel in self._panels.values():
             for name, column in panel.columns.items():
-                own = _component(panel.shared, name)
-                column.change(_toggle, [column], [own], **LIGHT)
+                column.change(_toggle, [column], [_component(panel.shared, name)], **LIGHT)
 
     @property
     def inputs(self) -> set[Any]:
@@ -82,8 +81,8 @@ class Mapper:
         """The components that `columns_of` sets."""
         panels = self._panels.values()
         columns = {column for panel in panels for column in panel.columns.values()}
-        own = {component for panel in panels for component in (panel.adapter, *panel.shared.components)}
-        return {self.area, *columns, *own}
+        others = {component for panel in panels for component in (panel.adapter, *panel.shared.components)}
+        return {self.area, *columns, *others}
 
     def columns_of(self, table: Table) -> dict[Any, Any]:
         """Offer a table's columns to every field of every task, with a guess."""
@@ -102,17 +101,17 @@ class Mapper:
         return updates
 
     def request(self, values: Mapping[Any, Any]) -> Request:
-        """What the components say.
+        """The values of the components.
 
         Raises:
-            NlptasksError: a field that the task needs has no column and no value, or a value cannot be read.
+            NlptasksError: a required field has neither column nor value, or a value is invalid.
         """
         name = values[self.task]
         panel = self._panels[name]
         chosen = {field: values[column] for field, column in panel.columns.items()}
         columns = {field: column for field, column in chosen.items() if column not in (None, SHARED, UNUSED)}
-        given = panel.shared.fields([values[component] for component in panel.shared.components])
-        fixed = {field: value for field, value in given.items() if field not in columns}
+        shared = panel.shared.fields([values[component] for component in panel.shared.components])
+        fixed = {field: value for field, value in shared.items() if field not in columns}
         missing = [
             field
             for field, info in panel.task.input_type.model_fields.items()
@@ -151,7 +150,7 @@ def _panel(context: Context, task: Task[Any, Any, Any], *, visible: bool) -> _Pa
                 adapter_choices(context, task.name), value=DEFAULT_ADAPTER, allow_custom_value=True, label="Adapter",
                 info="One of yours, a folder, a Hub id, or none for the bare base.",
             )  # fmt: skip
-            model = gr.Textbox(label="Model", info="A catalog name, a Hub id or a folder. Empty: the task's own.")
+            model = gr.Textbox(label="Model", info="A catalog name, a Hub id or a folder. Empty: the task's default.")
             options = forms.options_of(task)
     return _Panel(task, group, columns, shared, adapter, model, options)
 

@@ -152,7 +152,7 @@ class Batch:
         ) as steps:
             async for step in steps:
                 if step.result is None:
-                    yield self.progress(len(places) * step.done / step.total if step.total else 0.0)
+                    yield self.progress(len(places) * step.completed / step.total if step.total else 0.0)
                     continue
                 for place, result in zip(places, step.result, strict=True):
                     self.outcomes[place] = Outcome(result)

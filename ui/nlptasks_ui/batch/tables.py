@@ -1,4 +1,4 @@
-"""What a user hands in for a batch, as rows: a file or pasted lines; and which column is which field."""
+"""The rows of a batch, from a file or pasted lines, and the columns of its fields."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def read_lines(text: str, source: str = "pasted text") -> Table:
 
 
 def guess_columns(task: Task[Any, Any, Any], table: Table) -> dict[str, str]:
-    """The column for each input field that has one: of the field's own name, else of a usual one.
+    """The column for each input field that has one, by the field's name or a usual one.
 
-    A required field of text that is still without a column gets the one with the longest texts.
+    A required field without one gets the column with the longest texts.
     """
     fields = task.input_type.model_fields
     matched = match_columns(table.source, table.columns, tuple(fields))

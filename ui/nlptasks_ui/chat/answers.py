@@ -78,7 +78,7 @@ class Answers:
                     turn = turn.model_copy(update={"answer": part.text})
                     yield Step(turn)
                 else:
-                    count = f"{part.done} of {part.total} parts processed" if part.total > 1 else ""
+                    count = f"{part.completed} of {part.total} parts processed" if part.total > 1 else ""
                     yield Step(turn, count or self._waiting(request))
 
     def _finished(self, turn: ChatTurn, request: Request, step: surfaces.Step) -> ChatTurn:

@@ -209,7 +209,7 @@ class _TaskPage:
         if step.text:
             return draft(step.text)
         if step.total > 1:
-            return html.status(f"{step.done} of {step.total} parts processed")
+            return html.status(f"{step.completed} of {step.total} parts processed")
         base = waiting_for(self._context.engine, self._task.name, form.adapter, form.model)
         loading = self._context.loads.line() or (f"Loading base model {base}" if base else "")
         return html.status(f"{loading or 'Computing'}, {step.seconds:.0f} s")

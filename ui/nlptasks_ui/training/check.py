@@ -18,16 +18,16 @@ LABELS = 30
 
 _CLIP = 160
 _LABELS = {
-    "--columns text=NAME": "“Column of the text”",
-    "--columns label=NAME": "“Column of the label”",
+    "--columns text=NAME": "“Text column”",
+    "--columns label=NAME": "“Label column”",
     "--labels": "“Label names”",
     "--allow-misaligned": "“Move spans”",
 }
 """The labels on the page of the command-line options that error messages name."""
 
 
-def told(data: DataCheck, held_out: float) -> str:
-    """The number of rows, warnings, the rows of each label, and the lengths of texts."""
+def summary(data: DataCheck, held_out: float) -> str:
+    """The number of rows, warnings, the number of rows of each label, and the lengths of texts."""
     held = max(1, round(data.rows * held_out))
     size = f"{data.rows:,} rows: about {data.rows - held:,} for training, {held:,} held out for evaluation."
     lengths = ", ".join(f"{name} {round(count):,}" for name, count in data.characters.items())

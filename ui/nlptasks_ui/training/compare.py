@@ -131,4 +131,4 @@ def answer_text(result: Any) -> str:
     for kind, shorten in short.items():
         if isinstance(result, kind):
             return shorten(result)
-    return str(getattr(result, result.shown)) if result.shown else result.model_dump_json()
+    return str(getattr(result, result.main_field)) if result.main_field else result.model_dump_json()

@@ -19,8 +19,8 @@ from nlptasks_ui.training import estimate
 from nlptasks_ui.training.jobs import CONCURRENT, Job, Trainings
 from nlptasks_ui.training.plan import Plan
 from nlptasks_ui.training.recipe import RecipeForm
-from nlptasks_ui.training.shelf import Shelf
 from nlptasks_ui.training.source import Chosen, Source
+from nlptasks_ui.training.uploads import Uploads
 
 Updates = dict[Any, Any]
 Values = Mapping[Any, Any]
@@ -37,7 +37,7 @@ class Setup:
         self._context, self._trainings = context, trainings
         self._measuring = Running()
         gr.HTML(html.element("h2", "Data"))
-        self.source = Source(context, Shelf(context.runs))
+        self.source = Source(context, Uploads(context.runs))
         gr.HTML(html.element("h2", "Recipe"))
         self.recipe = RecipeForm(context, self.source.task.value)
         with gr.Row(elem_classes="nlp-actions"):

@@ -1,4 +1,4 @@
-"""The first step of a new training: a file, its task, its columns, and what was found in it."""
+"""The first step of a new training: a file, its task, its columns, and a summary of its content."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from nlptasks_ui import html
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import tell_refusal
 from nlptasks_ui.training import check
-from nlptasks_ui.training.shelf import KINDS, MAX_BYTES, Shelf, key_of, named
+from nlptasks_ui.training.uploads import KINDS, MAX_BYTES, Uploads, key_of, named
 
-FOUND = "Found by its name"
-"""The choice that leaves a column to the library."""
+DETECT = "Detect by name"
+"""The choice that lets the library find a column."""
 
 Updates = dict[Any, Any]
 Values = Mapping[Any, Any]
 
 Then = Callable[[Updates, "Chosen | None", Values], Updates]
-"""Adds updates of other components to those of a look at the data, which may be trained on or not."""
+"""Adds updates of other components to those of a check of the data, which passed or not."""
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_id": "files"}
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Data that was checked, and how it is read."""
+    """Checked data, and how it is read."""
 
     task: str
     path: Path
@@ -38,12 +38,12 @@ class Chosen:
 
 
 class Source:
-    """The components of the step; `chosen` is what the user settled on."""
+    """The components of the step; `chosen` is the user's choice."""
 
-    def __init__(self, context: Context, shelf: Shelf) -> None:
+    def __init__(self, context: Context, uploads: Uploads) -> None:
         import gradio as gr
 
-        self._context, self._shelf = context, shelf
+        self._context, self._uploads = context, uploads
         tasks = {name: task for name, task in context.engine.plugins.tasks.items() if task.trainer}
         # A trained head needs the fewest rows and minutes: a better first guess than a task that writes.
         first = next(
@@ -61,12 +61,12 @@ class Source:
                     file_types=list(KINDS), type="filepath", height=140, elem_id="train-file",
                 )  # fmt: skip
                 self.earlier = gr.Dropdown(
-                    self._earlier(), value=None, label="Or a file from before", elem_id="train-earlier",
+                    self._earlier(), value=None, label="Or a file uploaded earlier", elem_id="train-earlier",
                 )  # fmt: skip
                 self._add_reading()
             with gr.Column(min_width=320):
-                self.found = gr.HTML(
-                    html.element("p", "What stands in the data appears here.", class_="nlp-note"),
+                self.summary = gr.HTML(
+                    html.element("p", "A summary of the data appears here.", class_="nlp-note"),
                     elem_id="train-found", elem_classes="nlp-view", min_height=80,
                 )  # fmt: skip
         self.preview = gr.Dataframe(
@@ -78,32 +78,33 @@ class Source:
         import gradio as gr
 
         with gr.Row(visible=False) as self.columns:
-            self.text_column = gr.Dropdown([FOUND], value=FOUND, label="Column of the text", elem_id="train-text")
-            self.label_column = gr.Dropdown([FOUND], value=FOUND, label="Column of the label", elem_id="train-label")
+            self.text_column = gr.Dropdown([DETECT], value=DETECT, label="Text column", elem_id="train-text")
+            self.label_column = gr.Dropdown([DETECT], value=DETECT, label="Label column", elem_id="train-label")
         with gr.Accordion("How the data is read", open=False):
             self.held_out = gr.Slider(
                 0.02, 0.5, value=0.1, step=0.01, label="Share held out",
-                info="Rows that are not learnt from: they choose the best weights and measure them.",
+                info="Rows kept out of training, to select the best weights and to measure them.",
             )  # fmt: skip
             self.labels = gr.Textbox(
-                label="Label names", info="Joined by commas, in the order of their numbers; empty: as in the data."
+                label="Label names", info="Comma-separated, in the order of their numbers. Empty: as in the data."
             )
             self.misaligned = gr.Checkbox(
-                label="Move spans that do not stand at their offsets, even if more than 1 % are so"
+                label="Move spans whose text is not at their offsets, even if more than 1 % are wrong"
             )
 
     def connect(self, others: list[Any], then: Then) -> None:
-        """Connect the events; `then` adds updates of `others` whenever the data was looked at."""
+        """Connect the events; `then` adds updates of `others` after each check of the data."""
         reading = {
             self.key, self.task, self.text_column, self.label_column, self.held_out, self.labels, self.misaligned
         }  # fmt: skip
-        shown = [
-            self.key, self.earlier, self.columns, self.text_column, self.label_column, self.found, self.preview, *others
+        outputs = [
+            self.key, self.earlier, self.columns, self.text_column, self.label_column, self.summary, self.preview,
+            *others,
         ]  # fmt: skip
 
         def upload(values: Values) -> Updates:
             try:
-                path = self._shelf.keep(Path(values[self.file]))
+                path = self._uploads.store(Path(values[self.file]))
             except (DataError, OSError) as error:
                 return then(self._nothing(html.alert(sentence(error))), None, values)
             return look({**values, self.key: key_of(path)}, anew=True)
@@ -123,22 +124,22 @@ class Source:
 
         more = reading | set(others)
         events = [
-            self.file.upload(upload, more | {self.file}, shown, **_QUIET),
-            self.file.clear(lambda _: then(self._nothing(), None, {}), {self.key}, shown, **_QUIET),
-            self.earlier.input(earlier, more | {self.earlier}, shown, **_QUIET),
-            self.task.change(other_task, more, shown, **_QUIET),
-            self.held_out.release(again, more, shown, **_QUIET),
-            self.labels.blur(again, more, shown, **_QUIET),
-            *(c.input(again, more, shown, **_QUIET) for c in (self.text_column, self.label_column, self.misaligned)),
+            self.file.upload(upload, more | {self.file}, outputs, **_QUIET),
+            self.file.clear(lambda _: then(self._nothing(), None, {}), {self.key}, outputs, **_QUIET),
+            self.earlier.input(earlier, more | {self.earlier}, outputs, **_QUIET),
+            self.task.change(other_task, more, outputs, **_QUIET),
+            self.held_out.release(again, more, outputs, **_QUIET),
+            self.labels.blur(again, more, outputs, **_QUIET),
+            *(c.input(again, more, outputs, **_QUIET) for c in (self.text_column, self.label_column, self.misaligned)),
         ]
         for event in events:
-            tell_refusal(event, self.found)
+            tell_refusal(event, self.summary)
 
     def chosen(self, values: Values) -> Chosen:
-        """What the components say.
+        """The values of the components.
 
         Raises:
-            DataError: there is no file, or it is not there any more.
+            DataError: no file is chosen, or it no longer exists.
         """
         if not values[self.key]:
             raise DataError("Choose a file with labelled rows first.")
@@ -150,22 +151,22 @@ class Source:
             held_out=values[self.held_out],
             allow_misaligned=values[self.misaligned],
         )
-        return Chosen(values[self.task], self._shelf.find(values[self.key]), options)
+        return Chosen(values[self.task], self._uploads.find(values[self.key]), options)
 
     def refreshed(self) -> Any:
-        """The files that there are now."""
+        """The files that exist now."""
         import gradio as gr
 
         return gr.Dropdown(choices=self._earlier())
 
     def _look(self, values: Values, *, anew: bool) -> tuple[Updates, Chosen | None]:
-        """Read the data; `anew` forgets the columns, which were another file's or another task's."""
+        """Check the data; `anew` resets the columns, which were those of another file or task."""
         import gradio as gr
 
         if not values[self.key]:
             return self._nothing(), None
         if anew:
-            values = {**values, self.text_column: FOUND, self.label_column: FOUND}
+            values = {**values, self.text_column: DETECT, self.label_column: DETECT}
         try:
             picked = self.chosen(values)
         except DataError as error:
@@ -178,27 +179,27 @@ class Source:
         try:
             family = family_trainer(self._context.engine.plugins.task(picked.task))
             updates |= self._columns(family, picked, anew=anew)
-            found = check_data(family, [str(picked.path)], picked.options, offline=True)
-            said, chosen = check.told(found, picked.options.held_out), picked
+            data = check_data(family, [str(picked.path)], picked.options, offline=True)
+            message, chosen = check.summary(data, picked.options.held_out), picked
         except DataError as error:
-            said = check.faults(error)
+            message = check.faults(error)
         except Exception as error:
-            said = html.alert(sentence(error))
-        updates[self.found] = named(said, picked.path)
+            message = html.alert(sentence(error))
+        updates[self.summary] = named(message, picked.path)
         return updates, chosen
 
     def _columns(self, family: FamilyTrainer, picked: Chosen, *, anew: bool) -> Updates:
         import gradio as gr
 
-        found = layout(family, str(picked.path), picked.options, offline=True)
-        updates: Updates = {self.preview: gr.Dataframe(value=check.preview(found), visible=True)}
+        columns = layout(family, str(picked.path), picked.options, offline=True)
+        updates: Updates = {self.preview: gr.Dataframe(value=check.preview(columns), visible=True)}
         if not anew:
             return updates
         by_name = family.columns(("text", "label"), DataOptions()) != (None, None)
         updates[self.columns] = gr.Row(visible=by_name)
-        # What the library found is shown as chosen, so that a wrong guess is seen.
-        for component, column in ((self.text_column, found.text_column), (self.label_column, found.label_column)):
-            updates[component] = gr.Dropdown(choices=[FOUND, *found.columns], value=column or FOUND)
+        # The detected columns are preselected, so that the user sees a wrong guess.
+        for component, column in ((self.text_column, columns.text_column), (self.label_column, columns.label_column)):
+            updates[component] = gr.Dropdown(choices=[DETECT, *columns.columns], value=column or DETECT)
         return updates
 
     def _nothing(self, why: str = "") -> Updates:
@@ -206,14 +207,14 @@ class Source:
 
         return {
             self.key: "",
-            self.found: why,
+            self.summary: why,
             self.columns: gr.Row(visible=False),
             self.preview: gr.Dataframe(visible=False),
         }
 
     def _earlier(self) -> list[tuple[str, str]]:
-        return [(f"{path.name}, {path.stat().st_size / 1000:,.0f} kB", key_of(path)) for path in self._shelf.list()]
+        return [(f"{path.name}, {path.stat().st_size / 1000:,.0f} kB", key_of(path)) for path in self._uploads.list()]
 
 
 def _named(column: str | None) -> str | None:
-    return None if column in (None, FOUND) else column
+    return None if column in (None, DETECT) else column

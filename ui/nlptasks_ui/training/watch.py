@@ -17,8 +17,8 @@ from nlptasks_ui.events import LIGHT
 from nlptasks_ui.training import plots, show
 from nlptasks_ui.training.history import Histories
 from nlptasks_ui.training.jobs import RESUMABLE, Job, Trainings
-from nlptasks_ui.training.shelf import named
 from nlptasks_ui.training.trial import Trial
+from nlptasks_ui.training.uploads import named
 
 INTERVAL = 1.5
 """Seconds between two updates of the selected training."""

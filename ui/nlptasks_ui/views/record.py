@@ -13,7 +13,7 @@ _COMMON = frozenset(Result.model_fields)
 def view(result: Result, _: Any) -> str:
     """Every field that not all results have; nested values become tables and lists."""
     fields = {name: value for name, value in result.model_dump(mode="json").items() if name not in _COMMON}
-    main = result.shown or (next(iter(fields)) if len(fields) == 1 else "")
+    main = result.main_field or (next(iter(fields)) if len(fields) == 1 else "")
     answer = fields.pop(main, None) if main else None
     note = fields.pop("note", None)
     parts = [_headline(answer)] if main else []

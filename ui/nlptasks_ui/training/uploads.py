@@ -1,4 +1,4 @@
-"""Data files that users uploaded, stored for as long as a training may need them."""
+"""Data files that users uploaded, stored as long as a training may need them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MAX_BYTES = 100_000_000
 _STRANGE = re.compile(r"[^\w.-]+")
 
 
-class Shelf:
-    """Files in folders named by the digest of their content, under the names that the user gave them."""
+class Uploads:
+    """Files under the user's names, in folders named by the digest of their content."""
 
     def __init__(self, runs: Path) -> None:
         self._root = runs / "data"
 
-    def keep(self, upload: Path) -> Path:
+    def store(self, upload: Path) -> Path:
         """Store a copy of an upload and return its path; the same content under the same name is stored once.
 
         Raises:
