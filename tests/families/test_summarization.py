@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nlptasks import CancelToken, Engine, Plugins, Settings, Stream, Summary, TextInput
 from nlptasks.cli import cli
 from nlptasks.errors import CancelledError, InvalidInputError, OverflowRefusedError
-from nlptasks.families import points, summarizing
+from nlptasks.families import bullets, summarizing
 from nlptasks.model import ModelKind
 from nlptasks.surfaces import render
 from nlptasks.testing import FakeModel, check_task, tiny_model
@@ -73,7 +73,7 @@ def test_one_or_two_sentences_are_their_own_summary(text: str) -> None:
     model = writer()
     [result] = run(model, text)
     assert result.summary == text.strip()
-    assert result.note == summarizing.OWN
+    assert result.note == summarizing.SHORT_TEXT
     assert (result.windows, result.coverage) == (1, 1.0)
     assert generated(model) == []
 
@@ -227,18 +227,18 @@ def test_styles() -> None:
     ],
 )
 def test_what_models_put_around_a_summary_goes(written: str, text: str) -> None:
-    assert points.tidy(written) == text
+    assert bullets.tidy(written) == text
 
 
 def test_chinese_sentences_stand_without_a_space() -> None:
-    assert points.paragraph(points.points("今天下雨。我们在家。\n明天晴")) == "今天下雨。我们在家。明天晴。"
+    assert bullets.paragraph(bullets.split("今天下雨。我们在家。\n明天晴")) == "今天下雨。我们在家。明天晴。"
 
 
 def test_overflow_is_refused_when_asked() -> None:
     run(writer(), ARTICLE, on_overflow="error")
     with pytest.raises(
         OverflowRefusedError,
-        match=r"summarization: expected a text of 100 tokens at most, .*; input 1 has 140: shorten the text or use",
+        match=r"summarization: the model reads 100 tokens at a time, input 1 has 140 tokens: shorten the text or use",
     ):
         run(writer(), "It rains.", ARTICLE, on_overflow="error", chunk_tokens=100)
     with pytest.raises(OverflowRefusedError, match=r"the model reads 64 tokens, .* leaves no room for the text"):
@@ -362,7 +362,7 @@ def test_on_the_command_line_a_summary_stands_with_its_chunks_and_note(settings:
     [result] = run(writer(), "\n\n".join([ARTICLE] * 4), chunk_tokens=200)
     assert render(result, ARTICLE) == f"{TOLD}\n  ({result.windows} windows)"
     [own] = run(writer(), "It rains.")
-    assert render(own) == f"It rains.\n  ({summarizing.OWN})"
+    assert render(own) == f"It rains.\n  ({summarizing.SHORT_TEXT})"
     [one] = run(writer(), ARTICLE)
     assert re.fullmatch(r"The harbour.*…\n  Marrow.*", render(one, ARTICLE, several=True), re.DOTALL)
 
@@ -404,7 +404,7 @@ def test_the_command_line_prints_the_summary(
     page.write_text("It rains. We stay in.\n", encoding="utf-8")
     monkeypatch.setenv("NLPTASKS_DATA", str(tmp_path))
     done = CliRunner().invoke(cli, ["run", "summarization", "-f", str(page), "-m", str(tiny_causal)])
-    assert (done.exit_code, done.stdout) == (0, f"It rains. We stay in.\n  ({summarizing.OWN})\n")
+    assert (done.exit_code, done.stdout) == (0, f"It rains. We stay in.\n  ({summarizing.SHORT_TEXT})\n")
 
 
 @pytest.fixture(scope="module")
