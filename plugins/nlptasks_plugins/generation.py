@@ -25,7 +25,7 @@ from nlptasks_plugins import conversations
 class GenerationInput(SequenceInput):
     """Plain text to continue, or a chat to answer."""
 
-    prompt: str | None = Field(default=None, description="Text to continue, word for word as it stands.")
+    prompt: str | None = Field(default=None, description="Text to continue, exactly as written.")
     messages: tuple[Message, ...] | None = Field(
         default=None,
         min_length=1,
@@ -97,11 +97,11 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     ) -> Sequence[Lesson[GenerationInput, GenerationOptions]]:
         return [
             Lesson(
-                GenerationInput(prompt=given) if isinstance(given, str) else GenerationInput(messages=given),
+                GenerationInput(prompt=prompt) if isinstance(prompt, str) else GenerationInput(messages=prompt),
                 options,
                 target,
             )
-            for given, target in conversations.lessons(row)
+            for prompt, target in conversations.lessons(row)
         ]
 
     def finish(self, inputs: GenerationInput, completion: Completion) -> GeneratedText:

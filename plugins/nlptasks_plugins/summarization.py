@@ -51,9 +51,9 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
     )
 
     def prompt(self, inputs: TextInput, options: SummarizingOptions) -> Prompt:
-        # Asked before the text, a small model goes on with a dialogue; asked behind it, it tells what was said.
-        asked = f"Write a short summary of the text above in {_size(options)}. Use only facts from the text."
-        return [Message(role="user", content=f"{inputs.text}\n\n{asked}")]
+        # A small model that reads the request first continues a dialogue; one that reads it last summarizes it.
+        request = f"Write a short summary of the text above in {_size(options)}. Use only facts from the text."
+        return [Message(role="user", content=f"{inputs.text}\n\n{request}")]
 
     def ask(self, inputs: TextInput, options: SummarizingOptions, info: ModelInfo) -> Prompt:
         if info.kind == "causal" and not info.has_chat_template:
@@ -96,11 +96,11 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:
 
 def _beginning(text: str, words: int) -> str:
     """A text's first words, up to the end of a sentence or a line where there is one in their second half."""
-    kept = re.match(rf"\s*(?:\S+\s*){{0,{words}}}", text)
-    if not kept or kept.end() == len(text):
+    start = re.match(rf"\s*(?:\S+\s*){{0,{words}}}", text)
+    if not start or start.end() == len(text):
         return text
-    ends = [mark.end() for mark in re.finditer(r"[.!?。！？](?=\s)|\n", kept[0]) if mark.end() > kept.end() // 2]
-    return kept[0][: ends[-1]].rstrip() if ends else kept[0].rstrip()
+    ends = [mark.end() for mark in re.finditer(r"[.!?。！？](?=\s)|\n", start[0]) if mark.end() > start.end() // 2]
+    return start[0][: ends[-1]].rstrip() if ends else start[0].rstrip()
 
 
 @hookimpl
