@@ -44,7 +44,7 @@ from nlptasks.families.text_classification import (
 from nlptasks.families.text_to_text import (
     Lesson as Lesson,
     TextToText as TextToText,
-    WritingOptions as WritingOptions,
+    GenerationOptions as GenerationOptions,
     can_stream as can_stream,
 )
 from nlptasks.families.token_classification import (

@@ -25,7 +25,7 @@ from pydantic import Field
 from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutputError
 from nlptasks.families import bullets, windows
 from nlptasks.families.chunks import chunk, lead, units
-from nlptasks.families.text_to_text import TextToText, WritingOptions, prompt_text
+from nlptasks.families.text_to_text import GenerationOptions, TextToText, prompt_text
 from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt
 from nlptasks.results import Summary, SummaryChunk
 from nlptasks.task import Recipe, TextInput
@@ -51,7 +51,7 @@ REFUSED_PARTS = "the summary of the parts was longer than the parts and was refu
 NOTHING = "the model wrote no whole sentence: these are the text's first ones"
 
 
-class SummarizingOptions(WritingOptions):
+class SummarizingOptions(GenerationOptions):
     """How to summarize. What is unset is the checkpoint's own for a seq2seq model, else plain greedy decoding."""
 
     length: Literal["short", "medium", "long"] | Annotated[int, Field(ge=5, le=5000)] = Field(

@@ -18,7 +18,7 @@ from nlptasks.results import Result
 from nlptasks.task import Recipe, Task, TaskInput, TaskOptions
 
 
-class WritingOptions(TaskOptions):
+class GenerationOptions(TaskOptions):
     """How a language model writes, in transformers' terms."""
 
     max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write.")
@@ -59,7 +59,7 @@ class WritingOptions(TaskOptions):
 
 
 I = TypeVar("I", bound=TaskInput)  # noqa: E741 - Input, Options, Result
-O = TypeVar("O", bound=WritingOptions)  # noqa: E741
+O = TypeVar("O", bound=GenerationOptions)  # noqa: E741
 R = TypeVar("R", bound=Result)
 
 
@@ -80,7 +80,7 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
 
     family = "text_to_text"
     trainer = "nlptasks.training.families.text_to_text:TextToTextTrainer"
-    options_type = WritingOptions
+    options_type = GenerationOptions
     recipe: ClassVar[Recipe] = Recipe(base="smollm2", max_length=512, batch_size=8, metric="loss")
     text_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "rouge")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+import nlptasks
 from nlptasks import (
     Completion,
     GeneratedText,
@@ -16,7 +17,6 @@ from nlptasks import (
     Recipe,
     SequenceInput,
     TextToText,
-    WritingOptions,
     hookimpl,
 )
 from nlptasks_plugins import conversations
@@ -39,7 +39,7 @@ class GenerationInput(SequenceInput):
         return self
 
 
-class GenerationOptions(WritingOptions):
+class GenerationOptions(nlptasks.GenerationOptions):
     """How to write."""
 
     chat: bool = Field(default=False, description="Treat a plain prompt as a user's message and answer it.")

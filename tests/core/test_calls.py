@@ -30,13 +30,13 @@ class Shout(Task[nlptasks.TextInput, TaskOptions, TitleResult]):
         return [TitleResult(title=item.text.upper()) for item in inputs]
 
 
-class Verse(nlptasks.TextToText[nlptasks.TextInput, nlptasks.WritingOptions, TitleResult]):
+class Verse(nlptasks.TextToText[nlptasks.TextInput, nlptasks.GenerationOptions, TitleResult]):
     """A line that goes on."""
 
     name = "verse"
     result_type = TitleResult
 
-    def prompt(self, inputs: nlptasks.TextInput, options: nlptasks.WritingOptions) -> str:
+    def prompt(self, inputs: nlptasks.TextInput, options: nlptasks.GenerationOptions) -> str:
         return inputs.text
 
     def parse(self, inputs: nlptasks.TextInput, completion: str) -> TitleResult:

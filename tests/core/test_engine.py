@@ -15,13 +15,13 @@ from nlptasks import (
     Answer,
     Engine,
     GeneratedText,
+    GenerationOptions,
     Plugins,
     QuestionAnswering,
     QuestionInput,
     TextClassification,
     TextInput,
     TextToText,
-    WritingOptions,
     hookimpl,
 )
 from nlptasks.errors import (
@@ -49,7 +49,7 @@ class Mood(TextClassification):
     examples = ("fine",)
 
 
-class Echo(TextToText[TextInput, WritingOptions, GeneratedText]):
+class Echo(TextToText[TextInput, GenerationOptions, GeneratedText]):
     """Continue a text."""
 
     name = "echo"
@@ -57,7 +57,7 @@ class Echo(TextToText[TextInput, WritingOptions, GeneratedText]):
     result_type = GeneratedText
     examples = ("fine",)
 
-    def prompt(self, inputs: TextInput, options: WritingOptions) -> str:
+    def prompt(self, inputs: TextInput, options: GenerationOptions) -> str:
         return inputs.text
 
     def parse(self, inputs: TextInput, completion: str) -> GeneratedText:

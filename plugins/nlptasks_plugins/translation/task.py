@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from nlptasks import (
     Completion,
     Decoding,
+    GenerationOptions,
     InvalidInputError,
     Lesson,
     Message,
@@ -24,7 +25,6 @@ from nlptasks import (
     TaskInput,
     TextToText,
     UnsupportedModelError,
-    WritingOptions,
     hookimpl,
 )
 from nlptasks_plugins.translation import languages, parallel, side_by_side
@@ -64,7 +64,7 @@ class TranslationInput(TaskInput):
         return languages.Detected(self.source_language, 1.0) if self.source_language else languages.detect(self.text)
 
 
-class TranslationOptions(WritingOptions):
+class TranslationOptions(GenerationOptions):
     """How to translate. What is unset is left to the checkpoint's settings."""
 
     max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write for a sentence.")
