@@ -36,7 +36,7 @@ from nlptasks.families.question_answering import (
     QuestionInput as QuestionInput,
 )
 from nlptasks.families.sentences import sentences as sentences
-from nlptasks.families.summarizing import Summarizing as Summarizing, SummarizingOptions as SummarizingOptions
+from nlptasks.families.summarization import Summarization as Summarization, SummarizationOptions as SummarizationOptions
 from nlptasks.families.text_classification import (
     ClassificationOptions as ClassificationOptions,
     TextClassification as TextClassification,

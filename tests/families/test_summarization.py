@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nlptasks import CancelToken, Engine, Plugins, Settings, Stream, Summary, TextInput
 from nlptasks.cli import cli
 from nlptasks.errors import CancelledError, InvalidInputError, OverflowRefusedError
-from nlptasks.families import bullets, summarizing
+from nlptasks.families import bullets, summarization
 from nlptasks.model import ModelKind
 from nlptasks.surfaces import render
 from nlptasks.testing import FakeModel, check_task, tiny_model
@@ -73,7 +73,7 @@ def test_one_or_two_sentences_are_their_own_summary(text: str) -> None:
     model = writer()
     [result] = run(model, text)
     assert result.summary == text.strip()
-    assert result.note == summarizing.SHORT_TEXT
+    assert result.note == summarization.SHORT_TEXT
     assert (result.windows, result.coverage) == (1, 1.0)
     assert generated(model) == []
 
@@ -142,7 +142,7 @@ def test_a_summary_longer_than_its_text_is_refused() -> None:
     text = "It rains. We stay in. The cat sleeps."
     [result] = run(writer(lambda _: rambling), text)
     assert result.summary == text
-    assert result.note == summarizing.REFUSED
+    assert result.note == summarization.REFUSED
 
 
 def test_a_refused_summary_of_the_parts_gives_the_parts() -> None:
@@ -152,7 +152,7 @@ def test_a_refused_summary_of_the_parts_gives_the_parts() -> None:
     [result] = run(model, ARTICLE * 2, chunk_tokens=160)
     assert [chunk.summary for chunk in result.chunks] == ["The pier closes."] * 2
     assert result.summary == "The pier closes. The pier closes."
-    assert result.note == summarizing.REFUSED_PARTS
+    assert result.note == summarization.REFUSED_PARTS
 
 
 def test_parts_without_a_usable_summary_are_told_by_their_first_sentences() -> None:
@@ -176,7 +176,7 @@ def test_nothing_written_is_never_an_empty_summary() -> None:
         [result] = run(writer(lambda _, n=nothing: n), ARTICLE, max_new_tokens=2, length="short")  # type: ignore[misc]
         assert result.summary.startswith("The harbour town of Marrow Point voted")
         assert result.summary.endswith(".")
-        assert result.note == summarizing.NOTHING
+        assert result.note == summarization.NOTHING
 
 
 def test_an_unfinished_summary_is_cut_back_to_its_last_sentence() -> None:
@@ -362,7 +362,7 @@ def test_on_the_command_line_a_summary_stands_with_its_chunks_and_note(settings:
     [result] = run(writer(), "\n\n".join([ARTICLE] * 4), chunk_tokens=200)
     assert render(result, ARTICLE) == f"{TOLD}\n  ({result.windows} windows)"
     [short] = run(writer(), "It rains.")
-    assert render(short) == f"It rains.\n  ({summarizing.SHORT_TEXT})"
+    assert render(short) == f"It rains.\n  ({summarization.SHORT_TEXT})"
     [one] = run(writer(), ARTICLE)
     assert re.fullmatch(r"The harbour.*…\n  Marrow.*", render(one, ARTICLE, several=True), re.DOTALL)
 
@@ -404,7 +404,7 @@ def test_the_command_line_prints_the_summary(
     page.write_text("It rains. We stay in.\n", encoding="utf-8")
     monkeypatch.setenv("NLPTASKS_DATA", str(tmp_path))
     outcome = CliRunner().invoke(cli, ["run", "summarization", "-f", str(page), "-m", str(tiny_causal)])
-    assert (outcome.exit_code, outcome.stdout) == (0, f"It rains. We stay in.\n  ({summarizing.SHORT_TEXT})\n")
+    assert (outcome.exit_code, outcome.stdout) == (0, f"It rains. We stay in.\n  ({summarization.SHORT_TEXT})\n")
 
 
 @pytest.fixture(scope="module")

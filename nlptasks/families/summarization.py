@@ -1,10 +1,10 @@
-"""Summarizing: a text of any length in fewer words, nothing left unread.
+"""Summarization: a text of any length in fewer words, nothing left unread.
 
 A text longer than what the model reads at once is cut into chunks, each is summarized, and the summaries are read as
 the next text, until one chunk holds it. Every level is one call to the model for all chunks of all inputs. A chunk's
 part in the next level has at most half the characters of the chunk, so there is an end whatever the model writes.
 
-class Minutes(Summarizing[TextInput, SummarizingOptions]):
+class Minutes(Summarization[TextInput, SummarizationOptions]):
     '''What a meeting decided.'''
     name = "minutes"
     examples = ("Ana: We ship in May, then. Ben: Agreed. Ana: And Carl writes the notes.",)
@@ -51,7 +51,7 @@ REFUSED_PARTS = "the summary of the parts was longer than the parts and was refu
 NOTHING = "the model wrote no whole sentence: these are the text's first ones"
 
 
-class SummarizingOptions(GenerationOptions):
+class SummarizationOptions(GenerationOptions):
     """How to summarize. What is unset is the checkpoint's own for a seq2seq model, else plain greedy decoding."""
 
     length: Literal["short", "medium", "long"] | Annotated[int, Field(ge=5, le=5000)] = Field(
@@ -100,7 +100,7 @@ class SummarizingOptions(GenerationOptions):
 
 
 I = TypeVar("I", bound=TextInput)  # noqa: E741 - Input, Options
-O = TypeVar("O", bound=SummarizingOptions)  # noqa: E741
+O = TypeVar("O", bound=SummarizationOptions)  # noqa: E741
 
 
 @dataclass
@@ -150,11 +150,11 @@ class _Work(Generic[I]):
         )
 
 
-class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
+class Summarization(TextToText[I, O, Summary], Generic[I, O]):
     """A shorter version of a text. A subclass writes the `prompt`; all the rest is here."""
 
     input_type = TextInput
-    options_type = SummarizingOptions
+    options_type = SummarizationOptions
     result_type = Summary
     recipe = Recipe(base="smollm2", max_length=1024, batch_size=8, metric="loss")
     text_metrics = ("rouge",)
@@ -286,7 +286,7 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         return bullets.within(items, options.words * 3 // 2)
 
 
-def _chosen(items: list[str], source: str, options: SummarizingOptions, *, whole: bool) -> tuple[str, str | None]:
+def _chosen(items: list[str], source: str, options: SummarizationOptions, *, whole: bool) -> tuple[str, str | None]:
     """The summary of a text read in one piece, and a note on where it comes from.
 
     `source` is the input when it is `whole`, else the summaries of its parts.
