@@ -34,11 +34,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", type=Path, help="JSONL with a text field, instead of made-up texts")
     parser.add_argument("--dtype", default="auto", help="nlptasks' number format")
-    given = parser.parse_args()
-    texts = read_texts(given.data, given.texts) if given.data else sample_texts(given.texts)
+    arguments = parser.parse_args()
+    texts = read_texts(arguments.data, arguments.texts) if arguments.data else sample_texts(arguments.texts)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = merged_checkpoint(adapter_of("sentiment", Path(folder) / "spare"), Path(folder) / "merged")
-        compare(texts, checkpoint, given.rounds, given.dtype)
+        compare(texts, checkpoint, arguments.rounds, arguments.dtype)
 
 
 def compare(texts: Sequence[str], checkpoint: Path, rounds: int, dtype: str = "auto") -> None:

@@ -33,9 +33,9 @@ class Watch:
     def __init__(self) -> None:
         self.start = self.last = time.monotonic()
 
-    def step(self, done: str) -> None:
+    def step(self, message: str) -> None:
         now = time.monotonic()
-        print(f"{done:48} {now - self.last:7.1f} s   together {now - self.start:7.1f} s", flush=True)
+        print(f"{message:48} {now - self.last:7.1f} s   together {now - self.start:7.1f} s", flush=True)
         self.last = now
 
 
@@ -44,14 +44,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("repository", nargs="?", default=str(Path(__file__).parents[1]))
     parser.add_argument("--empty-cache", action="store_true", help="download everything anew")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("Expected a chromium on PATH, found none: apt install chromium.")
     with tempfile.TemporaryDirectory() as room:
-        folder, env = Path(room, "clone"), environment(Path(room), given.empty_cache)
+        folder, env = Path(room, "clone"), environment(Path(room), arguments.empty_cache)
         watch = Watch()
-        subprocess.run(["git", "clone", "--quiet", given.repository, str(folder)], check=True)
+        subprocess.run(["git", "clone", "--quiet", arguments.repository, str(folder)], check=True)
         watch.step("git clone")
         with running(folder, env, watch) as url:
             look(url, chromium, watch)
@@ -59,11 +59,11 @@ def main() -> None:
 
 def environment(room: Path, empty: bool) -> Mapping[str, str]:
     """The user's own, without the environment that runs this, and with data of its own."""
-    own = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    own["NLPTASKS_DATA"] = str(room / "data")
+    variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    variables["NLPTASKS_DATA"] = str(room / "data")
     if empty:
-        own |= {"PIP_CACHE_DIR": str(room / "pip"), "NLPTASKS_CACHE": str(room / "bases")}
-    return own
+        variables |= {"PIP_CACHE_DIR": str(room / "pip"), "NLPTASKS_CACHE": str(room / "bases")}
+    return variables
 
 
 @contextmanager

@@ -94,8 +94,8 @@ def main() -> None:
         router = Router(engine)
         rows = []
         for wanted, message in MESSAGES:
-            asked = split(message)
-            route = router.nearest(asked.request) if asked else None
+            parts = split(message)
+            route = router.nearest(parts.request) if parts else None
             if route is None:
                 raise SystemExit(f"no request in {message!r}")
             task = engine.plugins.tasks[route.task]
@@ -107,21 +107,21 @@ def main() -> None:
         for step in range(30, 75, 5):
             _report(half, step / 100)
         _report(half, THRESHOLD)
-    for (wanted, found, score), (_, message) in zip(rows, MESSAGES, strict=True):
-        taken = found if score >= THRESHOLD else CHAT
+    for (wanted, nearest, score), (_, message) in zip(rows, MESSAGES, strict=True):
+        taken = nearest if score >= THRESHOLD else CHAT
         if taken != wanted:
-            print(f"{score:.2f} {found or 'chat':14} instead of {wanted or 'chat':14} {message[:70]!r}")
+            print(f"{score:.2f} {nearest or 'chat':14} instead of {wanted or 'chat':14} {message[:70]!r}")
 
 
 def _report(rows: list[tuple[str, str, float]], threshold: float) -> None:
-    taken = [found if score >= threshold else CHAT for _, found, score in rows]
-    asked = [(wanted, got) for (wanted, _, _), got in zip(rows, taken, strict=True) if wanted]
+    taken = [nearest if score >= threshold else CHAT for _, nearest, score in rows]
+    pairs = [(wanted, got) for (wanted, _, _), got in zip(rows, taken, strict=True) if wanted]
     plain = [got for (wanted, _, _), got in zip(rows, taken, strict=True) if not wanted]
-    right = sum(wanted == got for wanted, got in asked)
-    wrong = sum(got not in (wanted, CHAT) for wanted, got in asked)
+    right = sum(wanted == got for wanted, got in pairs)
+    wrong = sum(got not in (wanted, CHAT) for wanted, got in pairs)
     chat = sum(got == CHAT for got in plain)
     print(
-        f"  {threshold:.2f}: tasks {right}/{len(asked)} found, {wrong} as another task; chat {chat}/{len(plain)} kept"
+        f"  {threshold:.2f}: tasks {right}/{len(pairs)} found, {wrong} as another task; chat {chat}/{len(plain)} kept"
     )
 
 

@@ -52,36 +52,36 @@ def main() -> None:
     parser.add_argument("-a", "--adapter", help="instead of the one that serves")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--show", type=int, default=0, help="rows to print in full")
-    given = parser.parse_args()
-    with Engine(dtype=given.dtype) as engine:
-        for file in given.files:
-            measure(engine, file, given)
+    arguments = parser.parse_args()
+    with Engine(dtype=arguments.dtype) as engine:
+        for file in arguments.files:
+            measure(engine, file, arguments)
 
 
-def measure(engine: Engine, file: Path, given: argparse.Namespace) -> None:
+def measure(engine: Engine, file: Path, arguments: argparse.Namespace) -> None:
     """Print the table of one file."""
     family = family_trainer(engine.plugins.task("summarization"), {})
-    rows = sample(family.read([str(file)], DataOptions()).rows, given.rows, 13, label=family.label_of)
+    rows = sample(family.read([str(file)], DataOptions()).rows, arguments.rows, 13, label=family.label_of)
     texts = [row.lesson.inputs.text for row in rows]
     references = [row.lesson.target for row in rows]
     written = {"lead-3": [lead(text) for text in texts]}
-    for name, adapter in (("base", "none"), ("adapter", given.adapter)):
-        results: list[Any] = engine.run("summarization", texts, adapter=adapter, length=given.length)
+    for name, adapter in (("base", "none"), ("adapter", arguments.adapter)):
+        results: list[Any] = engine.run("summarization", texts, adapter=adapter, length=arguments.length)
         written[name] = [result.summary for result in results]
         noted = sum(result.note is not None for result in results)
         print(
             f"{file.parent.name}/{file.name}: {name} is {results[0].adapter or results[0].model}, {noted} with a note"
         )
-    print(f"{'':8} {len(texts)} rows, length {given.length}")
+    print(f"{'':8} {len(texts)} rows, length {arguments.length}")
     for name, summaries in written.items():
         scores = "  ".join(f"{kind} {score:5.2f}" for kind, score in rouge(summaries, references).items())
         wrong = ", ".join(f"{count} {fault}" for fault, count in faults(texts, summaries).items())
         words = fmean(len(summary.split()) for summary in summaries)
         print(f"{name:8} {scores}  words {words:4.0f}  {wrong}", flush=True)
-    for place in range(min(given.show, len(texts))):
-        shown = {"text": texts[place], "reference": references[place]}
-        shown |= {name: summaries[place] for name, summaries in written.items()}
-        print(json.dumps(shown, ensure_ascii=False, indent=1))
+    for place in range(min(arguments.show, len(texts))):
+        example = {"text": texts[place], "reference": references[place]}
+        example |= {name: summaries[place] for name, summaries in written.items()}
+        print(json.dumps(example, ensure_ascii=False, indent=1))
 
 
 if __name__ == "__main__":

@@ -57,16 +57,16 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto", help="numbers of the resident base; separate models have float32")
     parser.add_argument("--reader", choices=sorted(READERS), help=argparse.SUPPRESS)
     parser.add_argument("--places", type=json.loads, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.reader:
-        READERS[given.reader](given.places, given.dtype)
+    arguments = parser.parse_args()
+    if arguments.reader:
+        READERS[arguments.reader](arguments.places, arguments.dtype)
         print(peak_memory())
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         adapters = {task: adapter_of(task, folder / task) for task in TASKS}
-        compare_memory(adapters, folder, given.dtype)
-        compare_time(adapters, given)
+        compare_memory(adapters, folder, arguments.dtype)
+        compare_time(adapters, arguments)
 
 
 # Memory
@@ -127,8 +127,8 @@ def read_separate(checkpoints: dict[str, str], _: str) -> None:
         loaded[task] = transformers.AutoTokenizer.from_pretrained(place), model_class.from_pretrained(place).eval()
     for task in [*TASKS, *TASKS]:
         tokenizer, model = loaded[task]
-        given = [input_of(task, text) for text in texts_of(task, READ)]
-        rows = [tuple(fields.values()) if isinstance(fields, dict) else (fields,) for fields in given]
+        inputs = [input_of(task, text) for text in texts_of(task, READ)]
+        rows = [tuple(fields.values()) if isinstance(fields, dict) else (fields,) for fields in inputs]
         for start in range(0, READ, BATCH):
             columns = map(list, zip(*rows[start : start + BATCH], strict=True))
             with torch.inference_mode():
@@ -141,11 +141,11 @@ READERS = {"resident": read_resident, "separate": read_separate}
 # Time
 
 
-def compare_time(adapters: dict[str, AdapterFolder], given: argparse.Namespace) -> None:
+def compare_time(adapters: dict[str, AdapterFolder], arguments: argparse.Namespace) -> None:
     """Time requests of one text each, in random order and sorted by task, and print both and their ratio."""
-    ordered = [(task, input_of(task, text)) for task in TASKS for text in texts_of(task, given.requests)]
+    ordered = [(task, input_of(task, text)) for task in TASKS for text in texts_of(task, arguments.requests)]
     mixed = random.Random(0).sample(ordered, len(ordered))
-    with Engine(dtype=given.dtype) as engine, ThreadPoolExecutor(given.threads) as pool:
+    with Engine(dtype=arguments.dtype) as engine, ThreadPoolExecutor(arguments.threads) as pool:
 
         def answer(request: tuple[str, Any]) -> Any:
             task, fields = request
@@ -158,9 +158,9 @@ def compare_time(adapters: dict[str, AdapterFolder], given: argparse.Namespace) 
         # Loading is not what is compared.
         for task in TASKS:
             answer((task, input_of(task, "Any text.")))
-        times = in_turns(works, given.rounds)
+        times = in_turns(works, arguments.rounds)
     print_times(times, len(ordered), "requests")
-    print(f"mixed takes {ratio(times, 'mixed', 'sorted by task'):.2f} times as long; {given.threads} threads ask")
+    print(f"mixed takes {ratio(times, 'mixed', 'sorted by task'):.2f} times as long; {arguments.threads} threads ask")
 
 
 if __name__ == "__main__":

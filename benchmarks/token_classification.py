@@ -44,27 +44,27 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=1, help="the pipeline's; 1 is its default")
     parser.add_argument("--data", type=Path, help="JSONL with a text field, instead of made-up texts")
     parser.add_argument("--dtype", default="auto", help="nlptasks' number format")
-    given = parser.parse_args()
-    texts = read_texts(given.data, given.texts) if given.data else sample_texts(given.texts)
+    arguments = parser.parse_args()
+    texts = read_texts(arguments.data, arguments.texts) if arguments.data else sample_texts(arguments.texts)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = merged_checkpoint(adapter_of("ner", Path(folder) / "spare"), Path(folder) / "merged")
-        compare(texts, checkpoint, given)
+        compare(texts, checkpoint, arguments)
 
 
-def compare(texts: Sequence[str], checkpoint: Path, given: argparse.Namespace) -> None:
+def compare(texts: Sequence[str], checkpoint: Path, arguments: argparse.Namespace) -> None:
     """Compare the entities of both, time both, taking turns, and print medians and their ratio."""
     from transformers import pipeline
 
-    stock = pipeline("token-classification", model=str(checkpoint), batch_size=given.batch_size)
+    stock = pipeline("token-classification", model=str(checkpoint), batch_size=arguments.batch_size)
     sample = list(texts)
-    with Engine(dtype=given.dtype) as engine:
+    with Engine(dtype=arguments.dtype) as engine:
         results = engine.run("ner", sample)
         agreement = agree(results, stock(sample, aggregation_strategy="first", batch_size=32))
         works = {"nlptasks": lambda: engine.run("ner", sample), "pipeline": lambda: stock(sample)}
-        times = in_turns(works, given.rounds)
+        times = in_turns(works, arguments.rounds)
     print_times(times, len(sample))
     print(f"ratio    {ratio(times, 'pipeline', 'nlptasks'):.1f} times the texts/s of the pipeline; {agreement}")
-    served = given.dtype if given.dtype != "auto" else choose_placement().dtype
+    served = arguments.dtype if arguments.dtype != "auto" else choose_placement().dtype
     print(f"numbers  nlptasks {served}, pipeline {str(stock.model.dtype).removeprefix('torch.')}")
     print(f"model    {results[0].model} + {results[0].adapter}")
 
@@ -72,7 +72,7 @@ def compare(texts: Sequence[str], checkpoint: Path, given: argparse.Namespace) -
 def agree(results: Sequence[Any], stock: Sequence[Sequence[dict[str, Any]]]) -> str:
     """How many entities of either side the other has too, with the same type and borders."""
     ours = {(i, e.label, e.start, e.end) for i, result in enumerate(results) for e in result.entities}
-    theirs = {(i, e["entity_group"], e["start"], e["end"]) for i, found in enumerate(stock) for e in found}
+    theirs = {(i, e["entity_group"], e["start"], e["end"]) for i, entities in enumerate(stock) for e in entities}
     return f"{len(ours & theirs)} entities in common, {len(ours - theirs)} and {len(theirs - ours)} of one alone"
 
 

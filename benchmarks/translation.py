@@ -49,27 +49,27 @@ def main() -> None:
     parser.add_argument("--beams", type=int)
     parser.add_argument("--max-new-tokens", type=int, help="of a sentence; the task's own limit when not given")
     parser.add_argument("--dtype", default="auto")
-    given = parser.parse_args()
-    asked = {"num_beams": given.beams, "max_new_tokens": given.max_new_tokens}
-    options = {name: value for name, value in asked.items() if value}
+    arguments = parser.parse_args()
+    settings = {"num_beams": arguments.beams, "max_new_tokens": arguments.max_new_tokens}
+    options = {name: value for name, value in settings.items() if value}
     print("| model | pair | test set | rows | BLEU | chrF | doubtful | seconds |\n|---|---|---|---|---|---|---|---|")
-    with Engine(given.model or "translator", dtype=given.dtype) as engine:
-        for pair in given.pairs.split(","):
+    with Engine(arguments.model or "translator", dtype=arguments.dtype) as engine:
+        for pair in arguments.pairs.split(","):
             source, target = pair.split("-")
-            for file in files(given.sets, given.only):
-                rows = rows_of(file, source, target, given.rows)
+            for file in files(arguments.sets, arguments.only):
+                rows = rows_of(file, source, target, arguments.rows)
                 if not rows:
                     continue
                 began = time.perf_counter()
-                found = engine.run(
+                results = engine.run(
                     "translation", [text for text, _ in rows], source_language=source, target_language=target,
-                    adapter=given.adapter, **options,
+                    adapter=arguments.adapter, **options,
                 )  # fmt: skip
                 seconds = time.perf_counter() - began
-                measured = measure(KINDS, [result.translation for result in found], [right for _, right in rows])
-                parts = [segment for result in found for segment in result.segments]
+                measured = measure(KINDS, [result.translation for result in results], [right for _, right in rows])
+                parts = [segment for result in results for segment in result.segments]
                 doubtful = sum(segment.doubt is not None for segment in parts) / max(1, len(parts))
-                name = f"{found[0].model}{f' + {found[0].adapter}' if found[0].adapter else ''}"
+                name = f"{results[0].model}{f' + {results[0].adapter}' if results[0].adapter else ''}"
                 where = f"{file.parent.name}/{file.name.partition('.')[0]}"
                 print(
                     f"| {name} | {pair} | {where} | {len(rows)} | {measured['bleu']:.1f} | {measured['chrf']:.1f} "

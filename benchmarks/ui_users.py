@@ -75,18 +75,18 @@ def judge(user: int, task: str, answer: Mapping[str, Any], alone: Mapping[int, M
     if task == "sentiment":
         right = all(answer[field] == alone[user][field] for field in ("label", "num_tokens"))
         return right, not right
-    asked = question(user, task)
-    told = json.dumps({**answer, "prompt": None, "segments": None}, ensure_ascii=False)
-    foreign = any(name in told for name in NAMES if name != NAMES[user])
+    fields = question(user, task)
+    text = json.dumps({**answer, "prompt": None, "segments": None}, ensure_ascii=False)
+    foreign = any(name in text for name in NAMES if name != NAMES[user])
     spans = {"ner": answer.get("entities", ()), "qa": [answer]}.get(task, ())
-    source = asked.get("context") or asked.get("text", "")
+    source = fields.get("context") or fields.get("text", "")
     strange = any(span["text"] != source[span["start"] : span["end"]] for span in spans)
     # What is written is not exact; these tasks also say what they have read.
     read = {
-        "translation": lambda: "".join(part["source"] for part in answer["segments"]) == asked["text"],
-        "generation": lambda: asked["prompt"] in json.dumps([answer["prompt"], answer["messages"]]),
+        "translation": lambda: "".join(part["source"] for part in answer["segments"]) == fields["text"],
+        "generation": lambda: fields["prompt"] in json.dumps([answer["prompt"], answer["messages"]]),
     }.get(task, lambda: True)()
-    return NAMES[user] in told, foreign or strange or not read
+    return NAMES[user] in text, foreign or strange or not read
 
 
 def crowd(url: str, users: int, rounds: int = 1, tasks: Sequence[str] = TASKS, limit: float = 300) -> list[Reply]:
@@ -103,9 +103,9 @@ def crowd(url: str, users: int, rounds: int = 1, tasks: Sequence[str] = TASKS, l
     start = threading.Barrier(users)
 
     def ask(user: int) -> list[Reply]:
-        own = [*tasks[user % len(tasks) :], *tasks[: user % len(tasks)]]
+        rotation = [*tasks[user % len(tasks) :], *tasks[: user % len(tasks)]]
         start.wait()
-        return [reply(clients[user], user, task, alone, end) for _ in range(rounds) for task in own]
+        return [reply(clients[user], user, task, alone, end) for _ in range(rounds) for task in rotation]
 
     with ThreadPoolExecutor(users) as pool:
         return [one for replies in pool.map(ask, range(users)) for one in replies]
@@ -132,11 +132,13 @@ def table(replies: Sequence[Reply]) -> str:
     """A row for each task, and one for all."""
     rows = ["| task | asked | errors | mixed up | with its own mark | p50, s | p95, s |", "|---" * 7 + "|"]
     for task in [*dict.fromkeys(reply.task for reply in replies), "all"]:
-        own = [reply for reply in replies if task in ("all", reply.task)]
-        times = [reply.seconds for reply in own if not reply.error]
-        errors, mixed, marked = (sum(bool(getattr(one, what)) for one in own) for what in ("error", "mixed", "marked"))
+        group = [reply for reply in replies if task in ("all", reply.task)]
+        times = [reply.seconds for reply in group if not reply.error]
+        errors, mixed, marked = (
+            sum(bool(getattr(one, what)) for one in group) for what in ("error", "mixed", "marked")
+        )
         p50, p95 = (percentile(times, share) for share in (0.5, 0.95))
-        rows.append(f"| {task} | {len(own)} | {errors} | {mixed} | {marked} | {p50:.2f} | {p95:.2f} |")
+        rows.append(f"| {task} | {len(group)} | {errors} | {mixed} | {marked} | {p50:.2f} | {p95:.2f} |")
     return "\n".join(rows)
 
 
@@ -179,28 +181,28 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=300, help="seconds for all questions of all users")
     parser.add_argument("--json", type=Path, help="file for every reply")
     parser.add_argument("--url", help="an app that runs already")
-    given = parser.parse_args()
-    tasks = [task for task in TASKS if task in given.only.split(",")]
-    if given.url:
-        report(given, given.url, tasks)
+    arguments = parser.parse_args()
+    tasks = [task for task in TASKS if task in arguments.only.split(",")]
+    if arguments.url:
+        report(arguments, arguments.url, tasks)
     else:
         with running() as url:
-            report(given, url, tasks)
+            report(arguments, url, tasks)
 
 
-def report(given: Any, url: str, tasks: Sequence[str]) -> None:
+def report(arguments: Any, url: str, tasks: Sequence[str]) -> None:
     """Load the bases by one user, then measure all."""
-    first = crowd(url, 1, tasks=tasks, limit=given.limit)
+    first = crowd(url, 1, tasks=tasks, limit=arguments.limit)
     started = time.monotonic()
-    replies = crowd(url, given.users, given.rounds, tasks, given.limit)
+    replies = crowd(url, arguments.users, arguments.rounds, tasks, arguments.limit)
     seconds = time.monotonic() - started
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(f"{platform.machine()}, {os.cpu_count()} cores{load}; {len(replies)} answers in {seconds:.0f} s\n")
     print(f"One user, bases loaded on the way:\n\n{table(first)}\n\nAll users at once:\n\n{table(replies)}")
     for error in sorted({reply.error for reply in replies if reply.error}):
         print(error)
-    if given.json:
-        given.json.write_text(json.dumps([asdict(reply) for reply in replies], indent=1), encoding="utf-8")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(reply) for reply in replies], indent=1), encoding="utf-8")
     if any(reply.error or reply.mixed for reply in replies):
         raise SystemExit(1)
 

@@ -35,7 +35,7 @@ from nlptasks.families.question_answering import (
     QuestionInput as QuestionInput,
 )
 from nlptasks.families.sentences import sentences as sentences
-from nlptasks.families.summarizing import Summarizing as Summarizing, SummarizingOptions as SummarizingOptions
+from nlptasks.families.summarization import Summarization as Summarization, SummarizationOptions as SummarizationOptions
 from nlptasks.families.text_classification import (
     ClassificationOptions as ClassificationOptions,
     TextClassification as TextClassification,
@@ -43,7 +43,7 @@ from nlptasks.families.text_classification import (
 from nlptasks.families.text_to_text import (
     Lesson as Lesson,
     TextToText as TextToText,
-    WritingOptions as WritingOptions,
+    GenerationOptions as GenerationOptions,
     can_stream as can_stream,
 )
 from nlptasks.families.token_classification import (

@@ -63,9 +63,9 @@ def main() -> None:
     draw = random.Random(arguments.seed)
     taken: list[dict[str, str]] = []
     for name, most in MOST.items():
-        found = list(rows(arguments.sets / name / "train.jsonl"))
-        chosen = draw.sample(found, min(most, len(found)))
-        print(f"{name}: {len(chosen)} of {len(found)} usable rows")
+        usable = list(rows(arguments.sets / name / "train.jsonl"))
+        chosen = draw.sample(usable, min(most, len(usable)))
+        print(f"{name}: {len(chosen)} of {len(usable)} usable rows")
         taken += chosen
     draw.shuffle(taken)
     with arguments.out.open("w", encoding="utf-8") as out:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from nlptasks.errors import CancelledError, UnparsableOutputError
 from nlptasks.families.text_classification import TextClassification
-from nlptasks.families.text_to_text import TextToText, WritingOptions
+from nlptasks.families.text_to_text import GenerationOptions, TextToText
 from nlptasks.model import Decoding, Model
 from nlptasks.results import Message, Result
 from nlptasks.task import Task, TaskInput, TaskOptions, TextInput
@@ -28,14 +28,14 @@ class TitleResult(Result):
     title: str = Field(description="The title.")
 
 
-class Title(TextToText[TextInput, WritingOptions, TitleResult]):
+class Title(TextToText[TextInput, GenerationOptions, TitleResult]):
     """A title for a text."""
 
     name = "title"
     result_type = TitleResult
     examples = ("A long text about rain.",)
 
-    def prompt(self, inputs: TextInput, options: WritingOptions) -> list[Message]:
+    def prompt(self, inputs: TextInput, options: GenerationOptions) -> list[Message]:
         return [Message(role="user", content=f"Give this text a title:\n{inputs.text}")]
 
     def parse(self, inputs: TextInput, completion: str) -> TitleResult:

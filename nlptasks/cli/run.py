@@ -85,7 +85,8 @@ def run_command(
     results = [None if one.value is None else next(answers) for one in inputs]
     if as_json or as_jsonl:
         if keep:
-            results = [result and _with_input(resolved, one, result) for one, result in zip(inputs, results, strict=True)]
+            pairs = zip(inputs, results, strict=True)
+            results = [result and _with_input(resolved, one, result) for one, result in pairs]
         _print_json(results, as_lines=as_jsonl)
         return
     colour = in_colour()

@@ -1,1 +1,1 @@
-"""What tasks of one kind share: text classification and text to text."""
+"""What tasks of one kind share: text and token classification, question answering, text to text, summarization."""

@@ -16,7 +16,7 @@ from nlptasks.families.spans import words
 from nlptasks.model import SpanLogits
 
 N_BEST = 20
-"""Starts, ends and spans that are kept of each window; `n_best_size` of BERT's script."""
+"""How many starts, ends and spans of each window are ranked; `n_best_size` of BERT's script."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Words:
     """Where the words of a text begin and end (`spans.words`)."""
 
     def __init__(self, text: str) -> None:
-        found = words(text)
-        self._starts = [start for start, _ in found]
-        self._ends = [end for _, end in found]
+        spans = words(text)
+        self._starts = [start for start, _ in spans]
+        self._ends = [end for _, end in spans]
 
     def snap(self, start: int, end: int) -> tuple[int, int] | None:
-        """The words that a span touches, from the first one's start to the last one's end; None for none."""
+        """A span widened to whole words; None if it touches no word."""
         first = bisect_right(self._ends, start)
         last = bisect_left(self._starts, end) - 1
         if start >= end or first > last:
@@ -80,10 +80,10 @@ def find(
     return dict(islice(best.items(), count))
 
 
-def merge(found: Iterable[dict[tuple[int, int], float]]) -> list[Candidate]:
+def merge(windows: Iterable[dict[tuple[int, int], float]]) -> list[Candidate]:
     """One list for all windows, best first; a span that several windows hold keeps its best raw score."""
     best: dict[tuple[int, int], float] = {}
-    for spans in found:
+    for spans in windows:
         for span, score in spans.items():
             best[span] = max(score, best.get(span, score))
     return sorted((Candidate(*span, score) for span, score in best.items()), key=lambda c: (-c.score, c.start, c.end))
@@ -91,10 +91,10 @@ def merge(found: Iterable[dict[tuple[int, int], float]]) -> list[Candidate]:
 
 def without_overlaps(order: Sequence[Candidate], count: int) -> list[int]:
     """Indices of the first `count` candidates that overlap none before them."""
-    kept: list[int] = []
+    chosen: list[int] = []
     for index, candidate in enumerate(order):
-        if len(kept) == count:
+        if len(chosen) == count:
             break
-        if not any(candidate.overlaps(order[other]) for other in kept):
-            kept.append(index)
-    return kept
+        if not any(candidate.overlaps(order[other]) for other in chosen):
+            chosen.append(index)
+    return chosen

@@ -1,16 +1,16 @@
-"""Cut a long text into chunks at paragraphs, turns of a talk and sentences. Pure text; offsets are code points."""
+"""Cut a long text into chunks at paragraphs, turns of a dialogue and sentences. Offsets are code points."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
-from nlptasks.families.sentences import stops
+from nlptasks.families.sentences import stops, trimmed
 
 SENTENCE, LINE, PARAGRAPH = 0, 1, 2
-"""How good a place to cut is: behind a sentence, before a turn or an item of a list, between paragraphs."""
+"""Grades of a place to cut: after a sentence, before a turn or a list item, between paragraphs."""
 
 _LINE = re.compile(
     r"""\n(?=[^\S\n]*(?:
@@ -23,19 +23,19 @@ _LINE = re.compile(
 
 
 def borders(text: str) -> dict[int, int]:
-    """Where a text may be cut, and how good a place each is; its end is not among them."""
-    found = {}
+    """Where a text may be cut, with the grade of each place; its end is not among them."""
+    grades = {}
     for stop in stops(text):
         blank = stop[0][0] == "\n"
-        found[stop.start() if blank else stop.end()] = PARAGRAPH if blank else SENTENCE
+        grades[stop.start() if blank else stop.end()] = PARAGRAPH if blank else SENTENCE
     for line in _LINE.finditer(text):
-        found[line.start()] = max(LINE, found.get(line.start(), SENTENCE))
-    return dict(sorted(found.items()))
+        grades[line.start()] = max(LINE, grades.get(line.start(), SENTENCE))
+    return dict(sorted(grades.items()))
 
 
 def units(text: str) -> list[tuple[int, int]]:
     """(start, end) of every sentence, turn and item of a list, without the white space around it."""
-    return _stripped(text, [0, *borders(text), len(text)])
+    return trimmed(text, [0, *borders(text), len(text)])
 
 
 def chunk(text: str, spans: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
@@ -55,7 +55,7 @@ def chunk(text: str, spans: Sequence[tuple[int, int]], size: int) -> list[tuple[
         if first == len(spans):
             break
         cuts.append(starts[first])
-    return _stripped(text, [*cuts, len(text)])
+    return trimmed(text, [*cuts, len(text)])
 
 
 def lead(text: str, most: int) -> str:
@@ -96,13 +96,3 @@ def _between_words(text: str, spans: Sequence[tuple[int, int]], starts: Sequence
             return index
     # All of these tokens belong to one character.
     return next((index for index in range(first + size, len(spans)) if starts[index] > starts[first]), len(spans))
-
-
-def _stripped(text: str, places: Sequence[int]) -> list[tuple[int, int]]:
-    """The ranges between places, each without white space around it; none that is only white space."""
-    found = []
-    for start, end in pairwise(places):
-        words = text[start:end]
-        if words.strip():
-            found.append((start + len(words) - len(words.lstrip()), end - len(words) + len(words.rstrip())))
-    return found

@@ -8,8 +8,8 @@ class Clauses(QuestionAnswering):
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -18,6 +18,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from nlptasks.errors import OverflowRefusedError
 from nlptasks.families import candidates, windows
 from nlptasks.families.scores import softmax
+from nlptasks.families.windows import Spans
 from nlptasks.model import EXTRACT, Model, ModelInfo, SpanLogits
 from nlptasks.results import Answer, AnswerSpan
 from nlptasks.task import Overflow, SequenceInput, Task, TaskOptions
@@ -27,8 +28,6 @@ LEAST_ROOM = 16
 
 NOTHING_READ = 1e6
 """`null_score` of a context without a single token that could be an answer: higher than any model's."""
-
-Spans = Sequence[tuple[int, int]]
 
 
 class QuestionInput(SequenceInput):
@@ -47,7 +46,7 @@ class AnswerOptions(TaskOptions):
         default=None,
         allow_inf_nan=False,
         description="Answer when the raw score of no answer exceeds the best span's by this at most. Unset: the "
-        "adapter's own, else 0.",
+        "adapter's, else 0.",
     )
     allow_no_answer: bool = Field(default=True, description="False: always answer with the best span.")
     stride: int = Field(
@@ -59,15 +58,6 @@ class AnswerOptions(TaskOptions):
         default="window",
         description="A context longer than the model's window: read all of it in windows, cut it, or refuse it.",
     )
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How a context is read: the code points of its windows, and where its words are."""
-
-    ranges: Spans
-    words: candidates.Words
-    cut: bool
 
 
 class QuestionAnswering(Task[QuestionInput, AnswerOptions, Answer]):
@@ -98,64 +88,42 @@ class QuestionAnswering(Task[QuestionInput, AnswerOptions, Answer]):
 
     def run(self, inputs: Sequence[QuestionInput], options: AnswerOptions, model: Model) -> list[Answer]:
         spans = _measure(inputs, model)
-        readings = self._readings(inputs, spans, options, model.info.max_tokens - windows.MARGIN)
-        pairs = [
-            (item.question, item.context[start:end])
-            for item, reading in zip(inputs, readings, strict=True)
-            for start, end in reading.ranges
-        ]
-        logits = iter(model.extract(pairs))
-        results = []
-        for item, reading in zip(inputs, readings, strict=True):
-            group = [next(logits) for _ in reading.ranges]
-            counted = len(group) == 1 and not reading.cut and group[0].num_tokens
-            results.append(
-                _answer(item.context, reading, group, options, model.info).model_copy(
-                    update={
-                        "truncated": reading.cut or any(part.truncated for part in group),
-                        "num_tokens": counted or _num_tokens(item, spans),
-                        "windows": len(group),
-                    }
-                )
-            )
-        return results
-
-    def _readings(
-        self, inputs: Sequence[QuestionInput], spans: Mapping[str, Spans], options: AnswerOptions, size: int
-    ) -> list[_Reading]:
-        """How each input's context is read; a shared context is cut once for every length of question.
-
-        One cut for the longest question would do, but then an answer would depend on what else was asked.
-        """
+        size = model.info.max_tokens - windows.MARGIN
         self._refuse(inputs, spans, options.on_overflow, size)
-        words = {context: candidates.Words(context) for context in {item.context for item in inputs}}
-        cuts: dict[tuple[str, int], _Reading] = {}
-        readings = []
-        for item in inputs:
-            room = size - len(spans.get(item.question, ()))
-            if (item.context, room) not in cuts:
-                ranges, cut = _ranges(item.context, spans.get(item.context, ()), room, options)
-                cuts[item.context, room] = _Reading(ranges, words[item.context], cut)
-            readings.append(cuts[item.context, room])
-        return readings
+        # A context is cut beside its question alone: an answer must not depend on the other questions of a call.
+        cut = functools.cache(lambda context, room: _ranges(context, spans.get(context, ()), room, options))
+        words = functools.cache(candidates.Words)
+        ranges = [cut(item.context, size - len(spans.get(item.question, ()))) for item in inputs]
+        logits = iter(
+            model.extract(
+                [
+                    (item.question, item.context[start:end])
+                    for item, (places, _) in zip(inputs, ranges, strict=True)
+                    for start, end in places
+                ]
+            )
+        )
+        results = []
+        for item, (places, truncated) in zip(inputs, ranges, strict=True):
+            group = [next(logits) for _ in places]
+            answer = _answer(item.context, words(item.context), places, group, options, model.info)
+            reading = windows.reading(group, truncated, _num_tokens(item, spans))
+            results.append(answer.model_copy(update=reading))
+        return results
 
     def _refuse(
         self, inputs: Sequence[QuestionInput], spans: Mapping[str, Spans], on_overflow: Overflow, size: int
     ) -> None:
         """Raise OverflowRefusedError for inputs that may not, or cannot, be read in windows."""
-        long = [i for i, item in enumerate(inputs) if _num_tokens(item, spans) > size]
-        if long and on_overflow == "error":
-            listed = ", ".join(f"input {i} has {_num_tokens(inputs[i], spans)} tokens" for i in long[:5])
-            raise OverflowRefusedError(
-                f"{self.name}: the model reads {size} tokens at a time, question and context together, {listed}: "
-                "shorten the context or use on_overflow='window'."
-            )
-        for i in long:
-            taken = len(spans.get(inputs[i].question, ()))
-            if size - taken < LEAST_ROOM:
+        counts = {i: _num_tokens(item, spans) for i, item in enumerate(inputs)}
+        if on_overflow == "error":
+            windows.refuse_long(self.name, counts, size, "context")
+        for i, item in enumerate(inputs):
+            question = len(spans.get(item.question, ()))
+            if counts[i] > size and size - question < LEAST_ROOM:
                 raise OverflowRefusedError(
-                    f"{self.name}: the model reads {size} tokens at a time, the question of input {i} has {taken} and "
-                    "leaves no room for the context: shorten the question."
+                    f"{self.name}: the model reads {size} tokens at a time, the question of input {i} has {question} "
+                    "and leaves no room for the context: shorten the question."
                 )
 
 
@@ -167,9 +135,8 @@ def _measure(inputs: Sequence[QuestionInput], model: Model) -> dict[str, Spans]:
     """Token offsets of the contexts that may need windows and of the questions asked about them."""
     size = model.info.max_tokens
     long = {item.context for item in inputs if windows.may_overflow(item.question + item.context, size)}
-    texts = dict.fromkeys(text for item in inputs if item.context in long for text in (item.context, item.question))
-    offsets = windows.offsets(model, list(texts)) if texts else []
-    return dict(zip(texts, (each.spans for each in offsets), strict=True))
+    texts = {text: text for item in inputs if item.context in long for text in (item.context, item.question)}
+    return windows.measure(model, texts)
 
 
 def _num_tokens(item: QuestionInput, spans: Mapping[str, Spans]) -> int:
@@ -187,7 +154,12 @@ def _ranges(context: str, spans: Spans, room: int, options: AnswerOptions) -> tu
 
 
 def _answer(
-    context: str, reading: _Reading, group: Sequence[SpanLogits], options: AnswerOptions, info: ModelInfo
+    context: str,
+    words: candidates.Words,
+    ranges: Spans,
+    group: Sequence[SpanLogits],
+    options: AnswerOptions,
+    info: ModelInfo,
 ) -> Answer:
     """The answer of one input from the raw logits of its windows.
 
@@ -197,16 +169,16 @@ def _answer(
     """
     null = min(part.null for part in group)
     order = candidates.merge(
-        candidates.find(part, start, reading.words, options.max_answer_tokens)
-        for part, (start, _) in zip(group, reading.ranges, strict=True)
+        candidates.find(part, start, words, options.max_answer_tokens)
+        for part, (start, _) in zip(group, ranges, strict=True)
     )
     if not order:
         return _no_answer(1.0, NOTHING_READ, ())
     raw = [candidate.score for candidate in order]
     chances = softmax([*raw, null] if options.allow_no_answer else raw, info.temperature)
     spans = [
-        AnswerSpan(text=context[found.start : found.end], start=found.start, end=found.end, score=chance)
-        for found, chance in zip(order, chances, strict=False)
+        AnswerSpan(text=context[span.start : span.end], start=span.start, end=span.end, score=chance)
+        for span, chance in zip(order, chances, strict=False)
     ]
     alternatives = tuple(spans[i] for i in candidates.without_overlaps(order, options.top_k))
     if options.allow_no_answer and null - raw[0] > _threshold(options, info):

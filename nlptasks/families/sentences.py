@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 # Quotes and brackets after a full stop belong to the sentence; Chinese and Japanese put no space behind it.
 _STOP = re.compile(r"""[.!?…؟۔।]["'”’»)\]]*(?=\s)|[。！？]["”’」』）]*|\n\s*\n""")
@@ -14,26 +15,30 @@ _SHORT = frozenset(
         *("mme", "mlle", "env", "sra", "ud", "uds"),
     }
 )
-"""Words whose full stop is theirs alone, in English, German, French and Spanish."""
+"""Abbreviations whose full stop ends no sentence, in English, German, French and Spanish."""
 
 
 def stops(text: str, start: int = 0, end: int | None = None) -> Iterator[re.Match[str]]:
     """The marks in `text[start:end]` that end a sentence, and the blank lines between paragraphs.
 
-    In doubt (an abbreviation, "on 3. May") the sentence is taken to go on: too much is better than too little.
+    In doubt (an abbreviation, "on 3. May") the sentence goes on: too long is better than too short.
     """
     return (stop for stop in _STOP.finditer(text, start, len(text) if end is None else end) if _ends(text, stop))
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
     """(start, end) of each sentence without the white space around it; together they hold every other character."""
-    ends = [stop.end() for stop in stops(text)]
-    found = []
-    for start, end in zip([0, *ends], [*ends, len(text)], strict=True):
-        words = text[start:end]
-        if words.strip():
-            found.append((start + len(words) - len(words.lstrip()), end - len(words) + len(words.rstrip())))
-    return found
+    return trimmed(text, [0, *(stop.end() for stop in stops(text)), len(text)])
+
+
+def trimmed(text: str, borders: Sequence[int]) -> list[tuple[int, int]]:
+    """The ranges between borders, each without the white space around it; blank ranges are left out."""
+    ranges = []
+    for start, end in pairwise(borders):
+        part = text[start:end]
+        if part.strip():
+            ranges.append((end - len(part.lstrip()), start + len(part.rstrip())))
+    return ranges
 
 
 def _ends(text: str, stop: re.Match[str]) -> bool:

@@ -66,16 +66,16 @@ def words(text: str) -> list[Span]:
     Lao). Combining marks and joiners stay with the character before them, and an emoji sequence (UTS #51: ZWJ,
     skin tone, flag) is one word.
     """
-    found: list[Span] = []
+    runs: list[Span] = []
     opened: _Kind = "blank"
     for i, char in enumerate(text):
         kind = _kind(char)
-        if found and found[-1][1] == i and _continues(opened, kind, text[found[-1][0] : i]):
-            found[-1] = (found[-1][0], i + 1)
+        if runs and runs[-1][1] == i and _continues(opened, kind, text[runs[-1][0] : i]):
+            runs[-1] = (runs[-1][0], i + 1)
         elif kind not in {"blank", "joiner"}:
-            found.append((i, i + 1))
+            runs.append((i, i + 1))
             opened = "letter" if kind == "mark" else kind
-    return found
+    return runs
 
 
 def _continues(opened: _Kind, kind: _Kind, word: str) -> bool:
@@ -91,19 +91,19 @@ def _continues(opened: _Kind, kind: _Kind, word: str) -> bool:
     return kind in {"mark", "joiner"}
 
 
-def tokens_of_words(found: Sequence[Span], tokens: Iterable[Span]) -> dict[int, list[int]]:
+def tokens_of_words(words: Sequence[Span], tokens: Iterable[Span]) -> dict[int, list[int]]:
     """Indices of the tokens that overlap each word; a word without tokens is left out.
 
     A token's leading space, as byte-level BPE counts it, overlaps no word, and an empty token overlaps nothing.
     Several tokens may share one character, and one token several words.
     """
-    owned: dict[int, list[int]] = {}
+    indices: dict[int, list[int]] = {}
     for index, (start, end) in enumerate(tokens):
-        word = bisect_right(found, start, key=itemgetter(1))
-        while start < end and word < len(found) and found[word][0] < end:
-            owned.setdefault(word, []).append(index)
+        word = bisect_right(words, start, key=itemgetter(1))
+        while start < end and word < len(words) and words[word][0] < end:
+            indices.setdefault(word, []).append(index)
             word += 1
-    return owned
+    return indices
 
 
 def aggregate(rows: Sequence[Row], how: Aggregation) -> Row:
@@ -127,12 +127,12 @@ def depth(word: Span, window: Span) -> int:
     return min(word[0] - window[0], window[1] - word[1])
 
 
-def merge(found: Sequence[Span], windows: Iterable[tuple[Span, dict[int, Row]]]) -> dict[int, Row]:
+def merge(words: Sequence[Span], windows: Iterable[tuple[Span, dict[int, Row]]]) -> dict[int, Row]:
     """Each word's scores from the window in which it is deepest, among those that read it."""
     best: dict[int, tuple[int, Row]] = {}
     for window, scores in windows:
         for word, row in scores.items():
-            here = depth(found[word], window)
+            here = depth(words[word], window)
             if word not in best or here > best[word][0]:
                 best[word] = (here, row)
     return {word: row for word, (_, row) in best.items()}

@@ -18,7 +18,7 @@ from nlptasks.results import Result
 from nlptasks.task import Recipe, Task, TaskInput, TaskOptions
 
 
-class WritingOptions(TaskOptions):
+class GenerationOptions(TaskOptions):
     """How a language model writes, in transformers' terms."""
 
     max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write.")
@@ -42,8 +42,8 @@ class WritingOptions(TaskOptions):
 
     def decoding(self) -> Decoding:
         """These options as the model's verbs take them."""
-        given = any(value is not None for value in (self.temperature, self.top_p, self.top_k))
-        sample = given if self.do_sample is None else self.do_sample
+        tuned = any(value is not None for value in (self.temperature, self.top_p, self.top_k))
+        sample = tuned if self.do_sample is None else self.do_sample
         return Decoding(
             max_new_tokens=self.max_new_tokens,
             do_sample=sample and self.temperature != 0,
@@ -59,7 +59,7 @@ class WritingOptions(TaskOptions):
 
 
 I = TypeVar("I", bound=TaskInput)  # noqa: E741 - Input, Options, Result
-O = TypeVar("O", bound=WritingOptions)  # noqa: E741
+O = TypeVar("O", bound=GenerationOptions)  # noqa: E741
 R = TypeVar("R", bound=Result)
 
 
@@ -80,16 +80,16 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
 
     family = "text_to_text"
     trainer = "nlptasks.training.families.text_to_text:TextToTextTrainer"
-    options_type = WritingOptions
+    options_type = GenerationOptions
     recipe: ClassVar[Recipe] = Recipe(base="smollm2", max_length=512, batch_size=8, metric="loss")
     text_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "rouge")
 
     @abstractmethod
     def prompt(self, inputs: I, options: O) -> Prompt:
-        """What the model is given; plain text is continued, messages are answered."""
+        """The prompt for an input: plain text to continue, or messages to answer."""
 
     def ask(self, inputs: I, options: O, info: ModelInfo) -> Prompt:
-        """What this model is given, in training and in serving alike; override it where models differ."""
+        """The prompt for this model, in training and in serving alike; override it where models differ."""
         return self.prompt(inputs, options)
 
     def decoding(self, inputs: I, options: O, info: ModelInfo) -> Decoding:
@@ -101,7 +101,7 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
         """The result in the model's text.
 
         Raises:
-            UnparsableOutputError: the text holds no result; never answer with a made-up one.
+            UnparsableOutputError: the text holds no result; do not make one up.
         """
 
     @abstractmethod
@@ -116,9 +116,9 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
         Raises:
             ValueError: saying what was expected and what was found; the reader adds the place.
         """
-        own = [name for name in self.result_type.model_fields if name not in Result.model_fields]
+        columns = [name for name in self.result_type.model_fields if name not in Result.model_fields]
         [inputs] = self.validate([_fields(row, self.input_type.model_fields, "input")])
-        result = self.result_type.model_validate(_fields(row, own, "result"))
+        result = self.result_type.model_validate(_fields(row, columns, "result"))
         return [Lesson(inputs, options, self.target(result))]  # type: ignore[arg-type]
 
     def finish(self, inputs: I, completion: Completion) -> R:
@@ -128,18 +128,18 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
 
     def run(self, inputs: Sequence[I], options: O, model: Model) -> list[R]:
         completions = self.write(inputs, options, model)
-        return [self.finish(item, done) for item, done in zip(inputs, completions, strict=True)]
+        return [self.finish(item, completion) for item, completion in zip(inputs, completions, strict=True)]
 
     def write(self, inputs: Sequence[I], options: O, model: Model) -> list[Completion]:
-        """One completion an input, in order; inputs that are written in one way share a call to the model."""
+        """One completion an input, in order; inputs with the same decoding share a call to the model."""
         groups: dict[Decoding, list[int]] = {}
         for place, item in enumerate(inputs):
             groups.setdefault(self.decoding(item, options, model.info), []).append(place)
-        found: dict[int, Completion] = {}
+        written: dict[int, Completion] = {}
         for decoding, places in groups.items():
             prompts = [self.ask(inputs[place], options, model.info) for place in places]
-            found |= zip(places, model.generate(prompts, decoding), strict=True)
-        return [found[place] for place in range(len(inputs))]
+            written |= zip(places, model.generate(prompts, decoding), strict=True)
+        return [written[place] for place in range(len(inputs))]
 
     def stream(self, inputs: I, options: O, model: Model) -> Generator[str, None, R]:
         """The raw text of one answer, piece by piece; returns its result."""
@@ -149,10 +149,10 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
 
 
 def _fields(row: Mapping[str, Any], names: Iterable[str], what: str) -> dict[str, Any]:
-    found = {name: row[name] for name in names if row.get(name) is not None}
-    if not found:
+    fields = {name: row[name] for name in names if row.get(name) is not None}
+    if not fields:
         raise ValueError(f"expected a column of the {what} ({', '.join(names)}), found {', '.join(row) or 'none'}")
-    return found
+    return fields
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from nlptasks.model import Model, Offsets
+from nlptasks.errors import OverflowRefusedError
+from nlptasks.model import Logits, Model, Offsets, SpanLogits, TokenLogits
+from nlptasks.task import Overflow
+
+K = TypeVar("K")
+Spans = Sequence[tuple[int, int]]
+"""(start, end) code points."""
 
 MARGIN = 8
 """Tokens left free in a window: special tokens, and a few more that a cut may cause."""
-
 
 _ABOUT_A_TOKEN = re.compile(r"[!-~]{1,3}|[^\s!-~]")
 """Less text than most tokens have: four to five characters of English, one of Chinese."""
@@ -22,6 +28,11 @@ def offsets(model: Model, texts: Sequence[str]) -> list[Offsets]:
     return [Offsets(tuple(match.span() for match in _ABOUT_A_TOKEN.finditer(text))) for text in texts]
 
 
+def measure(model: Model, texts: Mapping[K, str]) -> dict[K, Spans]:
+    """The spans of each text's tokens by the text's key; without texts the model is not called."""
+    return dict(zip(texts, (each.spans for each in offsets(model, [*texts.values()])), strict=True)) if texts else {}
+
+
 def may_overflow(text: str, max_tokens: int) -> bool:
     """Whether a text could be longer than the limit; False only where it cannot be.
 
@@ -30,7 +41,7 @@ def may_overflow(text: str, max_tokens: int) -> bool:
     return len(text.encode("utf-8", "replace")) > max_tokens - MARGIN
 
 
-def cut(spans: Sequence[tuple[int, int]], length: int, size: int, overlap: int = 0) -> list[tuple[int, int]]:
+def cut(spans: Spans, length: int, size: int, overlap: int = 0) -> list[tuple[int, int]]:
     """Character ranges of at most `size` tokens that together cover 0..`length`.
 
     `spans` are the (start, end) code points of the text's tokens. A window ends between words where the last
@@ -53,7 +64,38 @@ def cut(spans: Sequence[tuple[int, int]], length: int, size: int, overlap: int =
         first = back
 
 
-def _word_start(spans: Sequence[tuple[int, int]], index: int, lowest: int) -> int:
+def ranges(
+    task: str, texts: Mapping[int, str], spans: Mapping[int, Spans], room: int, on_overflow: Overflow, overlap: int = 0
+) -> dict[int, list[tuple[int, int]]]:
+    """Character ranges of each text's windows; a text without `spans` is read whole.
+
+    Raises:
+        OverflowRefusedError: a text has more than `room` tokens and `on_overflow` is "error".
+    """
+    if on_overflow == "error":
+        refuse_long(task, {i: len(spans[i]) for i in texts if i in spans}, room)
+    cuts = {i: cut(spans.get(i, ()), len(text), room, overlap) for i, text in texts.items()}
+    return {i: places[:1] for i, places in cuts.items()} if on_overflow == "truncate" else cuts
+
+
+def refuse_long(task: str, counts: Mapping[int, int], room: int, what: str = "text") -> None:
+    """Raise OverflowRefusedError if an input, by its number, has more than `room` tokens."""
+    long = [f"input {i} has {count} tokens" for i, count in counts.items() if count > room]
+    if long:
+        raise OverflowRefusedError(
+            f"{task}: the model reads {room} tokens at a time, {', '.join(long[:5])}: "
+            f"shorten the {what} or use on_overflow='window'."
+        )
+
+
+def reading(group: Sequence[Logits | TokenLogits | SpanLogits], cut: bool, measured: int) -> dict[str, Any]:
+    """The fields of a result that say how the text was read: its windows, its tokens, and whether some are missing."""
+    counted = len(group) == 1 and not cut and group[0].num_tokens
+    truncated = cut or any(part.truncated for part in group)
+    return {"truncated": truncated, "num_tokens": counted or measured, "windows": len(group)}
+
+
+def _word_start(spans: Spans, index: int, lowest: int) -> int:
     """The nearest token at or before `index` that begins a word, or `index` when there is none from `lowest` on."""
     for i in range(index, lowest - 1, -1):
         if spans[i][0] > spans[i - 1][1]:

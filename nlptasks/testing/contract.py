@@ -1,4 +1,4 @@
-"""The contract test: what every task keeps, built-in or not, checked without weights."""
+"""The contract test: what every task must do, built-in or not, checked without weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import math
 import random
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nlptasks.errors import CancelledError, InvalidInputError, UnparsableOutputError
-from nlptasks.model import HEADS, CancelToken, Model, ModelKind
+from nlptasks.model import HEADS, CancelToken, Model
 from nlptasks.results import Result
 from nlptasks.task import AnyTask, check_task_class
 from nlptasks.testing.fake import FakeModel
@@ -38,7 +39,7 @@ _UNICODE = (
 
 
 class _Broken(Exception):
-    """A law that does not hold; its text is the sentence."""
+    """A broken law; its text is the sentence of the report."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class _Bench:
     task: AnyTask
     inputs: list[Any]
     rows: list[tuple[Any, Result]]
-    given: Model | None
+    author_model: Model | None
 
     @property
     def options(self) -> Any:
@@ -69,17 +70,16 @@ class _Bench:
         return all(callable(getattr(self.task, name, None)) for name in ("prompt", "parse", "target"))
 
     def model(self, cancel: CancelToken | None = None) -> Model:
-        """The model that the author gave, else a new fake one that fits the task."""
-        if self.given is not None and cancel is None:
-            return self.given
-        labels = getattr(self.task, "labels", None) or (("first", "second") if self.task.needs in HEADS else None)
-        kind: ModelKind = "encoder" if self.task.needs else "causal"
+        """The author's model, else a new `FakeModel` that fits the task."""
+        if self.author_model is not None and cancel is None:
+            return self.author_model
+        head = self.task.head
         return FakeModel(
-            labels=labels,
-            kind=kind,
+            labels=getattr(self.task, "labels", None) or (("first", "second") if head and head.verb in HEADS else None),
+            kind="encoder" if head else "causal",
             multi_label=bool(getattr(self.task, "multi_label", False)),
-            answers=_some_word if self.task.head and self.task.head.per == "span" else None,
-            head=self.task.head,
+            answers=_some_word if head and head.per == "span" else None,
+            head=head,
             completions=self._completions(),
             cancel=cancel,
         )
@@ -87,7 +87,7 @@ class _Bench:
     def run(self, inputs: Sequence[Any], model: Model | None = None) -> list[Any]:
         """Answers with default options; an error becomes a sentence."""
         try:
-            return self.task.run(inputs, self.options, self.model() if model is None else model)
+            return self.task.run(inputs, self.options, model or self.model())
         except CancelledError:
             raise
         except UnparsableOutputError as error:
@@ -139,7 +139,7 @@ def check_task(task: AnyTask, *, rows: Sequence[Row] = (), model: Model | None =
 
 
 def _prepare(task: AnyTask, rows: Sequence[Row], model: Model | None) -> tuple[_Bench, list[str]]:
-    """Validate examples and rows; what is not valid is told and left out."""
+    """Validate examples and rows; invalid ones are reported and left out."""
     inputs, pairs, problems = [], [], []
     for example in task.examples:
         try:
@@ -172,13 +172,11 @@ def _has_schemas(bench: _Bench) -> Iterator[str]:
             model.model_json_schema()
         except Exception as error:
             yield f"{attribute} {model.__name__} has no JSON schema: {str(error).splitlines()[0]}"
-        bare = [name for name, field in model.model_fields.items() if not field.description]
-        if not bare:
-            continue
-        sentence = f"{attribute} {model.__name__} has no description for {', '.join(bare)}: Field(description=...)"
-        if attribute == "result_type":
+        bare = ", ".join(name for name, field in model.model_fields.items() if not field.description)
+        sentence = f"{attribute} {model.__name__} has no description for {bare}: Field(description=...)"
+        if bare and attribute == "result_type":
             warnings.warn(f"{bench.task.name}: {sentence}", stacklevel=4)
-        else:
+        elif bare:
             yield sentence
 
 
@@ -187,7 +185,7 @@ def _imports_lightly(bench: _Bench) -> Iterator[str]:
         source = inspect.getsource(inspect.getmodule(type(bench.task)) or type(bench.task))
     except (OSError, TypeError):
         return
-    for name in _imports(ast.parse(source).body):
+    for name in _imports(ast.parse(source)):
         if name.split(".")[0] in _HEAVY:
             yield f"its module imports {name} when it is imported: import it inside the function that needs it"
 
@@ -221,16 +219,16 @@ def _reads_unicode(bench: _Bench) -> Iterator[str]:
         except InvalidInputError as error:
             yield f"{name}={text!r} was refused: {'; '.join(error.problems)}"
             continue
-        if bench.given is None or isinstance(bench.given, FakeModel):
-            bench.run(valid, None)
+        if bench.author_model is None or isinstance(bench.author_model, FakeModel):
+            bench.run(valid)
 
 
 def _keeps_shape(bench: _Bench) -> Iterator[str]:
     for inputs in ([], bench.inputs[:1], bench.inputs * 2):
         results = bench.run(inputs)
         if not isinstance(results, list) or len(results) != len(inputs):
-            found = f"{len(results)} results" if isinstance(results, list) else _short(results)
-            yield f"{len(inputs)} inputs gave {found}: expected a list with one result an input"
+            answer = f"{len(results)} results" if isinstance(results, list) else _short(results)
+            yield f"{len(inputs)} inputs gave {answer}: expected a list with one result an input"
             return
         for result in results:
             if not isinstance(result, bench.task.result_type):
@@ -248,16 +246,15 @@ def _ignores_neighbours(bench: _Bench) -> Iterator[str]:
 
 
 def _calls_in_batches(bench: _Bench) -> Iterator[str]:
-    counts = []
+    calls = []
     for size in (1, _BATCH):
         model = bench.model()
         if not isinstance(model, FakeModel):
             return
         before = len(model.calls)
         bench.run(bench.inputs[:1] * size, model)
-        verbs = [verb for verb, _ in model.calls[before:]]
-        counts.append(verbs)
-    one, many = counts
+        calls.append([verb for verb, _ in model.calls[before:]])
+    one, many = calls
     if len(many) > len(one):
         yield (
             f"{_BATCH} inputs made {len(many)} calls to the model ({', '.join(sorted(set(many)))}), one input makes "
@@ -304,8 +301,8 @@ def _parses_its_targets(bench: _Bench) -> Iterator[str]:
         except Exception as error:
             yield f"parse cannot read target(result), {target!r}: {type(error).__name__}: {error}"
             continue
-        kept = set(type(result).model_fields) - set(Result.model_fields)
-        if not _same(again.model_dump(include=kept), result.model_dump(include=kept)):
+        names = set(type(result).model_fields) - set(Result.model_fields)
+        if not _same(again.model_dump(include=names), result.model_dump(include=names)):
             yield f"parse(target(result)) is {_short(again)}, expected {_short(result)}"
 
 
@@ -329,40 +326,40 @@ def _variants(bench: _Bench) -> list[Any]:
         return []
     variants: list[Any] = []
     for text in ("A short text.", "A somewhat longer text, with a comma and 42 as a number."):
-        try:
+        with suppress(InvalidInputError):
             variants += bench.task.validate([{**dict(item), name: text}])
-        except InvalidInputError:
-            continue
     return variants
 
 
-def _imports(body: Sequence[ast.stmt]) -> Iterator[str]:
-    """Modules that are imported as soon as the code runs; function bodies and TYPE_CHECKING blocks do not."""
-    for node in body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            yield from _imports(node.orelse)
-        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            for part in ("body", "orelse", "finalbody"):
-                yield from _imports(getattr(node, part, []))
-            for handler in getattr(node, "handlers", []):
-                yield from _imports(handler.body)
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Modules that are imported as soon as the code runs; function bodies and TYPE_CHECKING blocks do not run."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom(module=str() as module, level=0):
+                yield module
+            case ast.If() if "TYPE_CHECKING" in ast.unparse(node.test):
+                yield from _imports(ast.Module(node.orelse, []))
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                continue
+            case _:
+                yield from _imports(node)
 
 
 def _same(one: Any, other: Any) -> bool:
     """Equal, with room for what another batch size changes in a real model's floats."""
-    if isinstance(one, BaseModel) and isinstance(other, BaseModel):
-        return type(one) is type(other) and _same(one.model_dump(), other.model_dump())
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-4)
-    return bool(one == other)
+    match one, other:
+        case BaseModel(), BaseModel():
+            return type(one) is type(other) and _same(dict(one), dict(other))
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        case ((list() | tuple()), (list() | tuple())):
+            return len(one) == len(other) and all(map(_same, one, other))
+        case float(), float():
+            return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-4)
+        case _:
+            return bool(one == other)
 
 
 def _short(value: Any) -> str:

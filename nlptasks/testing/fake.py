@@ -1,4 +1,4 @@
-"""A model without weights: every verb answers at once, and the same input always gets the same answer."""
+"""A model without weights: every verb answers at once, the same for the same input."""
 
 from __future__ import annotations
 
@@ -40,23 +40,33 @@ Completions = Callable[[str], str] | Mapping[str, str] | Sequence[str]
 _SPECIAL_TOKENS = 2
 _HIDDEN_SIZE = 8
 _MARGIN = 6.0
-"""Raw score of what `tags` and `answers` name; everything else has 0."""
+"""Raw score of the labels of `tags` and the spans of `answers`; all others have 0."""
 
 
 class FakeModel(Model):
     """Stands in for a model in a task's tests. Tokens are the words between white space.
 
-    `scores` maps a text to its logits, one a label. `tags` maps a text to label names, one a word.
-    `answers` maps a question and a context to the answer's (start, end) in the context, or to None.
-    `completions` says what is written: a function of the prompt, a mapping from prompts, or a queue that
-    each written text takes one from. A chat arrives there as `render` shows it; a mapping may name its
-    last message alone. `likelihoods` maps a prompt and a choice to a natural-log likelihood. What is not
-    given is made from a hash of the input, except answers: there is no `extract` without them, as there
-    is no `classify` or `tag` without labels. `kind`, `max_tokens`, `has_chat_template`, `model_type`, `prefixes`,
-    `presets`, `languages`, `direction` and the others are what `info` says. `head` is a trained head of a family's own;
-    it answers from `scores`, `tags` or `answers` too, a text without labels with one number. With `has_offsets` false
-    nobody can say where tokens stand. `counter` is told of all progress.
-    `calls` lists (verb, inputs) of every call, `decodings` the Decoding of every call that writes.
+    What an argument does not decide is made from a hash of the input. There is no `classify` or `tag` without labels,
+    and no `extract` without answers.
+
+    Args:
+        labels: what `classify` and `tag` choose from.
+        kind: encoder, causal or seq2seq; an encoder writes nothing.
+        scores: maps a text to its logits, one a label.
+        tags: maps a text to label names, one a word.
+        answers: maps a question and a context to the answer's (start, end) in the context, or to None.
+        completions: what is written: a function of the prompt, a mapping from prompts, or a queue that each written
+            text takes one from. A chat is the string that `render` makes; a mapping may name its last message alone.
+        likelihoods: maps a prompt and a choice to a natural-log likelihood.
+        head: a trained head of a family's own; it answers from `scores`, `tags` or `answers` too, and to a text
+            without labels with one number.
+        cancel: the request's token.
+        counter: counts all progress.
+        info: other fields of `ModelInfo`: `max_tokens`, `languages`, `has_offsets`, ...
+
+    Attributes:
+        calls: (verb, inputs) of every call.
+        decodings: the `Decoding` of every call that writes.
     """
 
     def __init__(
@@ -69,24 +79,18 @@ class FakeModel(Model):
         answers: Callable[[str, str], tuple[int, int] | None] | None = None,
         completions: Completions | None = None,
         likelihoods: Callable[[str, str], float] | None = None,
-        max_tokens: int = 512,
-        has_chat_template: bool | None = None,
-        multi_label: bool = False,
-        threshold: float | None = None,
-        temperature: float = 1.0,
-        name: str = "fake",
-        adapter: str | None = None,
-        model_type: str = "",
-        prefixes: Mapping[str, str] | None = None,
-        presets: Mapping[str, Mapping[str, Any]] | None = None,
-        languages: Sequence[str] = (),
-        direction: tuple[str, str] | None = None,
-        cancel: CancelToken | None = None,
         head: Head | None = None,
-        has_offsets: bool = True,
+        cancel: CancelToken | None = None,
         counter: Counter | None = None,
+        **info: Any,
     ) -> None:
-        abilities = {"classify": labels, "tag": labels, "extract": answers, "generate": kind != "encoder"}
+        abilities = {
+            "embed": True,
+            "classify": labels,
+            "tag": labels,
+            "extract": answers,
+            "generate": kind != "encoder",
+        }
         if head:
             abilities[head.verb] = True
         self.calls: list[tuple[str, list[Any]]] = []
@@ -99,24 +103,9 @@ class FakeModel(Model):
         self._cancel = cancel or CancelToken()
         self._head = head
         self._counter = counter
-        self._info = ModelInfo(
-            name=name,
-            kind=kind,
-            adapter=adapter,
-            labels=tuple(labels) if labels else None,
-            multi_label=multi_label,
-            temperature=temperature,
-            threshold=threshold,
-            max_tokens=max_tokens,
-            has_chat_template=kind == "causal" if has_chat_template is None else has_chat_template,
-            model_type=model_type,
-            prefixes=dict(prefixes or {}),
-            presets=dict(presets or {}),
-            languages=tuple(languages),
-            direction=direction,
-            trained_for=frozenset({"embed", *(verb for verb, able in abilities.items() if able)}),
-            has_offsets=has_offsets,
-        )
+        trained_for = frozenset(verb for verb, able in abilities.items() if able)
+        defaults: dict[str, Any] = {"name": "fake", "has_chat_template": kind == "causal", "trained_for": trained_for}
+        self._info = ModelInfo(kind=kind, labels=tuple(labels) if labels else None, **{**defaults, **info})
 
     @property
     def info(self) -> ModelInfo:
@@ -152,7 +141,7 @@ class FakeModel(Model):
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         if not self._info.has_offsets:
-            raise UnsupportedModelError("This FakeModel cannot say where tokens stand: FakeModel(has_offsets=True).")
+            raise UnsupportedModelError("This FakeModel has no token offsets: FakeModel(has_offsets=True).")
         self._record("offsets", texts)
         return [Offsets(tuple(word.span() for word in _words(text))) for text in texts]
 
@@ -219,8 +208,8 @@ class FakeModel(Model):
             values = [_one_hot(tag, labels) for tag in self._tags(text)]
         if len(values) != len(words):
             raise ValueError(f"tags: expected {len(words)} labels, one a word, found {len(values)} for {text!r}.")
-        kept = max(0, self._info.max_tokens - _SPECIAL_TOKENS)
-        return TokenLogits(tuple(word.span() for word in words[:kept]), tuple(values[:kept]), *self._count(text))
+        room = max(0, self._info.max_tokens - _SPECIAL_TOKENS)
+        return TokenLogits(tuple(word.span() for word in words[:room]), tuple(values[:room]), *self._count(text))
 
     def _span_logits(self, question: str, context: str, answer: tuple[int, int] | None) -> SpanLogits:
         if answer and not 0 <= answer[0] < answer[1] <= len(context):
@@ -266,23 +255,23 @@ class FakeModel(Model):
             raise OverflowRefusedError(f"The prompt has {length} tokens, the model has room for {room}.")
         written = self._completions(text) if self._completions else f"answer {_digest(text).hex()[:8]}"
         cut = min((at for stop in decoding.stop if (at := written.find(stop)) >= 0), default=len(written))
-        pieces = _pieces(written[:cut])
-        kept = pieces[: decoding.max_new_tokens]
+        tokens = _pieces(written[:cut])
+        pieces = tokens[: decoding.max_new_tokens]
         return Completion(
-            text="".join(kept),
-            finish_reason="length" if len(kept) < len(pieces) else "stop",
+            text="".join(pieces),
+            finish_reason="length" if len(pieces) < len(tokens) else "stop",
             num_prompt_tokens=min(length, room),
-            num_generated_tokens=len(kept),
-            logprobs=tuple(math.log(_unit(text, f"{index}{piece}")) for index, piece in enumerate(kept)),
+            num_generated_tokens=len(pieces),
+            logprobs=tuple(math.log(_unit(text, f"{index}{piece}")) for index, piece in enumerate(pieces)),
             truncated=length > room,
         )
 
 
 class FakeBackend:
-    """A backend without weights: `make` gives a model for each request, a `FakeModel` with `arguments` by default.
+    """A backend without weights: `make(**arguments)` returns the model of each request, by default a `FakeModel`.
 
-    It gets the base as `name`, the name of the `adapter`, the request's `cancel` and its `counter`. `models` has all
-    that were made, in order.
+    `make` gets the base as `name`, the name of the `adapter`, the request's `cancel` and its `counter` too. `models`
+    has all models so far, in order.
 
     engine = Engine(backend=FakeBackend(labels=("low", "high"), scores=lambda text: (0.0, 5.0)))
     """
@@ -292,7 +281,7 @@ class FakeBackend:
         self.models: list[Any] = []
 
     def serves(self, base: str, adapter: AdapterFolder | None) -> bool:
-        """Every base there is, and every other."""
+        """True: it serves any base."""
         return True
 
     @contextmanager
@@ -305,33 +294,27 @@ class FakeBackend:
         yield model
 
     def resident(self) -> list[Resident]:
-        """The bases of all models, without a byte."""
+        """The bases of all models; they take no memory."""
         return [Resident(name) for name in dict.fromkeys(model.info.name for model in self.models)]
 
     def close(self) -> None:
-        """There is nothing to unload."""
+        """Does nothing."""
 
 
 def _lookup(completions: Mapping[str, str] | Sequence[str]) -> Callable[[str], str]:
-    if isinstance(completions, Mapping):
-        by_prompt = completions
+    queue = None if isinstance(completions, Mapping) else list(completions)
 
-        def named(prompt: str) -> str:
-            last = prompt.rsplit("\nuser: ", 1)[-1].removeprefix("user: ")
-            for key in (prompt, last):
-                if key in by_prompt:
-                    return by_prompt[key]
-            raise KeyError(f"FakeModel has no completion for the prompt {prompt!r}.")
-
-        return named
-    queue = list(completions)
-
-    def queued(prompt: str) -> str:
-        if not queue:
+    def complete(prompt: str) -> str:
+        if queue:
+            return queue.pop(0)
+        if not isinstance(completions, Mapping):
             raise IndexError(f"FakeModel has no completion left for the prompt {prompt!r}.")
-        return queue.pop(0)
+        for key in (prompt, prompt.rsplit("\nuser: ", 1)[-1].removeprefix("user: ")):
+            if key in completions:
+                return completions[key]
+        raise KeyError(f"FakeModel has no completion for the prompt {prompt!r}.")
 
-    return queued
+    return complete
 
 
 def _one_hot(tag: str, labels: Sequence[str]) -> tuple[float, ...]:

@@ -10,15 +10,15 @@ from nlptasks import Message
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant"}
 """ShareGPT's names for who speaks."""
 
-_ASKED = ("instruction", "question", "prompt", "query")
-_BESIDE = ("input", "context")
-_SAID = ("output", "response", "answer", "completion", "chosen")
+_PROMPTS = ("instruction", "question", "prompt", "query")
+_CONTEXTS = ("input", "context")
+_ANSWERS = ("output", "response", "answer", "completion", "chosen")
 
-Given = str | tuple[Message, ...]
+ChatOrText = str | tuple[Message, ...]
 
 
-def lessons(row: Mapping[str, Any]) -> Iterator[tuple[Given, str]]:
-    """(what the model is given, what it should write) for each lesson of a row.
+def lessons(row: Mapping[str, Any]) -> Iterator[tuple[ChatOrText, str]]:
+    """(prompt, the answer to learn) for each lesson of a row.
 
     `messages` (role, content) and ShareGPT's `conversations` (from, value) teach every turn of the assistant, after
     all turns before it. An instruction with an answer (Alpaca, Dolly) is a chat of one turn; a `prompt` with a
@@ -31,14 +31,14 @@ def lessons(row: Mapping[str, Any]) -> Iterator[tuple[Given, str]]:
     if turns:
         yield from _of_chat([_turn(number, turn) for number, turn in enumerate(turns, start=1)])
         return
-    asked = next((name for name in _ASKED if _is_text(row.get(name))), None)
-    said = next((name for name in _SAID if _is_text(row.get(name))), None)
-    if asked == "prompt" and said == "completion":
+    prompt = next((name for name in _PROMPTS if _is_text(row.get(name))), None)
+    answer = next((name for name in _ANSWERS if _is_text(row.get(name))), None)
+    if prompt == "prompt" and answer == "completion":
         yield row["prompt"], row["completion"]
-    elif asked and said:
-        beside = next((row[name] for name in _BESIDE if _is_text(row.get(name))), None)
-        content = row[asked] if beside is None else f"{row[asked]}\n\n{beside}"
-        yield (Message(role="user", content=content),), row[said]
+    elif prompt and answer:
+        context = next((row[name] for name in _CONTEXTS if _is_text(row.get(name))), None)
+        content = row[prompt] if context is None else f"{row[prompt]}\n\n{context}"
+        yield (Message(role="user", content=content),), row[answer]
     elif _is_text(row.get("text")):
         yield "", row["text"]
     else:
@@ -48,7 +48,7 @@ def lessons(row: Mapping[str, Any]) -> Iterator[tuple[Given, str]]:
         )
 
 
-def _of_chat(turns: list[Message]) -> Iterator[tuple[Given, str]]:
+def _of_chat(turns: list[Message]) -> Iterator[tuple[ChatOrText, str]]:
     answers = [place for place, turn in enumerate(turns) if turn.role == "assistant" and place > 0]
     if not answers:
         raise ValueError("expected a turn of the assistant behind another one, found none")

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+import nlptasks
 from nlptasks import (
     Completion,
     GeneratedText,
@@ -16,7 +17,6 @@ from nlptasks import (
     Recipe,
     SequenceInput,
     TextToText,
-    WritingOptions,
     hookimpl,
 )
 from nlptasks_plugins import conversations
@@ -25,7 +25,7 @@ from nlptasks_plugins import conversations
 class GenerationInput(SequenceInput):
     """Plain text to continue, or a chat to answer."""
 
-    prompt: str | None = Field(default=None, description="Text to continue, word for word as it stands.")
+    prompt: str | None = Field(default=None, description="Text to continue, exactly as written.")
     messages: tuple[Message, ...] | None = Field(
         default=None,
         min_length=1,
@@ -39,7 +39,7 @@ class GenerationInput(SequenceInput):
         return self
 
 
-class GenerationOptions(WritingOptions):
+class GenerationOptions(nlptasks.GenerationOptions):
     """How to write."""
 
     chat: bool = Field(default=False, description="Treat a plain prompt as a user's message and answer it.")
@@ -97,11 +97,11 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     ) -> Sequence[Lesson[GenerationInput, GenerationOptions]]:
         return [
             Lesson(
-                GenerationInput(prompt=given) if isinstance(given, str) else GenerationInput(messages=given),
+                GenerationInput(prompt=prompt) if isinstance(prompt, str) else GenerationInput(messages=prompt),
                 options,
                 target,
             )
-            for given, target in conversations.lessons(row)
+            for prompt, target in conversations.lessons(row)
         ]
 
     def finish(self, inputs: GenerationInput, completion: Completion) -> GeneratedText:

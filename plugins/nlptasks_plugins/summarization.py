@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nlptasks
 from nlptasks import (
     Lesson,
     Message,
     ModelInfo,
     Prompt,
     Recipe,
-    Summarizing,
-    SummarizingOptions,
+    SummarizationOptions,
     TextInput,
     hookimpl,
 )
@@ -26,7 +26,7 @@ _ROOM = 0.55
 """Words of a document that fit a training row, for each token of it: prompt, summary and end take their share."""
 
 
-class Summarization(Summarizing[TextInput, SummarizingOptions]):
+class Summarization(nlptasks.Summarization[TextInput, SummarizationOptions]):
     """A text of any length in a few sentences or as a list."""
 
     name = "summarization"
@@ -50,19 +50,19 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
         "What is this about, in brief?",
     )
 
-    def prompt(self, inputs: TextInput, options: SummarizingOptions) -> Prompt:
-        # Asked before the text, a small model goes on with a dialogue; asked behind it, it tells what was said.
-        asked = f"Write a short summary of the text above in {_size(options)}. Use only facts from the text."
-        return [Message(role="user", content=f"{inputs.text}\n\n{asked}")]
+    def prompt(self, inputs: TextInput, options: SummarizationOptions) -> Prompt:
+        # A small model that reads the request first continues a dialogue; one that reads it last summarizes it.
+        request = f"Write a short summary of the text above in {_size(options)}. Use only facts from the text."
+        return [Message(role="user", content=f"{inputs.text}\n\n{request}")]
 
-    def ask(self, inputs: TextInput, options: SummarizingOptions, info: ModelInfo) -> Prompt:
+    def ask(self, inputs: TextInput, options: SummarizationOptions, info: ModelInfo) -> Prompt:
         if info.kind == "causal" and not info.has_chat_template:
             return f"Text:\n{inputs.text}\n\nThe text in {_size(options)}:\n"
         return super().ask(inputs, options, info)
 
     def lessons(
-        self, row: Mapping[str, Any], options: SummarizingOptions
-    ) -> Sequence[Lesson[TextInput, SummarizingOptions]]:
+        self, row: Mapping[str, Any], options: SummarizationOptions
+    ) -> Sequence[Lesson[TextInput, SummarizationOptions]]:
         """A document and its summary; of several `summaries` the first.
 
         The lesson asks for the length that the summary has, unless the training names one, so that the three lengths
@@ -76,7 +76,7 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
         return [Lesson(inputs, options, summary)]
 
 
-def _size(options: SummarizingOptions) -> str:
+def _size(options: SummarizationOptions) -> str:
     return _SIZES.get(str(options.length), f"about {options.length} words")
 
 
@@ -96,11 +96,11 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:
 
 def _beginning(text: str, words: int) -> str:
     """A text's first words, up to the end of a sentence or a line where there is one in their second half."""
-    kept = re.match(rf"\s*(?:\S+\s*){{0,{words}}}", text)
-    if not kept or kept.end() == len(text):
+    start = re.match(rf"\s*(?:\S+\s*){{0,{words}}}", text)
+    if not start or start.end() == len(text):
         return text
-    ends = [mark.end() for mark in re.finditer(r"[.!?。！？](?=\s)|\n", kept[0]) if mark.end() > kept.end() // 2]
-    return kept[0][: ends[-1]].rstrip() if ends else kept[0].rstrip()
+    ends = [mark.end() for mark in re.finditer(r"[.!?。！？](?=\s)|\n", start[0]) if mark.end() > start.end() // 2]
+    return start[0][: ends[-1]].rstrip() if ends else start[0].rstrip()
 
 
 @hookimpl

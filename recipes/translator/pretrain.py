@@ -192,8 +192,8 @@ def encode(pairs: Sequence[Pair], tokenizer: MarianTokenizer) -> Iterator[Row]:
     vocabulary = tokenizer.get_vocab()
     numbers = np.array([vocabulary[model.id_to_piece(i)] for i in range(model.get_piece_size())], dtype=np.int32)
     texts = sorted({text for _, *both in pairs for text in both})
-    found = model.encode(texts, out_type=int, num_threads=os.cpu_count() or 1, add_eos=True)
-    pieces = {text: numbers[row] for text, row in zip(texts, found, strict=True)}
+    encoded = model.encode(texts, out_type=int, num_threads=os.cpu_count() or 1, add_eos=True)
+    pieces = {text: numbers[row] for text, row in zip(texts, encoded, strict=True)}
     for code, source, target in pairs:
         yield np.concatenate(([np.int32(vocabulary[code])], pieces[source])), pieces[target]
 
@@ -332,22 +332,22 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="rows of each set, for a trial")
     parser.add_argument("--start", type=Path, help="a translator of this program, to go on from")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
-    given = parser.parse_args()
-    recipe = Recipe(**tomllib.loads(given.recipe.read_text(encoding="utf-8")))
-    given.out.mkdir(parents=True, exist_ok=True)
-    pairs = read_pairs(given.data, recipe, given.limit)
-    if given.start:
-        tokenizer = MarianTokenizer.from_pretrained(given.start)
-        tokenizer.save_pretrained(given.out)
-        model = MarianMTModel.from_pretrained(given.start, dtype=torch.float32, dropout=recipe.dropout)
+    arguments = parser.parse_args()
+    recipe = Recipe(**tomllib.loads(arguments.recipe.read_text(encoding="utf-8")))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    pairs = read_pairs(arguments.data, recipe, arguments.limit)
+    if arguments.start:
+        tokenizer = MarianTokenizer.from_pretrained(arguments.start)
+        tokenizer.save_pretrained(arguments.out)
+        model = MarianMTModel.from_pretrained(arguments.start, dtype=torch.float32, dropout=recipe.dropout)
     else:
-        tokenizer = make_tokenizer(pairs, given.out, recipe)
+        tokenizer = make_tokenizer(pairs, arguments.out, recipe)
         model = make_model(tokenizer, recipe)
     batches = Batches(encode(pairs, tokenizer), tokenizer.convert_tokens_to_ids("<pad>"), recipe)
     print(f"{len(pairs):,} pairs in {len(batches):,} batches, {model.num_parameters():,} parameters", flush=True)
-    train(model, batches, given.out, recipe, given.minutes, given.resume)
-    model.to(torch.bfloat16).save_pretrained(given.out, max_shard_size=SHARD)
-    print(f"saved in {given.out}")
+    train(model, batches, arguments.out, recipe, arguments.minutes, arguments.resume)
+    model.to(torch.bfloat16).save_pretrained(arguments.out, max_shard_size=SHARD)
+    print(f"saved in {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -30,13 +30,13 @@ class Shout(Task[nlptasks.TextInput, TaskOptions, TitleResult]):
         return [TitleResult(title=item.text.upper()) for item in inputs]
 
 
-class Verse(nlptasks.TextToText[nlptasks.TextInput, nlptasks.WritingOptions, TitleResult]):
+class Verse(nlptasks.TextToText[nlptasks.TextInput, nlptasks.GenerationOptions, TitleResult]):
     """A line that goes on."""
 
     name = "verse"
     result_type = TitleResult
 
-    def prompt(self, inputs: nlptasks.TextInput, options: nlptasks.WritingOptions) -> str:
+    def prompt(self, inputs: nlptasks.TextInput, options: nlptasks.GenerationOptions) -> str:
         return inputs.text
 
     def parse(self, inputs: nlptasks.TextInput, completion: str) -> TitleResult:
@@ -156,9 +156,9 @@ def test_the_functions_have_the_signature_and_the_help_of_the_engines_methods(na
     assert list(inspect.signature(function).parameters)[:4] == ["task", "inputs", "adapter", "model"]
     assert "Raises:" in (inspect.getdoc(function) or "")
     assert inspect.iscoroutinefunction(function) == (name == "arun")
-    shown = pydoc.plain(pydoc.render_doc(function))
-    assert f"{name}(task: " in shown
-    assert "adapter: 'str | None' = None" in shown or "adapter: str | None = None" in shown
+    page = pydoc.plain(pydoc.render_doc(function))
+    assert f"{name}(task: " in page
+    assert "adapter: 'str | None' = None" in page or "adapter: str | None = None" in page
 
 
 def test_options_of_async_calls_are_those_of_run_and_stream() -> None:
@@ -186,9 +186,9 @@ try:
 except AttributeError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "no attribute 'nonsense'" in done.stdout
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert process.returncode == 0, process.stderr
+    assert "no attribute 'nonsense'" in process.stdout
 
 
 def test_settings_that_cannot_be_read_fail_the_call_and_not_the_import(
@@ -207,8 +207,8 @@ except nlptasks.UnknownNameError as error:
     print(error)
 """
     monkeypatch.setenv("NLPTASKS_PROFILE", "nonsense")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    first, second = done.stdout.splitlines()
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    first, second = process.stdout.splitlines()
     assert "NLPTASKS_PROFILE" in first
     assert second.startswith("Unknown task 'no-such-task'.")
 

@@ -15,13 +15,13 @@ from nlptasks import (
     Answer,
     Engine,
     GeneratedText,
+    GenerationOptions,
     Plugins,
     QuestionAnswering,
     QuestionInput,
     TextClassification,
     TextInput,
     TextToText,
-    WritingOptions,
     hookimpl,
 )
 from nlptasks.errors import (
@@ -49,7 +49,7 @@ class Mood(TextClassification):
     examples = ("fine",)
 
 
-class Echo(TextToText[TextInput, WritingOptions, GeneratedText]):
+class Echo(TextToText[TextInput, GenerationOptions, GeneratedText]):
     """Continue a text."""
 
     name = "echo"
@@ -57,7 +57,7 @@ class Echo(TextToText[TextInput, WritingOptions, GeneratedText]):
     result_type = GeneratedText
     examples = ("fine",)
 
-    def prompt(self, inputs: TextInput, options: WritingOptions) -> str:
+    def prompt(self, inputs: TextInput, options: GenerationOptions) -> str:
         return inputs.text
 
     def parse(self, inputs: TextInput, completion: str) -> GeneratedText:
@@ -294,10 +294,10 @@ def test_a_cancelled_request_raises(engine: Engine) -> None:
 def test_progress_reaches_the_total(engine: Engine) -> None:
     seen: list[tuple[int, int]] = []
     engine.run(
-        "mood", ["a", "b", "words " * 80], adapter="first", progress=lambda done, total: seen.append((done, total))
+        "mood", ["a", "b", "words " * 80], adapter="first", progress=lambda count, total: seen.append((count, total))
     )
     assert seen[-1][0] == seen[-1][1] >= 3
-    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
+    assert [count for count, _ in seen] == list(range(1, len(seen) + 1))
     assert {total for _, total in seen} == {len(seen)}, "windows are counted from the start"
 
 

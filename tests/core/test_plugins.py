@@ -93,15 +93,15 @@ def test_every_failure_at_once_with_good_ones_still_working(site: Site, plugins:
     plugins.load_entry_points(site.entry_points())
     assert list(plugins.tasks) == ["good", "z-last"]
     assert [record.distribution for record in plugins.records] == ["nlptasks-a-good", "nlptasks-z-last"]
-    found = {failure.name: failure for failure in plugins.failures}
-    assert found.keys() == expected.keys()
+    failures = {failure.name: failure for failure in plugins.failures}
+    assert failures.keys() == expected.keys()
     for name, reason in expected.items():
-        assert reason in found[name].reason
-        assert "\n" not in found[name].reason
-        assert found[name].reason.endswith((".", "?"))
-        assert (found[name].distribution, found[name].version) == (f"nlptasks-{name}", "1.0")
-        assert "Traceback" in found[name].traceback or "SyntaxError" in found[name].traceback
-    assert "no_such_package" in found["dependency"].traceback
+        assert reason in failures[name].reason
+        assert "\n" not in failures[name].reason
+        assert failures[name].reason.endswith((".", "?"))
+        assert (failures[name].distribution, failures[name].version) == (f"nlptasks-{name}", "1.0")
+        assert "Traceback" in failures[name].traceback or "SyntaxError" in failures[name].traceback
+    assert "no_such_package" in failures["dependency"].traceback
     notice = plugins.failure_notice()
     assert notice is not None
     assert notice.startswith(

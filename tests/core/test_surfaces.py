@@ -125,8 +125,8 @@ class Options(BaseModel):
 
 
 def test_open_bounds_are_not_told_as_closed_ones() -> None:
-    told = {name: limits(field) for name, field in Options.model_fields.items()}
-    assert told == {
+    described = {name: limits(field) for name, field in Options.model_fields.items()}
+    assert described == {
         "share": "(greater than 0, less than 1)",
         "count": "(at least 1, at most 9)",
         "rate": "(greater than 0)",
@@ -160,18 +160,18 @@ def test_a_download_is_told_as_a_line_and_as_few_lines() -> None:
     downloads, lines = Downloads(), list[str]()
     log = DownloadLog(lines.append, percent=25)
     assert downloads.line() == ""
-    for done in range(0, 101, 5):
+    for percent in range(0, 101, 5):
         for listen in (downloads, log):
-            listen(Progress("minilm: downloading", done, 100))
-        assert downloads.line() == f"minilm: downloading, {done} %"
+            listen(Progress("minilm: downloading", percent, 100))
+        assert downloads.line() == f"minilm: downloading, {percent} %"
     log(Progress("minilm: checking", 7, None))
     assert lines == [*(f"minilm: downloading, {share} %" for share in (0, 25, 50, 75, 100)), "minilm: checking"]
 
 
 def test_where_there_is_no_terminal_a_download_is_a_line_a_step(capsys: pytest.CaptureFixture[str]) -> None:
     with DownloadBar() as bar:
-        for done in (0, 50, 100):
-            bar(Progress("minilm: downloading", done, 100))
+        for percent in (0, 50, 100):
+            bar(Progress("minilm: downloading", percent, 100))
         bar(Progress("minilm: checking", 0, None))
     assert capsys.readouterr().err == "minilm: downloading\nminilm: checking\n"
 

@@ -109,6 +109,6 @@ def test_a_lead_is_whole_sentences() -> None:
 @settings(deadline=None)
 @given(TEXTS, st.integers(1, 60))
 def test_a_lead_is_never_longer_than_asked_nor_empty(text: str, most: int) -> None:
-    found = lead(text, most)
-    assert len(found) <= most
-    assert bool(found) == bool(text.strip())
+    first = lead(text, most)
+    assert len(first) <= most
+    assert bool(first) == bool(text.strip())

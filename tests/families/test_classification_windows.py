@@ -41,11 +41,11 @@ def test_tokens_are_counted_of_doubtful_texts_only() -> None:
 def test_the_answers_are_those_of_counting_every_text(on_overflow: str) -> None:
     @given(TEXTS)
     def holds(texts: list[str]) -> None:
-        found, _ = read(texts, on_overflow)
+        results, _ = read(texts, on_overflow)
         with pytest.MonkeyPatch.context() as patch:
             for width in (0, 1000):
                 patch.setattr(text_classification, "BYTES_A_TOKEN", width)
-                assert read(texts, on_overflow)[0] == found
+                assert read(texts, on_overflow)[0] == results
 
     holds()
 

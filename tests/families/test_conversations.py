@@ -34,13 +34,13 @@ def test_a_question_with_its_answer_is_a_chat(row: dict[str, Any]) -> None:
 def test_every_answer_of_a_long_chat_is_learnt_after_what_was_said_before() -> None:
     more = [Message(role="user", content="Another?"), Message(role="assistant", content="The Rhône.")]
     system = Message(role="system", content="Be brief.")
-    found = list(lessons({"messages": [turn.model_dump() for turn in (system, USER, SAID, *more)]}))
-    assert found == [((system, USER), "The Rhine."), ((system, USER, SAID, more[0]), "The Rhône.")]
+    turns = list(lessons({"messages": [turn.model_dump() for turn in (system, USER, SAID, *more)]}))
+    assert turns == [((system, USER), "The Rhine."), ((system, USER, SAID, more[0]), "The Rhône.")]
 
 
 def test_what_stands_beside_an_instruction_is_read_with_it() -> None:
-    [(given, target)] = lessons({"instruction": "Sum up.", "input": "It rains.", "output": "Rain."})
-    assert (given[0].content, target) == ("Sum up.\n\nIt rains.", "Rain.")  # type: ignore[union-attr]
+    [(prompt, target)] = lessons({"instruction": "Sum up.", "input": "It rains.", "output": "Rain."})
+    assert (prompt[0].content, target) == ("Sum up.\n\nIt rains.", "Rain.")  # type: ignore[union-attr]
 
 
 def test_plain_text_stays_plain() -> None:

@@ -40,8 +40,8 @@ def test_no_held_out_sentence_is_among_the_training_sentences() -> None:
 
 def test_the_page_shows_a_line_of_the_data() -> None:
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    [shown] = re.findall(r"^```json\n(.*)\n```$", page, flags=re.MULTILINE)
-    assert shown in (FOLDER / "orders.jsonl").read_text(encoding="utf-8").splitlines()
+    [line] = re.findall(r"^```json\n(.*)\n```$", page, flags=re.MULTILINE)
+    assert line in (FOLDER / "orders.jsonl").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.long
@@ -55,8 +55,8 @@ def test_the_commands_of_the_page(embedded_settings: Settings) -> None:
         assert re.fullmatch(pattern, printed.rstrip(), flags=re.DOTALL), printed
     # Words that stand in no training sentence, in an order that none has.
     unseen = "Before next Wednesday, could you send three rolls of copper tape?"
-    found = json.loads(shell(f'nlptasks run ner -a orders "{unseen}" --json', embedded_settings))
-    assert [(one["label"], one["text"]) for one in found["entities"]] == [
+    result = json.loads(shell(f'nlptasks run ner -a orders "{unseen}" --json', embedded_settings))
+    assert [(one["label"], one["text"]) for one in result["entities"]] == [
         ("DATE", "next Wednesday"),
         ("QUANTITY", "three rolls"),
         ("PRODUCT", "copper tape"),
@@ -69,6 +69,6 @@ def test_the_commands_of_the_page(embedded_settings: Settings) -> None:
 def shell(command: str, settings: Settings) -> str:
     env = {**os.environ, "NLPTASKS_DATA": str(settings.data), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    process = subprocess.run(["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return process.stdout

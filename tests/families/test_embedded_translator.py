@@ -36,9 +36,9 @@ def engine() -> Iterator[Engine]:
     ],
 )
 def test_everyday_sentences_out_of_english(engine: Engine, target: str, pairs: dict[str, str]) -> None:
-    found = engine.run("translation", list(pairs), source_language="en", target_language=target)
-    assert [result.translation for result in found] == list(pairs.values())
-    assert {(result.model, result.target_language, result.note) for result in found} == {(EMBEDDED, target, None)}
+    results = engine.run("translation", list(pairs), source_language="en", target_language=target)
+    assert [result.translation for result in results] == list(pairs.values())
+    assert {(result.model, result.target_language, result.note) for result in results} == {(EMBEDDED, target, None)}
 
 
 def test_everyday_sentences_into_english_from_a_language_that_is_detected(engine: Engine) -> None:
@@ -83,10 +83,10 @@ def documents(count: int) -> list[str]:
 
 def test_of_200_documents_every_segment_is_there_and_all_that_stands_between(engine: Engine) -> None:
     texts = documents(200)
-    found: list[Translation] = engine.run(
+    results: list[Translation] = engine.run(
         "translation", texts, source_language="en", target_language="fr", num_beams=1, max_new_tokens=24
     )
-    for text, result in zip(texts, found, strict=True):
+    for text, result in zip(texts, results, strict=True):
         sources = [(part.start, part.end) for part in result.segments]
         targets = [(part.target_start, part.target_end) for part in result.segments]
         assert between(result.translation, targets) == between(text, sources)

@@ -55,7 +55,7 @@ class Stub:
         self.calls.append(("offsets", list(texts)))
         return [Offsets(tuple(match.span() for match in TOKEN.finditer(text))) for text in texts]
 
-    def asked(self, verb: str) -> list[list[Any]]:
+    def inputs_of(self, verb: str) -> list[list[Any]]:
         return [inputs for name, inputs in self.calls if name == verb]
 
 
@@ -134,8 +134,8 @@ def test_the_best_candidate_is_the_best_pair_of_all(reading: tuple[str, SpanLogi
         for j, last in enumerate(snapped)
         if first and last and i <= j < i + 3 and first[0] < last[1]
     ]
-    found = candidates.find(logits, 0, words, longest=3)
-    assert max(found.values(), default=None) == max(scores, default=None)
+    ranked = candidates.find(logits, 0, words, longest=3)
+    assert max(ranked.values(), default=None) == max(scores, default=None)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_the_best_candidate_is_the_best_pair_of_all(reading: tuple[str, SpanLogi
     ],
 )
 def test_a_token_grows_to_the_words_it_touches(context: str, token: tuple[int, int], text: str | None) -> None:
-    found = candidates.Words(context).snap(*token)
-    assert (found and context[slice(*found)]) == text
+    snapped = candidates.Words(context).snap(*token)
+    assert (snapped and context[slice(*snapped)]) == text
 
 
 def test_a_word_in_pieces_is_one_candidate_with_its_best_score() -> None:
@@ -239,18 +239,18 @@ def test_the_answer_is_found_in_the_last_window() -> None:
     assert result.text == "KEY"
     assert result.start == context.index("KEY")
     assert result.windows > 3
-    assert result.windows == len(model.asked("extract")[0])
+    assert result.windows == len(model.inputs_of("extract")[0])
     assert result.num_tokens == 4 + len(TOKEN.findall(context))
     assert not result.truncated
-    assert max(marked(*pair).num_tokens for pair in model.asked("extract")[0]) <= model.info.max_tokens
+    assert max(marked(*pair).num_tokens for pair in model.inputs_of("extract")[0]) <= model.info.max_tokens
 
 
 def test_the_stride_is_what_windows_share() -> None:
     context = filler(100)
     apart, shared = Stub(), Stub()
     assert answer(context, apart, stride=0).windows < answer(context, shared, stride=10).windows
-    assert "".join(piece for _, piece in apart.asked("extract")[0]) == context
-    first, second = (piece.split() for _, piece in shared.asked("extract")[0][:2])
+    assert "".join(piece for _, piece in apart.inputs_of("extract")[0]) == context
+    first, second = (piece.split() for _, piece in shared.inputs_of("extract")[0][:2])
     assert first[-10:] == second[:10]
 
 
@@ -304,8 +304,8 @@ def test_a_shared_context_is_measured_once_and_all_pairs_go_in_one_call() -> Non
     model = Stub()
     results = answer_all([("Who?", context), ("What is the key?", context), ("Who?", "a short KEY.")], model)
     assert [result.text for result in results] == ["KEY"] * 3
-    assert model.asked("offsets") == [[context, "Who?", "What is the key?"]]
-    (pairs,) = model.asked("extract")
+    assert model.inputs_of("offsets") == [[context, "Who?", "What is the key?"]]
+    (pairs,) = model.inputs_of("extract")
     assert len(pairs) == sum(result.windows for result in results)
 
 
@@ -314,7 +314,7 @@ def test_an_answer_does_not_depend_on_what_else_is_asked_of_its_context() -> Non
     together, alone = Stub(), Stub()
     both = answer_all([("Who?", context), (filler(9), context)], together)
     assert both == [*answer_all([("Who?", context)], alone), *answer_all([(filler(9), context)], alone)]
-    assert together.asked("extract")[0] == [pair for pairs in alone.asked("extract") for pair in pairs]
+    assert together.inputs_of("extract")[0] == [pair for pairs in alone.inputs_of("extract") for pair in pairs]
 
 
 def test_short_inputs_are_not_measured() -> None:

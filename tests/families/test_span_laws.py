@@ -78,10 +78,10 @@ class Reader:
         self._null = null
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
-        found = self._root.tokenizer(
+        encoding = self._root.tokenizer(
             list(texts), add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
         )
-        return [Offsets(tuple((int(a), int(b)) for a, b in spans)) for spans in found["offset_mapping"]]
+        return [Offsets(tuple((int(a), int(b)) for a, b in spans)) for spans in encoding["offset_mapping"]]
 
     def tag(self, texts: Sequence[str]) -> list[TokenLogits]:
         read = Located(self._root, texts, self.info.max_tokens, segment=0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nlptasks import CancelToken, Engine, Plugins, Settings, Stream, Summary, TextInput
 from nlptasks.cli import cli
 from nlptasks.errors import CancelledError, InvalidInputError, OverflowRefusedError
-from nlptasks.families import points, summarizing
+from nlptasks.families import bullets, summarization
 from nlptasks.model import ModelKind
 from nlptasks.surfaces import render
 from nlptasks.testing import FakeModel, check_task, tiny_model
@@ -73,7 +73,7 @@ def test_one_or_two_sentences_are_their_own_summary(text: str) -> None:
     model = writer()
     [result] = run(model, text)
     assert result.summary == text.strip()
-    assert result.note == summarizing.OWN
+    assert result.note == summarization.SHORT_TEXT
     assert (result.windows, result.coverage) == (1, 1.0)
     assert generated(model) == []
 
@@ -142,7 +142,7 @@ def test_a_summary_longer_than_its_text_is_refused() -> None:
     text = "It rains. We stay in. The cat sleeps."
     [result] = run(writer(lambda _: rambling), text)
     assert result.summary == text
-    assert result.note == summarizing.REFUSED
+    assert result.note == summarization.REFUSED
 
 
 def test_a_refused_summary_of_the_parts_gives_the_parts() -> None:
@@ -152,7 +152,7 @@ def test_a_refused_summary_of_the_parts_gives_the_parts() -> None:
     [result] = run(model, ARTICLE * 2, chunk_tokens=160)
     assert [chunk.summary for chunk in result.chunks] == ["The pier closes."] * 2
     assert result.summary == "The pier closes. The pier closes."
-    assert result.note == summarizing.REFUSED_PARTS
+    assert result.note == summarization.REFUSED_PARTS
 
 
 def test_parts_without_a_usable_summary_are_told_by_their_first_sentences() -> None:
@@ -176,7 +176,7 @@ def test_nothing_written_is_never_an_empty_summary() -> None:
         [result] = run(writer(lambda _, n=nothing: n), ARTICLE, max_new_tokens=2, length="short")  # type: ignore[misc]
         assert result.summary.startswith("The harbour town of Marrow Point voted")
         assert result.summary.endswith(".")
-        assert result.note == summarizing.NOTHING
+        assert result.note == summarization.NOTHING
 
 
 def test_an_unfinished_summary_is_cut_back_to_its_last_sentence() -> None:
@@ -196,15 +196,15 @@ def test_the_length_is_kept() -> None:
 
 
 def test_the_prompt_asks_for_the_length() -> None:
-    def asked(**options: Any) -> str:
+    def prompt(**options: Any) -> str:
         model = writer()
         run(model, ARTICLE, **options)
         return FakeModel.render(generated(model)[0][0])
 
-    assert "in one sentence" in asked(length="short")
-    assert "in three sentences" in asked()
-    assert "in about 40 words" in asked(length=40)
-    assert asked().startswith(f"user: {ARTICLE}\n\nWrite a short summary of the text above")
+    assert "in one sentence" in prompt(length="short")
+    assert "in three sentences" in prompt()
+    assert "in about 40 words" in prompt(length=40)
+    assert prompt().startswith(f"user: {ARTICLE}\n\nWrite a short summary of the text above")
 
 
 def test_styles() -> None:
@@ -227,18 +227,18 @@ def test_styles() -> None:
     ],
 )
 def test_what_models_put_around_a_summary_goes(written: str, text: str) -> None:
-    assert points.tidy(written) == text
+    assert bullets.tidy(written) == text
 
 
 def test_chinese_sentences_stand_without_a_space() -> None:
-    assert points.paragraph(points.points("今天下雨。我们在家。\n明天晴")) == "今天下雨。我们在家。明天晴。"
+    assert bullets.paragraph(bullets.split("今天下雨。我们在家。\n明天晴")) == "今天下雨。我们在家。明天晴。"
 
 
 def test_overflow_is_refused_when_asked() -> None:
     run(writer(), ARTICLE, on_overflow="error")
     with pytest.raises(
         OverflowRefusedError,
-        match=r"summarization: expected a text of 100 tokens at most, .*; input 1 has 140: shorten the text or use",
+        match=r"summarization: the model reads 100 tokens at a time, input 1 has 140 tokens: shorten the text or use",
     ):
         run(writer(), "It rains.", ARTICLE, on_overflow="error", chunk_tokens=100)
     with pytest.raises(OverflowRefusedError, match=r"the model reads 64 tokens, .* leaves no room for the text"):
@@ -259,19 +259,19 @@ def test_a_seq2seq_checkpoint_reads_its_prefix_and_keeps_its_own_generation_conf
     [result] = run(model, ARTICLE)
     assert generated(model) == [["summarize: " + ARTICLE]]
     [decoding] = model.decodings
-    own = ("min_new_tokens", "repetition_penalty", "no_repeat_ngram_size", "num_beams", "length_penalty")
-    assert [getattr(decoding, name) for name in own] == [None] * 5
+    unset = ("min_new_tokens", "repetition_penalty", "no_repeat_ngram_size", "num_beams", "length_penalty")
+    assert [getattr(decoding, name) for name in unset] == [None] * 5
     assert result.summary == TOLD
     preset = {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3, "min_new_tokens": 29}
-    told = writer(kind="seq2seq", model_type="t5", presets={"summarization": preset}, max_tokens=512)
-    for options, found in (
+    model = writer(kind="seq2seq", model_type="t5", presets={"summarization": preset}, max_tokens=512)
+    for options, expected in (
         ({}, (4, 2.0, 3, 29)),
         ({"num_beams": 1, "length_penalty": 1.0, "min_new_tokens": 5}, (1, 1.0, 3, 5)),
         ({"length": "short"}, (4, 2.0, 3, 0)),
         ({"max_new_tokens": 20}, (4, 2.0, 3, 20)),
     ):
-        run(told, ARTICLE, **options)
-        assert tuple(getattr(told.decodings[-1], name) for name in (*list(preset)[:3], "min_new_tokens")) == found
+        run(model, ARTICLE, **options)
+        assert tuple(getattr(model.decodings[-1], name) for name in (*list(preset)[:3], "min_new_tokens")) == expected
     bart = writer(kind="seq2seq", model_type="bart")
     run(bart, ARTICLE, num_beams=2, length="short", no_repeat_ngram_size=3)
     assert generated(bart) == [[ARTICLE]]
@@ -361,8 +361,8 @@ def test_on_the_command_line_a_summary_stands_with_its_chunks_and_note(settings:
     assert isinstance(plugins.task("summarization"), Summarization)
     [result] = run(writer(), "\n\n".join([ARTICLE] * 4), chunk_tokens=200)
     assert render(result, ARTICLE) == f"{TOLD}\n  ({result.windows} windows)"
-    [own] = run(writer(), "It rains.")
-    assert render(own) == f"It rains.\n  ({summarizing.OWN})"
+    [short] = run(writer(), "It rains.")
+    assert render(short) == f"It rains.\n  ({summarization.SHORT_TEXT})"
     [one] = run(writer(), ARTICLE)
     assert re.fullmatch(r"The harbour.*…\n  Marrow.*", render(one, ARTICLE, several=True), re.DOTALL)
 
@@ -382,16 +382,16 @@ def test_every_kind_of_checkpoint_reads_texts_of_any_length(settings: Settings, 
         options = {"length": "short", "max_new_tokens": 8}
         result = engine.run("summarization", text, progress=lambda *now: seen.append(now), **options)
         streamed = engine.stream("summarization", text, **options).result()
-        own = engine.run("summarization", ["It rains.", "It snows."], progress=lambda *now: seen.append(now))
+        results = engine.run("summarization", ["It rains.", "It snows."], progress=lambda *now: seen.append(now))
     assert result.summary.strip()
     assert result.coverage == 1.0
     assert not result.truncated
     assert (result.windows > 1) == (len(text) > 256)
     assert streamed.chunks == result.chunks
-    assert [each.summary for each in own] == ["It rains.", "It snows."]
+    assert [each.summary for each in results] == ["It rains.", "It snows."]
     *levels, last = seen
     assert last == (2, 2), "texts that need no model are done as well"
-    assert [done for done, _ in levels] == list(range(1, len(levels) + 1))
+    assert [count for count, _ in levels] == list(range(1, len(levels) + 1))
     assert [total for _, total in levels] == sorted(total for _, total in levels)
     assert levels[0][1] == result.windows
     assert levels[-1][0] == levels[-1][1]
@@ -403,8 +403,8 @@ def test_the_command_line_prints_the_summary(
     page = tmp_path / "page.txt"
     page.write_text("It rains. We stay in.\n", encoding="utf-8")
     monkeypatch.setenv("NLPTASKS_DATA", str(tmp_path))
-    done = CliRunner().invoke(cli, ["run", "summarization", "-f", str(page), "-m", str(tiny_causal)])
-    assert (done.exit_code, done.stdout) == (0, f"It rains. We stay in.\n  ({summarizing.OWN})\n")
+    outcome = CliRunner().invoke(cli, ["run", "summarization", "-f", str(page), "-m", str(tiny_causal)])
+    assert (outcome.exit_code, outcome.stdout) == (0, f"It rains. We stay in.\n  ({summarization.SHORT_TEXT})\n")
 
 
 @pytest.fixture(scope="module")

@@ -43,8 +43,8 @@ def test_training_rows_are_short_documents_with_whole_sentences(tmp_path: Path) 
 
 def test_the_benchmark_finds_faulty_summaries() -> None:
     pytest.importorskip("rouge_score")
-    found = runpy.run_path(str(ROOT / "benchmarks" / "summarization.py"))
+    program = runpy.run_path(str(ROOT / "benchmarks" / "summarization.py"))
     text = "One came. Two left. Three stayed. Four slept."
-    assert found["lead"](text) == "One came. Two left. Three stayed."
+    assert program["lead"](text) == "One came. Two left. Three stayed."
     summaries = ["One came.", "", "Three stayed and", f"{text} All said.", 'He said "go."']
-    assert found["faults"]([text] * 5, summaries) == {"empty": 1, "cut": 2, "longer": 1}
+    assert program["faults"]([text] * 5, summaries) == {"empty": 1, "cut": 2, "longer": 1}

@@ -77,9 +77,9 @@ class Stub:
 
     def _tag(self, text: str) -> TokenLogits:
         whole = self.spans(text)
-        kept = whole[: self.max_tokens - 2]
-        rows = tuple(tuple(self.row(text[a:b])) for a, b in kept)
-        return TokenLogits(kept, rows, len(whole) + 2, len(kept) < len(whole))
+        spans_read = whole[: self.max_tokens - 2]
+        rows = tuple(tuple(self.row(text[a:b])) for a, b in spans_read)
+        return TokenLogits(spans_read, rows, len(whole) + 2, len(spans_read) < len(whole))
 
 
 @dataclass
@@ -103,7 +103,7 @@ def read(text: str, model: Any, **options: Any) -> Entities:
     return Names().run([TextInput.model_construct(text=text)], TaggingOptions(**options), cast(Model, model))[0]
 
 
-def found(result: Entities) -> list[tuple[str, str]]:
+def pairs(result: Entities) -> list[tuple[str, str]]:
     return [(entity.label, entity.text) for entity in result.entities]
 
 
@@ -116,7 +116,7 @@ def tagged(text: str, tags: str, labels: tuple[str, ...] = IOB) -> list[tuple[st
     """Entities of a text of one-token words with these tags."""
     tokens = tuple(m.span() for m in re.finditer(r"\S+", text))
     rows = tuple(tuple(9.0 if label == tag else 0.0 for label in labels) for tag in tags.split())
-    return found(read(text, Given(labels, tokens, rows)))
+    return pairs(read(text, Given(labels, tokens, rows)))
 
 
 def check_laws(text: str, result: Entities) -> None:
@@ -246,8 +246,8 @@ def test_all_inputs_share_one_call_and_short_ones_are_not_counted() -> None:
     assert (short.num_tokens, long.num_tokens, last.num_tokens) == (5, 60, 3)
     assert (short.windows, last.windows) == (1, 1)
     assert len(model.calls[1][1]) == long.windows + 2
-    assert found(short) == [("PER", "Ada"), ("ORG", "Acme")]
-    assert found(long) == [("PER", "Ada Byron"), ("ORG", "Acme Inc")] * 10
+    assert pairs(short) == [("PER", "Ada"), ("ORG", "Acme")]
+    assert pairs(long) == [("PER", "Ada Byron"), ("ORG", "Acme Inc")] * 10
     assert Names().run([], TaggingOptions(), cast(Model, model)) == []
 
 
@@ -286,8 +286,8 @@ def test_iob_and_its_repair(tags: str, entities: list[str]) -> None:
 )
 def test_schemes_with_ends_and_singles(place: str, tags: str, entities: list[str]) -> None:
     labels = ("O", *(f"{p}-PER" for p in place))
-    shown = " ".join(t if t == "O" else f"{place['BIES'.index(t)]}-PER" for t in tags.split())
-    assert [text for _, text in tagged("a b c d", shown, labels)] == entities
+    written = " ".join(t if t == "O" else f"{place['BIES'.index(t)]}-PER" for t in tags.split())
+    assert [text for _, text in tagged("a b c d", written, labels)] == entities
 
 
 def test_bare_types_merge_neighbours_and_take_the_tasks_spelling() -> None:
@@ -310,9 +310,9 @@ def test_score_is_the_geometric_mean_of_the_types_probability() -> None:
 def test_aggregation_of_a_words_tokens() -> None:
     rows = ((3.0, 2.0), (0.0, 2.5), (0.0, 9.0), (4.0, 0.0))
     text, model = "abcd", Given(("O", "PER"), ((0, 1), (1, 2), (2, 3), (3, 4)), rows)
-    assert found(read(text, model)) == []
-    assert found(read(text, model, aggregation="average")) == [("PER", "abcd")]
-    assert found(read(text, model, aggregation="max")) == [("PER", "abcd")]
+    assert pairs(read(text, model)) == []
+    assert pairs(read(text, model, aggregation="average")) == [("PER", "abcd")]
+    assert pairs(read(text, model, aggregation="max")) == [("PER", "abcd")]
     assert read(text, model, aggregation="max").entities[0].score == pytest.approx(1 / (1 + math.exp(-9)))
 
 
@@ -321,12 +321,12 @@ def test_odd_tokens() -> None:
     text = "x Ada 語 y"
     tokens = ((0, 1), (1, 1), (1, 5), (5, 6), (6, 7), (6, 7), (6, 6))
     model = Given(("O", "PER"), tokens, (other, person, person, other, person, other, other))
-    assert found(read(text, model)) == [("PER", "Ada 語")]
+    assert pairs(read(text, model)) == [("PER", "Ada 語")]
 
 
 def test_an_empty_token_decides_nothing() -> None:
     model = Given(("O", "PER"), ((1, 1), (0, 3)), ((5.0, 0.0), (0.0, 5.0)))
-    assert found(read("Ada", model)) == [("PER", "Ada")]
+    assert pairs(read("Ada", model)) == [("PER", "Ada")]
 
 
 def test_a_word_is_read_where_it_is_deepest() -> None:
@@ -346,11 +346,11 @@ def test_threshold_and_labels_choose() -> None:
 
     text = "Ada met Acme"
     both = [("PER", "Ada"), ("ORG", "Acme")]
-    assert found(read(text, Stub(row))) == both
-    assert found(read(text, Stub(row), threshold=0.9)) == both[:1]
-    assert found(read(text, Stub(row, threshold=0.9))) == both[:1]
-    assert found(read(text, Stub(row, threshold=0.9), threshold=0)) == both
-    assert found(read(text, Stub(row), labels=("ORG",))) == both[1:]
+    assert pairs(read(text, Stub(row))) == both
+    assert pairs(read(text, Stub(row), threshold=0.9)) == both[:1]
+    assert pairs(read(text, Stub(row, threshold=0.9))) == both[:1]
+    assert pairs(read(text, Stub(row, threshold=0.9), threshold=0)) == both
+    assert pairs(read(text, Stub(row), labels=("ORG",))) == both[1:]
     with pytest.raises(InvalidInputError, match="'labels' 'ogr' is not known; did you mean 'ORG'"):
         read(text, Stub(row), labels=("ogr",))
     with pytest.raises(InvalidInputError, match="known: PER, ORG"):
@@ -359,8 +359,8 @@ def test_threshold_and_labels_choose() -> None:
 
 def test_tags_for_training_and_the_shape_of_transformers() -> None:
     assert Names().tags() == ("O", "B-PER", "I-PER", "B-ORG", "I-ORG")
-    (shown,) = read("So Ada Byron", Stub(votes(TABLE))).to_hf()
-    assert shown == {"entity_group": "PER", "score": shown["score"], "word": "Ada Byron", "start": 3, "end": 12}
+    (entity,) = read("So Ada Byron", Stub(votes(TABLE))).to_hf()
+    assert entity == {"entity_group": "PER", "score": entity["score"], "word": "Ada Byron", "start": 3, "end": 12}
 
 
 def test_the_built_in_task_has_valid_examples() -> None:

@@ -34,7 +34,7 @@ class Upper(FakeModel):
         super().__init__(**{"kind": "seq2seq", **info}, completions=lambda prompt: prompt.splitlines()[-1].upper())
 
     def generate(self, prompts, decoding):  # type: ignore[no-untyped-def]
-        return [dataclasses.replace(done, logprobs=()) for done in super().generate(prompts, decoding)]
+        return [dataclasses.replace(completion, logprobs=()) for completion in super().generate(prompts, decoding)]
 
 
 def translate(text: Any, model: Any, target: str = "fr", source: str | None = "en", **options: Any) -> Any:
@@ -42,8 +42,8 @@ def translate(text: Any, model: Any, target: str = "fr", source: str | None = "e
     inputs = [
         TranslationInput(text=t, target_language=target, source_language=source) for t in (text if many else [text])
     ]
-    found = TASK.run(inputs, TASK.options_type(**options), model)
-    return found if many else found[0]
+    results = TASK.run(inputs, TASK.options_type(**options), model)
+    return results if many else results[0]
 
 
 def test_the_task_keeps_the_contract() -> None:
@@ -69,8 +69,8 @@ def test_the_sentences_of_all_inputs_share_one_call_a_direction() -> None:
     ]
     results = TASK.run(inputs, TASK.options_type(), model)
     assert [result.translation for result in results] == ["ONE. TWO.", "THREE.", "FOUR."]
-    asked = [(decoding.source_language, decoding.target_language) for decoding in model.decodings]
-    assert asked == [("en", "fr"), ("en", "de")]
+    prompts = [(decoding.source_language, decoding.target_language) for decoding in model.decodings]
+    assert prompts == [("en", "fr"), ("en", "de")]
 
 
 def test_a_text_that_is_already_in_the_language_comes_back_with_a_note() -> None:
@@ -98,10 +98,13 @@ def test_what_each_kind_of_checkpoint_is_given() -> None:
     t5 = Upper(prefixes={"translation_en_to_fr": "translate English to French: "}).info
     assert TASK.ask(item, options, t5) == "translate English to French: Hello."
     assert TASK.decoding(item, options, t5).num_beams is None
-    own = Upper(presets={"translation_en_to_fr": {"num_beams": 4, "early_stopping": True}}).info
-    assert (TASK.decoding(item, options, own).num_beams, TASK.decoding(item, options, own).early_stopping) == (4, True)
-    assert TASK.decoding(item, TASK.options_type(num_beams=1), own).num_beams == 1
-    assert TASK.decoding(item.model_copy(update={"target_language": "de"}), options, own).num_beams is None
+    info = Upper(presets={"translation_en_to_fr": {"num_beams": 4, "early_stopping": True}}).info
+    assert (TASK.decoding(item, options, info).num_beams, TASK.decoding(item, options, info).early_stopping) == (
+        4,
+        True,
+    )
+    assert TASK.decoding(item, TASK.options_type(num_beams=1), info).num_beams == 1
+    assert TASK.decoding(item.model_copy(update={"target_language": "de"}), options, info).num_beams is None
     chat = Upper(kind="causal").info
     assert TASK.ask(item, options, chat) == [Message(role="user", content="Translate from English to French:\nHello.")]
     plain = dataclasses.replace(chat, has_chat_template=False)
@@ -136,8 +139,8 @@ class Second(Upper):
         self.first, self.again = first, again
 
     def generate(self, prompts, decoding):  # type: ignore[no-untyped-def]
-        done = super().generate(prompts, decoding)
-        return done if self.again and decoding.num_beams else [self.first for _ in done]
+        completions = super().generate(prompts, decoding)
+        return completions if self.again and decoding.num_beams else [self.first for _ in completions]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,10 @@ def test_alternatives_are_given_beside_the_best() -> None:
     class Many(Upper):
         def generate(self, prompts, decoding):  # type: ignore[no-untyped-def]
             others = tuple(Completion(f"other {i}", "stop", 1, 1) for i in range(decoding.num_return_sequences - 1))
-            return [dataclasses.replace(done, alternatives=others) for done in super().generate(prompts, decoding)]
+            return [
+                dataclasses.replace(completion, alternatives=others)
+                for completion in super().generate(prompts, decoding)
+            ]
 
     model = Many()
     result = translate("Good day.", model, alternatives=2)
@@ -200,9 +206,9 @@ def test_a_stream_gives_sentence_after_sentence_and_the_same_result() -> None:
     ],
 )
 def test_languages_are_told_or_said_to_be_unknown(text: str, tag: str) -> None:
-    found = languages.detect(text)
-    assert found.tag == tag
-    assert (found.confidence >= languages.SURE) == (tag != "und")
+    detected = languages.detect(text)
+    assert detected.tag == tag
+    assert (detected.confidence >= languages.SURE) == (tag != "und")
 
 
 def test_rows_teach_what_their_columns_say() -> None:
@@ -227,12 +233,12 @@ def test_what_an_adapter_is_asked_is_what_it_learnt(
     base = tiny_model(tmp_path / "base", "causal")
     if not template:
         (base / "chat_template.jinja").unlink()
-    asked: list[Any] = []
+    prompts: list[Any] = []
     ask = TranslationTask.ask
 
     def note(*arguments: Any) -> Any:
-        asked.append(ask(*arguments))
-        return asked[-1]
+        prompts.append(ask(*arguments))
+        return prompts[-1]
 
     monkeypatch.setattr(TranslationTask, "ask", note)
     serve_here(monkeypatch)
@@ -241,10 +247,10 @@ def test_what_an_adapter_is_asked_is_what_it_learnt(
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     recipe = dataclasses.replace(TASK.recipe, base=str(base), epochs=1, dtype="float32")
     finetune("translation", str(data), name="mine", recipe=recipe, settings=settings, device="cpu")
-    learnt, asked[:] = list(asked), []
+    learnt, prompts[:] = list(prompts), []
     with Engine(settings=settings, device="cpu", dtype="float32") as engine:
         engine.run("translation", "It is 4.", **TAGS, adapter="mine", max_new_tokens=4)
-        assert asked[0] in learnt
-        asked.clear()
+        assert prompts[0] in learnt
+        prompts.clear()
         engine.run("translation", "It is 4.", **TAGS, model=str(base), adapter="none", max_new_tokens=4)
-        assert (asked[0] in learnt) is template, "without a chat template a bare base sees examples"
+        assert (prompts[0] in learnt) is template, "without a chat template a bare base sees examples"

@@ -37,8 +37,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     root = tmp_path_factory.mktemp("home")
-    with Engine(device="cpu", dtype="float32", settings=Settings(root, root, offline=True)) as found:
-        yield found
+    with Engine(device="cpu", dtype="float32", settings=Settings(root, root, offline=True)) as hub_engine:
+        yield hub_engine
 
 
 def by_transformers(folder: Path, kind: str, target: str) -> str:
@@ -68,9 +68,9 @@ def test_a_checkpoint_is_asked_in_its_own_codes(kind: str, checkpoints: dict[str
     for target in ("fr", "de") if kind in CODES else ("fr",):
         item = TranslationInput(text=TEXT, source_language="en", target_language=target)
         with engine.bind(TASK, model=str(folder)) as model:
-            [done] = TASK.write([item], options, model)
-        assert done.text == by_transformers(folder, kind, target)
-        written[target] = (done.text, done.logprobs)
+            [completion] = TASK.write([item], options, model)
+        assert completion.text == by_transformers(folder, kind, target)
+        written[target] = (completion.text, completion.logprobs)
     assert len(set(written.values())) == len(written), "the target's code makes a difference"
 
 
@@ -79,15 +79,15 @@ def test_source_and_target_are_marked(kind: str, checkpoints: dict[str, Path], t
     tokenizer = AutoTokenizer.from_pretrained(checkpoints[kind])
     tokenizer.save_pretrained(tmp_path)
     # What a training or a merge writes must know the same languages.
-    for found in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+    for reader in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
         source, targets = CODES[kind]
         for tag, code in targets.items():
-            ids = languages.source_ids(found, TEXT, None if source is None else "en", tag)
-            assert found.convert_ids_to_tokens(ids)[0] == (source or code)
-            first = languages.first_id(found, tag)
+            ids = languages.source_ids(reader, TEXT, None if source is None else "en", tag)
+            assert reader.convert_ids_to_tokens(ids)[0] == (source or code)
+            first = languages.first_id(reader, tag)
             assert (first is None) == (source is None)
-            assert first is None or found.convert_ids_to_tokens(first) == code
-        assert {"fr", "de"} <= {tag.partition("-")[0] for tag in languages.languages(found)}
+            assert first is None or reader.convert_ids_to_tokens(first) == code
+        assert {"fr", "de"} <= {tag.partition("-")[0] for tag in languages.languages(reader)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

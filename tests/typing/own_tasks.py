@@ -9,6 +9,7 @@ import nlptasks
 from nlptasks import (
     Classification,
     Entities,
+    GenerationOptions,
     Model,
     Prompt,
     Recipe,
@@ -20,7 +21,6 @@ from nlptasks import (
     TextInput,
     TextToText,
     TokenClassification,
-    WritingOptions,
 )
 
 
@@ -45,13 +45,13 @@ class Headline(Result):
     headline: str = Field(description="The headline.")
 
 
-class Headlines(TextToText[TextInput, WritingOptions, Headline]):
+class Headlines(TextToText[TextInput, GenerationOptions, Headline]):
     """A headline for an article."""
 
     name = "headlines"
     result_type = Headline
 
-    def prompt(self, inputs: TextInput, options: WritingOptions) -> Prompt:
+    def prompt(self, inputs: TextInput, options: GenerationOptions) -> Prompt:
         return inputs.text
 
     def parse(self, inputs: TextInput, completion: str) -> Headline:

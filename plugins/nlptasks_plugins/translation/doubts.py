@@ -18,29 +18,29 @@ FREE_LETTERS = 10
 """Letters by which a translation may differ whatever the ratio: "Yes." is "Oui, bien sûr." in some sentences."""
 
 
-def likelihood(done: Completion) -> float:
-    """Geometric mean of the token probabilities; 1 where the model tells none."""
-    return math.exp(sum(done.logprobs) / len(done.logprobs)) if done.logprobs else 1.0
+def likelihood(completion: Completion) -> float:
+    """Geometric mean of the token probabilities; 1 where the model reports none."""
+    return math.exp(sum(completion.logprobs) / len(completion.logprobs)) if completion.logprobs else 1.0
 
 
-def doubt_of(source: str, done: Completion) -> str | None:
-    """Why the translation of a sentence may be wrong; None if nothing says so."""
-    words = done.text.strip()
+def doubt_of(source: str, completion: Completion) -> str | None:
+    """Why the translation of a sentence may be wrong; None if there is no reason to doubt it."""
+    words = completion.text.strip()
     if not words:
         return "nothing was written"
-    if done.finish_reason == "length":
+    if completion.finish_reason == "length":
         return "it was cut at max_new_tokens"
     if len(words) > LONGEST * len(source) + FREE_LETTERS:
         return f"it is {len(words) / len(source):.1f} times as long as the sentence"
     if len(words) + FREE_LETTERS < SHORTEST * len(source):
         return f"it is only {len(words) / len(source):.1f} times as long as the sentence"
-    score = likelihood(done)
+    score = likelihood(completion)
     return f"its tokens are unlikely ({score:.2f} on average)" if score < DOUBTFUL else None
 
 
-def said(source: str, done: Completion) -> str:
+def translated(source: str, completion: Completion) -> str:
     """A sentence's translation; the sentence itself where the model wrote nothing, so that nothing is lost."""
-    return done.text.strip() or source
+    return completion.text.strip() or source
 
 
 def is_better(source: str, new: Completion, old: Completion) -> bool:
@@ -48,5 +48,5 @@ def is_better(source: str, new: Completion, old: Completion) -> bool:
     return _rank(source, new) > _rank(source, old)
 
 
-def _rank(source: str, done: Completion) -> tuple[bool, float]:
-    return doubt_of(source, done) is None, likelihood(done)
+def _rank(source: str, completion: Completion) -> tuple[bool, float]:
+    return doubt_of(source, completion) is None, likelihood(completion)

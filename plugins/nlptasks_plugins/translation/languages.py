@@ -41,7 +41,7 @@ class Detected:
 
 
 def detect(text: str) -> Detected:
-    """The language of a text: told by its script where that is enough, else by py3langid's n-grams."""
+    """The language of a text: from its script where that is enough, else from py3langid's n-grams."""
     letters = [character for character in text if unicodedata.category(character).startswith("L")]
     if not letters:
         return Detected(UNDETERMINED, 0.0)

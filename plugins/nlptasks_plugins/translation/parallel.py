@@ -22,28 +22,30 @@ def shots(text: str, source: str, target: str) -> str:
     """Three translated sentences and the one to translate, a line each; languages as BCP 47 tags."""
     lines = []
     for english, others in EXAMPLES:
-        said = {"en": english, **others}
-        if source in said and target in said:
-            lines += [f"{languages.name(source)}: {said[source]}", f"{languages.name(target)}: {said[target]}"]
+        sentence = {"en": english, **others}
+        if source in sentence and target in sentence:
+            lines += [f"{languages.name(source)}: {sentence[source]}", f"{languages.name(target)}: {sentence[target]}"]
     return "\n".join([*lines, f"{languages.name(source)}: {text}", f"{languages.name(target)}:"])
 
 
 def pairs(row: Mapping[str, Any]) -> list[tuple[str, str | None, str, str]]:
     """(text, its language, translation, its language) of a training row.
 
-    A row says its languages (`source_language`, `target_language`), or its columns are named by them (`en`, `fr`),
+    A row names its languages (`source_language`, `target_language`), or its columns are named by them (`en`, `fr`),
     when it teaches both directions, unless its text and its translation are named.
     """
     tagged = {name: value for name, value in row.items() if name in languages.NAMES and isinstance(value, str)}
     if isinstance(row.get("translation"), Mapping):
         return pairs(row["translation"])
-    text, said = row.get("text"), row.get("translation")
-    if isinstance(text, str) and isinstance(said, str):
+    text, translation = row.get("text"), row.get("translation")
+    if isinstance(text, str) and isinstance(translation, str):
         source = row.get("source_language") or next((tag for tag, value in tagged.items() if value == text), None)
-        target = row.get("target_language") or next((tag for tag, value in tagged.items() if value == said), None)
+        target = row.get("target_language") or next(
+            (tag for tag, value in tagged.items() if value == translation), None
+        )
         if not target:
             raise ValueError("expected the language of the translation (target_language), found none")
-        return [(text, source, said, target)]
+        return [(text, source, translation, target)]
     if len(tagged) != 2:
         raise ValueError(
             "expected a text and a translation, or two columns named by their languages (en, fr); "

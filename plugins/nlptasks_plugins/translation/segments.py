@@ -1,4 +1,4 @@
-"""What of a text is translated, piece by piece; everything between the pieces is kept as it stands."""
+"""The pieces of a text to translate; everything between them stays unchanged."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def segments(text: str) -> list[tuple[int, int]]:
 
     Pieces without a letter (numbers, rules, blank lines) are left out. In order, without overlap.
     """
-    found = []
+    pieces = []
     for line in _LINE.finditer(text):
         marks = _MARKS.match(line[0])
         first = marks.end() if marks else 0
         for start, end in _between(line[0], first):
             part = line[0][start:end]
-            found += [(line.start() + start + a, line.start() + start + b) for a, b in sentences(part)]
-    return [(start, end) for start, end in found if _has_letter(text[start:end])]
+            pieces += [(line.start() + start + a, line.start() + start + b) for a, b in sentences(part)]
+    return [(start, end) for start, end in pieces if _has_letter(text[start:end])]
 
 
 def joined(text: str, places: Sequence[tuple[int, int]], replace: Callable[[int], str]) -> tuple[str, list[int]]:

@@ -1,4 +1,4 @@
-"""Translation: a text comes back in another language, sentence by sentence, with everything between them kept."""
+"""Translation: a text in another language, sentence by sentence; everything between sentences stays unchanged."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from nlptasks import (
     Completion,
     Decoding,
+    GenerationOptions,
     InvalidInputError,
     Lesson,
     Message,
@@ -24,26 +25,25 @@ from nlptasks import (
     TaskInput,
     TextToText,
     UnsupportedModelError,
-    WritingOptions,
     hookimpl,
 )
 from nlptasks_plugins.translation import languages, parallel, side_by_side
-from nlptasks_plugins.translation.doubts import doubt_of, is_better, likelihood, said
+from nlptasks_plugins.translation.doubts import doubt_of, is_better, likelihood, translated
 from nlptasks_plugins.translation.results import TranslatedSegment, Translation
 from nlptasks_plugins.translation.segments import joined, segments
 
 EMBEDDED = "translator"
 """The base that ships with this plugin: a Marian model for English with French, German and Spanish."""
 
-UNTAUGHT = frozenset({"smollm2"})
-"""Bases that only an adapter teaches to translate."""
+ADAPTER_ONLY = frozenset({"smollm2"})
+"""Bases that translate with an adapter only."""
 
 OPUS = "Helsinki-NLP/opus-mt-{source}-{target}"
 """Checkpoints for one pair of languages (Tiedemann and Thottingal 2020, OPUS-MT)."""
 
 
 class TranslationInput(TaskInput):
-    """A text and the language it is wanted in."""
+    """A text and the language to translate it to."""
 
     text: str = Field(min_length=1, pattern=r"\S", description="The text to translate.")
     target_language: str = Field(
@@ -64,13 +64,13 @@ class TranslationInput(TaskInput):
         return languages.Detected(self.source_language, 1.0) if self.source_language else languages.detect(self.text)
 
 
-class TranslationOptions(WritingOptions):
-    """How to translate. What is not given is left to the checkpoint's own settings."""
+class TranslationOptions(GenerationOptions):
+    """How to translate. What is unset is left to the checkpoint's settings."""
 
     max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write for a sentence.")
     num_beams: int | None = Field(default=None, ge=1, le=16, description="Beams of beam search; 1 for none.")  # type: ignore[assignment]
     repetition_penalty: float | None = Field(default=None, gt=0, le=5, description="Above 1 discourages repetition.")  # type: ignore[assignment]
-    alternatives: int = Field(default=0, ge=0, le=8, description="Other translations of each sentence to give.")
+    alternatives: int = Field(default=0, ge=0, le=8, description="Alternative translations of each sentence.")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Job:
 
 
 class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translation]):
-    """Translate a text, whole, with lines, lists and numbers kept."""
+    """Translate a text of any length; lines, lists and numbers stay."""
 
     name = "translation"
     aliases = ("translate",)
@@ -130,18 +130,18 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     def decoding(self, inputs: TranslationInput, options: TranslationOptions, info: ModelInfo) -> Decoding:
         beams = options.num_beams
         texts = 1 + options.alternatives
-        found = replace(
+        decoding = replace(
             options.decoding(), num_beams=max(beams or 4, texts) if texts > 1 else beams, num_return_sequences=texts
         )
         if info.kind != "seq2seq":
             # A sentence is one line; a model without a template would go on with the next example.
-            return replace(found, stop=(*options.stop, "\n"), num_beams=found.num_beams or 1)
-        found = info.preset(_direction(inputs), found)
+            return replace(decoding, stop=(*options.stop, "\n"), num_beams=decoding.num_beams or 1)
+        decoding = info.preset(_direction(inputs), decoding)
         if info.languages:
             marked = info.model_type != "marian" and inputs.source_language not in (None, languages.UNDETERMINED)
             source = inputs.source_language if marked else None
-            return replace(found, source_language=source, target_language=inputs.target_language)
-        return found
+            return replace(decoding, source_language=source, target_language=inputs.target_language)
+        return decoding
 
     def parse(self, inputs: TranslationInput, completion: str) -> Translation:
         return Translation(
@@ -158,17 +158,19 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     ) -> Sequence[Lesson[TranslationInput, TranslationOptions]]:
         return [
             Lesson(
-                self.validate([{"text": text, "source_language": source, "target_language": target}])[0], options, said
+                self.validate([{"text": text, "source_language": source, "target_language": target}])[0],
+                options,
+                translation,
             )
-            for text, source, said, target in parallel.pairs(row)
+            for text, source, translation, target in parallel.pairs(row)
         ]
 
     def run(self, inputs: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Translation]:
         jobs = [_job(item) for item in inputs]
         self._check(jobs, model.info)
-        asked = [piece for job in jobs if not _is_there(job) for piece in _pieces(job)]
-        found = iter(zip(asked, self._settle(asked, options, model), strict=True))
-        return [_result(job, [] if _is_there(job) else [next(found) for _ in job.places]) for job in jobs]
+        pieces = [piece for job in jobs if not _needs_no_model(job) for piece in _pieces(job)]
+        pairs = iter(zip(pieces, self._settle(pieces, options, model), strict=True))
+        return [_result(job, [] if _needs_no_model(job) else [next(pairs) for _ in job.places]) for job in jobs]
 
     def stream(
         self, inputs: TranslationInput, options: TranslationOptions, model: Model
@@ -178,36 +180,38 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         self._check([job], model.info)
         sentences: list[tuple[TranslationInput, Completion]] = []
         text, last = inputs.text, 0
-        for piece, (start, end) in zip([] if _is_there(job) else _pieces(job), job.places, strict=False):
+        for piece, (start, end) in zip([] if _needs_no_model(job) else _pieces(job), job.places, strict=False):
             [completion] = self._settle([piece], options, model)
             sentences.append((piece, completion))
-            yield text[last:start] + said(piece.text, completion)
+            yield text[last:start] + translated(piece.text, completion)
             last = end
         if text[last:]:
             yield text[last:]
         return _result(job, sentences)
 
-    def _settle(self, asked: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Completion]:
+    def _settle(
+        self, pieces: Sequence[TranslationInput], options: TranslationOptions, model: Model
+    ) -> list[Completion]:
         """A translation for each sentence; doubtful ones are tried again, alone and with a wider search."""
-        written = self.write(asked, options, model)
-        doubtful = [place for place, done in enumerate(written) if doubt_of(asked[place].text, done)]
+        written = self.write(pieces, options, model)
+        doubtful = [place for place, first in enumerate(written) if doubt_of(pieces[place].text, first)]
         if not doubtful:
             return written
         # What failed greedily often succeeds with five beams.
         wider = options.model_copy(update={"num_beams": max(5, options.num_beams or 0)})
-        for place, done in zip(doubtful, self.write([asked[p] for p in doubtful], wider, model), strict=True):
-            if is_better(asked[place].text, done, written[place]):
-                written[place] = done
+        for place, second in zip(doubtful, self.write([pieces[p] for p in doubtful], wider, model), strict=True):
+            if is_better(pieces[place].text, second, written[place]):
+                written[place] = second
         return written
 
     def _check(self, jobs: Sequence[_Job], info: ModelInfo) -> None:
         """Whether the model translates at all, and these languages.
 
         Raises:
-            UnsupportedModelError: it is a base that only an adapter teaches to translate.
+            UnsupportedModelError: the base translates with an adapter only.
             InvalidInputError: for all languages that it does not translate.
         """
-        if info.name in UNTAUGHT and not info.adapter:
+        if info.name in ADAPTER_ONLY and not info.adapter:
             raise UnsupportedModelError(
                 f"{info.name} has not learnt to translate: leave --model out, name a translation checkpoint "
                 "(Helsinki-NLP/opus-mt-en-fr, facebook/m2m100_418M, ...), or an adapter that was trained on it."
@@ -243,15 +247,15 @@ def _beyond(job: _Job, info: ModelInfo) -> str | None:
     for what, tag in (("source_language", source), ("target_language", target)):
         if tag not in info.languages and tag != languages.UNDETERMINED:
             return f"{EMBEDDED} knows {known}, found {what} {tag!r}: {other}"
-    if _is_there(job) or "en" in (source, target) or source == languages.UNDETERMINED:
+    if _needs_no_model(job) or "en" in (source, target) or source == languages.UNDETERMINED:
         return None
     return (
         f"{EMBEDDED} translates from or into English, found {source} to {target}: translate into en first, or {other}"
     )
 
 
-def _is_there(job: _Job) -> bool:
-    """Whether the text is already in the language that is wanted, or has no word at all."""
+def _needs_no_model(job: _Job) -> bool:
+    """Whether the text is already in the target language, or has no word at all."""
     return not job.places or languages.same(job.source.tag, job.inputs.target_language)
 
 
@@ -263,38 +267,38 @@ def _pieces(job: _Job) -> Iterator[TranslationInput]:
         yield TranslationInput(text=job.inputs.text[start:end], target_language=target, source_language=known)
 
 
-def _result(job: _Job, found: Sequence[tuple[TranslationInput, Completion]]) -> Translation:
+def _result(job: _Job, pairs: Sequence[tuple[TranslationInput, Completion]]) -> Translation:
     text = job.inputs.text
     common: dict[str, Any] = {
         "source_language": job.source.tag,
         "target_language": job.inputs.target_language,
         "confidence": job.source.confidence,
     }
-    if not found:
+    if not pairs:
         note = f"the text is already {job.inputs.target_language}" if job.places else "there is no word to translate"
         return Translation(translation=text, note=note, **common)
-    texts = [said(asked.text, done) for asked, done in found]
-    doubtful = sum(doubt_of(asked.text, done) is not None for asked, done in found)
+    texts = [translated(piece.text, completion) for piece, completion in pairs]
+    doubtful = sum(doubt_of(piece.text, completion) is not None for piece, completion in pairs)
     whole, starts = joined(text, job.places, texts.__getitem__)
     return Translation(
         translation=whole,
         segments=tuple(
             TranslatedSegment(
-                source=asked.text,
+                source=piece.text,
                 start=start,
                 end=end,
                 text=new,
                 target_start=first,
                 target_end=first + len(new),
-                score=min(1.0, likelihood(done)),
-                doubt=doubt_of(asked.text, done),
-                alternatives=tuple(other.text.strip() for other in done.alternatives),
+                score=min(1.0, likelihood(completion)),
+                doubt=doubt_of(piece.text, completion),
+                alternatives=tuple(other.text.strip() for other in completion.alternatives),
             )
-            for (asked, done), (start, end), new, first in zip(found, job.places, texts, starts, strict=True)
+            for (piece, completion), (start, end), new, first in zip(pairs, job.places, texts, starts, strict=True)
         ),
-        num_tokens=sum(done.num_prompt_tokens for _, done in found),
-        truncated=any(done.truncated for _, done in found),
-        note=f"{doubtful} of {len(found)} sentences are doubtful" if doubtful else None,
+        num_tokens=sum(completion.num_prompt_tokens for _, completion in pairs),
+        truncated=any(completion.truncated for _, completion in pairs),
+        note=f"{doubtful} of {len(pairs)} sentences are doubtful" if doubtful else None,
         **common,
     )
 

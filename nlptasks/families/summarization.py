@@ -1,10 +1,10 @@
-"""Summarizing: a text of any length in fewer words, nothing left unread.
+"""Summarization: a text of any length in fewer words, nothing left unread.
 
 A text longer than what the model reads at once is cut into chunks, each is summarized, and the summaries are read as
 the next text, until one chunk holds it. Every level is one call to the model for all chunks of all inputs. A chunk's
 part in the next level has at most half the characters of the chunk, so there is an end whatever the model writes.
 
-class Minutes(Summarizing[TextInput, SummarizingOptions]):
+class Minutes(Summarization[TextInput, SummarizationOptions]):
     '''What a meeting decided.'''
     name = "minutes"
     examples = ("Ana: We ship in May, then. Ben: Agreed. Ana: And Carl writes the notes.",)
@@ -23,9 +23,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import Field
 
 from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutputError
-from nlptasks.families import points, windows
+from nlptasks.families import bullets, windows
 from nlptasks.families.chunks import chunk, lead, units
-from nlptasks.families.text_to_text import TextToText, WritingOptions, prompt_text
+from nlptasks.families.text_to_text import GenerationOptions, TextToText, prompt_text
 from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt
 from nlptasks.results import Summary, SummaryChunk
 from nlptasks.task import Recipe, TextInput
@@ -40,18 +40,18 @@ CAUSAL_CHUNK = 1024
 """Tokens that a causal model reads at once by default: small ones lose the thread of longer texts."""
 
 LEAST_ROOM = 64
-"""Fewest tokens of a text in one chunk; in less nothing is told."""
+"""Fewest tokens of a text in one chunk; less text has nothing to summarize."""
 
 _TEMPLATE = 40
 """Tokens that a chat template may put around a message."""
 
-OWN = "the text has one or two sentences and is its own summary"
+SHORT_TEXT = "the text has one or two sentences and is its own summary"
 REFUSED = "the model's summary was longer than the text and was refused: this is the text"
 REFUSED_PARTS = "the summary of the parts was longer than the parts and was refused: these are the parts' summaries"
 NOTHING = "the model wrote no whole sentence: these are the text's first ones"
 
 
-class SummarizingOptions(WritingOptions):
+class SummarizationOptions(GenerationOptions):
     """How to summarize. What is unset is the checkpoint's own for a seq2seq model, else plain greedy decoding."""
 
     length: Literal["short", "medium", "long"] | Annotated[int, Field(ge=5, le=5000)] = Field(
@@ -100,7 +100,7 @@ class SummarizingOptions(WritingOptions):
 
 
 I = TypeVar("I", bound=TextInput)  # noqa: E741 - Input, Options
-O = TypeVar("O", bound=SummarizingOptions)  # noqa: E741
+O = TypeVar("O", bound=SummarizationOptions)  # noqa: E741
 
 
 @dataclass
@@ -131,9 +131,8 @@ class _Work(Generic[I]):
         self.text = "\n\n".join(summaries)
 
     def finish(self, summary: str, note: str | None) -> None:
-        """End with a summary; a text of marks that show nothing is its own."""
-        summary = summary if summary.strip() else self.inputs.text.strip()
-        self.take([summary])
+        """End with a summary; a text without visible characters is its own."""
+        self.take([summary if summary.strip() else self.inputs.text.strip()])
         notes = [note] if note else []
         if self.unusable:
             notes.append(
@@ -141,7 +140,7 @@ class _Work(Generic[I]):
                 "their first sentences stand for them"
             )
         self.result = Summary(
-            summary=summary,
+            summary=self.text,
             chunks=self.chunks,
             coverage=_coverage(self.inputs.text, self.chunks),
             note="; ".join(notes) or None,
@@ -151,11 +150,11 @@ class _Work(Generic[I]):
         )
 
 
-class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
-    """A text told in fewer words; `prompt` says how, everything else is here."""
+class Summarization(TextToText[I, O, Summary], Generic[I, O]):
+    """A shorter version of a text. A subclass writes the `prompt`; all the rest is here."""
 
     input_type = TextInput
-    options_type = SummarizingOptions
+    options_type = SummarizationOptions
     result_type = Summary
     recipe = Recipe(base="smollm2", max_length=1024, batch_size=8, metric="loss")
     text_metrics = ("rouge",)
@@ -167,7 +166,7 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         return self.prompt(inputs, options)
 
     def parse(self, inputs: I, completion: str) -> Summary:
-        text = points.tidy(completion)
+        text = bullets.tidy(completion)
         if not text:
             raise UnparsableOutputError(self.name, "a text", completion)
         return Summary(summary=text)
@@ -176,17 +175,17 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         return result.summary
 
     def decoding(self, inputs: I, options: O, info: ModelInfo) -> Decoding:
-        """How this model writes: what the options leave open is a seq2seq checkpoint's own, else greedy."""
-        asked = options.decoding()
+        """The settings of the options; unset ones are those of a seq2seq checkpoint, or else greedy."""
+        decoding = options.decoding()
         unset: dict[str, Any] = {"min_new_tokens": 0}
         if info.kind == "seq2seq":
-            # Its own shortest length belongs to its own length, which is about the medium one.
+            # The checkpoint's minimum belongs to its usual length, which is about the medium one.
             unset["min_new_tokens"] = {"short": 0, "medium": None}.get(str(options.length), options.words)
         else:
             unset |= {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "length_penalty": 1.0}
-        chosen = {name: value for name, value in unset.items() if getattr(asked, name) is None}
-        most = min(asked.max_new_tokens, max(1, info.max_tokens // 2))
-        return info.preset(self.name, dataclasses.replace(asked, max_new_tokens=most, **chosen))
+        chosen = {name: value for name, value in unset.items() if getattr(decoding, name) is None}
+        most = min(decoding.max_new_tokens, max(1, info.max_tokens // 2))
+        return info.preset(self.name, dataclasses.replace(decoding, max_new_tokens=most, **chosen))
 
     def run(self, inputs: Sequence[I], options: O, model: Model) -> list[Summary]:
         works = self._open(inputs, options, model)
@@ -213,19 +212,15 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
         return work.result
 
     def _open(self, inputs: Sequence[I], options: O, model: Model) -> list[_Work[I]]:
-        """The inputs with their chunks; a text of few sentences is done."""
+        """The inputs with their chunks; a text of few sentences has its result already."""
         works = [_Work(item, item.text) for item in inputs]
         counts, room = self._cut(works, options, model)
-        long = [f"input {i} has {count}" for i, count in enumerate(counts) if count > room]
-        if long and options.on_overflow == "error":
-            raise OverflowRefusedError(
-                f"{self.name}: expected a text of {room} tokens at most, which the model reads at once; "
-                f"{', '.join(long[:5])}: shorten the text or use on_overflow='window'."
-            )
+        if options.on_overflow == "error":
+            windows.refuse_long(self.name, dict(enumerate(counts)), room)
         for work, count in zip(works, counts, strict=True):
             work.num_tokens = count
             if count <= min(room, FEW_TOKENS) and len(units(work.text)) <= FEW_SENTENCES:
-                work.finish(work.text.strip(), OWN)
+                work.finish(work.text.strip(), SHORT_TEXT)
         return works
 
     def _cut(self, works: Sequence[_Work[I]], options: O, model: Model) -> tuple[list[int], int]:
@@ -256,68 +251,60 @@ class Summarizing(TextToText[I, O, Summary], Generic[I, O]):
 
     def _level(self, works: Sequence[_Work[I]], options: O, model: Model) -> None:
         """Read one level of all texts in one call; each then has its result, or a shorter text with new chunks."""
-        done = iter(self.write([part for work in works for part in work.parts()], options, model))
+        completions = iter(self.write([part for work in works for part in work.parts()], options, model))
         for work in works:
-            self._take(work, [next(done) for _ in work.ranges], options)
+            self._take(work, [next(completions) for _ in work.ranges], options)
         self._cut([work for work in works if work.result is None], options, model)
 
     def _take(self, work: _Work[I], completions: Sequence[Completion], options: O) -> None:
         """Read what the model wrote for the chunks of one text."""
         parts = work.parts()
-        told = [self._read(part, done, options) for part, done in zip(parts, completions, strict=True)]
-        work.truncated |= any(done.truncated for done in completions)
+        written = [self._read(part, each, options) for part, each in zip(parts, completions, strict=True)]
+        work.truncated |= any(completion.truncated for completion in completions)
         if len(parts) == 1:
-            text, note = _chosen(told[0], parts[0].text, options, whole=not work.chunks)
-            work.finish(text, note)
+            work.finish(*_chosen(written[0], parts[0].text, options, whole=not work.chunks))
             return
-        texts = [_usable(found, part.text) for found, part in zip(told, parts, strict=True)]
+        texts = []
+        for items, part in zip(written, parts, strict=True):
+            text = bullets.paragraph(items)
+            usable = bool(text) and len(text) <= len(part.text)
+            work.unusable += not usable
+            texts.append(lead(text if usable else part.text, max(1, len(part.text) // 2)))
         work.read += len(parts)
-        work.unusable += texts.count(None)
-        work.take(
-            [lead(text or part.text, max(1, len(part.text) // 2)) for text, part in zip(texts, parts, strict=True)]
-        )
+        work.take(texts)
 
-    def _read(self, part: I, done: Completion, options: O) -> list[str]:
-        """The whole sentences and items that the model wrote, within the length asked for; none if it wrote none."""
-        if done.finish_reason == "cancelled":
+    def _read(self, part: I, completion: Completion, options: O) -> list[str]:
+        """The whole sentences and items that the model wrote, within the length of the options; none if it has none."""
+        if completion.finish_reason == "cancelled":
             raise CancelledError("The request was cancelled before it was finished.")
         try:
-            text = self.parse(part, done.text).summary
+            text = self.parse(part, completion.text).summary
         except UnparsableOutputError:
             return []
-        # A small model that loops says one sentence again and again.
-        found = list(dict.fromkeys(points.points(text, finished=done.finish_reason == "stop")))
-        return points.within(found, options.words * 3 // 2)
+        # A small model that loops repeats one sentence again and again.
+        items = list(dict.fromkeys(bullets.split(text, finished=completion.finish_reason == "stop")))
+        return bullets.within(items, options.words * 3 // 2)
 
 
-def _chosen(found: list[str], source: str, options: SummarizingOptions, *, whole: bool) -> tuple[str, str | None]:
-    """The summary of a text read in one piece, and what must be said of it.
+def _chosen(items: list[str], source: str, options: SummarizationOptions, *, whole: bool) -> tuple[str, str | None]:
+    """The summary of a text read in one piece, and a note on where it comes from.
 
     `source` is the input when it is `whole`, else the summaries of its parts.
     """
     note = None
-    if not found:
+    if not items:
         places = units(source)
-        found, note = points.within([source[start:end] for start, end in places], options.words), NOTHING
+        items, note = bullets.within([source[start:end] for start, end in places], options.words), NOTHING
         if options.style == "paragraph":
-            return source[places[0][0] : places[len(found) - 1][1]], note
-    elif len(points.paragraph(found)) > len(source):
+            return source[places[0][0] : places[len(items) - 1][1]], note
+    elif len(bullets.paragraph(items)) > len(source):
         if whole:
             return source, REFUSED
-        found, note = points.points(source), REFUSED_PARTS
-    return (points.bullets if options.style == "bullets" else points.paragraph)(found), note
-
-
-def _usable(found: list[str], source: str) -> str | None:
-    """What was written for a chunk, unless that is nothing or longer than the chunk."""
-    text = points.paragraph(found)
-    return text if text and len(text) <= len(source) else None
+        items, note = bullets.split(source), REFUSED_PARTS
+    return (bullets.bulleted if options.style == "bullets" else bullets.paragraph)(items), note
 
 
 def _coverage(text: str, chunks: Sequence[SummaryChunk]) -> float:
-    """Share of a text's characters, white space left out, that stand in a chunk."""
-
-    def count(part: str) -> int:
-        return sum(not character.isspace() for character in part)
-
-    return sum(count(text[chunk.start : chunk.end]) for chunk in chunks) / count(text)
+    """Share of a text's characters that are in a chunk, white space not counted."""
+    whole, *parts = (len("".join(part.split())) for part in (text, *(text[c.start : c.end] for c in chunks)))
+    return sum(parts) / whole
