@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import Engine
-from nlptasks.runtime.loading.roots import HEAD_CLASSES
+from nlptasks.runtime.loading.base import HEAD_CLASSES
 from nlptasks.store.adapters import (
     MANIFEST,
     AdapterFolder,

@@ -33,8 +33,8 @@ from nlptasks.store.adapters import AdapterFolder, check_base
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
     from nlptasks.runtime.int8.compiled import CompiledHeads
+    from nlptasks.runtime.loading.base import LoadedBase
     from nlptasks.runtime.loading.folding import Adapters
-    from nlptasks.runtime.loading.roots import Root
     from nlptasks.store.download import BaseFolder
 
 WRITING_BUDGET = 16 * 1024
@@ -61,7 +61,7 @@ class ResidentModel:
         self._device = device
         self._dtype = dtype
         self._trust_remote_code = trust_remote_code
-        self._root: Root | None = None
+        self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
         self.reading = Batcher()
@@ -84,31 +84,31 @@ class ResidentModel:
             self.head(adapter.verb)
         return BoundModel(self, adapter, cancel or CancelToken(), counter)
 
-    def load(self) -> Root:
+    def load(self) -> LoadedBase:
         """Load now instead of on first use; waits for the end and returns the loaded base."""
-        if self._root is None:
-            self.worker.call(self.root)
-        assert self._root is not None
-        return self._root
+        if self._base is None:
+            self.worker.call(self.base)
+        assert self._base is not None
+        return self._base
 
     @property
-    def loaded(self) -> Root | None:
+    def loaded(self) -> LoadedBase | None:
         """The base if it is in memory."""
-        return self._root
+        return self._base
 
     @property
     def num_bytes(self) -> int:
         """Memory of base, heads and adapters; 0 until loaded."""
-        if self._root is None:
+        if self._base is None:
             return 0
-        return sum(part.num_bytes for part in (self._root, self._adapters, self._compiled) if part is not None)
+        return sum(part.num_bytes for part in (self._base, self._adapters, self._compiled) if part is not None)
 
     @property
     def described(self) -> Resident:
         """What a surface may know of it."""
-        root, idle = self._root, self.worker.idle
-        placement = f"{root.placement.dtype} on {root.placement.device}" if root else ""
-        state: Any = ("idle" if idle else "computing") if root else ("not loaded" if idle else "loading")
+        base, idle = self._base, self.worker.idle
+        placement = f"{base.placement.dtype} on {base.placement.device}" if base else ""
+        state: Any = ("idle" if idle else "computing") if base else ("not loaded" if idle else "loading")
         return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
 
     def close(self) -> None:
@@ -116,48 +116,48 @@ class ResidentModel:
         self.worker.close()
         if self.reading.lanes:
             self.reading.lanes.close()
-        self._root = self._adapters = self._compiled = None
+        self._base = self._adapters = self._compiled = None
         from nlptasks.runtime.cpu.memory import free_memory
 
         free_memory()
 
     # Below: only the worker's thread.
 
-    def root(self) -> Root:
+    def base(self) -> LoadedBase:
         """The base, loaded now if need be."""
-        if self._root is None:
+        if self._base is None:
             from nlptasks.runtime.cpu.memory import settle
+            from nlptasks.runtime.loading.base import load_base
             from nlptasks.runtime.loading.folding import Adapters
-            from nlptasks.runtime.loading.roots import load_root
 
-            self._root = load_root(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
-            self._adapters = Adapters(self._root, head=self.head)
-            if self._root.placement.device != "cpu":
+            self._base = load_base(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
+            self._adapters = Adapters(self._base, head=self.head)
+            if self._base.placement.device != "cpu":
                 self.reading.budget = GPU_BUDGET
-            elif self._root.kind == "encoder":
+            elif self._base.kind == "encoder":
                 self.reading.lanes = lanes_of_this_machine()
-            if self._root.placement.dtype == "int8":
+            if self._base.placement.dtype == "int8":
                 from nlptasks.runtime.int8.compiled import CompiledHeads
 
                 lanes = self.reading.lanes
-                self._compiled = CompiledHeads(self._root, threads=lanes.count if lanes else 1)
+                self._compiled = CompiledHeads(self._base, threads=lanes.count if lanes else 1)
             settle()
-        return self._root
+        return self._base
 
-    def activate(self, adapter: AdapterFolder | None) -> tuple[Root, Any]:
+    def activate(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
         """The base with an adapter's weights in force, and the adapter's head or the checkpoint's own."""
-        root = self.root()
+        base = self.base()
         assert self._adapters is not None
         head = self._adapters.activate(adapter)
-        return root, head if adapter else root.native_head
+        return base, head if adapter else base.native_head
 
-    def reader(self, adapter: AdapterFolder | None) -> tuple[Root, Any]:
+    def reader(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
         """The base with the task model that answers for an adapter: `activate`'s head, or that head compiled."""
-        root = self.root()
+        base = self.base()
         if self._compiled is None:
             return self.activate(adapter)
         key, folder = (adapter.key, adapter.path) if adapter else (None, self.folder.path)
-        return root, self._compiled.get(key, folder, lambda: self.activate(adapter)[1])
+        return base, self._compiled.get(key, folder, lambda: self.activate(adapter)[1])
 
 
 class BoundModel:
@@ -200,8 +200,8 @@ class BoundModel:
         answer: Any = {"text": classify_turn, "token": tag_turn, "span": extract_turn}[self._resident.head(verb).per]
 
         def handle(turn: Turn) -> None:
-            root, head = self._resident.reader(self._adapter)
-            answer(root, head, self._resident.reading, turn, limit)
+            base, head = self._resident.reader(self._adapter)
+            answer(base, head, self._resident.reading, turn, limit)
 
         return self._ask(verb, items, handle)
 
@@ -209,7 +209,7 @@ class BoundModel:
         def handle(turn: Turn) -> None:
             from nlptasks.runtime.verbs.encoding import offsets_turn
 
-            offsets_turn(self._resident.root(), turn)
+            offsets_turn(self._resident.base(), turn)
 
         return self._ask("offsets", texts, handle, count=False)
 
@@ -219,8 +219,8 @@ class BoundModel:
         def handle(turn: Turn) -> None:
             from nlptasks.runtime.verbs.encoding import embed_turn
 
-            root, _ = self._resident.activate(self._adapter)
-            embed_turn(root, self._resident.reading, turn, limit)
+            base, _ = self._resident.activate(self._adapter)
+            embed_turn(base, self._resident.reading, turn, limit)
 
         return self._ask("embed", texts, handle)
 
@@ -228,8 +228,8 @@ class BoundModel:
         def handle(turn: Turn) -> None:
             from nlptasks.runtime.verbs.generation import generate_turn
 
-            root, _ = self._resident.activate(self._adapter)
-            generate_turn(root, self._resident.writing, turn, decoding)
+            base, _ = self._resident.activate(self._adapter)
+            generate_turn(base, self._resident.writing, turn, decoding)
 
         return self._ask(("generate", decoding), prompts, handle)
 
@@ -239,8 +239,8 @@ class BoundModel:
         def handle(turn: Turn) -> None:
             from nlptasks.runtime.verbs.generation import generate_turn
 
-            root, _ = self._resident.activate(self._adapter)
-            generate_turn(root, self._resident.writing, turn, decoding, on_piece=pieces.put)
+            base, _ = self._resident.activate(self._adapter)
+            generate_turn(base, self._resident.writing, turn, decoding, on_piece=pieces.put)
 
         future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
         future.add_done_callback(lambda _: pieces.put(None))
@@ -257,8 +257,8 @@ class BoundModel:
         def handle(turn: Turn) -> None:
             from nlptasks.runtime.verbs.generation import choose_turn
 
-            root, _ = self._resident.activate(self._adapter)
-            choose_turn(root, self._resident.writing, turn, choices)
+            base, _ = self._resident.activate(self._adapter)
+            choose_turn(base, self._resident.writing, turn, choices)
 
         return self._ask(("choose", tuple(choices)), prompts, handle)
 
@@ -266,9 +266,9 @@ class BoundModel:
         def handle(turn: Turn) -> None:
             import torch
 
-            root, _ = self._resident.activate(self._adapter)
+            base, _ = self._resident.activate(self._adapter)
             with torch.inference_mode():
-                turn.answer(0, turn.items[0](root.model, root.tokenizer))
+                turn.answer(0, turn.items[0](base.model, base.tokenizer))
 
         return self._wait(Job(key=None, items=[work], handle=handle, cancel=self._cancel))[0]
 
@@ -306,21 +306,21 @@ class BoundModel:
             raise
 
 
-def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
+def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> ModelInfo:
     """What a task may know of a base with an adapter."""
     from nlptasks.runtime.verbs.languages import direction, languages
 
-    manifest = adapter.manifest if adapter else root.manifest
-    verb = adapter.verb if adapter else root.native_verb
+    manifest = adapter.manifest if adapter else base.manifest
+    verb = adapter.verb if adapter else base.native_verb
     labels: tuple[str, ...] | None = None
-    trained: set[str] = {"embed"} | ({"generate"} if root.kind != "encoder" and root.native_head is None else set())
-    limit = root.max_tokens
+    trained: set[str] = {"embed"} | ({"generate"} if base.kind != "encoder" and base.native_head is None else set())
+    limit = base.max_tokens
     if adapter:
         trained.add(adapter.verb)
         labels = manifest.labels if manifest else _config_labels(adapter.peft.get("id2label"))
-    elif root.native_head is not None:
-        trained.add(root.native_verb)
-        labels = _config_labels(root.config.id2label)
+    elif base.native_head is not None:
+        trained.add(base.native_verb)
+        labels = _config_labels(base.config.id2label)
     if manifest and manifest.max_length and verb not in ("", "generate"):
         limit = min(limit, manifest.max_length)
     if "extract" in trained:
@@ -328,19 +328,19 @@ def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
         labels = None
     return ModelInfo(
         name=name,
-        kind=root.kind,
+        kind=base.kind,
         adapter=adapter.name if adapter else manifest.name if manifest else None,
         labels=labels,
-        multi_label=manifest.multi_label if manifest else root.config.problem_type == "multi_label_classification",
+        multi_label=manifest.multi_label if manifest else base.config.problem_type == "multi_label_classification",
         temperature=manifest.temperature if manifest else 1.0,
         threshold=manifest.threshold if manifest else None,
         max_tokens=limit,
-        has_chat_template=root.tokenizer.chat_template is not None,
-        model_type=root.config.model_type,
-        prefixes={task: own["prefix"] for task, own in _by_task(root.config).items() if own.get("prefix")},
-        presets={task: preset for task, own in _by_task(root.config).items() if (preset := _preset(own))},
-        languages=languages(root.tokenizer),
-        direction=direction(root.tokenizer),
+        has_chat_template=base.tokenizer.chat_template is not None,
+        model_type=base.config.model_type,
+        prefixes={task: own["prefix"] for task, own in _by_task(base.config).items() if own.get("prefix")},
+        presets={task: preset for task, own in _by_task(base.config).items() if (preset := _preset(own))},
+        languages=languages(base.tokenizer),
+        direction=direction(base.tokenizer),
         trained_for=frozenset(trained),
     )
 

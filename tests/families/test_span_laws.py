@@ -23,7 +23,7 @@ from nlptasks.families.token_classification import TaggingOptions
 from nlptasks.families.windows import MARGIN
 from nlptasks.model import Model, ModelInfo, Offsets, SpanLogits, TokenLogits
 from nlptasks.results import Answer, AnswerSpan, Entities
-from nlptasks.runtime.loading.roots import load_tokenizer
+from nlptasks.runtime.loading.base import load_tokenizer
 from nlptasks.runtime.verbs.spans import Located, Place
 from nlptasks.settings import Settings
 from nlptasks.store.download import find_base

@@ -190,15 +190,15 @@ def test_null_is_the_score_of_the_classifier_token_wherever_it_stands(tiny_encod
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="$A </s> <s>", pair="$A </s> $B </s> <s>", special_tokens=[("<s>", 2), ("</s>", 3)]
     )
-    root: Any = SimpleNamespace(tokenizer=tokenizer, placement=SimpleNamespace(device="cpu"))
-    [place] = Located(root, [("<s>?", "Ada")], 64, segment=1).places
+    base: Any = SimpleNamespace(tokenizer=tokenizer, placement=SimpleNamespace(device="cpu"))
+    [place] = Located(base, [("<s>?", "Ada")], 64, segment=1).places
     assert (place.tokens, place.null) == (slice(3, 6), 7)
 
 
 def test_a_tokenizer_without_offsets_is_refused() -> None:
-    root: Any = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False))
+    base: Any = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False))
     with pytest.raises(UnsupportedModelError) as caught:
-        Located(root, ["text"], 64, segment=0)
+        Located(base, ["text"], 64, segment=0)
     assert str(caught.value) == (
         "Expected a fast tokenizer, which says where its tokens stand in the text, found SimpleNamespace: "
         "use a base that has a tokenizer.json."

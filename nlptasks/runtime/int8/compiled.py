@@ -24,11 +24,11 @@ from nlptasks.runtime.cpu.memory import trim_memory
 from nlptasks.runtime.int8.normalization import fold_norms
 from nlptasks.runtime.int8.quantization import shrink
 from nlptasks.runtime.int8.ranges import Ranges, read_ranges, rename
-from nlptasks.runtime.loading.roots import quiet_transformers
+from nlptasks.runtime.loading.base import quiet_transformers
 from nlptasks.runtime.verbs.encoding import BROKEN
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.loading.roots import Root
+    from nlptasks.runtime.loading.base import LoadedBase
 
 GROUPS = (192, 128, 64, 32)
 """Values of a row that share a scale; the first that divides a model's sizes is taken. Each group's scale takes time,
@@ -43,8 +43,8 @@ which 11 are weights in 8 bits; the first one of a process takes 170, OpenVINO i
 class CompiledHeads:
     """The compiled task models of one base, by adapter. Only the base's worker thread may ask for one."""
 
-    def __init__(self, root: Root, threads: int) -> None:
-        self._root = root
+    def __init__(self, base: LoadedBase, threads: int) -> None:
+        self._base = base
         self._threads = threads
         self._kept: OrderedDict[tuple[str, int] | None, CompiledHead] = OrderedDict()
 
@@ -59,9 +59,9 @@ class CompiledHeads:
                 del self._kept[stale]
             while len(self._kept) >= KEPT:
                 self._kept.popitem(last=False)
-            example = self._root.tokenizer(["one", "and two"], padding=True, return_tensors="pt")
+            example = self._base.tokenizer(["one", "and two"], padding=True, return_tensors="pt")
             model = head()
-            ranges = rename(read_ranges(folder), self._root.backbone, model)
+            ranges = rename(read_ranges(folder), self._base.backbone, model)
             self._kept[key] = CompiledHead(model, dict(example), self._threads, ranges)
             # Compiling leaves 20 MB that are free and not given back.
             trim_memory()

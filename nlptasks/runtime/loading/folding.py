@@ -17,9 +17,9 @@ from typing import Any
 
 from nlptasks.errors import AdapterError
 from nlptasks.model import Head, find_head
+from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.loading.heads import body_name, build_head
 from nlptasks.runtime.loading.low_rank import LowRank, attach, beside, has_room_beside
-from nlptasks.runtime.loading.roots import Root
 from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, head_outputs
 
 FOLD_BUDGET = 96 * 1024 * 1024
@@ -38,7 +38,7 @@ FOLD_BUDGET_GPU = 2 * 1024**3
 class LoadedAdapter:
     """An adapter's weights, sorted by where they go.
 
-    `factors` maps a parameter of the root to (A, B, scaling, magnitude or None); `whole` maps one to its
+    `factors` maps a parameter of the base to (A, B, scaling, magnitude or None); `whole` maps one to its
     replacement; `head` is the task model for the adapter's verb, or None where the base's own output serves.
     `beside` stands for the factors where they are not folded.
     """
@@ -50,17 +50,17 @@ class LoadedAdapter:
 
 
 class Adapters:
-    """The adapters of one root. Only the root's worker thread may use it."""
+    """The adapters of one base. Only the base's worker thread may use it."""
 
-    def __init__(self, root: Root, budget: int | None = None, head: Callable[[str], Head] = find_head) -> None:
+    def __init__(self, base: LoadedBase, budget: int | None = None, head: Callable[[str], Head] = find_head) -> None:
         """`budget` is the bytes of folded weights that are kept; None leaves it to the device."""
-        self._root = root
+        self._base = base
         self._head_of = head
-        of_device = FOLD_BUDGET if root.placement.device == "cpu" else FOLD_BUDGET_GPU
+        of_device = FOLD_BUDGET if base.placement.device == "cpu" else FOLD_BUDGET_GPU
         self._budget = of_device if budget is None else budget
-        self._parameters = dict(root.model.named_parameters())
-        self._buffers = dict(root.model.named_buffers())
-        self._packed = _packed_layers(root.model)
+        self._parameters = dict(base.model.named_parameters())
+        self._buffers = dict(base.model.named_buffers())
+        self._packed = _packed_layers(base.model)
         self._pristine: dict[str, Any] = {}
         self._loaded: dict[tuple[str, int], LoadedAdapter] = {}
         self._folded: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
@@ -147,8 +147,8 @@ class Adapters:
         head_weights: dict[str, Any] = {}
         names = {name.removeprefix("base_model.model."): name for name in state}
         head = self._head_of(adapter.verb)
-        # Where the base's own output layer answers, the adapter's names are already the root's.
-        prefix = "" if head.per == "prompt" else f"{body_name(self._root, head)}."
+        # Where the base's own output layer answers, the adapter names the base's layers as they are.
+        prefix = "" if head.per == "prompt" else f"{body_name(self._base, head)}."
         for short, name in names.items():
             self._place(short, state[name], prefix, result, head_weights, adapter)
         self._finish_factors(result, adapter)
@@ -158,7 +158,7 @@ class Adapters:
             labels = adapter.manifest.labels if adapter.manifest else None
             count = len(labels) if labels else 1 if head.make else head_outputs(adapter)
             config = adapter.manifest.settings.get("config", {}) if adapter.manifest else {}
-            result.head = build_head(self._root, head, count, head_weights, config)
+            result.head = build_head(self._base, head, count, head_weights, config)
         elif head_weights:
             raise AdapterError(f"{adapter.path}: no place in the base for {', '.join(sorted(head_weights))}.")
         return result
@@ -177,7 +177,7 @@ class Adapters:
                 raise AdapterError(f"{adapter.path}: LoRA on the task head ({short}) is not supported.")
             head_weights[short] = tensor
             return
-        path = self._root_path(short.removeprefix(prefix), in_body=bool(prefix))
+        path = self._base_path(short.removeprefix(prefix), in_body=bool(prefix))
         match = re.fullmatch(r"(.+)\.lora_(A|B|magnitude_vector)(?:\.weight)?", path)
         if match:
             layer, part = match.groups()
@@ -193,9 +193,9 @@ class Adapters:
         elif path not in self._buffers:
             raise AdapterError(f"{adapter.path}: expected a parameter {path} in the base, found none.")
 
-    def _root_path(self, path: str, *, in_body: bool) -> str:
-        if in_body and self._root.backbone is not self._root.model:
-            return f"{self._root.model.base_model_prefix}.{path}"
+    def _base_path(self, path: str, *, in_body: bool) -> str:
+        if in_body and self._base.backbone is not self._base.model:
+            return f"{self._base.model.base_model_prefix}.{path}"
         return path
 
     def _finish_factors(self, result: LoadedAdapter, adapter: AdapterFolder) -> None:
@@ -218,7 +218,7 @@ class Adapters:
             result.factors = {}
 
     def _module(self, parameter: str) -> Any:
-        return self._root.model.get_submodule(parameter.rpartition(".")[0])
+        return self._base.model.get_submodule(parameter.rpartition(".")[0])
 
 
 def _packed_layers(model: Any) -> dict[str, Any]:

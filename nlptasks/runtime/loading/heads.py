@@ -11,10 +11,10 @@ from typing import Any
 
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.model import Head
-from nlptasks.runtime.loading.roots import Root
+from nlptasks.runtime.loading.base import LoadedBase
 
 
-def body_name(root: Root, head: Head) -> str:
+def body_name(base: LoadedBase, head: Head) -> str:
     """What the task model calls its body: `LlamaForQuestionAnswering` says transformer, Llama says model."""
     import transformers
 
@@ -22,12 +22,14 @@ def body_name(root: Root, head: Head) -> str:
         return "model"
     known = getattr(transformers, head.model)._model_mapping
     # Code that comes with a checkpoint stands in no table.
-    name: str = known.get(type(root.config), root.backbone).base_model_prefix
+    name: str = known.get(type(base.config), base.backbone).base_model_prefix
     return name
 
 
-def build_head(root: Root, description: Head, num_labels: int, weights: dict[str, Any], config: dict[str, Any]) -> Any:
-    """A task model whose body is `root.backbone` and whose own layers hold `weights`.
+def build_head(
+    base: LoadedBase, description: Head, num_labels: int, weights: dict[str, Any], config: dict[str, Any]
+) -> Any:
+    """A task model whose body is `base.backbone` and whose own layers hold `weights`.
 
     `weights` maps parameter names of the task model (body left out) to tensors; `config` holds settings of
     the architecture that the adapter was trained with.
@@ -40,7 +42,7 @@ def build_head(root: Root, description: Head, num_labels: int, weights: dict[str
 
     from nlptasks.runtime.cpu.first_token import for_first_token
 
-    head = _empty_head(root, description, num_labels, config)
+    head = _empty_head(base, description, num_labels, config)
     prefix = head.base_model_prefix
     setattr(head, prefix, torch.nn.Identity())
     expected = set(head.state_dict())
@@ -50,18 +52,18 @@ def build_head(root: Root, description: Head, num_labels: int, weights: dict[str
             f"The adapter does not fit the {description.verb} head of {type(head).__name__}: "
             f"missing {', '.join(missing) or 'nothing'}; unexpected {', '.join(surplus) or 'nothing'}."
         )
-    head.to_empty(device=root.placement.device)
+    head.to_empty(device=base.placement.device)
     head.load_state_dict(weights, strict=True)
-    head.to(root.placement.torch_dtype)
-    setattr(head, prefix, for_first_token(root.backbone) if description.verb == "classify" else root.backbone)
+    head.to(base.placement.torch_dtype)
+    setattr(head, prefix, for_first_token(base.backbone) if description.verb == "classify" else base.backbone)
     return head.eval().requires_grad_(False)
 
 
-def _empty_head(root: Root, head: Head, num_labels: int, settings: dict[str, Any]) -> Any:
+def _empty_head(base: LoadedBase, head: Head, num_labels: int, settings: dict[str, Any]) -> Any:
     import torch
     import transformers
 
-    config = copy.deepcopy(root.config)
+    config = copy.deepcopy(base.config)
     config.num_labels = num_labels
     for name, value in settings.items():
         setattr(config, name, value)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nlptasks.errors import UnsupportedModelError
 from nlptasks.model import Logits, Offsets, Text, Vector
-from nlptasks.runtime.loading.roots import Root
+from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.worker import Turn
 
@@ -19,12 +19,12 @@ BROKEN = "its weights or the adapter's are broken: fetch or train them again."
 class Encoded:
     """Token ids of texts, cut to the model's limit, with their full lengths."""
 
-    def __init__(self, root: Root, texts: Sequence[Text], limit: int, truncation: str = "longest_first") -> None:
+    def __init__(self, base: LoadedBase, texts: Sequence[Text], limit: int, truncation: str = "longest_first") -> None:
         pairs = any(isinstance(text, tuple) for text in texts)
         self._given = [text if isinstance(text, tuple) else (text, "") for text in texts] if pairs else list(texts)
-        self._tokenizer = root.tokenizer
-        self._pad_id = root.tokenizer.pad_token_id or 0
-        self._device = root.placement.device
+        self._tokenizer = base.tokenizer
+        self._pad_id = base.tokenizer.pad_token_id or 0
+        self._device = base.placement.device
         self.rows: list[dict[str, list[int]]] = [{} for _ in texts]
         self._encode(range(len(texts)), truncation=False)
         self.full_lengths = [len(row["input_ids"]) for row in self.rows]
@@ -71,49 +71,49 @@ def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left:
     return batch
 
 
-def classify_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
+def classify_turn(base: LoadedBase, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
     """Answer each item with the raw scores that `head` gives its text."""
-    encoded = Encoded(root, turn.items, limit)
+    encoded = Encoded(base, turn.items, limit)
 
     def forward(batch: dict[str, Any]) -> list[list[float]]:
         values: list[list[float]] = head(**batch).logits.float().tolist()
         return values
 
     def answer(index: int, values: list[float]) -> Logits:
-        check_numbers(root, [values])
+        check_numbers(base, [values])
         return Logits(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
     read_turn(encoded, batcher, turn, forward, answer)
 
 
-def embed_turn(root: Root, batcher: Batcher, turn: Turn, limit: int) -> None:
+def embed_turn(base: LoadedBase, batcher: Batcher, turn: Turn, limit: int) -> None:
     """Answer each item with the mean of its last hidden states, scaled to length one.
 
     Mean pooling and scaling are what sentence-transformers' all-MiniLM-L6-v2 was trained with.
     """
     import torch
 
-    encoded = Encoded(root, turn.items, limit)
+    encoded = Encoded(base, turn.items, limit)
 
     def forward(batch: dict[str, Any]) -> list[list[float]]:
-        hidden = root.backbone(**batch).last_hidden_state.float()
+        hidden = base.backbone(**batch).last_hidden_state.float()
         mask = batch["attention_mask"].unsqueeze(-1).float()
         mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
         values: list[list[float]] = torch.nn.functional.normalize(mean, dim=-1).tolist()
         return values
 
     def answer(index: int, values: list[float]) -> Vector:
-        check_numbers(root, [values])
+        check_numbers(base, [values])
         return Vector(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
     read_turn(encoded, batcher, turn, forward, answer)
 
 
-def offsets_turn(root: Root, turn: Turn) -> None:
+def offsets_turn(base: LoadedBase, turn: Turn) -> None:
     """Answer each item with the character spans of its tokens."""
     if not turn.items:
         return
-    encoded = root.tokenizer(
+    encoded = base.tokenizer(
         list(turn.items),
         add_special_tokens=False,
         return_offsets_mapping=True,
@@ -126,12 +126,12 @@ def offsets_turn(root: Root, turn: Turn) -> None:
         turn.answer(i, Offsets(tuple(spans)))
 
 
-def check_numbers(root: Root, rows: Iterable[Sequence[float]]) -> None:
+def check_numbers(base: LoadedBase, rows: Iterable[Sequence[float]]) -> None:
     """Raise UnsupportedModelError if one of the numbers is NaN, of which every comparison is false."""
     if math.isnan(sum(map(sum, rows))):
-        dtype = root.placement.dtype
+        dtype = base.placement.dtype
         hint = BROKEN if dtype == "float32" else "use dtype='float32'."
-        raise UnsupportedModelError(f"{root.config.model_type} answers NaN in {dtype}: {hint}")
+        raise UnsupportedModelError(f"{base.config.model_type} answers NaN in {dtype}: {hint}")
 
 
 def read_turn(

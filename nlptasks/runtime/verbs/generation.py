@@ -9,7 +9,7 @@ from typing import Any
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import Completion, Decoding, Prompt
 from nlptasks.results import Message
-from nlptasks.runtime.loading.roots import Root
+from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop
@@ -18,19 +18,19 @@ from nlptasks.runtime.worker import Turn
 
 
 def generate_turn(
-    root: Root, batcher: Batcher, turn: Turn, decoding: Decoding, on_piece: Callable[[str], None] | None = None
+    base: LoadedBase, batcher: Batcher, turn: Turn, decoding: Decoding, on_piece: Callable[[str], None] | None = None
 ) -> None:
     """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written."""
-    _require_writer(root)
-    languages.check(root.tokenizer, decoding.source_language, decoding.target_language)
-    prompts = [encode_prompt(root, prompt, decoding) for prompt in turn.items]
+    _require_writer(base)
+    languages.check(base.tokenizer, decoding.source_language, decoding.target_language)
+    prompts = [encode_prompt(base, prompt, decoding) for prompt in turn.items]
     lengths = [len(ids) + decoding.max_new_tokens for ids, _ in prompts]
 
     def step(indices: list[int]) -> list[None]:
         alive = [i for i in indices if turn.alive(i)]
         if alive:
             batch = [prompts[i] for i in alive]
-            for i, done in zip(alive, _write(root, turn, alive, batch, decoding, on_piece), strict=True):
+            for i, done in zip(alive, _write(base, turn, alive, batch, decoding, on_piece), strict=True):
                 turn.answer(i, done)
         return [None] * len(indices)
 
@@ -40,16 +40,16 @@ def generate_turn(
     plan.run(range(len(prompts)), lengths, step, before=turn.check)
 
 
-def encode_prompt(root: Root, prompt: Prompt, decoding: Decoding) -> tuple[list[int], bool]:
+def encode_prompt(base: LoadedBase, prompt: Prompt, decoding: Decoding) -> tuple[list[int], bool]:
     """Token ids of a prompt and whether its beginning had to be cut.
 
     Raises:
         OverflowRefusedError: it does not fit and `decoding.truncate_prompt` is off.
     """
-    ids = prompt_ids(root.tokenizer, prompt, decoding.source_language, decoding.target_language)
+    ids = prompt_ids(base.tokenizer, prompt, decoding.source_language, decoding.target_language)
     # A decoder's prompt and answer share one context; a seq2seq model's prompt has the encoder's to itself.
-    reserved = 0 if root.kind == "seq2seq" else min(decoding.max_new_tokens, root.max_tokens // 2)
-    room = root.max_tokens - reserved
+    reserved = 0 if base.kind == "seq2seq" else min(decoding.max_new_tokens, base.max_tokens // 2)
+    room = base.max_tokens - reserved
     if len(ids) <= room:
         return ids, False
     if not decoding.truncate_prompt:
@@ -57,7 +57,7 @@ def encode_prompt(root: Root, prompt: Prompt, decoding: Decoding) -> tuple[list[
             f"The prompt has {len(ids)} tokens; with {reserved} reserved for the answer the model reads {room}: "
             "shorten it, lower max_new_tokens, or use on_overflow='truncate' to keep its end."
         )
-    return (ids[:room] if root.kind == "seq2seq" else ids[-room:]), True
+    return (ids[:room] if base.kind == "seq2seq" else ids[-room:]), True
 
 
 def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target: str | None = None) -> list[int]:
@@ -83,16 +83,16 @@ def plain_chat(messages: Sequence[Message]) -> str:
     return "\n".join(f"{names[m.role]}: {m.content}" for m in messages) + "\nAssistant:"
 
 
-def _require_writer(root: Root) -> None:
-    if root.kind == "encoder" or root.native_head is not None:
+def _require_writer(base: LoadedBase) -> None:
+    if base.kind == "encoder" or base.native_head is not None:
         raise UnsupportedModelError(
-            f"{root.config.model_type} is loaded without a language-model output and cannot write: "
+            f"{base.config.model_type} is loaded without a language-model output and cannot write: "
             "use a causal or seq2seq model, for example --model smollm2."
         )
 
 
 def _write(
-    root: Root,
+    base: LoadedBase,
     turn: Turn,
     alive: list[int],
     batch: list[tuple[list[int], bool]],
@@ -103,19 +103,19 @@ def _write(
     from transformers import LogitsProcessorList, StoppingCriteriaList
 
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids, _ in batch]
-    inputs = pad(rows, root.tokenizer.pad_token_id or 0, root.placement.device, left=root.kind == "causal")
-    start = 1 if root.kind == "seq2seq" else inputs["input_ids"].shape[1]
-    beams = decoding.num_beams or root.model.generation_config.num_beams or 1
-    watch = Watch(root.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), len(alive))
+    inputs = pad(rows, base.tokenizer.pad_token_id or 0, base.placement.device, left=base.kind == "causal")
+    start = 1 if base.kind == "seq2seq" else inputs["input_ids"].shape[1]
+    beams = decoding.num_beams or base.model.generation_config.num_beams or 1
+    watch = Watch(base.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), len(alive))
     record = LogProbabilities() if beams == 1 else None
-    writer = PieceWriter(root.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
-    room = root.max_tokens if root.kind == "seq2seq" else root.max_tokens - inputs["input_ids"].shape[1]
-    with torch.inference_mode(), _seeded(decoding.seed, root.placement.device):
-        output = root.model.generate(
+    writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
+    room = base.max_tokens if base.kind == "seq2seq" else base.max_tokens - inputs["input_ids"].shape[1]
+    with torch.inference_mode(), _seeded(decoding.seed, base.placement.device):
+        output = base.model.generate(
             **inputs,
             **_generation_arguments(decoding, min(decoding.max_new_tokens, max(1, room)), beams),
-            forced_bos_token_id=_first_id(root, decoding),
-            pad_token_id=root.tokenizer.pad_token_id,
+            forced_bos_token_id=_first_id(base, decoding),
+            pad_token_id=base.tokenizer.pad_token_id,
             stopping_criteria=StoppingCriteriaList([watch]),
             logits_processor=LogitsProcessorList([record] if record else []),
             streamer=writer,
@@ -125,15 +125,15 @@ def _write(
         record.finish(output)
         scores = [record.of(row) for row in range(len(output))]
     else:
-        scores = rescore(root, inputs, output, start)
+        scores = rescore(base, inputs, output, start)
     # The target language's token was given, not written, and M2M100's tokenizer does not call it a special one.
-    given = languages.first_id(root.tokenizer, decoding.target_language) is not None
+    given = languages.first_id(base.tokenizer, decoding.target_language) is not None
     finished = []
     for row in range(len(output)):
         ids, cut = batch[row // decoding.num_return_sequences]
         cancelled = watch.cancelled(row // decoding.num_return_sequences)
         own = output[row, start + given :].tolist()
-        finished.append(_completion(root, own, scores[row][given:], decoding, len(ids), cut, cancelled))
+        finished.append(_completion(base, own, scores[row][given:], decoding, len(ids), cut, cancelled))
     return _grouped(finished, decoding.num_return_sequences)
 
 
@@ -143,19 +143,19 @@ def _grouped(finished: list[Completion], size: int) -> list[Completion]:
     return [dataclasses.replace(best, alternatives=tuple(others)) for best, *others in groups]
 
 
-def _first_id(root: Root, decoding: Decoding) -> int | None:
-    asked = languages.first_id(root.tokenizer, decoding.target_language)
-    own: int | None = root.model.generation_config.forced_bos_token_id
+def _first_id(base: LoadedBase, decoding: Decoding) -> int | None:
+    asked = languages.first_id(base.tokenizer, decoding.target_language)
+    own: int | None = base.model.generation_config.forced_bos_token_id
     return own if asked is None else asked
 
 
-def rescore(root: Root, inputs: Mapping[str, Any], output: Any, start: int) -> list[list[float]]:
+def rescore(base: LoadedBase, inputs: Mapping[str, Any], output: Any, start: int) -> list[list[float]]:
     """Log-probabilities of written tokens in nats, one list a row, by one more pass over the finished texts.
 
     Beam search only tells the score of whole texts, and not in the model's own probabilities.
 
     Args:
-        root: the model that wrote.
+        base: the model that wrote.
         inputs: `input_ids` and `attention_mask` of the prompts, shape (prompts, tokens).
         output: what was written, shape (prompts * texts for each, tokens), behind `start` tokens that were given.
         start: see `output`.
@@ -165,15 +165,15 @@ def rescore(root: Root, inputs: Mapping[str, Any], output: Any, start: int) -> l
     times = output.shape[0] // inputs["input_ids"].shape[0]
     mask = inputs["attention_mask"].repeat_interleave(times, 0)
     with torch.inference_mode():
-        if root.kind == "seq2seq":
+        if base.kind == "seq2seq":
             sources = inputs["input_ids"].repeat_interleave(times, 0)
-            logits = root.model(
+            logits = base.model(
                 input_ids=sources, attention_mask=mask, decoder_input_ids=output[:, :-1], use_cache=False
             ).logits[:, start - 1 :]
         else:
             mask = torch.cat([mask, torch.ones_like(output[:, start:])], 1)
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
-            logits = root.model(
+            logits = base.model(
                 input_ids=output,
                 attention_mask=mask,
                 position_ids=positions,
@@ -186,7 +186,7 @@ def rescore(root: Root, inputs: Mapping[str, Any], output: Any, start: int) -> l
 
 
 def _completion(
-    root: Root,
+    base: LoadedBase,
     tokens: list[int],
     scores: list[float],
     decoding: Decoding,
@@ -194,10 +194,10 @@ def _completion(
     cut: bool,
     cancelled: bool,
 ) -> Completion:
-    ends = _end_tokens(root)
+    ends = _end_tokens(base)
     length = next((i for i, token in enumerate(tokens) if token in ends), None)
     own = tokens if length is None else tokens[: length + 1]
-    text = root.tokenizer.decode(own, skip_special_tokens=True)
+    text = base.tokenizer.decode(own, skip_special_tokens=True)
     kept = cut_at_stop(text, decoding.stop)
     stopped = length is not None or kept is not None
     return Completion(
@@ -210,9 +210,9 @@ def _completion(
     )
 
 
-def _end_tokens(root: Root) -> set[int]:
-    ends = root.model.generation_config.eos_token_id
-    ends = ends if ends is not None else root.tokenizer.eos_token_id
+def _end_tokens(base: LoadedBase) -> set[int]:
+    ends = base.model.generation_config.eos_token_id
+    ends = ends if ends is not None else base.tokenizer.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
 
 
@@ -256,18 +256,18 @@ class _seeded:
             self._fork.__exit__(*error)  # type: ignore[arg-type]
 
 
-def choose_turn(root: Root, batcher: Batcher, turn: Turn, choices: Sequence[str]) -> None:
+def choose_turn(base: LoadedBase, batcher: Batcher, turn: Turn, choices: Sequence[str]) -> None:
     """Answer each prompt with the log-likelihood of each choice (summed over its tokens, in nats)."""
     import torch
 
-    if root.kind != "causal" or root.native_head is not None:
+    if base.kind != "causal" or base.native_head is not None:
         raise UnsupportedModelError(
-            f"Choosing between answers needs a causal language model, found {root.config.model_type}: "
+            f"Choosing between answers needs a causal language model, found {base.config.model_type}: "
             "use --model smollm2."
         )
-    tails = [list(root.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
-    room = root.max_tokens - max(map(len, tails))
-    heads = [prompt_ids(root.tokenizer, prompt)[-room:] for prompt in turn.items]
+    tails = [list(base.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
+    room = base.max_tokens - max(map(len, tails))
+    heads = [prompt_ids(base.tokenizer, prompt)[-room:] for prompt in turn.items]
     pairs = [(p, c) for p in range(len(heads)) for c in range(len(tails))]
     found: dict[tuple[int, int], float] = {}
 
@@ -276,7 +276,7 @@ def choose_turn(root: Root, batcher: Batcher, turn: Turn, choices: Sequence[str]
         if alive:
             rows = [(heads[pairs[i][0]], tails[pairs[i][1]]) for i in alive]
             with torch.inference_mode():
-                values = _tail_likelihoods(root, rows)
+                values = _tail_likelihoods(base, rows)
             found.update((pairs[i], value) for i, value in zip(alive, values, strict=True))
         return [None] * len(indices)
 
@@ -287,16 +287,16 @@ def choose_turn(root: Root, batcher: Batcher, turn: Turn, choices: Sequence[str]
             turn.answer(p, tuple(found[p, c] for c in range(len(tails))))
 
 
-def _tail_likelihoods(root: Root, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+def _tail_likelihoods(base: LoadedBase, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
     """Log-likelihood of each row's tail after its head; logits are computed for the tails only."""
     import torch
 
     encoded = [{"input_ids": head + tail, "attention_mask": [1] * (len(head) + len(tail))} for head, tail in rows]
     # Padded on the left, all tails end in the last column, so that few positions need the large output layer.
-    batch = pad(encoded, root.tokenizer.pad_token_id or 0, root.placement.device, left=True)
+    batch = pad(encoded, base.tokenizer.pad_token_id or 0, base.placement.device, left=True)
     longest = max(len(tail) for _, tail in rows)
     positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    logits = root.model(**batch, position_ids=positions, logits_to_keep=longest + 1).logits
+    logits = base.model(**batch, position_ids=positions, logits_to_keep=longest + 1).logits
     logprobs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
     targets = batch["input_ids"][:, -longest:]
     scores = logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)

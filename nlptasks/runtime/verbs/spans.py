@@ -8,7 +8,7 @@ from typing import Any
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import SpanLogits, Text, TokenLogits
-from nlptasks.runtime.loading.roots import Root
+from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.verbs.encoding import Encoded, check_numbers, read_turn
 from nlptasks.runtime.worker import Turn
@@ -55,11 +55,11 @@ class Located(Encoded):
         OverflowRefusedError: a pair is too long and its first segment leaves no room for the second.
     """
 
-    def __init__(self, root: Root, texts: Sequence[Text], limit: int, segment: int) -> None:
-        _check_fast(root.tokenizer)
+    def __init__(self, base: LoadedBase, texts: Sequence[Text], limit: int, segment: int) -> None:
+        _check_fast(base.tokenizer)
         self._segment = segment
         self.places: list[Place] = [Place(slice(0), (), 0)] * len(texts)
-        super().__init__(root, texts, limit, "only_second" if segment else "longest_first")
+        super().__init__(base, texts, limit, "only_second" if segment else "longest_first")
 
     def _encode(self, indices: Sequence[int], **options: Any) -> None:
         super()._encode(indices, return_offsets_mapping=True, **options)
@@ -82,9 +82,9 @@ class Located(Encoded):
                 )
 
 
-def tag_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
+def tag_turn(base: LoadedBase, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
     """Answer each item with the raw scores that `head` gives each token of its text."""
-    encoded = Located(root, turn.items, limit, segment=0)
+    encoded = Located(base, turn.items, limit, segment=0)
 
     def forward(batch: dict[str, Any]) -> list[list[list[float]]]:
         values: list[list[list[float]]] = head(**batch).logits.float().tolist()
@@ -93,7 +93,7 @@ def tag_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) ->
     def answer(index: int, values: list[list[float]]) -> TokenLogits:
         place = encoded.places[index]
         kept = values[place.tokens]
-        check_numbers(root, kept)
+        check_numbers(base, kept)
         return TokenLogits(
             spans=place.spans,
             values=tuple(map(tuple, kept)),
@@ -104,11 +104,11 @@ def tag_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) ->
     read_turn(encoded, batcher, turn, forward, answer)
 
 
-def extract_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
+def extract_turn(base: LoadedBase, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
     """Answer each (question, context) with the raw scores that `head` gives each token of the context."""
     import torch
 
-    encoded = Located(root, turn.items, limit, segment=1)
+    encoded = Located(base, turn.items, limit, segment=1)
 
     def forward(batch: dict[str, Any]) -> list[list[list[float]]]:
         output = head(**batch)
@@ -120,7 +120,7 @@ def extract_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int
         starts, ends = values
         null = starts[place.null] + ends[place.null]
         starts, ends = starts[place.tokens], ends[place.tokens]
-        check_numbers(root, (starts, ends, [null]))
+        check_numbers(base, (starts, ends, [null]))
         return SpanLogits(
             spans=place.spans,
             starts=tuple(starts),

@@ -151,7 +151,7 @@ def _write(
     import peft
     import torch
 
-    from nlptasks.runtime.loading.roots import load_tokenizer, quiet_transformers
+    from nlptasks.runtime.loading.base import load_tokenizer, quiet_transformers
     from nlptasks.store.download import BaseFolder
 
     tokenizer = load_tokenizer(base.path)

@@ -9,7 +9,7 @@ from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.splits import sample
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.runtime.int8.ranges import Ranges, observing, save_ranges
-from nlptasks.runtime.loading.roots import load_config, model_kind
+from nlptasks.runtime.loading.base import load_config, model_kind
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder

@@ -1,4 +1,4 @@
-"""Load a base model's weights once: the root on which every adapter and head stands."""
+"""Load a base model's weights once: every adapter and head stands on them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD_CLASSES = {verb: head.model for verb, head in HEADS.items() if head.model}
 
 
 @dataclass
-class Root:
+class LoadedBase:
     """A loaded base.
 
     `model` is the bare encoder, or the language model with its output layer; `backbone` is the part that
@@ -66,9 +66,9 @@ class Root:
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
 
 
-def load_root(
+def load_base(
     folder: BaseFolder, device: str = "auto", dtype: str = "auto", *, trust_remote_code: bool = False
-) -> Root:
+) -> LoadedBase:
     """Load weights and tokenizer from a folder on disk; never from the network.
 
     Raises:
@@ -111,8 +111,8 @@ def load_root(
     if verb == "classify":
         setattr(loaded, loaded.base_model_prefix, for_first_token(backbone))
     if verb:
-        return Root(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb, manifest)
-    return Root(loaded, backbone, tokenizer, loaded.config, kind, placement, manifest=manifest)
+        return LoadedBase(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb, manifest)
+    return LoadedBase(loaded, backbone, tokenizer, loaded.config, kind, placement, manifest=manifest)
 
 
 def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
