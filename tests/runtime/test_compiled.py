@@ -23,13 +23,13 @@ from nlptasks.runtime.int8.compiled import CompiledHead, import_openvino
 from nlptasks.runtime.int8.quantization import shrink
 from nlptasks.runtime.loading import devices
 from nlptasks.runtime.loading.base import HEAD_CLASSES, load_base
-from nlptasks.runtime.loading.devices import choose_placement, obstacle
+from nlptasks.runtime.loading.devices import choose_placement, int8_obstacle
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.store.adapters import open_adapter
 from nlptasks.store.download import BaseFolder
 from tests.tiny_adapters import classifier_adapter, tagger_adapter
 
-needs_int8 = pytest.mark.skipif(bool(obstacle()), reason=str(obstacle()))
+needs_int8 = pytest.mark.skipif(bool(int8_obstacle()), reason=str(int8_obstacle()))
 
 SMALL = {
     "hidden_size": 32,
@@ -300,12 +300,12 @@ def test_where_it_cannot_be_computed_the_reason_is_said(
 ) -> None:
     monkeypatch.setattr(compiled, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
-    obstacle.cache_clear()
+    int8_obstacle.cache_clear()
     try:
         with pytest.raises(NlptasksError, match=f"'int8' cannot be computed here, because {reason}: use dtype='auto'"):
             choose_placement("cpu", "int8")
     finally:
-        obstacle.cache_clear()
+        int8_obstacle.cache_clear()
 
 
 def test_the_engine_takes_the_word_and_no_other() -> None:

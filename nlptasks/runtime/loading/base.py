@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
 from nlptasks.model import HEADS, ModelKind
-from nlptasks.runtime.cpu import attention as cpu
+from nlptasks.runtime.cpu import attention
+from nlptasks.runtime.cpu.first_token import for_first_token
 from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.store.adapters import Manifest, read_manifest
 from nlptasks.store.folders import check_folder
@@ -50,7 +51,7 @@ class LoadedBase:
     @property
     def max_tokens(self) -> int:
         """Longest input in tokens, special tokens included."""
-        # A tokenizer that was never told its limit says 10**30.
+        # A tokenizer without a limit has 10**30.
         limits = [n for n in (self.tokenizer.model_max_length, self._positions()) if n and n < 10**9]
         return min(limits, default=512)
 
@@ -77,8 +78,6 @@ def load_base(
     """
     import transformers
 
-    from nlptasks.runtime.cpu.first_token import for_first_token
-
     config = load_config(folder, trust_remote_code)
     manifest = read_manifest(folder.path)
     verb = _native_verb(config)
@@ -86,8 +85,9 @@ def load_base(
     placement = choose_placement(device, dtype, config.model_type, writes=kind == "causal" and not verb)
     if placement.dtype == "int8" and kind != "encoder":
         # Written one token at a time, text costs the reading of weights, not products of many rows.
-        found = f"{folder.id} is a {kind} model ({config.model_type})"
-        raise UnsupportedModelError(f"dtype 'int8' is for encoders, and {found}: use dtype='auto'.")
+        raise UnsupportedModelError(
+            f"dtype 'int8' is for encoders, and {folder.id} is a {kind} model ({config.model_type}): use dtype='auto'."
+        )
     auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))
     with quiet_transformers():
         loaded = auto.from_pretrained(
@@ -103,11 +103,11 @@ def load_base(
     if loaded.config.pad_token_id is None:
         loaded.config.pad_token_id = tokenizer.pad_token_id
     if getattr(loaded, "generation_config", None) is not None:
-        # Every request says how much to write; a second limit would only be warned about.
+        # Every request sets a limit; transformers would warn about a second one.
         loaded.generation_config.max_length = None
     backbone = loaded.base_model
     if kind == "encoder" and placement.device == "cpu":
-        cpu.tune(loaded, placement.dtype)
+        attention.tune(loaded, placement.dtype)
     if verb == "classify":
         setattr(loaded, loaded.base_model_prefix, for_first_token(backbone))
     if verb:
@@ -116,12 +116,10 @@ def load_base(
 
 
 def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
-    """The fast tokenizer of a folder, with a padding token (the end token stands in where there is none)."""
-    import warnings
-
+    """The fast tokenizer of a folder, with a padding token (the end token where there is none)."""
     from transformers import AutoTokenizer
 
-    # Marian's tokenizer asks for it; it changes quotation marks and spaces, which ought to stay as they are.
+    # Marian's tokenizer recommends it; it changes quotation marks and spaces, which must stay as they are.
     warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:

@@ -9,19 +9,22 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
+import transformers
+
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.model import Head
+from nlptasks.runtime.cpu.first_token import for_first_token
 from nlptasks.runtime.loading.base import LoadedBase
+from nlptasks.runtime.loading.new_head import HeadModel
 
 
 def body_name(base: LoadedBase, head: Head) -> str:
-    """What the task model calls its body: `LlamaForQuestionAnswering` says transformer, Llama says model."""
-    import transformers
-
+    """The task model's attribute for its body: `transformer` in `LlamaForQuestionAnswering`, `model` in others."""
     if head.make:
         return "model"
     known = getattr(transformers, head.model)._model_mapping
-    # Code that comes with a checkpoint stands in no table.
+    # The table does not list code that comes with a checkpoint.
     name: str = known.get(type(base.config), base.backbone).base_model_prefix
     return name
 
@@ -36,12 +39,8 @@ def build_head(
 
     Raises:
         UnsupportedModelError: the architecture has no such head.
-        AdapterError: `weights` lacks a layer of the head, or brings one that it has not.
+        AdapterError: `weights` lacks a layer of the head, or has one too many.
     """
-    import torch
-
-    from nlptasks.runtime.cpu.first_token import for_first_token
-
     head = _empty_head(base, description, num_labels, config)
     prefix = head.base_model_prefix
     setattr(head, prefix, torch.nn.Identity())
@@ -60,9 +59,6 @@ def build_head(
 
 
 def _empty_head(base: LoadedBase, head: Head, num_labels: int, settings: dict[str, Any]) -> Any:
-    import torch
-    import transformers
-
     config = copy.deepcopy(base.config)
     config.num_labels = num_labels
     for name, value in settings.items():
@@ -70,8 +66,6 @@ def _empty_head(base: LoadedBase, head: Head, num_labels: int, settings: dict[st
     try:
         with torch.device("meta"):
             if head.make:
-                from nlptasks.runtime.loading.new_head import HeadModel
-
                 return HeadModel(None, head.make, config)
             return getattr(transformers, head.model).from_config(config)
     except ValueError as error:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import torch
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import Completion, Decoding, Prompt
@@ -14,30 +18,36 @@ from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop
 from nlptasks.runtime.verbs.encoding import pad
-from nlptasks.runtime.worker import Turn
+from nlptasks.runtime.worker import BatchRequest
 
 
-def generate_turn(
-    base: LoadedBase, batcher: Batcher, turn: Turn, decoding: Decoding, on_piece: Callable[[str], None] | None = None
+def generate(
+    base: LoadedBase,
+    batcher: Batcher,
+    request: BatchRequest,
+    decoding: Decoding,
+    on_piece: Callable[[str], None] | None = None,
 ) -> None:
     """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written."""
-    _require_writer(base)
+    if base.kind == "encoder" or base.native_head is not None:
+        raise UnsupportedModelError(
+            f"{base.config.model_type} is loaded without a language-model output and cannot write: "
+            "use a causal or seq2seq model, for example --model smollm2."
+        )
     languages.check(base.tokenizer, decoding.source_language, decoding.target_language)
-    prompts = [encode_prompt(base, prompt, decoding) for prompt in turn.items]
-    lengths = [len(ids) + decoding.max_new_tokens for ids, _ in prompts]
+    prompts = [encode_prompt(base, prompt, decoding) for prompt in request.items]
 
-    def step(indices: list[int]) -> list[None]:
-        alive = [i for i in indices if turn.alive(i)]
+    def step(indices: list[int]) -> None:
+        request.check()
+        alive = [i for i in indices if request.alive(i)]
         if alive:
             batch = [prompts[i] for i in alive]
-            for i, done in zip(alive, _write(base, turn, alive, batch, decoding, on_piece), strict=True):
-                turn.answer(i, done)
-        return [None] * len(indices)
+            for i, completion in zip(alive, _write(base, request, alive, batch, decoding, on_piece), strict=True):
+                request.answer(i, completion)
 
     # A seed promises the same text again, which a shared batch's stream of random numbers cannot keep.
     alone = decoding.seed is not None and decoding.do_sample
-    plan = Batcher(budget=1) if alone else batcher
-    plan.run(range(len(prompts)), lengths, step, before=turn.check)
+    (Batcher(budget=1) if alone else batcher).run([len(ids) + decoding.max_new_tokens for ids, _ in prompts], step)
 
 
 def encode_prompt(base: LoadedBase, prompt: Prompt, decoding: Decoding) -> tuple[list[int], bool]:
@@ -70,10 +80,10 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target
         # An empty prompt still needs one token to continue from.
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         return ids or [start or 0]
-    turns = [message.model_dump() for message in prompt]
     if tokenizer.chat_template is None:
         return list(tokenizer(plain_chat(prompt), truncation=False, verbose=False)["input_ids"])
-    encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=True)
+    chat = [message.model_dump() for message in prompt]
+    encoded = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=True)
     return list(encoded["input_ids"])
 
 
@@ -83,30 +93,19 @@ def plain_chat(messages: Sequence[Message]) -> str:
     return "\n".join(f"{names[m.role]}: {m.content}" for m in messages) + "\nAssistant:"
 
 
-def _require_writer(base: LoadedBase) -> None:
-    if base.kind == "encoder" or base.native_head is not None:
-        raise UnsupportedModelError(
-            f"{base.config.model_type} is loaded without a language-model output and cannot write: "
-            "use a causal or seq2seq model, for example --model smollm2."
-        )
-
-
 def _write(
     base: LoadedBase,
-    turn: Turn,
+    request: BatchRequest,
     alive: list[int],
     batch: list[tuple[list[int], bool]],
     decoding: Decoding,
     on_piece: Callable[[str], None] | None,
 ) -> list[Completion]:
-    import torch
-    from transformers import LogitsProcessorList, StoppingCriteriaList
-
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids, _ in batch]
     inputs = pad(rows, base.tokenizer.pad_token_id or 0, base.placement.device, left=base.kind == "causal")
     start = 1 if base.kind == "seq2seq" else inputs["input_ids"].shape[1]
     beams = decoding.num_beams or base.model.generation_config.num_beams or 1
-    watch = Watch(base.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), len(alive))
+    watch = Watch(base.tokenizer, start, decoding.stop, lambda row: request.alive(alive[row]), len(alive))
     record = LogProbabilities() if beams == 1 else None
     writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
     room = base.max_tokens if base.kind == "seq2seq" else base.max_tokens - inputs["input_ids"].shape[1]
@@ -120,48 +119,45 @@ def _write(
             logits_processor=LogitsProcessorList([record] if record else []),
             streamer=writer,
         )
-    turn.check()
+    request.check()
     if record:
         record.finish(output)
         scores = [record.of(row) for row in range(len(output))]
     else:
         scores = rescore(base, inputs, output, start)
-    # The target language's token was given, not written, and M2M100's tokenizer does not call it a special one.
-    given = languages.first_id(base.tokenizer, decoding.target_language) is not None
-    finished = []
-    for row in range(len(output)):
-        ids, cut = batch[row // decoding.num_return_sequences]
-        cancelled = watch.cancelled(row // decoding.num_return_sequences)
-        own = output[row, start + given :].tolist()
-        finished.append(_completion(base, own, scores[row][given:], decoding, len(ids), cut, cancelled))
-    return _grouped(finished, decoding.num_return_sequences)
-
-
-def _grouped(finished: list[Completion], size: int) -> list[Completion]:
-    """The first of every `size` completions, the others as its alternatives."""
-    groups = [finished[first : first + size] for first in range(0, len(finished), size)]
-    return [dataclasses.replace(best, alternatives=tuple(others)) for best, *others in groups]
+    # The target language's token is forced, not written, and M2M100's tokenizer does not call it a special one.
+    forced = languages.first_id(base.tokenizer, decoding.target_language) is not None
+    times = decoding.num_return_sequences
+    completions = []
+    for i, (ids, cut) in enumerate(batch):
+        best, *others = [
+            _completion(
+                base, output[row, start + forced :].tolist(), scores[row][forced:], decoding,
+                num_prompt=len(ids), truncated=cut, cancelled=watch.cancelled(i),
+            )
+            for row in range(i * times, (i + 1) * times)
+        ]  # fmt: skip
+        completions.append(dataclasses.replace(best, alternatives=tuple(others)))
+    return completions
 
 
 def _first_id(base: LoadedBase, decoding: Decoding) -> int | None:
-    asked = languages.first_id(base.tokenizer, decoding.target_language)
-    own: int | None = base.model.generation_config.forced_bos_token_id
-    return own if asked is None else asked
+    default: int | None = base.model.generation_config.forced_bos_token_id
+    language = languages.first_id(base.tokenizer, decoding.target_language)
+    return default if language is None else language
 
 
 def rescore(base: LoadedBase, inputs: Mapping[str, Any], output: Any, start: int) -> list[list[float]]:
     """Log-probabilities of written tokens in nats, one list a row, by one more pass over the finished texts.
 
-    Beam search only tells the score of whole texts, and not in the model's own probabilities.
+    Beam search only gives the score of whole texts, and not in the model's own probabilities.
 
     Args:
         base: the model that wrote.
         inputs: `input_ids` and `attention_mask` of the prompts, shape (prompts, tokens).
-        output: what was written, shape (prompts * texts for each, tokens), behind `start` tokens that were given.
+        output: what was written, shape (prompts * texts for each, tokens), with `start` tokens before it.
         start: see `output`.
     """
-    import torch
-
     times = output.shape[0] // inputs["input_ids"].shape[0]
     mask = inputs["attention_mask"].repeat_interleave(times, 0)
     with torch.inference_mode():
@@ -190,23 +186,24 @@ def _completion(
     tokens: list[int],
     scores: list[float],
     decoding: Decoding,
+    *,
     num_prompt: int,
-    cut: bool,
+    truncated: bool,
     cancelled: bool,
 ) -> Completion:
     ends = _end_tokens(base)
     length = next((i for i, token in enumerate(tokens) if token in ends), None)
-    own = tokens if length is None else tokens[: length + 1]
-    text = base.tokenizer.decode(own, skip_special_tokens=True)
-    kept = cut_at_stop(text, decoding.stop)
-    stopped = length is not None or kept is not None
+    written = tokens if length is None else tokens[: length + 1]
+    text = base.tokenizer.decode(written, skip_special_tokens=True)
+    before_stop = cut_at_stop(text, decoding.stop)
+    stopped = length is not None or before_stop is not None
     return Completion(
-        text=text if kept is None else kept,
+        text=text if before_stop is None else before_stop,
         finish_reason="cancelled" if cancelled else "stop" if stopped else "length",
         num_prompt_tokens=num_prompt,
-        num_generated_tokens=len(own),
-        logprobs=tuple(scores[: len(own)]),
-        truncated=cut,
+        num_generated_tokens=len(written),
+        logprobs=tuple(scores[: len(written)]),
+        truncated=truncated,
     )
 
 
@@ -235,31 +232,19 @@ def _generation_arguments(decoding: Decoding, max_new_tokens: int, beams: int) -
     return arguments
 
 
-class _seeded:
-    """Fix torch's random numbers for one call and put the old state back."""
-
-    def __init__(self, seed: int | None, device: str) -> None:
-        self._seed = seed
-        self._devices = [device] if device.startswith("cuda") else []
-
-    def __enter__(self) -> None:
-        import torch
-
-        self._fork = None
-        if self._seed is not None:
-            self._fork = torch.random.fork_rng(devices=self._devices)
-            self._fork.__enter__()
-            torch.manual_seed(self._seed)
-
-    def __exit__(self, *error: object) -> None:
-        if self._fork is not None:
-            self._fork.__exit__(*error)  # type: ignore[arg-type]
+@contextmanager
+def _seeded(seed: int | None, device: str) -> Iterator[None]:
+    """Fix torch's random numbers until the block ends, if there is a seed."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        torch.manual_seed(seed)
+        yield
 
 
-def choose_turn(base: LoadedBase, batcher: Batcher, turn: Turn, choices: Sequence[str]) -> None:
+def choose(base: LoadedBase, batcher: Batcher, request: BatchRequest, choices: Sequence[str]) -> None:
     """Answer each prompt with the log-likelihood of each choice (summed over its tokens, in nats)."""
-    import torch
-
     if base.kind != "causal" or base.native_head is not None:
         raise UnsupportedModelError(
             f"Choosing between answers needs a causal language model, found {base.config.model_type}: "
@@ -267,30 +252,26 @@ def choose_turn(base: LoadedBase, batcher: Batcher, turn: Turn, choices: Sequenc
         )
     tails = [list(base.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
     room = base.max_tokens - max(map(len, tails))
-    heads = [prompt_ids(base.tokenizer, prompt)[-room:] for prompt in turn.items]
+    heads = [prompt_ids(base.tokenizer, prompt)[-room:] for prompt in request.items]
     pairs = [(p, c) for p in range(len(heads)) for c in range(len(tails))]
-    found: dict[tuple[int, int], float] = {}
+    likelihoods: dict[tuple[int, int], float] = {}
 
-    def step(indices: list[int]) -> list[None]:
-        alive = [i for i in indices if turn.alive(pairs[i][0])]
+    def step(indices: list[int]) -> None:
+        request.check()
+        alive = [pairs[i] for i in indices if request.alive(pairs[i][0])]
         if alive:
-            rows = [(heads[pairs[i][0]], tails[pairs[i][1]]) for i in alive]
             with torch.inference_mode():
-                values = _tail_likelihoods(base, rows)
-            found.update((pairs[i], value) for i, value in zip(alive, values, strict=True))
-        return [None] * len(indices)
+                values = _tail_likelihoods(base, [(heads[p], tails[c]) for p, c in alive])
+            likelihoods.update(zip(alive, values, strict=True))
 
-    lengths = [len(heads[p]) + len(tails[c]) for p, c in pairs]
-    batcher.run(range(len(pairs)), lengths, step, before=turn.check)
+    batcher.run([len(heads[p]) + len(tails[c]) for p, c in pairs], step)
     for p in range(len(heads)):
-        if turn.alive(p):
-            turn.answer(p, tuple(found[p, c] for c in range(len(tails))))
+        if request.alive(p):
+            request.answer(p, tuple(likelihoods[p, c] for c in range(len(tails))))
 
 
 def _tail_likelihoods(base: LoadedBase, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
     """Log-likelihood of each row's tail after its head; logits are computed for the tails only."""
-    import torch
-
     encoded = [{"input_ids": head + tail, "attention_mask": [1] * (len(head) + len(tail))} for head, tail in rows]
     # Padded on the left, all tails end in the last column, so that few positions need the large output layer.
     batch = pad(encoded, base.tokenizer.pad_token_id or 0, base.placement.device, left=True)

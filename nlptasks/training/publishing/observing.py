@@ -55,7 +55,7 @@ def measure_ranges(
     try:
         root = resident.load()
         # One row a batch, one batch at a time: without padding, which would count.
-        resident.reading.budget, resident.reading.lanes = 1, None
+        resident.reading.budget, resident.reading.threads = 1, None
         with observing(root.backbone) as ranges:
             task.run(task.validate(inputs), task.options_type(), resident.bind(adapter))
     finally:
