@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from nlptasks.runtime.cpu.first_token import for_first_token
 from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.store.adapters import Manifest, read_manifest
 from nlptasks.store.folders import check_folder
+from nlptasks.store.gguf import quiet_transformers as quiet_transformers
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
@@ -175,21 +174,3 @@ def model_kind(config: Any) -> ModelKind:
     known = config.model_type
     causal = known in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and known not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     return "causal" if causal else "encoder"
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Hide transformers' bars, reports and notes to developers; our own checks and lines say what matters."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

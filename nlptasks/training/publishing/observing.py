@@ -19,7 +19,7 @@ from nlptasks.training.families.base import FamilyTrainer, family_trainer
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins
     from nlptasks.store.download import BaseFolder
-    from nlptasks.store.sources import Report
+    from nlptasks.store.sources import ProgressCallback
 
 ROWS = 256
 """Rows that are run: some thousand tokens, after which the ends of a range hardly move."""
@@ -72,7 +72,7 @@ def add_ranges(
     *,
     options: DataOptions | None = None,
     model: str | None = None,
-    on_progress: Report | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Ranges:
     """Measure an adapter's ranges on labelled data, and write them into its folder.
 
