@@ -120,7 +120,9 @@ def test_what_cannot_be_inferred_is_asked_for(tmp_path: Path, settings: Settings
     folder, _ = classifier_adapter(tiny_encoder, tmp_path / "from-peft", manifest=False)
     with pytest.raises(AdapterError, match=r"has no nlptasks\.json that names its task: name it with --task TASK"):
         bring(folder, settings)
-    with pytest.raises(AdapterError, match="expected names for the 3 outputs of its head, found none: name them with --labels"):
+    with pytest.raises(
+        AdapterError, match="expected names for the 3 outputs of its head, found none: name them with --labels"
+    ):
         bring(folder, settings, task="sentiment")
     with pytest.raises(AdapterError, match="--labels: expected 3 names, as many as the head has outputs, found 2"):
         bring(folder, settings, task="sentiment", labels=("a", "b"))
@@ -133,7 +135,7 @@ def test_what_cannot_be_inferred_is_asked_for(tmp_path: Path, settings: Settings
     with Engine(settings=settings) as engine:
         with pytest.raises(NlptasksError, match="does not say which base it was trained on: name it as model"):
             engine.run("sentiment", "x", adapter=str(folder))
-        with pytest.raises(AdapterError, match="Say what it is for with `nlptasks adapters import FOLDER --task TASK`"):
+        with pytest.raises(AdapterError, match="Name its task with `nlptasks adapters import FOLDER --task TASK`"):
             engine.run("sentiment", "x", adapter=str(folder), model=str(tiny_encoder))
     done = bring(folder, settings, task="sentiment", labels=LABELS, model=str(tiny_encoder))
     assert done.adapter.manifest

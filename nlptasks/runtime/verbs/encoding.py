@@ -136,15 +136,11 @@ def classify(base: LoadedBase, head: Any, batcher: Batcher, request: BatchReques
     """Answer each item with the raw scores that `head` gives its text."""
     encoded = Encoded(base, request.items, limit)
 
-    def forward(batch: dict[str, Any]) -> list[list[float]]:
-        values: list[list[float]] = head(**batch).logits.float().tolist()
-        return values
-
     def answer(index: int, values: list[float]) -> Logits:
         check_numbers(base, [values])
         return Logits(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
-    run_batches(encoded, batcher, request, forward, answer)
+    run_batches(encoded, batcher, request, lambda batch: head(**batch).logits, answer)
 
 
 def embed(base: LoadedBase, _: Any, batcher: Batcher, request: BatchRequest, limit: int) -> None:
@@ -154,12 +150,11 @@ def embed(base: LoadedBase, _: Any, batcher: Batcher, request: BatchRequest, lim
     """
     encoded = Encoded(base, request.items, limit)
 
-    def forward(batch: dict[str, Any]) -> list[list[float]]:
+    def forward(batch: dict[str, Any]) -> torch.Tensor:
         hidden = base.backbone(**batch).last_hidden_state.float()
         mask = batch["attention_mask"].unsqueeze(-1).float()
         mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-        values: list[list[float]] = torch.nn.functional.normalize(mean, dim=-1).tolist()
-        return values
+        return torch.nn.functional.normalize(mean, dim=-1)
 
     def answer(index: int, values: list[float]) -> Vector:
         check_numbers(base, [values])
@@ -195,10 +190,10 @@ def run_batches(
     encoded: Encoded,
     batcher: Batcher,
     request: BatchRequest,
-    forward: Callable[[dict[str, Any]], list[Any]],
+    forward: Callable[[dict[str, Any]], torch.Tensor],
     answer: Callable[[int, Any], Any],
 ) -> None:
-    """Run `forward` on batches of `encoded` and answer each item with what `answer` makes of its row."""
+    """Run `forward` on batches of `encoded`; `answer` makes an item's answer of its row in the result."""
     answering = threading.Lock()
 
     def step(indices: list[int]) -> None:
@@ -206,7 +201,7 @@ def run_batches(
         alive = [i for i in indices if request.alive(i)]
         if alive:
             with torch.inference_mode():
-                rows = forward(encoded.batch(alive))
+                rows = forward(encoded.batch(alive)).float().tolist()
             # One thread at a time reports progress to the callers.
             with answering:
                 for i, values in zip(alive, rows, strict=True):

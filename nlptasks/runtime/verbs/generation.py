@@ -166,19 +166,25 @@ def rescore(base: LoadedBase, inputs: Mapping[str, Any], output: Any, start: int
             logits = base.model(
                 input_ids=sources, attention_mask=mask, decoder_input_ids=output[:, :-1], use_cache=False
             ).logits[:, start - 1 :]
+            chosen = _chosen(logits, output[:, start:])
         else:
             mask = torch.cat([mask, torch.ones_like(output[:, start:])], 1)
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)
-            logits = base.model(
-                input_ids=output,
-                attention_mask=mask,
-                position_ids=positions,
-                logits_to_keep=output.shape[1] - start + 1,
-            ).logits[:, :-1]
-        logprobs = torch.log_softmax(logits.float(), dim=-1)
-        chosen = logprobs.gather(-1, output[:, start:].unsqueeze(-1)).squeeze(-1)
+            chosen = _last_logprobs(base, output, mask, output.shape[1] - start)
     rows: list[list[float]] = chosen.tolist()
     return rows
+
+
+def _last_logprobs(base: LoadedBase, ids: Any, mask: Any, count: int) -> Any:
+    """Log-probabilities of the last `count` tokens of left-padded rows, shape (rows, count)."""
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    # Only these positions need the large output layer.
+    output = base.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=count + 1)
+    return _chosen(output.logits[:, :-1], ids[:, -count:])
+
+
+def _chosen(logits: Any, ids: Any) -> Any:
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    return logprobs.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
 
 
 def _completion(
@@ -271,14 +277,10 @@ def choose(base: LoadedBase, batcher: Batcher, request: BatchRequest, choices: S
 
 
 def _tail_likelihoods(base: LoadedBase, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
-    """Log-likelihood of each row's tail after its head; logits are computed for the tails only."""
+    """Log-likelihood of each row's tail after its head."""
     encoded = [{"input_ids": head + tail, "attention_mask": [1] * (len(head) + len(tail))} for head, tail in rows]
-    # Padded on the left, all tails end in the last column, so that few positions need the large output layer.
+    # Padded on the left, all tails end in the last column.
     batch = pad(encoded, base.tokenizer.pad_token_id or 0, base.placement.device, left=True)
     longest = max(len(tail) for _, tail in rows)
-    positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    logits = base.model(**batch, position_ids=positions, logits_to_keep=longest + 1).logits
-    logprobs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
-    targets = batch["input_ids"][:, -longest:]
-    scores = logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    scores = _last_logprobs(base, batch["input_ids"], batch["attention_mask"], longest)
     return [float(scores[row, longest - len(tail) :].sum()) for row, (_, tail) in enumerate(rows)]

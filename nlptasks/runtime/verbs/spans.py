@@ -17,10 +17,6 @@ def tag(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest, li
     """Answer each item with the raw scores that `head` gives each token of its text."""
     encoded = Encoded(base, request.items, limit, segment=0)
 
-    def forward(batch: dict[str, Any]) -> list[list[list[float]]]:
-        values: list[list[list[float]]] = head(**batch).logits.float().tolist()
-        return values
-
     def answer(index: int, values: list[list[float]]) -> TokenLogits:
         segment = encoded.segments[index]
         scores = values[segment.tokens]
@@ -32,17 +28,16 @@ def tag(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest, li
             truncated=encoded.truncated(index),
         )
 
-    run_batches(encoded, batcher, request, forward, answer)
+    run_batches(encoded, batcher, request, lambda batch: head(**batch).logits, answer)
 
 
 def extract(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest, limit: int) -> None:
     """Answer each (question, context) with the raw scores that `head` gives each token of the context."""
     encoded = Encoded(base, request.items, limit, segment=1)
 
-    def forward(batch: dict[str, Any]) -> list[list[list[float]]]:
+    def forward(batch: dict[str, Any]) -> torch.Tensor:
         output = head(**batch)
-        values: list[list[list[float]]] = torch.stack([output.start_logits, output.end_logits], 1).float().tolist()
-        return values
+        return torch.stack([output.start_logits, output.end_logits], 1)
 
     def answer(index: int, values: list[list[float]]) -> SpanLogits:
         segment = encoded.segments[index]
