@@ -17,7 +17,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -218,8 +218,8 @@ def fingerprint(base: Path) -> str:
 @functools.lru_cache(maxsize=256)
 def _fingerprint(files: tuple[WeightFile, ...]) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        with file.path.open("rb") as stream:
+    for path, *_ in files:
+        with path.open("rb") as stream:
             size = struct.unpack("<Q", stream.read(8))[0]
             header = json.loads(stream.read(size))
             header.pop("__metadata__", None)
@@ -232,18 +232,13 @@ def _fingerprint(files: tuple[WeightFile, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-class WeightFile(NamedTuple):
-    """The state of a file: with other content it has another size, time or inode."""
-
-    path: Path
-    size: int
-    modified: int
-    inode: int
+WeightFile = tuple[Path, int, int, int]
+"""The state of a file: its path, size, time and inode; with other content one of them differs."""
 
 
 def _weight_files(base: Path) -> tuple[WeightFile, ...]:
     files = [(path, path.stat()) for path in sorted(base.glob("*.safetensors")) if path.name != RANGES]
-    return tuple(WeightFile(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in files)
+    return tuple((path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in files)
 
 
 def check_weights(adapter: AdapterFolder) -> None:
@@ -275,7 +270,7 @@ def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
 
 @functools.lru_cache(maxsize=16)
 def _base_shapes(files: tuple[WeightFile, ...]) -> dict[str, tuple[int, ...]]:
-    return {name: shape for file in files for name, shape in tensor_shapes(file.path).items()}
+    return {name: shape for path, *_ in files for name, shape in tensor_shapes(path).items()}
 
 
 def _unfit_shapes(adapter: dict[str, tuple[int, ...]], base: dict[str, tuple[int, ...]]) -> str:

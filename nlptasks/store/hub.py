@@ -8,9 +8,9 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import DownloadError, OfflineError, UnsafeWeightsError, UnsupportedModelError
 from nlptasks.store.catalog import HubSource
@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 0.1
 _METADATA_SECONDS = 5.0
 # Of the top folder only: repositories keep exports for other runtimes below it.
-_WANTED = ("model*.safetensors", "*.json", "*.txt", "*.model", "*.spm", "*.jinja", "*.tiktoken", "LICENSE*")
+_WANTED: Sequence[str] = (
+    "model*.safetensors",
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.spm",
+    "*.jinja",
+    "*.tiktoken",
+    "LICENSE*",
+)
 _UNWANTED = ("*/*", "model.*.safetensors")
 
 CONVERTER = "SFconvertbot"
@@ -52,7 +61,7 @@ def fetch_hub(
     if weights not in _sizes(info):
         raise SourceError(f"the repository has no {weights}")
     # A GGUF contains its config and tokenizer.
-    wanted = [glob.escape(weights)] if weights.endswith(".gguf") else list(_WANTED)
+    wanted = [glob.escape(weights)] if weights.endswith(".gguf") else _WANTED
     _snapshot(info, source.revision, wanted, target, label, report, local=target)
     shutil.rmtree(target / ".cache", ignore_errors=True)
     return target
@@ -120,7 +129,7 @@ def _online(repo: str, revision: str | None, label: str, report: ProgressCallbac
         if revision or (converted := _converted(repo)) is None:
             raise
         return _online(repo, converted, label, report, timeout)
-    path = _snapshot(info, revision, list(_WANTED), _cache_of(repo) / "blobs", label, report)
+    path = _snapshot(info, revision, _WANTED, _cache_of(repo) / "blobs", label, report)
     check_shards(f"The Hub repository {repo}", path)
     return path, path.name
 
@@ -154,19 +163,10 @@ def _cached(repo: str, revision: str | None) -> tuple[Path, str] | None:
 
 
 def _cached_revision(repo: str, revision: str | None) -> tuple[Path, str] | None:
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        path = Path(
-            snapshot_download(
-                repo,
-                revision=revision,
-                allow_patterns=list(_WANTED),
-                ignore_patterns=list(_UNWANTED),
-                local_files_only=True,
-            )
-        )
+        path = _download(repo, revision, _WANTED, local_files_only=True)
         what = f"The cached repository {repo}"
         check_weights(what, [file.name for file in path.iterdir()])
         check_shards(what, path)
@@ -200,10 +200,17 @@ def _sizes(info: ModelInfo) -> dict[str, int]:
     return {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
+def _download(repo: str, revision: str | None, wanted: Sequence[str], **options: Any) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = {"allow_patterns": list(wanted), "ignore_patterns": list(_UNWANTED)}
+    return Path(snapshot_download(repo, revision=revision, **patterns, **options))
+
+
 def _snapshot(
     info: ModelInfo,
     revision: str | None,
-    wanted: list[str],
+    wanted: Sequence[str],
     watched: Path,
     label: str,
     report: ProgressCallback,
@@ -211,24 +218,15 @@ def _snapshot(
     local: Path | None = None,
 ) -> Path:
     """Run snapshot_download on a thread and report the bytes on disk from this one."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import filter_repo_objects
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 
-    sizes, unwanted = _sizes(info), list(_UNWANTED)
-    names = filter_repo_objects(sizes, allow_patterns=wanted, ignore_patterns=unwanted)
+    sizes = _sizes(info)
+    names = filter_repo_objects(sizes, allow_patterns=list(wanted), ignore_patterns=list(_UNWANTED))
     total = sum(sizes[name] for name in names) or None
     outcome: list[Path | Exception] = []
 
     def fetch() -> Path:
-        folder = snapshot_download(
-            info.id,
-            revision=revision,
-            local_dir=local,
-            allow_patterns=wanted,
-            ignore_patterns=unwanted,
-            endpoint=endpoint(),
-        )
-        return Path(folder)
+        return _download(info.id, revision, wanted, local_dir=local, endpoint=endpoint())
 
     def work() -> None:
         # huggingface_hub 1.x does not resume after a broken connection by itself, but does at a second call.
