@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import Engine
-from nlptasks.runtime.loading.roots import HEAD_CLASSES, quiet_transformers
+from nlptasks.runtime.loading.base import HEAD_CLASSES
+from nlptasks.store.gguf import quiet_transformers
 from nlptasks.store.adapters import (
     MANIFEST,
     AdapterFolder,

@@ -24,7 +24,7 @@ from common import adapter_of, in_turns, made_up, merged_checkpoint, print_times
 
 from nlptasks import Engine
 from nlptasks.plugins import default_plugins
-from nlptasks.runtime.loading.roots import HEAD_CLASSES
+from nlptasks.runtime.loading.base import HEAD_CLASSES
 from nlptasks.store.adapters import AdapterFolder
 
 TASKS = ("sentiment", "ner", "qa")

@@ -1,7 +1,7 @@
-"""Backends: each turns a base, and an adapter on it, into a `Model`. "torch" is one; plugins bring others by a hook.
+"""Backends: each turns a base, and an adapter on it, into a `Model`. "torch" is built in; plugins register others.
 
-Those of plugins are tried first, in the order of their registration; the first that serves a base with an adapter
-gets the request. NLPTASKS_BACKEND, or `Engine(backend=...)`, leaves one of them.
+The backends of plugins are tried before torch, in the order of their registration; the first one that serves a base
+with an adapter gets the request. NLPTASKS_BACKEND, or `Engine(backend=...)`, selects one of them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
 
 BUILT_IN = {"torch": "nlptasks.runtime.pool:TorchBackend"}
-"""Imported when they are made, which `Engine()` does not do."""
+"""Imported when a backend is first needed, not by `import nlptasks` or `Engine()`."""
 
 
 @dataclass(frozen=True)
 class BackendOptions:
     """What an engine wants of its backends: the arguments of `Engine`, and two functions.
 
-    `find` gives the folder of a base and fetches it if need be; a backend whose bases are elsewhere never calls it.
-    `head` describes the head that answers a verb.
+    `find` returns the folder of a base, fetched if necessary; a backend with bases elsewhere never calls it.
+    `head` returns the description of a verb's head. `max_bytes` limits the memory of all bases, `idle_seconds` the time
+    for which an unused one stays; `device` and `dtype` are those of `Engine`.
     """
 
     find: Callable[[str], BaseFolder]
@@ -45,7 +46,7 @@ class BackendOptions:
 
 @dataclass(frozen=True)
 class Resident:
-    """A base that a backend holds: bytes of memory, 0 until it is loaded; number format and device; calls waiting."""
+    """A base in a backend: its memory in bytes, 0 until it is loaded, and the number of calls that wait for it."""
 
     name: str
     num_bytes: int = 0
@@ -55,7 +56,7 @@ class Resident:
 
 
 class Backend(Protocol):
-    """What computes bases. Any thread may call it."""
+    """Computes bases. Any thread may call it."""
 
     def serves(self, base: str, adapter: AdapterFolder | None) -> bool:
         """Whether it computes this base with this adapter; quick, and loads nothing."""
@@ -64,9 +65,9 @@ class Backend(Protocol):
     def bind(
         self, base: str, adapter: AdapterFolder | None, *, cancel: CancelToken, counter: Counter | None
     ) -> AbstractContextManager[Model]:
-        """The model for one request; what it holds may be unloaded when the block ends.
+        """The model for one request; it may be unloaded when the block ends.
 
-        It stops within one step of `cancel`, and tells `counter` of the items that it gets and answers.
+        The model stops within one step of `cancel`, and reports the items that it gets and answers to `counter`.
 
         Raises:
             AdapterMismatchError: the adapter was trained on another base; no weight was read.
@@ -74,7 +75,7 @@ class Backend(Protocol):
         ...
 
     def resident(self) -> Sequence[Resident]:
-        """The bases that it holds, least recently used first."""
+        """The bases in memory, least recently used first."""
         ...
 
     def close(self) -> None:
@@ -105,10 +106,12 @@ class Backends:
             raise UnknownNameError("backend", only, [*plugins.backends, *BUILT_IN])
 
     def choose(self, base: str, adapter: AdapterFolder | None) -> tuple[str, Backend]:
-        """The backend that serves a base with an adapter, and its name; one that fails is disabled with its plugin.
+        """The backend that serves a base with an adapter, by its name.
+
+        A backend that fails here is switched off with its plugin, and the others serve.
 
         Raises:
-            UnsupportedModelError: the only one that may be used does not.
+            UnsupportedModelError: no backend serves it, or not the selected one.
         """
         for name in [self._only] if self._only else [*self._plugins.backends, *BUILT_IN]:
             try:
@@ -127,7 +130,7 @@ class Backends:
         return [base for backend in list(self._made.values()) for base in backend.resident()]
 
     def close(self) -> None:
-        """Unload everything; no backend is made any more."""
+        """Unload everything; no backend is made afterwards."""
         with self._lock:
             self._closed = True
             made = list(self._made.values())

@@ -1,4 +1,4 @@
-"""Which base model answers when the caller names none, and where its files are."""
+"""The base model of a request that names none, and the folders of base models."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PATIENCE = 2.0
 """Seconds that the Hub may take to answer before the embedded model is taken instead."""
 
 FORGET = 60.0
-"""Seconds for which a model that could not be had is not asked for again."""
+"""Seconds after which an unavailable model is tried again."""
 
 _log = logging.getLogger(__name__)
 
 
 class Bases:
-    """The base models of one engine. A folder is looked up once: asking the Hub whether a model changed costs a round
-    trip, and would mix two revisions within one engine."""
+    """The base models of one engine. Each folder is looked up once: a check for changes on the Hub costs a round trip,
+    and could mix two revisions within one engine."""
 
     def __init__(
         self, settings: Settings, plugins: Plugins, on_progress: Callable[[Progress], None] | None = None
@@ -38,10 +38,10 @@ class Bases:
         self._missing: dict[str, float] = {}
 
     def find(self, name: str, patience: float | None = None) -> BaseFolder:
-        """The folder of a base, fetched when it is not here yet; `patience` is how many seconds the Hub has to answer.
+        """The folder of a base, fetched if necessary; `patience` limits the seconds until the Hub answers.
 
         Raises:
-            NlptasksError: whatever `find_base` raises.
+            NlptasksError: as `find_base` does.
         """
         from nlptasks.store.download import find_base
 
@@ -71,7 +71,7 @@ class Bases:
         except (DownloadError, UnsafeWeightsError, UnsupportedModelError) as error:
             if name not in self._missing:
                 embedded = task.untrained_base or task.recipe.base
-                _log.warning("%s: %s answers, because %s cannot be had.", task.name, embedded, name)
+                _log.warning("%s: %s answers, because %s is not available.", task.name, embedded, name)
                 _log.info("%s", error)
             self._missing[name] = time.monotonic() + FORGET
             return False

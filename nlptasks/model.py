@@ -29,11 +29,11 @@ ModelKind = Literal["encoder", "causal", "seq2seq"]
 class Head:
     """The layers that answer a verb on top of a base, and what the gate lets pass. All of it is JSON.
 
-    `per` is what the head reads and how it answers: a `text` or a pair gets `Logits`, each `token` of a text
-    `TokenLogits`, a (question, context) `SpanLogits`; a `prompt` is written on by the base's own output layer.
+    `per` is what the head reads and answers with: `Logits` for a `text` or a pair, `TokenLogits` for each `token` of a
+    text, `SpanLogits` for a (question, context); a `prompt` is continued by the base's own output layer.
 
-    `model` names transformers' class of the task model. A head that transformers has not is made by `make`,
-    "package.module:function": from the base's configuration, with `num_labels`, to a torch module that maps hidden
+    `model` names transformers' class of the task model. A head that transformers does not have is made by `make`,
+    "package.module:function": from the base's configuration, with `num_labels` set, to a torch module that maps hidden
     states of shape (rows, tokens, hidden) and their mask of shape (rows, tokens) to (rows, outputs) for a `text`,
     (rows, tokens, outputs) for each `token`. Its layers are trained and saved whole.
 
@@ -55,24 +55,24 @@ EXTRACT = Head("extract", "span", "AutoModelForQuestionAnswering", task_type="QU
 GENERATE = Head("generate", "prompt", task_type="CAUSAL_LM")
 
 HEADS: Mapping[str, Head] = MappingProxyType({head.verb: head for head in (CLASSIFY, TAG, EXTRACT, GENERATE)})
-"""The heads of nlptasks by their verbs. A task of a plugin may bring another one: `Task.head`."""
+"""The heads of nlptasks by their verbs. A plugin's task may define another one: `Task.head`."""
 
 
 def find_head(verb: str, heads: Mapping[str, Head] = HEADS, hint: str = "") -> Head:
-    """The head that answers a verb; raises UnknownNameError where none is described."""
+    """The head that answers a verb; raises UnknownNameError if there is none."""
     if verb not in heads:
         raise UnknownNameError("verb", verb, heads, hint)
     return heads[verb]
 
 
 class CancelToken:
-    """Set once, seen by everything that works for one request."""
+    """Cancels the computation of one request."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def cancel(self) -> None:
-        """Ask the work to end; returns at once."""
+        """Request the end of the computation; returns at once."""
         self._event.set()
 
     @property
@@ -87,12 +87,12 @@ class CancelToken:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a task may know of the model it is bound to."""
+    """The properties of a model that a task may use."""
 
     name: str
     kind: ModelKind
     adapter: str | None = None
-    """What was trained on top of the base; of a model that was trained here as a whole, or merged, its own name."""
+    """The adapter's name; the model's name if all its weights were trained here, or an adapter was merged into it."""
     labels: tuple[str, ...] | None = None
     multi_label: bool = False
     temperature: float = 1.0
@@ -102,25 +102,24 @@ class ModelInfo:
     model_type: str = ""
     """transformers' name of the architecture: `llama`, `marian`, ..."""
     prefixes: Mapping[str, str] = field(default_factory=dict)
-    """What the checkpoint was trained to read before a text, by task: T5's `summarization`, `translation_en_to_fr`."""
+    """The prefix of an input by task, as the checkpoint was trained: T5's `summarization`, `translation_en_to_fr`."""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """How the checkpoint is meant to write, by task as in `prefixes`: fields of `Decoding`."""
+    """The checkpoint's generation settings by task, as in `prefixes`: fields of `Decoding`."""
     languages: tuple[str, ...] = ()
     """BCP 47 tags of the languages that the tokenizer marks texts with; `Decoding` takes them. Empty for most."""
     direction: tuple[str, str] | None = None
-    """BCP 47 tags of the (source, target) languages that a bilingual checkpoint says it translates."""
+    """BCP 47 tags of the (source, target) languages of a bilingual checkpoint."""
     trained_for: frozenset[str] = frozenset()
     """Verbs that have a trained head here: `classify`, `generate`, ..."""
     has_offsets: bool = True
-    """Whether `offsets` says where tokens stand; without it long texts are cut by their characters."""
+    """Whether the model has `offsets`; without them long texts are cut by their characters."""
 
     def preset(self, task: str, decoding: Decoding) -> Decoding:
-        """`decoding`, with the checkpoint's settings for a task in place of None, where it has some."""
-        preset = self.presets.get(task, {})
-        values = {name: value for name, value in preset.items() if getattr(decoding, name) is None}
-        if "min_new_tokens" in values:
-            values["min_new_tokens"] = min(values["min_new_tokens"], decoding.max_new_tokens)
-        return replace(decoding, **values)
+        """`decoding` with the checkpoint's settings for a task, if it has some, in place of None."""
+        preset = {name: value for name, value in self.presets.get(task, {}).items() if getattr(decoding, name) is None}
+        if "min_new_tokens" in preset:
+            preset["min_new_tokens"] = min(preset["min_new_tokens"], decoding.max_new_tokens)
+        return replace(decoding, **preset)
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to write: the field's terms and transformers' meanings. Greedy unless `do_sample`.
+    """Generation settings, with transformers' names and meanings. Greedy unless `do_sample`.
 
     None leaves a setting to the checkpoint's own generation config. `num_return_sequences` is the number of texts
     for each prompt, the best first; more than one needs as many beams. The languages are BCP 47
@@ -285,7 +284,7 @@ TextStream = Stream[Completion]
 
 
 class Model(Protocol):
-    """Everything that a task may ask of a model."""
+    """What a task can do with a model."""
 
     @property
     def info(self) -> ModelInfo: ...
@@ -303,7 +302,7 @@ class Model(Protocol):
         ...
 
     def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
-        """What the trained head for a verb answers to each item, as its `Head.per` says.
+        """The answer of a verb's trained head to each item, of the type that `Head.per` names.
 
         `classify`, `tag` and `extract` are this for the heads of nlptasks.
 

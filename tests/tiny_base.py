@@ -110,7 +110,7 @@ CHILD = textwrap.dedent(
 
     def report(progress):
         print(progress.label, flush=True)
-        if kill in progress.label.split() and (progress.total or progress.done):
+        if kill in progress.label.split() and (progress.total or progress.completed):
             os.kill(os.getpid(), signal.SIGKILL)
 
     base = Base(**fields)

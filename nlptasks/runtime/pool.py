@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class TorchBackend:
     """Resident models by folder, least recently used first; transformers computes them.
 
-    After a request the least recently used idle bases leave until `max_bytes` is kept (the last one stays).
+    After a request the least recently used idle bases are unloaded down to `max_bytes` (the last one stays).
     """
 
     def __init__(self, options: BackendOptions) -> None:
@@ -32,10 +32,13 @@ class TorchBackend:
         self._in_use: dict[str, int] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._sweeper: threading.Thread | None = None
+        if options.idle_seconds is not None:
+            threading.Thread(
+                target=self._sweep, args=(options.idle_seconds,), name="nlptasks:idle", daemon=True
+            ).start()
 
     def serves(self, base: str, adapter: AdapterFolder | None) -> bool:
-        """Every base that is a folder, or can be fetched as one."""
+        """Always: a base is a folder, or can be fetched as one."""
         return True
 
     @contextmanager
@@ -77,7 +80,6 @@ class TorchBackend:
                 )  # fmt: skip
             self._models.move_to_end(key)
             self._in_use[key] = self._in_use.get(key, 0) + 1
-            self._start_sweeper()
             return self._models[key]
 
     def _release(self, model: ResidentModel) -> None:
@@ -101,14 +103,6 @@ class TorchBackend:
                 total -= model.num_bytes
                 leaving.append(model)
         return leaving
-
-    def _start_sweeper(self) -> None:
-        if self._options.idle_seconds is None or self._sweeper:
-            return
-        self._sweeper = threading.Thread(
-            target=self._sweep, args=(self._options.idle_seconds,), name="nlptasks:idle", daemon=True
-        )
-        self._sweeper.start()
 
     def _sweep(self, seconds: float) -> None:
         while not self._closed.wait(min(seconds / 2, 30.0)):

@@ -6,6 +6,8 @@ import queue
 from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from nlptasks.backends import Resident
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.model import (
@@ -25,16 +27,19 @@ from nlptasks.model import (
     Vector,
     find_head,
 )
-from nlptasks.runtime.cpu.lanes import lanes_of_this_machine
+from nlptasks.runtime.cpu.memory import free_memory, settle
+from nlptasks.runtime.cpu.threads import batch_threads
+from nlptasks.runtime.loading.base import LoadedBase, load_base
+from nlptasks.runtime.loading.folding import Adapters
+from nlptasks.runtime.verbs import encoding, generation, spans
 from nlptasks.runtime.verbs.batching import GPU_BUDGET, Batcher
-from nlptasks.runtime.worker import Job, Turn, Worker
+from nlptasks.runtime.verbs.languages import direction, languages
+from nlptasks.runtime.worker import BatchRequest, Job, Worker
 from nlptasks.store.adapters import AdapterFolder, check_base
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
     from nlptasks.runtime.int8.compiled import CompiledHeads
-    from nlptasks.runtime.loading.folding import Adapters
-    from nlptasks.runtime.loading.roots import Root
     from nlptasks.store.download import BaseFolder
 
 WRITING_BUDGET = 16 * 1024
@@ -43,7 +48,7 @@ WRITING_ROWS = 32
 
 
 class ResidentModel:
-    """One base with its adapters and heads. A thread of its own loads it on first use and runs every verb."""
+    """One base with its adapters and heads. Its worker thread loads it on first use and runs every verb."""
 
     def __init__(
         self,
@@ -61,7 +66,7 @@ class ResidentModel:
         self._device = device
         self._dtype = dtype
         self._trust_remote_code = trust_remote_code
-        self._root: Root | None = None
+        self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
         self.reading = Batcher()
@@ -77,91 +82,85 @@ class ResidentModel:
 
         Raises:
             AdapterMismatchError: the adapter was trained on another base; no weight was read.
-            UnknownNameError: nobody describes a head for the adapter's verb.
+            UnknownNameError: no head is registered for the adapter's verb.
         """
         if adapter:
             check_base(adapter, self.folder.id, self.folder.path)
             self.head(adapter.verb)
         return BoundModel(self, adapter, cancel or CancelToken(), counter)
 
-    def load(self) -> Root:
+    def load(self) -> LoadedBase:
         """Load now instead of on first use; waits for the end and returns the loaded base."""
-        if self._root is None:
-            self.worker.call(self.root)
-        assert self._root is not None
-        return self._root
+        if self._base is None:
+            self.worker.call(self.base)
+        assert self._base is not None
+        return self._base
 
     @property
-    def loaded(self) -> Root | None:
+    def loaded(self) -> LoadedBase | None:
         """The base if it is in memory."""
-        return self._root
+        return self._base
 
     @property
     def num_bytes(self) -> int:
         """Memory of base, heads and adapters; 0 until loaded."""
-        if self._root is None:
+        if self._base is None:
             return 0
-        return sum(part.num_bytes for part in (self._root, self._adapters, self._compiled) if part is not None)
+        return sum(part.num_bytes for part in (self._base, self._adapters, self._compiled) if part is not None)
 
     @property
     def described(self) -> Resident:
-        """What a surface may know of it."""
-        root, idle = self._root, self.worker.idle
-        placement = f"{root.placement.dtype} on {root.placement.device}" if root else ""
-        state: Any = ("idle" if idle else "computing") if root else ("not loaded" if idle else "loading")
+        """Its state for `Engine.resident`."""
+        base, idle = self._base, self.worker.idle
+        placement = f"{base.placement.dtype} on {base.placement.device}" if base else ""
+        state: Any = ("idle" if idle else "computing") if base else ("not loaded" if idle else "loading")
         return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
 
     def close(self) -> None:
-        """End the thread and let go of the weights; calls that wait are cancelled."""
+        """End the thread and free the weights; calls that wait are cancelled."""
         self.worker.close()
-        if self.reading.lanes:
-            self.reading.lanes.close()
-        self._root = self._adapters = self._compiled = None
-        from nlptasks.runtime.cpu.memory import free_memory
-
+        if self.reading.threads:
+            self.reading.threads.close()
+        self._base = self._adapters = self._compiled = None
         free_memory()
 
     # Below: only the worker's thread.
 
-    def root(self) -> Root:
+    def base(self) -> LoadedBase:
         """The base, loaded now if need be."""
-        if self._root is None:
-            from nlptasks.runtime.cpu.memory import settle
-            from nlptasks.runtime.loading.folding import Adapters
-            from nlptasks.runtime.loading.roots import load_root
-
-            self._root = load_root(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
-            self._adapters = Adapters(self._root, head=self.head)
-            if self._root.placement.device != "cpu":
+        if self._base is None:
+            self._base = load_base(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
+            self._adapters = Adapters(self._base, head=self.head)
+            if self._base.placement.device != "cpu":
                 self.reading.budget = GPU_BUDGET
-            elif self._root.kind == "encoder":
-                self.reading.lanes = lanes_of_this_machine()
-            if self._root.placement.dtype == "int8":
+            elif self._base.kind == "encoder":
+                self.reading.threads = batch_threads()
+            if self._base.placement.dtype == "int8":
                 from nlptasks.runtime.int8.compiled import CompiledHeads
 
-                lanes = self.reading.lanes
-                self._compiled = CompiledHeads(self._root, threads=lanes.count if lanes else 1)
+                threads = self.reading.threads
+                self._compiled = CompiledHeads(self._base, threads=threads.count if threads else 1)
             settle()
-        return self._root
+        return self._base
 
-    def activate(self, adapter: AdapterFolder | None) -> tuple[Root, Any]:
+    def activate(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
         """The base with an adapter's weights in force, and the adapter's head or the checkpoint's own."""
-        root = self.root()
+        base = self.base()
         assert self._adapters is not None
         head = self._adapters.activate(adapter)
-        return root, head if adapter else root.native_head
+        return base, head if adapter else base.native_head
 
-    def reader(self, adapter: AdapterFolder | None) -> tuple[Root, Any]:
-        """The base with the task model that answers for an adapter: `activate`'s head, or that head compiled."""
-        root = self.root()
+    def task_model(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
+        """The base with the task model that answers for an adapter: the head of `activate`, or that head compiled."""
+        base = self.base()
         if self._compiled is None:
             return self.activate(adapter)
         key, folder = (adapter.key, adapter.path) if adapter else (None, self.folder.path)
-        return root, self._compiled.get(key, folder, lambda: self.activate(adapter)[1])
+        return base, self._compiled.get(key, folder, lambda: self.activate(adapter)[1])
 
 
 class BoundModel:
-    """`nlptasks.model.Model` on a resident model: one adapter, one cancel token, one listener to its progress."""
+    """`nlptasks.model.Model` on a resident model: one adapter, one cancel token, one counter of its progress."""
 
     def __init__(
         self,
@@ -192,55 +191,32 @@ class BoundModel:
         return self.apply("extract", pairs)
 
     def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
-        from nlptasks.runtime.verbs.encoding import classify_turn
-        from nlptasks.runtime.verbs.spans import extract_turn, tag_turn
-
         self._require(verb)
-        limit = self.info.max_tokens
-        answer: Any = {"text": classify_turn, "token": tag_turn, "span": extract_turn}[self._resident.head(verb).per]
-
-        def handle(turn: Turn) -> None:
-            root, head = self._resident.reader(self._adapter)
-            answer(root, head, self._resident.reading, turn, limit)
-
-        return self._ask(verb, items, handle)
-
-    def offsets(self, texts: Sequence[str]) -> list[Offsets]:
-        def handle(turn: Turn) -> None:
-            from nlptasks.runtime.verbs.encoding import offsets_turn
-
-            offsets_turn(self._resident.root(), turn)
-
-        return self._ask("offsets", texts, handle, count=False)
+        answer = {"text": encoding.classify, "token": spans.tag, "span": spans.extract}[self._resident.head(verb).per]
+        return self._read(verb, answer, self._resident.task_model, items)
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
-        limit = self.info.max_tokens
+        return self._read("embed", encoding.embed, self._resident.activate, texts)
 
-        def handle(turn: Turn) -> None:
-            from nlptasks.runtime.verbs.encoding import embed_turn
+    def offsets(self, texts: Sequence[str]) -> list[Offsets]:
+        def handle(request: BatchRequest) -> None:
+            encoding.offsets(self._resident.base(), request)
 
-            root, _ = self._resident.activate(self._adapter)
-            embed_turn(root, self._resident.reading, turn, limit)
-
-        return self._ask("embed", texts, handle)
+        return self._run("offsets", texts, handle, count=False)
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
-        def handle(turn: Turn) -> None:
-            from nlptasks.runtime.verbs.generation import generate_turn
+        def handle(request: BatchRequest) -> None:
+            base, _ = self._resident.activate(self._adapter)
+            generation.generate(base, self._resident.writing, request, decoding)
 
-            root, _ = self._resident.activate(self._adapter)
-            generate_turn(root, self._resident.writing, turn, decoding)
-
-        return self._ask(("generate", decoding), prompts, handle)
+        return self._run(("generate", decoding), prompts, handle)
 
     def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-        def handle(turn: Turn) -> None:
-            from nlptasks.runtime.verbs.generation import generate_turn
-
-            root, _ = self._resident.activate(self._adapter)
-            generate_turn(root, self._resident.writing, turn, decoding, on_piece=pieces.put)
+        def handle(request: BatchRequest) -> None:
+            base, _ = self._resident.activate(self._adapter)
+            generation.generate(base, self._resident.writing, request, decoding, on_piece=pieces.put)
 
         future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
         future.add_done_callback(lambda _: pieces.put(None))
@@ -254,50 +230,54 @@ class BoundModel:
         return Stream(read(), self._cancel)
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
-        def handle(turn: Turn) -> None:
-            from nlptasks.runtime.verbs.generation import choose_turn
+        def handle(request: BatchRequest) -> None:
+            base, _ = self._resident.activate(self._adapter)
+            generation.choose(base, self._resident.writing, request, choices)
 
-            root, _ = self._resident.activate(self._adapter)
-            choose_turn(root, self._resident.writing, turn, choices)
-
-        return self._ask(("choose", tuple(choices)), prompts, handle)
+        return self._run(("choose", tuple(choices)), prompts, handle)
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
-        def handle(turn: Turn) -> None:
-            import torch
-
-            root, _ = self._resident.activate(self._adapter)
+        def handle(request: BatchRequest) -> None:
+            base, _ = self._resident.activate(self._adapter)
             with torch.inference_mode():
-                turn.answer(0, turn.items[0](root.model, root.tokenizer))
+                request.answer(0, work(base.model, base.tokenizer))
 
-        return self._wait(Job(key=None, items=[work], handle=handle, cancel=self._cancel))[0]
+        return self._run(None, [work], handle, count=False)[0]
 
     def _require(self, verb: str) -> None:
         if verb in self.info.trained_for:
             return
         if self._adapter:
-            found = f"is for {self._adapter.verb}"
-            raise AdapterError(f"Adapter {self._adapter.name!r} {found}, expected one for {verb}.")
+            raise AdapterError(f"Adapter {self._adapter.name!r} is for {self._adapter.verb}, expected one for {verb}.")
         raise UnsupportedModelError(
             f"{self.info.name} has no trained head for {verb}: name an adapter that was trained on it, "
             "or train one with `nlptasks train`."
         )
 
-    def _ask(
-        self, verb: Hashable, items: Sequence[Any], handle: Callable[[Turn], None], *, count: bool = True
+    def _read(
+        self, verb: str, answer: Callable[..., None], model: Callable[..., Any], items: Sequence[Any]
     ) -> list[Any]:
+        limit = self.info.max_tokens
+
+        def handle(request: BatchRequest) -> None:
+            answer(*model(self._adapter), self._resident.reading, request, limit)
+
+        return self._run(verb, items, handle)
+
+    def _run(
+        self, key: Hashable, items: Sequence[Any], handle: Callable[[BatchRequest], None], *, count: bool = True
+    ) -> list[Any]:
+        """Answer items on the model's thread; calls with the same key and adapter share batches unless it is None."""
         if not items:
             return []
-        key = (verb, self._adapter.key if self._adapter else None)
-        counter = self._counter if count else None
-        if counter:
-            counter.ask(len(items))
-        on_done = counter.advance if counter else None
-        return self._wait(Job(key=key, items=items, handle=handle, cancel=self._cancel, on_done=on_done))
-
-    def _wait(self, job: Job) -> list[Any]:
         self._cancel.raise_if_cancelled()
-        future = self._resident.worker.submit(job)
+        on_done = None
+        if count and self._counter:
+            self._counter.ask(len(items))
+            on_done = self._counter.advance
+        if key is not None:
+            key = (key, self._adapter.key if self._adapter else None)
+        future = self._resident.worker.submit(Job(key, items, handle, self._cancel, on_done))
         try:
             return future.result()
         except KeyboardInterrupt:
@@ -306,41 +286,42 @@ class BoundModel:
             raise
 
 
-def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
+def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> ModelInfo:
     """What a task may know of a base with an adapter."""
-    from nlptasks.runtime.verbs.languages import direction, languages
 
-    manifest = adapter.manifest if adapter else root.manifest
-    verb = adapter.verb if adapter else root.native_verb
+    manifest = adapter.manifest if adapter else base.manifest
+    verb = adapter.verb if adapter else base.native_verb
     labels: tuple[str, ...] | None = None
-    trained: set[str] = {"embed"} | ({"generate"} if root.kind != "encoder" and root.native_head is None else set())
-    limit = root.max_tokens
-    if adapter:
-        trained.add(adapter.verb)
-        labels = manifest.labels if manifest else _config_labels(adapter.peft.get("id2label"))
-    elif root.native_head is not None:
-        trained.add(root.native_verb)
-        labels = _config_labels(root.config.id2label)
+    trained = {"embed", verb} - {""}
+    if base.kind != "encoder" and base.native_head is None:
+        trained.add("generate")
+    # An extractor's two outputs are a start and an end, which a configuration calls LABEL_0 and LABEL_1.
+    if verb and verb != "extract":
+        labels = (
+            manifest.labels
+            if adapter and manifest
+            else _config_labels(adapter.peft.get("id2label") if adapter else base.config.id2label)
+        )
+    limit = base.max_tokens
     if manifest and manifest.max_length and verb not in ("", "generate"):
         limit = min(limit, manifest.max_length)
-    if "extract" in trained:
-        # Its two outputs are a start and an end, which a configuration calls LABEL_0 and LABEL_1.
-        labels = None
+    # How T5 and its like are to be used for each task: the text before an input, and settings of generation.
+    by_task: dict[str, dict[str, Any]] = getattr(base.config, "task_specific_params", None) or {}
     return ModelInfo(
         name=name,
-        kind=root.kind,
+        kind=base.kind,
         adapter=adapter.name if adapter else manifest.name if manifest else None,
         labels=labels,
-        multi_label=manifest.multi_label if manifest else root.config.problem_type == "multi_label_classification",
+        multi_label=manifest.multi_label if manifest else base.config.problem_type == "multi_label_classification",
         temperature=manifest.temperature if manifest else 1.0,
         threshold=manifest.threshold if manifest else None,
         max_tokens=limit,
-        has_chat_template=root.tokenizer.chat_template is not None,
-        model_type=root.config.model_type,
-        prefixes={task: own["prefix"] for task, own in _by_task(root.config).items() if own.get("prefix")},
-        presets={task: preset for task, own in _by_task(root.config).items() if (preset := _preset(own))},
-        languages=languages(root.tokenizer),
-        direction=direction(root.tokenizer),
+        has_chat_template=base.tokenizer.chat_template is not None,
+        model_type=base.config.model_type,
+        prefixes={task: params["prefix"] for task, params in by_task.items() if params.get("prefix")},
+        presets={task: preset for task, params in by_task.items() if (preset := _preset(params))},
+        languages=languages(base.tokenizer),
+        direction=direction(base.tokenizer),
         trained_for=frozenset(trained),
     )
 
@@ -348,21 +329,14 @@ def describe(root: Root, name: str, adapter: AdapterFolder | None) -> ModelInfo:
 _PRESET = ("num_beams", "length_penalty", "no_repeat_ngram_size", "repetition_penalty", "early_stopping")
 
 
-def _by_task(config: Any) -> dict[str, dict[str, Any]]:
-    """How T5 and its like are to be used for each task: the text before an input, and settings of generation."""
-    return getattr(config, "task_specific_params", None) or {}
-
-
-def _preset(own: dict[str, Any]) -> dict[str, Any]:
+def _preset(params: dict[str, Any]) -> dict[str, Any]:
     """A task's settings as fields of `Decoding`; its longest length is left to the task."""
-    found = {name: own[name] for name in _PRESET if own.get(name) is not None}
-    if own.get("min_length"):
+    preset = {name: params[name] for name in _PRESET if params.get(name) is not None}
+    if params.get("min_length"):
         # A decoder's length counts the token that starts it.
-        found["min_new_tokens"] = max(0, int(own["min_length"]) - 1)
-    return found
+        preset["min_new_tokens"] = max(0, int(params["min_length"]) - 1)
+    return preset
 
 
 def _config_labels(id2label: dict[Any, str] | None) -> tuple[str, ...] | None:
-    if not id2label:
-        return None
-    return tuple(id2label[key] for key in sorted(id2label, key=int))
+    return tuple(id2label[key] for key in sorted(id2label, key=int)) if id2label else None

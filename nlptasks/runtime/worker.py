@@ -13,8 +13,8 @@ from typing import Any
 from nlptasks.errors import CancelledError, NlptasksError
 from nlptasks.model import CancelToken
 
-TURN_ITEMS = 1024
-"""Items that one call may bring to a turn; a huge call cannot make the others wait for its end."""
+MAX_ITEMS = 1024
+"""Items of one call that are computed at a time, so that other calls do not wait for the end of a huge one."""
 
 
 @dataclass(eq=False)
@@ -23,7 +23,7 @@ class Job:
 
     key: Hashable
     items: Sequence[Any]
-    handle: Callable[[Turn], None]
+    handle: Callable[[BatchRequest], None]
     cancel: CancelToken
     on_done: Callable[[int], None] | None = None
     future: Future[list[Any]] = field(default_factory=Future)
@@ -31,32 +31,32 @@ class Job:
     taken: int = 0
 
 
-class Turn:
-    """The items of several equal calls that are answered together."""
+class BatchRequest:
+    """The items of several calls with the same key, which are answered together."""
 
     def __init__(self, slices: Sequence[tuple[Job, int, int]]) -> None:
         self._owners = [(job, i) for job, start, end in slices for i in range(start, end)]
         self.items: list[Any] = [job.items[i] for job, i in self._owners]
 
     def alive(self, index: int) -> bool:
-        """Whether the caller of this item still wants it."""
+        """Whether the call of this item is not cancelled."""
         return not self._owners[index][0].cancel.cancelled
 
     def check(self) -> None:
-        """Raise CancelledError when nobody wants an answer any more."""
+        """Raise CancelledError when all calls are cancelled."""
         if self._owners and all(job.cancel.cancelled for job, _ in self._owners):
             raise CancelledError("The request was cancelled before it was finished.")
 
     def answer(self, index: int, value: Any) -> None:
-        """Give one item its answer."""
-        job, place = self._owners[index]
-        job.answers[place] = value
+        """Set the answer of one item."""
+        job, item = self._owners[index]
+        job.answers[item] = value
         if job.on_done:
             job.on_done(1)
 
 
 class Worker:
-    """Runs jobs one after the other on a thread of its own; equal keys share a turn.
+    """Runs jobs one after the other on one thread; jobs with the same key run together.
 
     The thread starts with the first job and is a daemon: an interpreter that exits does not wait for it.
     """
@@ -97,7 +97,11 @@ class Worker:
 
     def call(self, work: Callable[[], Any]) -> Any:
         """Run one function on the thread and return what it returns."""
-        return self.submit(_single(work, CancelToken())).result()[0]
+
+        def handle(request: BatchRequest) -> None:
+            request.answer(0, work())
+
+        return self.submit(Job(key=None, items=[None], handle=handle, cancel=CancelToken())).result()[0]
 
     def close(self, *, wait: bool = True) -> None:
         """Refuse new calls, cancel the queued ones and end the thread; safe to call twice."""
@@ -133,17 +137,14 @@ class Worker:
         return [head, *equal]
 
     def _run(self, group: list[Job]) -> None:
-        wanted = [job for job in group if not job.cancel.cancelled]
-        for job in group:
-            if job.cancel.cancelled:
-                _fail(job, CancelledError("The request was cancelled before it was finished."))
+        wanted = [job for job in group if not _end_cancelled(job)]
         if not wanted:
             return
-        slices = [(job, job.taken, min(len(job.items), job.taken + TURN_ITEMS)) for job in wanted]
+        slices = [(job, job.taken, min(len(job.items), job.taken + MAX_ITEMS)) for job in wanted]
         try:
-            wanted[0].handle(Turn(slices))
+            wanted[0].handle(BatchRequest(slices))
         except BaseException as error:
-            # One caller's bad item must not fail the callers who only shared its batch.
+            # A bad item of one call must not fail the calls that share its batch.
             if len(wanted) > 1 and not isinstance(error, CancelledError):
                 for job in wanted:
                     self._run([job])
@@ -153,23 +154,21 @@ class Worker:
             return
         for job, _, end in slices:
             job.taken = end
-            self._finish_or_requeue(job)
-
-    def _finish_or_requeue(self, job: Job) -> None:
-        if job.cancel.cancelled:
-            _fail(job, CancelledError("The request was cancelled before it was finished."))
-        elif job.taken >= len(job.items):
-            job.future.set_result(job.answers)
-        else:
-            with self._wake:
-                self._jobs.append(job)
+            if _end_cancelled(job):
+                continue
+            if end == len(job.items):
+                job.future.set_result(job.answers)
+            else:
+                with self._wake:
+                    self._jobs.append(job)
 
 
-def _single(work: Callable[[], Any], cancel: CancelToken) -> Job:
-    def handle(turn: Turn) -> None:
-        turn.answer(0, turn.items[0]())
-
-    return Job(key=None, items=[work], handle=handle, cancel=cancel)
+def _end_cancelled(job: Job) -> bool:
+    """Fail a job that is cancelled; whether it was."""
+    cancelled = job.cancel.cancelled
+    if cancelled:
+        _fail(job, CancelledError("The request was cancelled before it was finished."))
+    return cancelled
 
 
 def _fail(job: Job, error: BaseException) -> None:

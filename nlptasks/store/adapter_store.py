@@ -15,6 +15,7 @@ from nlptasks.errors import AdapterError, DownloadError, NlptasksError, OfflineE
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import FILES, MANIFEST, PEFT_CONFIG, AdapterFolder, open_adapter
 from nlptasks.store.archives import copy_files
+from nlptasks.store.folders import sync
 from nlptasks.store.hub import endpoint
 from nlptasks.store.sources import Probe
 
@@ -63,19 +64,15 @@ class AdapterStore:
 
     def list(self, task: str | None = None) -> list[AdapterFolder]:
         """All readable adapters, by task and name; half-written and broken folders are left out."""
-        found = []
-        for path in sorted(self._root.glob(f"{task or '*'}/*")):
-            if path.name.startswith("."):
-                continue
+        adapters = []
+        for path in sorted(self._root.glob(f"{task or '*'}/[!.]*")):
             with contextlib.suppress(NlptasksError):
-                found.append(open_adapter(path))
-        return found
+                adapters.append(open_adapter(path))
+        return adapters
 
     def remove(self, task: str, name: str) -> None:
         """Delete an adapter of the store; raises UnknownNameError if there is none."""
-        path = self._root / task / name
-        if not _NAME.fullmatch(name) or not path.is_dir():
-            raise UnknownNameError("adapter", name, self.names(task))
+        path = self._existing(task, name)
         # Renamed first: a killed removal leaves a hidden folder, not half an adapter.
         doomed = Path(tempfile.mkdtemp(prefix=_STAGING, dir=path.parent))
         path.rename(doomed / name)
@@ -88,9 +85,7 @@ class AdapterStore:
             AdapterError: `new` is no name, or taken.
             UnknownNameError: there is no adapter of this name.
         """
-        path, target = self._root / task / name, self.folder(task, new)
-        if not _NAME.fullmatch(name) or not path.is_dir():
-            raise UnknownNameError("adapter", name, self.names(task))
+        path, target = self._existing(task, name), self.folder(task, new)
         if target.exists():
             raise AdapterError(f"An adapter {new!r} for {task} exists: choose another name.")
         manifest = open_adapter(path).manifest
@@ -102,12 +97,18 @@ class AdapterStore:
         self.remove(task, name)
         return open_adapter(target)
 
+    def _existing(self, task: str, name: str) -> Path:
+        path = self._root / task / name
+        if not _NAME.fullmatch(name) or not path.is_dir():
+            raise UnknownNameError("adapter", name, self.names(task))
+        return path
+
     def _from_hub(self, name: str) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         repo, _, revision = name.partition("@")
-        # The library itself would try for a long time; a look at the address first keeps a cut network short.
+        # The library itself would try for a long time; a probe of the address ends sooner when the network is cut.
         unreachable = self._settings.offline or Probe(endpoint()).failure() is not None
         try:
             folder = snapshot_download(
@@ -139,7 +140,7 @@ def writing(target: Path) -> Iterator[Path]:
     staging = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{target.name}-", dir=target.parent))
     try:
         yield staging
-        _sync(staging)
+        sync(staging)
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=_STAGING, dir=target.parent))
             target.rename(old / "old")
@@ -151,11 +152,3 @@ def writing(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-
-
-def _sync(folder: Path) -> None:
-    """Bring every file to disk, so that the rename never outruns the data."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())

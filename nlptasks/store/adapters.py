@@ -1,9 +1,9 @@
-"""An adapter on disk: a standard PEFT folder with one file of ours, `nlptasks.json`.
+"""An adapter on disk: a standard PEFT folder with one file of nlptasks, `nlptasks.json`.
 
     adapter_config.json          PEFT's settings
     adapter_model.safetensors    LoRA factors, head, every other layer that was trained
     nlptasks.json                task, labels, base and its fingerprint, metrics, data hash, versions
-    ranges.safetensors           what dtype int8 fixes its scales by (`ranges.py`), if it was measured
+    ranges.safetensors           the input ranges that fix the scales of dtype int8, if they were measured
 
 Nothing here imports torch: a mismatch is refused before any weight is read.
 """
@@ -31,7 +31,7 @@ PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_PICKLE = "adapter_model.bin"
 RANGES = "ranges.safetensors"
 FILES = (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, RANGES, "README.md")
-"""What belongs to an adapter's folder."""
+"""The files of an adapter's folder."""
 
 PICKLED = (
     f"expected {PEFT_WEIGHTS}, found a pickled {PEFT_PICKLE}, which can run code. "
@@ -42,7 +42,7 @@ WeightFiles = tuple[tuple[Path, int, int, int], ...]
 """Files with size, time and inode: another one of the same name, or other bytes in it, differs in one of them."""
 
 _VERB_OF_TASK_TYPE = {"SEQ_2_SEQ_LM": "generate", **{head.task_type: verb for verb, head in HEADS.items()}}
-"""What an adapter answers, by PEFT's name for what it was trained for."""
+"""An adapter's verb by its `task_type` in PEFT."""
 
 
 class BaseReference(BaseModel):
@@ -107,18 +107,18 @@ class AdapterFolder:
             known = ", ".join(_VERB_OF_TASK_TYPE)
             raise AdapterError(
                 f"{self.path}: expected a task_type of {known}, found {self.peft.get('task_type')}. "
-                "Say what it is for with `nlptasks adapters import FOLDER --task TASK`."
+                "Name its task with `nlptasks adapters import FOLDER --task TASK`."
             )
         return self.peft_verb
 
     @property
     def peft_verb(self) -> str | None:
-        """What PEFT's settings say the adapter is for, if they do."""
+        """The verb by PEFT's `task_type`, if it has one."""
         return _VERB_OF_TASK_TYPE.get(str(self.peft.get("task_type")))
 
     @property
     def base_id(self) -> str:
-        """The base to load for this adapter; "" where a folder of another tool names none."""
+        """The base to load for this adapter; "" if another tool wrote the folder and named none."""
         if self.manifest:
             return self.manifest.base.id
         repo = str(self.peft.get("base_model_name_or_path") or "")
@@ -152,7 +152,7 @@ def read_manifest(path: Path) -> Manifest | None:
     """The `nlptasks.json` of an adapter, or of a model whose weights were trained here; None where there is none.
 
     Raises:
-        AdapterError: it is there and cannot be read, or is of a kind that is no longer served.
+        AdapterError: it cannot be read, or is of a kind that is no longer served.
     """
     if not (path / MANIFEST).is_file():
         return None
@@ -187,21 +187,21 @@ def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
     """Refuse an adapter that was trained on another base (law: an adapter only meets its own base).
 
     With a manifest the fingerprints must be equal. Without one the shapes must fit, which is all that a
-    plain PEFT folder lets anyone know.
+    plain PEFT folder allows to check.
 
     Raises:
         AdapterMismatchError: naming both bases.
     """
     if adapter.manifest:
         trained = adapter.manifest.base
-        found = fingerprint(base_path)
-        if trained.fingerprint != found:
+        loaded = fingerprint(base_path)
+        if trained.fingerprint != loaded:
             raise AdapterMismatchError(
                 f"Adapter {adapter.name!r} was trained on {trained.id} ({trained.fingerprint}), "
-                f"the loaded base is {base_id} ({found}). Use --model {trained.id}, or train an adapter on {base_id}."
+                f"the loaded base is {base_id} ({loaded}). Use --model {trained.id}, or train an adapter on {base_id}."
             )
         return
-    unfit = _unfit_shapes(tensor_headers(adapter.path / PEFT_WEIGHTS), _base_headers(_weight_files(base_path)))
+    unfit = _unfit_shapes(tensor_shapes(adapter.path / PEFT_WEIGHTS), _base_shapes(_weight_files(base_path)))
     if unfit:
         raise AdapterMismatchError(
             f"Adapter {adapter.name!r} was trained on {adapter.base_id or 'an unnamed base'}, "
@@ -212,8 +212,8 @@ def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
 def fingerprint(base: Path) -> str:
     """Identity of a base: tensor names, types, shapes and a sample of every tensor's bytes.
 
-    The sample (64 bytes at each end) tells fine-tuned weights from their parents at the cost of a few
-    milliseconds, where a full hash would read every byte. Read once, and again when a file was replaced.
+    The sample (64 bytes at each end) distinguishes fine-tuned weights from their parents within a few milliseconds,
+    where a full hash would read every byte. Computed once, and again when a file is replaced.
     """
     return _fingerprint(_weight_files(base))
 
@@ -221,74 +221,71 @@ def fingerprint(base: Path) -> str:
 @functools.lru_cache(maxsize=256)
 def _fingerprint(files: WeightFiles) -> str:
     digest = hashlib.sha256()
-    for file, *_ in files:
-        with file.open("rb") as stream:
+    for path, *_ in files:
+        with path.open("rb") as stream:
             size = struct.unpack("<Q", stream.read(8))[0]
             header = json.loads(stream.read(size))
             header.pop("__metadata__", None)
             for name in sorted(header):
                 start, end = header[name]["data_offsets"]
                 digest.update(f"{name}|{header[name]['dtype']}|{header[name]['shape']}|".encode())
-                for place in (start, max(start, end - 64)):
-                    stream.seek(8 + size + place)
+                for offset in (start, max(start, end - 64)):
+                    stream.seek(8 + size + offset)
                     digest.update(stream.read(min(64, end - start)))
     return digest.hexdigest()[:16]
 
 
-def _weight_files(base: Path) -> WeightFiles:
+WeightFile = tuple[Path, int, int, int]
+"""The state of a file: its path, size, time and inode; with other content one of them differs."""
+
+
+def _weight_files(base: Path) -> tuple[WeightFile, ...]:
     files = [(path, path.stat()) for path in sorted(base.glob("*.safetensors")) if path.name != RANGES]
     return tuple((path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in files)
 
 
 def check_weights(adapter: AdapterFolder) -> None:
     """Raise AdapterError unless the weights are a whole safetensors file with at least one LoRA factor."""
-    from safetensors import SafetensorError, safe_open
-
-    file = adapter.path / PEFT_WEIGHTS
-    try:
-        with safe_open(file, framework="np") as content:
-            names = list(content.keys())
-    except SafetensorError as error:
-        raise AdapterError(f"{file.name}: expected a whole safetensors file, found something else ({error}).") from None
+    names = list(tensor_shapes(adapter.path / PEFT_WEIGHTS))
     if not any(".lora_" in name for name in names):
-        raise AdapterError(f"{file.name}: expected LoRA factors, found {', '.join(names[:3]) or 'no tensor'}.")
+        raise AdapterError(f"{PEFT_WEIGHTS}: expected LoRA factors, found {', '.join(names[:3]) or 'no tensor'}.")
 
 
 def head_outputs(adapter: AdapterFolder) -> int:
     """How many outputs the task head in an adapter has: the rows of its last layer, which are the fewest."""
-    headers = tensor_headers(adapter.path / PEFT_WEIGHTS)
-    rows = [shape[0] for name, shape in headers.items() if ".lora_" not in name and len(shape) == 2]
+    shapes = tensor_shapes(adapter.path / PEFT_WEIGHTS)
+    rows = [shape[0] for name, shape in shapes.items() if ".lora_" not in name and len(shape) == 2]
     if not rows:
         raise AdapterError(f"{adapter.path.name}: expected the weights of a task head, found none.")
     return min(rows)
 
 
-def tensor_headers(file: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a safetensors file, without its data."""
+def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a safetensors file's tensors; reads its header only."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with file.open("rb") as stream:
-            size = struct.unpack("<Q", stream.read(8))[0]
-            header = json.loads(stream.read(size))
-    except (struct.error, ValueError) as error:
-        raise AdapterError(f"{file}: expected a safetensors file, found something else ({error}).") from None
-    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        with safe_open(file, framework="np") as content:
+            return {name: tuple(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(f"{file.name}: expected a whole safetensors file, found something else ({error}).") from None
 
 
 @functools.lru_cache(maxsize=16)
-def _base_headers(files: WeightFiles) -> dict[str, tuple[int, ...]]:
-    return {name: shape for file, *_ in files for name, shape in tensor_headers(file).items()}
+def _base_shapes(files: tuple[WeightFile, ...]) -> dict[str, tuple[int, ...]]:
+    return {name: shape for path, *_ in files for name, shape in tensor_shapes(path).items()}
 
 
 def _unfit_shapes(adapter: dict[str, tuple[int, ...]], base: dict[str, tuple[int, ...]]) -> str:
-    """Why the LoRA factors cannot stand on these weights, or "" if they can."""
+    """Why the LoRA factors do not fit these weights, or "" if they do."""
     for name, shape in adapter.items():
         match = re.fullmatch(r"base_model\.model\.(.+)\.lora_A\.weight", name)
         if not match:
             continue
         layer = match[1]
-        # Task models put the body under a name of their own: bert., model., transformer., ...
+        # Each task model has its own name for the body: bert., model., transformer., ...
         endings = (f".{layer}.weight", f".{layer.split('.', 1)[-1]}.weight")
-        weight = next((found for name, found in base.items() if f".{name}".endswith(endings)), None)
+        weight = next((shape for name, shape in base.items() if f".{name}".endswith(endings)), None)
         if weight is None:
             return f"it has no layer {layer}"
         if shape[1] not in weight:

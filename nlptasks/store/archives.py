@@ -16,7 +16,7 @@ from nlptasks.store.adapters import FILES, PEFT_CONFIG, PEFT_PICKLE, PEFT_WEIGHT
 
 
 def copy_files(source: Path, target: Path) -> None:
-    """Copy what belongs to an adapter from one folder to another; other files are left out."""
+    """Copy an adapter's files from one folder to another; other files are left out."""
     for name in FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
@@ -53,8 +53,8 @@ def opened(source: Path) -> Iterator[Path]:
         yield source
         return
     if not source.is_file() or not zipfile.is_zipfile(source):
-        found = "something else" if source.exists() else "nothing there"
-        raise AdapterError(f"{source}: expected an adapter folder or a .zip archive of one, found {found}.")
+        what = "something else" if source.exists() else "nothing there"
+        raise AdapterError(f"{source}: expected an adapter folder or a .zip archive of one, found {what}.")
     with tempfile.TemporaryDirectory(prefix="nlptasks-import-") as scratch:
         folder = Path(scratch) / source.stem
         folder.mkdir()
@@ -71,21 +71,26 @@ def opened(source: Path) -> Iterator[Path]:
 
 def _members(source: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The archive's entries that are an adapter's files, by the files' names."""
-    entries = {_path(source, entry): entry for entry in archive.infolist() if not entry.is_dir()}
+    entries = {}
+    for entry in archive.infolist():
+        if (path := path_of(entry)) is None:
+            raise AdapterError(
+                f"{source}: the archive holds a link or a path that leads out of it ({entry.filename}): "
+                "it was not imported."
+            )
+        if not entry.is_dir():
+            entries[path] = entry
     homes = [path.parent for path in entries if path.name == PEFT_CONFIG]
     if len(homes) != 1:
         raise AdapterError(f"{source}: expected one adapter with its {PEFT_CONFIG}, found {len(homes) or 'none'}.")
-    found = {path.name: entry for path, entry in entries.items() if path.parent == homes[0]}
-    if PEFT_WEIGHTS not in found and PEFT_PICKLE in found:
+    members = {path.name: entry for path, entry in entries.items() if path.parent == homes[0]}
+    if PEFT_WEIGHTS not in members and PEFT_PICKLE in members:
         raise UnsafeWeightsError(f"{source}: {PICKLED}")
-    return {name: found[name] for name in FILES if name in found}
+    return {name: members[name] for name in FILES if name in members}
 
 
-def _path(source: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
-    """The entry's path, if it stays inside the archive."""
+def path_of(entry: zipfile.ZipInfo) -> PurePosixPath | None:
+    """The path of an archive's entry; None if it is a link or leads out of the archive."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     link = stat.S_ISLNK(entry.external_attr >> 16)
-    if path.is_absolute() or ".." in path.parts or ":" in entry.filename or link:
-        what = "a link" if link else "a path that leads out of it"
-        raise AdapterError(f"{source}: the archive holds {what} ({entry.filename}): it was not imported.")
-    return path
+    return None if link or path.is_absolute() or ".." in path.parts or ":" in entry.filename else path

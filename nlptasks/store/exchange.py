@@ -1,7 +1,7 @@
-"""Adapters leave the user's store and enter it: as a standard PEFT folder, or as one archive of it.
+"""Export and import of adapters, as a standard PEFT folder or as one archive of it.
 
-A folder that another tool wrote has no `nlptasks.json`. What it and its base tell is put into one on import; the rest
-is asked for.
+A folder that another tool wrote has no `nlptasks.json`. It is written on import from the adapter's and the base's
+configuration; an error names what is missing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nlptasks.store.adapters import (
 )
 from nlptasks.store.archives import copy_files, opened, pack
 from nlptasks.store.download import BaseFolder, find_base
-from nlptasks.store.sources import Report
+from nlptasks.store.sources import ProgressCallback
 
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """An adapter in the store, and what the user should know of how it came there."""
+    """An adapter in the store, with notes on the import for the user."""
 
     adapter: AdapterFolder
     task: str
@@ -85,7 +85,7 @@ def import_adapter(
     labels: Sequence[str] | None = None,
     model: str | None = None,
     replace: bool = False,
-    on_progress: Report | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Imported:
     """Check an adapter's folder or archive and put it into the user's store; atomic.
 
@@ -93,51 +93,48 @@ def import_adapter(
         source: a folder, or a .zip of one.
         settings: where the store and the bases are.
         plugins: the tasks there are.
-        task: what it is for; an adapter that nlptasks trained says it.
-        name: its name in the store; its own if not given.
+        task: its task; by default the one in its `nlptasks.json`.
+        name: its name in the store; by default the one that it has.
         labels: the names of a head's outputs, in their order, for a folder that another tool wrote.
-        model: the base; the one that the adapter names if not given.
+        model: the base; by default the one that the adapter names.
         replace: whether an adapter of this name may be replaced.
-        on_progress: hears the progress of fetching the base.
+        on_progress: called with every step of fetching the base.
 
     Raises:
-        AdapterError: something of it is missing, broken or must be told.
+        AdapterError: a file or an argument is missing or broken.
         AdapterMismatchError: the base has another fingerprint, or other shapes, than the adapter was trained on.
         UnknownNameError: no such task, base or name.
     """
     with opened(source) as folder:
         adapter = open_adapter(folder)
         check_weights(adapter)
-        found = _task(adapter, task, plugins)
-        called = check_name(name or (adapter.name if adapter.manifest else source.stem.lower()))
-        target = AdapterStore(settings).folder(found.name, called)
+        target_task = _task(adapter, task, plugins)
+        new_name = check_name(name or (adapter.name if adapter.manifest else source.stem.lower()))
+        target = AdapterStore(settings).folder(target_task.name, new_name)
         if target.exists() and not replace:
             raise AdapterError(
-                f"An adapter {called!r} for {found.name} exists: give this one another --name, or --replace it."
+                f"An adapter {new_name!r} for {target_task.name} exists: give this one another --name, or --replace it."
             )
         bases = plugins.bases
         if adapter.manifest:
             if labels:
-                raise AdapterError(f"{source}: it names its labels itself: import it without --labels.")
+                raise AdapterError(f"{source}: its nlptasks.json has its labels: import it without --labels.")
             notes = _check_known(adapter, model, settings, bases)
-            manifest = adapter.manifest.model_copy(update={"name": called, "task": found.name})
+            manifest = adapter.manifest.model_copy(update={"name": new_name, "task": target_task.name})
         else:
             base = _base(adapter, model, settings, bases, on_progress)
-            manifest, notes = _described(adapter, found, called, labels, base)
+            manifest, notes = _described(adapter, target_task, new_name, labels, base)
         with writing(target) as staging:
             copy_files(folder, staging)
-            text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
-            (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    return Imported(open_adapter(target), found.name, tuple(notes))
+            (staging / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return Imported(open_adapter(target), target_task.name, tuple(notes))
 
 
 def _task(adapter: AdapterFolder, named: str | None, plugins: Plugins) -> AnyTask:
     """The task that the adapter is imported for."""
     manifest = adapter.manifest
     if named is None and manifest is None:
-        raise AdapterError(
-            f"{adapter.path.name}: it has no {MANIFEST}, and nothing else says its task: give it with --task TASK."
-        )
+        raise AdapterError(f"{adapter.path.name}: it has no {MANIFEST} that names its task: name it with --task TASK.")
     task = plugins.task(named or (manifest.task if manifest else ""))
     if manifest and manifest.family != task.family:
         raise AdapterError(f"Adapter {adapter.name!r} was trained for {manifest.task}, expected one for {task.name}.")
@@ -145,16 +142,21 @@ def _task(adapter: AdapterFolder, named: str | None, plugins: Plugins) -> AnyTas
 
 
 def _base(
-    adapter: AdapterFolder, model: str | None, settings: Settings, bases: Any, on_progress: Report | None = None
+    adapter: AdapterFolder,
+    model: str | None,
+    settings: Settings,
+    bases: Any,
+    on_progress: ProgressCallback | None = None,
 ) -> BaseFolder:
-
     if not (model or adapter.base_id):
-        raise AdapterError(f"{adapter.path.name}: it does not say which base it was trained on: give it with --model.")
+        raise AdapterError(
+            f"{adapter.path.name}: it does not name the base that it was trained on: name it with --model."
+        )
     return find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=bases)
 
 
 def _check_known(adapter: AdapterFolder, model: str | None, settings: Settings, bases: Any) -> list[str]:
-    """Compare fingerprints where the base is on this machine; nothing is fetched only to compare."""
+    """Compare fingerprints if the base is on this machine; no base is fetched only to compare."""
     try:
         base = _base(adapter, model, settings if model else dataclasses.replace(settings, offline=True), bases)
     except NlptasksError:
@@ -168,53 +170,55 @@ def _check_known(adapter: AdapterFolder, model: str | None, settings: Settings, 
 def _described(
     adapter: AdapterFolder, task: AnyTask, name: str, labels: Sequence[str] | None, base: BaseFolder
 ) -> tuple[Manifest, list[str]]:
-    """What `nlptasks.json` would say of another tool's folder, and how much of it was inferred."""
+    """The manifest for another tool's folder, and notes on what was inferred."""
     check_base(adapter, base.id, base.path)
     verb = task.needs or "generate"
     if adapter.peft_verb not in (None, verb):
-        raise AdapterError(f"{adapter.path.name}: PEFT says it is for {adapter.peft_verb}, {task.name} needs {verb}.")
+        raise AdapterError(
+            f"{adapter.path.name}: expected an adapter for {verb}, as {task.name} needs, "
+            f"found one for {adapter.peft_verb}."
+        )
     config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
-    named, notes = _labels(adapter, task, verb, labels, config)
-    reference = BaseReference(
-        id=base.id,
-        revision=base.revision,
-        fingerprint=fingerprint(base.path),
-        model_type=config["model_type"],
-        hidden_size=config.get("hidden_size"),
-    )
+    names, notes = _labels(adapter, task, verb, labels, config)
     manifest = Manifest(
         name=name,
         task=task.name,
         family=task.family,
         verb=verb,
-        base=reference,
-        labels=named,
+        base=BaseReference(
+            id=base.id,
+            revision=base.revision,
+            fingerprint=fingerprint(base.path),
+            model_type=config["model_type"],
+            hidden_size=config.get("hidden_size"),
+        ),
+        labels=names,
         multi_label=bool(getattr(task, "multi_label", False)),
     )
     return manifest, notes
 
 
 def _labels(
-    adapter: AdapterFolder, task: AnyTask, verb: str, given: Sequence[str] | None, config: dict[str, Any]
+    adapter: AdapterFolder, task: AnyTask, verb: str, names: Sequence[str] | None, config: dict[str, Any]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
-    """The names of a head's outputs: those given, else the base's own, else the task's if they are as many."""
+    """The names of a head's outputs: `names`, else the base's, else the task's if they are as many."""
     if verb not in ("classify", "tag"):
         return None, []
     count = head_outputs(adapter)
-    if given:
-        if len(given) != count:
+    if names:
+        if len(names) != count:
             raise AdapterError(
-                f"--labels: expected {count} names, as many as the head has outputs, found {len(given)}."
+                f"--labels: expected {count} names, as many as the head has outputs, found {len(names)}."
             )
-        return tuple(given), []
-    own = {int(number): str(label) for number, label in (config.get("id2label") or {}).items()}
-    if len(own) == count and any(label != f"LABEL_{number}" for number, label in own.items()):
-        return tuple(own[number] for number in sorted(own)), []
+        return tuple(names), []
+    of_base = {int(number): str(label) for number, label in (config.get("id2label") or {}).items()}
+    if len(of_base) == count and any(label != f"LABEL_{number}" for number, label in of_base.items()):
+        return tuple(of_base[number] for number in sorted(of_base)), []
     tags = getattr(task, "tags", None)
     known = tuple(tags()) if tags else tuple(getattr(task, "labels", ()))
     if len(known) != count:
         raise AdapterError(
-            f"{adapter.path.name}: its head has {count} outputs and nothing names them: "
-            "give the names with --labels A,B,..., in the order of the outputs."
+            f"{adapter.path.name}: expected names for the {count} outputs of its head, found none: "
+            "name them with --labels A,B,..., in the order of the outputs."
         )
-    return known, [f"its outputs are taken to be {', '.join(known)}, in this order; --labels says otherwise"]
+    return known, [f"its outputs are taken to be {', '.join(known)}, in this order; --labels sets others"]

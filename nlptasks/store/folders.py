@@ -1,18 +1,18 @@
-"""What makes a folder a base model: the marker of a whole cached base, and safetensors that transformers can load."""
+"""Folders of base models: the marker of a whole cached base, and checks for safetensors that transformers can load."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
 from nlptasks.store.catalog import Base
-from nlptasks.store.sources import Progress, Report
+from nlptasks.store.sources import Progress, ProgressCallback
 
 MARKER = "nlptasks-base.json"
 _FORMAT = 1
@@ -31,35 +31,37 @@ class CachedBase:
     source: str
 
 
-def sha256_of(path: Path, step: str, report: Report) -> str:
+def sha256_of(path: Path, step: str, report: ProgressCallback) -> str:
     """The hex SHA-256 of a file, read with progress."""
     digest = hashlib.sha256()
-    total, done = path.stat().st_size, 0
+    total = path.stat().st_size
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-            done += len(chunk)
-            report(Progress(step, done, total))
+            report(Progress(step, file.tell(), total))
     return digest.hexdigest()
 
 
-def write_marker(folder: Path, base: Base, source: str, weights_sha256: str, versions: Mapping[str, str]) -> None:
-    """Declare the folder whole; call it last, before the folder is renamed into place."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in files:
-        _flush_to_disk(path)
+def write_marker(folder: Path, base: Base, source: str) -> None:
+    """Mark the folder as whole and bring it to disk; call it last, before the folder is renamed into place."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
     marker = {
         "format": _FORMAT,
         "name": base.name,
         "source": source,
         "pinned_sha256": base.sha256,
-        "weights_sha256": weights_sha256,
-        "versions": dict(versions),
         "files": {path.relative_to(folder).as_posix(): path.stat().st_size for path in files},
     }
-    path = folder / MARKER
-    path.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
-    _flush_to_disk(path)
+    (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+    sync(folder)
+
+
+def sync(folder: Path) -> None:
+    """Bring every file to disk, so that a rename of the folder never outruns its data."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
 
 
 def read_marker(folder: Path) -> dict[str, Any] | None:
@@ -75,7 +77,7 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder of the user's that is no base model, or whose weights are not safe to load.
+    """Refuse a user's folder that is no base model, or whose weights are not safe to load.
 
     Raises:
         UnsafeWeightsError: there are weights, but only in pickle formats.
@@ -133,8 +135,3 @@ def check_shards(what: str, folder: Path) -> None:
 def _some(names: Iterable[str], most: int = 5) -> str:
     listed = sorted(names)
     return (", ".join(listed[:most]) + (", ..." if len(listed) > most else "")) or "nothing"
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

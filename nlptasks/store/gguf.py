@@ -1,22 +1,20 @@
-"""A GGUF file, turned once into a folder of bf16 safetensors that loads fast and takes adapters."""
+"""A GGUF file, converted once to a folder of bf16 safetensors that loads fast and takes adapters."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from nlptasks.errors import DownloadError
-from nlptasks.store.sources import Progress, Report
+from nlptasks.store.sources import Progress, ProgressCallback
 
 
-def convert_gguf(gguf: Path, target: Path, label: str, report: Report) -> dict[str, str]:
+def convert_gguf(gguf: Path, target: Path, label: str, report: ProgressCallback) -> None:
     """Write config, tokenizer and dequantised weights of `gguf` into the new folder `target`.
-
-    Returns:
-        The versions of the libraries that did it.
 
     Raises:
         DownloadError: transformers cannot read the file.
@@ -26,55 +24,60 @@ def convert_gguf(gguf: Path, target: Path, label: str, report: Report) -> dict[s
     import torch
     import transformers
 
-    folder, options = str(gguf.parent), {"gguf_file": gguf.name, "local_files_only": True}
     # Packed weights would be unpacked again for each product on a CPU: transformers has kernels for some GPUs only. The
     # first releases of transformers 5 have no GgufConfig and always dequantise.
-    if (config := getattr(transformers, "GgufConfig", None)) is not None:
-        options["quantization_config"] = config(dequantize=True)
-    with _quiet(step, report):
+    config = getattr(transformers, "GgufConfig", None)
+    options: dict[str, Any] = {} if config is None else {"quantization_config": config(dequantize=True)}
+    with quiet_transformers(), _reported(step, report):
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name)
-            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **options)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, local_files_only=True, dtype=torch.bfloat16, **options
+            )
         # tokenizers raises plain Exception for a vocabulary it cannot use.
         except Exception as error:
             raise DownloadError(f"{gguf.name} cannot be read as GGUF by transformers: {error}") from error
-        # It would make the plain weights be taken for quantised ones.
+        # With it the plain weights would be taken for quantised ones.
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         target.mkdir()
         tokenizer.save_pretrained(target)
         model.save_pretrained(target)
     report(Progress(step, 1, 1))
-    return {"transformers": transformers.__version__, "torch": torch.__version__}
 
 
 @contextlib.contextmanager
-def _quiet(step: str, report: Report) -> Iterator[None]:
-    """Keep transformers' bars and warnings off the terminal, and report its dequantisation instead."""
-    # Imported by name: neither module is typed.
-    logging: Any = importlib.import_module("transformers.utils.logging")
+def _reported(step: str, report: ProgressCallback) -> Iterator[None]:
+    """ProgressCallback transformers' dequantisation instead of drawing its bar, which no setting hides."""
+    # Imported by name: the module is not typed.
     reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     bar = getattr(reader, "tqdm", None)
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    if bar is not None:
-        reader.tqdm = _reporting(step, report)
+
+    def reported(tensors: Sequence[Any], **_: object) -> Iterator[Any]:
+        for number, tensor in enumerate(tensors):
+            report(Progress(step, number, len(tensors)))
+            yield tensor
+
+    reader.tqdm = reported
     try:
         yield
     finally:
-        if bar is not None:
-            reader.tqdm = bar
-        logging.set_verbosity(level)
+        reader.tqdm = bar
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hide transformers' bars, reports and developer warnings: nlptasks has its own checks and messages."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
-
-
-def _reporting(step: str, report: Report) -> Callable[..., Iterator[Any]]:
-    def bar(items: Iterable[Any], **_: object) -> Iterator[Any]:
-        listed = list(items)
-        for done, item in enumerate(listed):
-            report(Progress(step, done, len(listed)))
-            yield item
-
-    return bar
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

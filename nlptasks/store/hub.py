@@ -8,15 +8,14 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import DownloadError, OfflineError, UnsafeWeightsError, UnsupportedModelError
 from nlptasks.store.catalog import HubSource
 from nlptasks.store.folders import check_shards, check_weights
-from nlptasks.store.sources import Probe, Progress, Report, SourceError, bytes_under
+from nlptasks.store.sources import Probe, Progress, ProgressCallback, SourceError, bytes_under
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -24,11 +23,20 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 0.1
 _METADATA_SECONDS = 5.0
 # Of the top folder only: repositories keep exports for other runtimes below it.
-_WANTED = ("model*.safetensors", "*.json", "*.txt", "*.model", "*.spm", "*.jinja", "*.tiktoken", "LICENSE*")
+_WANTED: Sequence[str] = (
+    "model*.safetensors",
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.spm",
+    "*.jinja",
+    "*.tiktoken",
+    "LICENSE*",
+)
 _UNWANTED = ("*/*", "model.*.safetensors")
 
 CONVERTER = "SFconvertbot"
-"""The Hub's own account, which offers safetensors of pickled weights in a pull request that few owners ever merge."""
+"""The Hub's account that offers pickled weights as safetensors in a pull request, which few owners ever merge."""
 
 
 def endpoint() -> str:
@@ -38,7 +46,9 @@ def endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
 
 
-def fetch_hub(source: HubSource, weights: str, staging: Path, probe: Probe, label: str, report: Report) -> Path:
+def fetch_hub(
+    source: HubSource, weights: str, staging: Path, probe: Probe, label: str, report: ProgressCallback
+) -> Path:
     """Fetch a catalog base from the Hub into the staging folder; files that an earlier attempt finished are kept.
 
     Raises:
@@ -50,9 +60,9 @@ def fetch_hub(source: HubSource, weights: str, staging: Path, probe: Probe, labe
     info = _info(source.repo, source.revision)
     if weights not in _sizes(info):
         raise SourceError(f"the repository has no {weights}")
-    # A GGUF holds its own config and tokenizer.
-    wanted = [glob.escape(weights)] if weights.endswith(".gguf") else list(_WANTED)
-    _snapshot(info, source.repo, source.revision, wanted, target, label, report, local=target)
+    # A GGUF contains its config and tokenizer.
+    wanted = [glob.escape(weights)] if weights.endswith(".gguf") else _WANTED
+    _snapshot(info, source.revision, wanted, target, label, report, local=target)
     shutil.rmtree(target / ".cache", ignore_errors=True)
     return target
 
@@ -69,7 +79,13 @@ def check_hub(source: HubSource, timeout: float) -> str | None:
 
 
 def find_snapshot(
-    repo: str, revision: str | None, *, offline: bool, label: str, report: Report, patience: float | None = None
+    repo: str,
+    revision: str | None,
+    *,
+    offline: bool,
+    label: str,
+    report: ProgressCallback,
+    patience: float | None = None,
 ) -> tuple[Path, str]:
     """Find ORG/NAME in the Hugging Face cache, after bringing it up to date when the Hub answers.
 
@@ -86,10 +102,10 @@ def find_snapshot(
     """
     reason: str | None = "the network is off (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set)"
     if not offline:
-        asked = time.monotonic()
+        start = time.monotonic()
         reason = Probe(endpoint()).failure()
         if reason is None:
-            left = _METADATA_SECONDS if patience is None else max(0.1, patience - (time.monotonic() - asked))
+            left = _METADATA_SECONDS if patience is None else max(0.1, patience - (time.monotonic() - start))
             try:
                 return _online(repo, revision, label, report, left)
             except SourceError as error:
@@ -104,9 +120,7 @@ def find_snapshot(
     )
 
 
-def _online(repo: str, revision: str | None, label: str, report: Report, timeout: float) -> tuple[Path, str]:
-    from huggingface_hub import constants
-
+def _online(repo: str, revision: str | None, label: str, report: ProgressCallback, timeout: float) -> tuple[Path, str]:
     info = _info(repo, revision, timeout)
     try:
         # Before a byte is fetched: pickled weights are of no use here.
@@ -115,8 +129,7 @@ def _online(repo: str, revision: str | None, label: str, report: Report, timeout
         if revision or (converted := _converted(repo)) is None:
             raise
         return _online(repo, converted, label, report, timeout)
-    blobs = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
-    path = _snapshot(info, repo, revision, list(_WANTED), blobs, label, report, local=None)
+    path = _snapshot(info, revision, _WANTED, _cache_of(repo) / "blobs", label, report)
     check_shards(f"The Hub repository {repo}", path)
     return path, path.name
 
@@ -130,37 +143,30 @@ def _converted(repo: str) -> str | None:
             repo, author=CONVERTER, discussion_type="pull_request", discussion_status="open"
         )
         return next((f"refs/pr/{offer.num}" for offer in offers if offer.author == CONVERTER), None)
-    # As in `_info`. Without an answer the repository is what it is: pickled.
+    # As in `_info`. Without an answer the weights count as pickled.
     except Exception:
         return None
 
 
-def _cached(repo: str, revision: str | None) -> tuple[Path, str] | None:
-    """What the cache has of a repository: the revision, or without one its main branch, else the converter's offer."""
-    from huggingface_hub import constants
+def _cache_of(repo: str) -> Path:
+    """Where the Hugging Face cache has a repository."""
+    from huggingface_hub import constants, file_download
 
-    if revision:
-        return _cached_revision(repo, revision)
-    offers = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "refs" / "refs" / "pr"
-    for offer in sorted(offers.glob("*")):
-        if (found := _cached_revision(repo, f"refs/pr/{offer.name}")) is not None:
-            return found
-    return _cached_revision(repo, None)
+    return Path(constants.HF_HUB_CACHE) / file_download.repo_folder_name(repo_id=repo, repo_type="model")
+
+
+def _cached(repo: str, revision: str | None) -> tuple[Path, str] | None:
+    """The folder and commit of a revision in the cache; without one the converter's offer, else the main branch."""
+    offers = sorted((_cache_of(repo) / "refs" / "refs" / "pr").glob("*"))
+    revisions = [revision] if revision else [*(f"refs/pr/{offer.name}" for offer in offers), None]
+    return next(filter(None, (_cached_revision(repo, each) for each in revisions)), None)
 
 
 def _cached_revision(repo: str, revision: str | None) -> tuple[Path, str] | None:
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(
-            repo,
-            revision=revision,
-            allow_patterns=list(_WANTED),
-            ignore_patterns=list(_UNWANTED),
-            local_files_only=True,
-        )
-        path = Path(found)
+        path = _download(repo, revision, _WANTED, local_files_only=True)
         what = f"The cached repository {repo}"
         check_weights(what, [file.name for file in path.iterdir()])
         check_shards(what, path)
@@ -194,38 +200,37 @@ def _sizes(info: ModelInfo) -> dict[str, int]:
     return {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
-def _snapshot(
-    info: ModelInfo,
-    repo: str,
-    revision: str | None,
-    wanted: list[str],
-    watched: Path,
-    label: str,
-    report: Report,
-    *,
-    local: Path | None,
-) -> Path:
-    """Run snapshot_download on a thread and report the bytes on disk from this one."""
+def _download(repo: str, revision: str | None, wanted: Sequence[str], **options: Any) -> Path:
     from huggingface_hub import snapshot_download
 
+    patterns = {"allow_patterns": list(wanted), "ignore_patterns": list(_UNWANTED)}
+    return Path(snapshot_download(repo, revision=revision, **patterns, **options))
+
+
+def _snapshot(
+    info: ModelInfo,
+    revision: str | None,
+    wanted: Sequence[str],
+    watched: Path,
+    label: str,
+    report: ProgressCallback,
+    *,
+    local: Path | None = None,
+) -> Path:
+    """Run snapshot_download on a thread and report the bytes on disk from this one."""
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
+
     sizes = _sizes(info)
-    total = sum(size for name, size in sizes.items() if _matches(name, wanted)) or None
+    names = filter_repo_objects(sizes, allow_patterns=list(wanted), ignore_patterns=list(_UNWANTED))
+    total = sum(sizes[name] for name in names) or None
     outcome: list[Path | Exception] = []
 
     def fetch() -> Path:
-        found = snapshot_download(
-            repo,
-            revision=revision,
-            local_dir=local,
-            allow_patterns=wanted,
-            ignore_patterns=list(_UNWANTED),
-            endpoint=endpoint(),
-        )
-        return Path(found)
+        return _download(info.id, revision, wanted, local_dir=local, endpoint=endpoint())
 
     def work() -> None:
-        # huggingface_hub 1.x does not go on after a broken connection by itself, but does when it is asked again.
-        # Whatever it raises is carried over to the calling thread, which turns it into a reason.
+        # huggingface_hub 1.x does not resume after a broken connection by itself, but does at a second call.
+        # The calling thread turns its error into a reason.
         try:
             try:
                 outcome.append(fetch())
@@ -238,23 +243,14 @@ def _snapshot(
         worker = threading.Thread(target=work, name="nlptasks-hub", daemon=True)
         worker.start()
         while worker.is_alive():
-            done = bytes_under(watched)
-            report(Progress(f"{label}: downloading", done if total is None else min(done, total), total))
+            fetched = bytes_under(watched)
+            report(Progress(f"{label}: downloading", fetched if total is None else min(fetched, total), total))
             worker.join(_TICK_SECONDS)
     result = outcome[0]
     if isinstance(result, Exception):
-        raise SourceError(f"the download broke ({type(result).__name__}: {_first_line(result)})", unreachable=False)
+        first_line = str(result).strip().partition("\n")[0]
+        raise SourceError(f"the download broke ({type(result).__name__}: {first_line})")
     return result
-
-
-def _matches(name: str, wanted: list[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in wanted) and not any(
-        fnmatchcase(name, pattern) for pattern in _UNWANTED
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 @contextlib.contextmanager

@@ -12,13 +12,13 @@ import threading
 import time
 from pathlib import Path
 
-from nlptasks.store.sources import PROBE_SECONDS, Probe, Progress, Report, SourceError, bytes_under
+from nlptasks.store.sources import PROBE_SECONDS, Probe, Progress, ProgressCallback, SourceError, bytes_under
 
-# A host that takes the connection and then says nothing; pip's own limit may be minutes (PIP_DEFAULT_TIMEOUT).
+# For a host that accepts the connection and sends nothing; pip's own limit may be minutes (PIP_DEFAULT_TIMEOUT).
 _ANSWER_SECONDS = 20.0
 _TICK_SECONDS = 0.1
 
-# What pip prints with -vv. If a later pip words it otherwise, only progress and the reason in an error get poorer.
+# What pip prints with -vv. If a later pip words it otherwise, progress and the reasons in errors are less precise.
 _CONNECT = re.compile(r"Starting new (HTTPS?) connection \(\d+\): (\S+)")
 _ANSWER = re.compile(r'"(?:GET|HEAD) \S+ HTTP/[\d.]+" \d+')
 _SKIPPED = re.compile(r"Could not fetch URL \S+: (.*?)(?: - skipping)?$")
@@ -27,13 +27,13 @@ _ERROR = re.compile(r"ERROR: (.*)")
 
 
 class PipRun:
-    """Runs `python -m pip`; the user's index, proxy, certificates and other pip settings count.
+    """Runs `python -m pip` with the user's index, proxy, certificates and other pip settings.
 
-    With `limit`, the whole run takes at most that many seconds. `lines` is what pip printed, `find_links` whether
-    it also looked in local folders.
+    With `limit`, the whole run takes at most that many seconds. `lines` is pip's output, `find_links` whether
+    it also searched local folders.
     """
 
-    def __init__(self, folder: Path, label: str, report: Report, *, limit: float | None = None) -> None:
+    def __init__(self, folder: Path, label: str, report: ProgressCallback, *, limit: float | None = None) -> None:
         self.lines: list[str] = []
         self.find_links = False
         self._folder = folder
@@ -41,8 +41,8 @@ class PipRun:
         self._report = report
         self._end = None if limit is None else time.monotonic() + limit
         self._probe: Probe | None = None
-        self._asked = self._answered = False
-        self._asked_at = 0.0
+        self._connected = self._answered = False
+        self._connected_at = 0.0
         self._reason = ""
         self._raw = _pip_version() >= (24, 1)
 
@@ -76,13 +76,13 @@ class PipRun:
             process.wait()
         if process.returncode != 0:
             reason = self._reason or (self.lines[-1] if self.lines else f"pip ended with code {process.returncode}")
-            raise SourceError(reason, unreachable=self._asked and not self._answered)
+            raise SourceError(reason, unreachable=self._connected and not self._answered)
 
     def _environment(self) -> dict[str, str]:
-        # Left out: what would change the printed lines, or refuse a download that installs nothing.
+        # Without what would change the output, or refuse a download that installs nothing.
         dropped = {"PIP_QUIET", "PIP_VERBOSE", "PIP_REQUIRE_VIRTUALENV"}
         env = {name: value for name, value in os.environ.items() if name not in dropped}
-        # pip's half-fetched file must lie where the next run cleans up.
+        # The next run cleans up pip's unfinished file here.
         scratch = self._folder / "tmp"
         scratch.mkdir(exist_ok=True)
         return env | {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch), "PYTHONIOENCODING": "utf-8"}
@@ -104,24 +104,24 @@ class PipRun:
             self._give_up_if_silent()
 
     def _read(self, line: str) -> None:
-        if found := _RAW_PROGRESS.fullmatch(line):
-            self._report(Progress(self._label, int(found[1]), int(found[2]) or None))
+        if match := _RAW_PROGRESS.fullmatch(line):
+            self._report(Progress(self._label, int(match[1]), int(match[2]) or None))
             return
         if line:
             self.lines.append(line)
         if line.startswith("Looking in links:"):
             self.find_links = True
-        elif found := _CONNECT.search(line):
-            self._asked = True
+        elif match := _CONNECT.search(line):
+            self._connected = True
             if not self._answered:
-                self._asked_at = time.monotonic()
-                self._probe = Probe(f"{found[1].lower()}://{found[2]}", proxy=_pip_proxy())
+                self._connected_at = time.monotonic()
+                self._probe = Probe(f"{match[1].lower()}://{match[2]}", proxy=_pip_proxy())
         elif _ANSWER.search(line):
             self._answered, self._probe = True, None
-        elif found := _SKIPPED.search(line):
-            self._reason, self._probe = found[1], None
-        elif (found := _ERROR.match(line)) and not self._reason:
-            self._reason = found[1]
+        elif match := _SKIPPED.search(line):
+            self._reason, self._probe = match[1], None
+        elif (match := _ERROR.match(line)) and not self._reason:
+            self._reason = match[1]
 
     def _give_up_if_silent(self) -> None:
         now = time.monotonic()
@@ -129,8 +129,8 @@ class PipRun:
             raise SourceError("no answer in time", unreachable=True)
         if self._probe is None:
             return
-        waited = now - self._asked_at
-        # Not sooner: a refused connection pip notices by itself, and goes on to the next index.
+        waited = now - self._connected_at
+        # Not sooner: after a refused connection pip itself goes on to the next index.
         if waited > PROBE_SECONDS and (reason := self._probe.failure()) is not None:
             raise SourceError(reason, unreachable=True)
         if waited > _ANSWER_SECONDS:
@@ -158,5 +158,5 @@ def _pip_proxy() -> str | None:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=1, stdin=subprocess.DEVNULL).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"^\S*\.proxy='?([^'\n]+)", listed, re.MULTILINE)
-    return found[1] if found else None
+    match = re.search(r"^\S*\.proxy='?([^'\n]+)", listed, re.MULTILINE)
+    return match[1] if match else None

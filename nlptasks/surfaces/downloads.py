@@ -67,8 +67,8 @@ class DownloadBar:
             for row in self._bar.task_ids:
                 self._bar.remove_task(row)
             self._bar.add_task(progress.label, total=progress.total)
-        self._bar.update(self._bar.task_ids[0], completed=progress.done, total=progress.total)
-        if progress.total is not None and progress.done >= progress.total:
+        self._bar.update(self._bar.task_ids[0], completed=progress.completed, total=progress.total)
+        if progress.total is not None and progress.completed >= progress.total:
             self.close()
 
     def __enter__(self) -> DownloadBar:
@@ -87,4 +87,4 @@ class DownloadBar:
 def _words(progress: Progress, percent: int) -> str:
     if not progress.total or percent >= 100:
         return progress.label
-    return f"{progress.label}, {100 * progress.done // progress.total // percent * percent} %"
+    return f"{progress.label}, {100 * progress.completed // progress.total // percent * percent} %"

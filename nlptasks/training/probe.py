@@ -80,8 +80,8 @@ def probe(
     rows = prepare(family, data, (), (), options or DataOptions(), recipe, settings)
     base = find_base(recipe.base, settings, shipped={**default_plugins().bases, **task.bases})
     # Behind the faults that can be found without them: torch and its like take seconds to import.
+    from nlptasks.runtime.loading.base import quiet_transformers
     from nlptasks.runtime.loading.devices import choose_placement
-    from nlptasks.runtime.loading.roots import quiet_transformers
     from nlptasks.training.loop.events import Event, Events
     from nlptasks.training.loop.models import build
     from nlptasks.training.loop.trainer import Loop

@@ -178,8 +178,8 @@ class _Job:
         command: str,
     ) -> TrainReport:
         from nlptasks.runtime.cpu.memory import trim_memory
+        from nlptasks.runtime.loading.base import quiet_transformers
         from nlptasks.runtime.loading.devices import choose_placement
-        from nlptasks.runtime.loading.roots import quiet_transformers
         from nlptasks.training.loop.models import build, on_plain_base
         from nlptasks.training.loop.trainer import Interrupted, Loop
 
@@ -236,7 +236,7 @@ class _Job:
         command: str,
         started: float,
     ) -> TrainReport:
-        from nlptasks.runtime.loading.roots import model_kind
+        from nlptasks.runtime.loading.base import model_kind
         from nlptasks.store.adapter_store import writing
         from nlptasks.training.loop.models import hub_name, logits_of
         from nlptasks.training.publishing import card, publish

@@ -23,8 +23,8 @@ from nlptasks.families.token_classification import TaggingOptions
 from nlptasks.families.windows import MARGIN
 from nlptasks.model import Model, ModelInfo, Offsets, SpanLogits, TokenLogits
 from nlptasks.results import Answer, AnswerSpan, Entities
-from nlptasks.runtime.loading.roots import load_tokenizer
-from nlptasks.runtime.verbs.spans import Located, Place
+from nlptasks.runtime.loading.base import load_tokenizer
+from nlptasks.runtime.verbs.encoding import Encoded, Segment
 from nlptasks.settings import Settings
 from nlptasks.store.download import find_base
 from nlptasks.task import TextInput
@@ -84,23 +84,23 @@ class Reader:
         return [Offsets(tuple((int(a), int(b)) for a, b in spans)) for spans in encoding["offset_mapping"]]
 
     def tag(self, texts: Sequence[str]) -> list[TokenLogits]:
-        read = Located(self._root, texts, self.info.max_tokens, segment=0)
+        read = Encoded(self._root, texts, self.info.max_tokens, segment=0)
         return [
-            TokenLogits(place.spans, self._rows(text, place), read.full_lengths[i], read.truncated(i))
-            for i, (text, place) in enumerate(zip(texts, read.places, strict=True))
+            TokenLogits(segment.spans, self._rows(text, segment), read.full_lengths[i], read.truncated(i))
+            for i, (text, segment) in enumerate(zip(texts, read.segments, strict=True))
         ]
 
     def extract(self, pairs: Sequence[tuple[str, str]]) -> list[SpanLogits]:
-        read = Located(self._root, pairs, self.info.max_tokens, segment=1)
+        read = Encoded(self._root, pairs, self.info.max_tokens, segment=1)
         answers = []
-        for i, ((_, context), place) in enumerate(zip(pairs, read.places, strict=True)):
-            starts, ends = list(zip(*self._rows(context, place), strict=True)) or ((), ())
+        for i, ((_, context), segment) in enumerate(zip(pairs, read.segments, strict=True)):
+            starts, ends = list(zip(*self._rows(context, segment), strict=True)) or ((), ())
             count, cut = read.full_lengths[i], read.truncated(i)
-            answers.append(SpanLogits(place.spans, starts, ends, self._null, count, cut))
+            answers.append(SpanLogits(segment.spans, starts, ends, self._null, count, cut))
         return answers
 
-    def _rows(self, text: str, place: Place) -> tuple[tuple[float, ...], ...]:
-        return tuple(tuple(self._scores(text, span)) for span in place.spans)
+    def _rows(self, text: str, segment: Segment) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(self._scores(text, span)) for span in segment.spans)
 
 
 @pytest.fixture(scope="session")

@@ -22,14 +22,14 @@ from nlptasks.runtime.int8 import compiled
 from nlptasks.runtime.int8.compiled import CompiledHead, import_openvino
 from nlptasks.runtime.int8.quantization import shrink
 from nlptasks.runtime.loading import devices
-from nlptasks.runtime.loading.devices import choose_placement, obstacle
-from nlptasks.runtime.loading.roots import HEAD_CLASSES, load_root
+from nlptasks.runtime.loading.base import HEAD_CLASSES, load_base
+from nlptasks.runtime.loading.devices import choose_placement, int8_obstacle
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.store.adapters import open_adapter
 from nlptasks.store.download import BaseFolder
 from tests.tiny_adapters import classifier_adapter, tagger_adapter
 
-needs_int8 = pytest.mark.skipif(bool(obstacle()), reason=str(obstacle()))
+needs_int8 = pytest.mark.skipif(bool(int8_obstacle()), reason=str(int8_obstacle()))
 
 SMALL = {
     "hidden_size": 32,
@@ -268,14 +268,14 @@ def test_two_adapters_from_many_threads_answer_as_each_alone(tmp_path: Path, tin
 
 @needs_int8
 def test_weights_are_loaded_in_float32_and_the_choice_says_int8(tiny_encoder: Path) -> None:
-    root = load_root(folder_of(tiny_encoder), "cpu", "int8")
-    assert (root.placement.dtype, root.placement.dtype_reason, root.model.dtype) == ("int8", "asked for", torch.float32)
+    base = load_base(folder_of(tiny_encoder), "cpu", "int8")
+    assert (base.placement.dtype, base.placement.dtype_reason, base.model.dtype) == ("int8", "asked for", torch.float32)
 
 
 @needs_int8
 def test_a_decoder_is_refused(tiny_causal: Path) -> None:
     with pytest.raises(UnsupportedModelError, match=r"dtype 'int8' is for encoders, and .* is a causal model .*: use"):
-        load_root(folder_of(tiny_causal), "cpu", "int8")
+        load_base(folder_of(tiny_causal), "cpu", "int8")
 
 
 def test_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,12 +300,12 @@ def test_where_it_cannot_be_computed_the_reason_is_said(
 ) -> None:
     monkeypatch.setattr(compiled, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
-    obstacle.cache_clear()
+    int8_obstacle.cache_clear()
     try:
         with pytest.raises(NlptasksError, match=f"'int8' cannot be computed here, because {reason}: use dtype='auto'"):
             choose_placement("cpu", "int8")
     finally:
-        obstacle.cache_clear()
+        int8_obstacle.cache_clear()
 
 
 def test_the_engine_takes_the_word_and_no_other() -> None:

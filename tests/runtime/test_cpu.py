@@ -117,8 +117,8 @@ def test_adapters_on_packed_layers_come_and_go(tmp_path: Path, tiny_encoder: Pat
         return found
 
     before, after = values(plain), values(packed)
-    root = packed.load()
-    assert packing.packed_layers(root.model)
+    base = packed.load()
+    assert packing.packed_layers(base.model)
     for expected, found in zip(before, after, strict=True):
         torch.testing.assert_close(found, expected, atol=0.1, rtol=0.1)
     # The same weights again, to the bit: nothing drifts.

@@ -46,9 +46,9 @@ def test_an_unloaded_model_leaves_by_its_reference_counts_alone(tmp_path: Path, 
     gc.collect()
     gc.disable()
     try:
-        root = resident.load()
-        left = [weakref.ref(part) for part in (root.model, root.tokenizer, next(root.model.parameters()))]
-        del root
+        loaded = resident.load()
+        left = [weakref.ref(part) for part in (loaded.model, loaded.tokenizer, next(loaded.model.parameters()))]
+        del loaded
         resident.close()
         assert [part() for part in left] == [None, None, None]
     finally:

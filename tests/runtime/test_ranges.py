@@ -23,7 +23,7 @@ from nlptasks.runtime.int8.compiled import CompiledHead
 from nlptasks.runtime.int8.normalization import fold_norms
 from nlptasks.runtime.int8.quantization import grid, layer_of, shrink
 from nlptasks.runtime.int8.ranges import Ranges, observing, read_ranges, rename, save_ranges
-from nlptasks.runtime.loading.devices import obstacle
+from nlptasks.runtime.loading.devices import int8_obstacle
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
@@ -37,7 +37,7 @@ from tests.runtime.test_compiled import answers, batch_of, folder_of, task_model
 from tests.tiny_adapters import classifier_adapter
 from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
 
-needs_int8 = pytest.mark.skipif(bool(obstacle()), reason=str(obstacle()))
+needs_int8 = pytest.mark.skipif(bool(int8_obstacle()), reason=str(int8_obstacle()))
 
 
 def ranges_of(model: Any, batch: dict[str, torch.Tensor]) -> Ranges:
@@ -249,7 +249,7 @@ def test_they_are_what_the_task_reads_its_rows_with(tmp_path: Path, tiny_encoder
     found = measure_ranges(family, folder_of(tiny_encoder), open_adapter(path), read)
     plain = ResidentModel(folder_of(tiny_encoder), "cpu", "float32")
     backbone = plain.load().backbone
-    plain.reading.lanes = None
+    plain.reading.threads = None
     with observing(backbone) as seen:
         for row in read:
             answers(plain, path, "classify", [row.text])

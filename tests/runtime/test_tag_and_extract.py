@@ -15,7 +15,7 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassif
 from nlptasks.errors import AdapterError, OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import SpanLogits, TokenLogits
 from nlptasks.runtime.resident import BoundModel, ResidentModel
-from nlptasks.runtime.verbs.spans import Located
+from nlptasks.runtime.verbs.encoding import Encoded
 from nlptasks.store.adapters import PEFT_WEIGHTS, open_adapter
 from nlptasks.store.download import BaseFolder
 from nlptasks.testing import FakeModel, tiny_model
@@ -190,17 +190,17 @@ def test_null_is_the_score_of_the_classifier_token_wherever_it_stands(tiny_encod
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="$A </s> <s>", pair="$A </s> $B </s> <s>", special_tokens=[("<s>", 2), ("</s>", 3)]
     )
-    root: Any = SimpleNamespace(tokenizer=tokenizer, placement=SimpleNamespace(device="cpu"))
-    [place] = Located(root, [("<s>?", "Ada")], 64, segment=1).places
-    assert (place.tokens, place.null) == (slice(3, 6), 7)
+    base: Any = SimpleNamespace(tokenizer=tokenizer, placement=SimpleNamespace(device="cpu"))
+    [segment] = Encoded(base, [("<s>?", "Ada")], 64, segment=1).segments
+    assert (segment.tokens, segment.null) == (slice(3, 6), 7)
 
 
 def test_a_tokenizer_without_offsets_is_refused() -> None:
-    root: Any = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False))
+    base: Any = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False))
     with pytest.raises(UnsupportedModelError) as caught:
-        Located(root, ["text"], 64, segment=0)
+        Encoded(base, ["text"], 64, segment=0)
     assert str(caught.value) == (
-        "Expected a fast tokenizer, which says where its tokens stand in the text, found SimpleNamespace: "
+        "Expected a fast tokenizer, which knows the characters of each token, found SimpleNamespace: "
         "use a base that has a tokenizer.json."
     )
 

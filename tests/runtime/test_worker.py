@@ -10,7 +10,7 @@ import pytest
 
 from nlptasks.errors import CancelledError, NlptasksError
 from nlptasks.model import CancelToken
-from nlptasks.runtime.worker import TURN_ITEMS, Job, Turn, Worker
+from nlptasks.runtime.worker import MAX_ITEMS, BatchRequest, Job, Worker
 
 
 def job(items: Sequence[Any], handle: Any, key: Any = "same", cancel: CancelToken | None = None) -> Job:
@@ -20,50 +20,50 @@ def job(items: Sequence[Any], handle: Any, key: Any = "same", cancel: CancelToke
 def block(worker: Worker) -> threading.Event:
     """Keep the worker busy until the event is set, so that calls pile up."""
     gate = threading.Event()
-    worker.submit(job([None], lambda turn: (gate.wait(5), turn.answer(0, None)), key=None))
+    worker.submit(job([None], lambda request: (gate.wait(5), request.answer(0, None)), key=None))
     return gate
 
 
 def test_calls_with_one_key_share_a_turn_and_get_their_own_answers() -> None:
-    turns: list[list[int]] = []
+    batches: list[list[int]] = []
 
-    def handle(turn: Turn) -> None:
-        turns.append(list(turn.items))
-        for i, item in enumerate(turn.items):
-            turn.answer(i, item * 10)
+    def handle(request: BatchRequest) -> None:
+        batches.append(list(request.items))
+        for i, item in enumerate(request.items):
+            request.answer(i, item * 10)
 
     worker = Worker("test")
     gate = block(worker)
     futures = [worker.submit(job([n, n + 100], handle)) for n in range(4)]
     gate.set()
     assert [future.result(5) for future in futures] == [[n * 10, (n + 100) * 10] for n in range(4)]
-    assert turns == [[0, 100, 1, 101, 2, 102, 3, 103]]
+    assert batches == [[0, 100, 1, 101, 2, 102, 3, 103]]
     worker.close()
 
 
 def test_a_huge_call_lets_others_in_between() -> None:
     order: list[str] = []
 
-    def handle(turn: Turn) -> None:
-        order.append("huge" if len(turn.items) > 1 else "small")
-        for i in range(len(turn.items)):
-            turn.answer(i, i)
+    def handle(request: BatchRequest) -> None:
+        order.append("huge" if len(request.items) > 1 else "small")
+        for i in range(len(request.items)):
+            request.answer(i, i)
 
     worker = Worker("test")
     gate = block(worker)
-    huge = worker.submit(job(list(range(3 * TURN_ITEMS)), handle, key="huge"))
+    huge = worker.submit(job(list(range(3 * MAX_ITEMS)), handle, key="huge"))
     small = worker.submit(job([1], handle, key="small"))
     gate.set()
-    assert len(huge.result(5)) == 3 * TURN_ITEMS
+    assert len(huge.result(5)) == 3 * MAX_ITEMS
     assert small.result(5) == [0]
     assert order.index("small") == 1
     worker.close()
 
 
 def test_a_bad_item_fails_its_own_call_only() -> None:
-    def handle(turn: Turn) -> None:
-        for i, item in enumerate(turn.items):
-            turn.answer(i, 1 / item)
+    def handle(request: BatchRequest) -> None:
+        for i, item in enumerate(request.items):
+            request.answer(i, 1 / item)
 
     worker = Worker("test")
     gate = block(worker)
@@ -78,12 +78,12 @@ def test_a_bad_item_fails_its_own_call_only() -> None:
 def test_a_cancelled_call_never_starts_and_a_running_one_ends_between_steps() -> None:
     token, steps = CancelToken(), []
 
-    def handle(turn: Turn) -> None:
-        for i in range(len(turn.items)):
-            turn.check()
+    def handle(request: BatchRequest) -> None:
+        for i in range(len(request.items)):
+            request.check()
             steps.append(i)
             token.cancel()
-            turn.answer(i, i)
+            request.answer(i, i)
 
     worker = Worker("test")
     with pytest.raises(CancelledError):
@@ -98,10 +98,10 @@ def test_a_cancelled_call_never_starts_and_a_running_one_ends_between_steps() ->
 def test_close_cancels_what_waits_and_refuses_what_comes() -> None:
     worker = Worker("base")
     gate = block(worker)
-    waiting = worker.submit(job([1], lambda turn: turn.answer(0, 1)))
+    waiting = worker.submit(job([1], lambda request: request.answer(0, 1)))
     worker.close(wait=False)
     gate.set()
     with pytest.raises(CancelledError):
         waiting.result(5)
     with pytest.raises(NlptasksError, match="base is closed: make a new Engine"):
-        worker.submit(job([1], lambda turn: None))
+        worker.submit(job([1], lambda request: None))

@@ -145,7 +145,7 @@ def test_folded_weights_beyond_the_budget_are_forgotten_and_folded_again(tmp_pat
 def test_a_large_adapter_is_computed_beside_its_layers(tmp_path: Path, architecture: str, use_dora: bool) -> None:
     base = tiny_model(tmp_path / "base", architecture=architecture)
     resident = ResidentModel(base_folder(base), dtype="float32")
-    root = resident.load()
+    loaded = resident.load()
     inputs = AutoTokenizer.from_pretrained(base)(TEXTS, padding=True, return_tensors="pt")
     folders = [writer_adapter(base, tmp_path / str(i), seed=i, use_dora=use_dora)[0] for i in range(2)]
 
@@ -154,10 +154,10 @@ def test_a_large_adapter_is_computed_beside_its_layers(tmp_path: Path, architect
         with torch.inference_mode():
             for adapter in [None, *map(open_adapter, folders), None]:
                 kept.activate(adapter)
-                found.append(root.model(**inputs).logits)
+                found.append(loaded.model(**inputs).logits)
         return torch.stack(found)
 
-    folding, beside = Adapters(root, 2**30), Adapters(root, 1)
+    folding, beside = Adapters(loaded, 2**30), Adapters(loaded, 1)
     folded, added = visit(folding), visit(beside)
     torch.testing.assert_close(added, folded, atol=1e-5, rtol=1e-4)
     assert torch.equal(added[0], added[-1])

@@ -99,7 +99,7 @@ def test_auto_takes_the_embedded_model_and_says_so_once_when_the_hub_is_gone(
     monkeypatch.setenv("HF_ENDPOINT", CLOSED)
     with caplog.at_level(logging.WARNING), engine_with(settings, tiny, True, "auto") as engine:
         assert [engine.run("count", "there").model for _ in range(3)] == ["little"] * 3
-    assert caplog.messages == ["count: little answers, because org/large cannot be had."]
+    assert caplog.messages == ["count: little answers, because org/large is not available."]
     with engine_with(settings, tiny, True, "hub") as engine, pytest.raises(OfflineError, match="org/large"):
         engine.run("count", "there")
 

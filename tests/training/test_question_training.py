@@ -19,7 +19,7 @@ from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.questions import QuestionRow
 from nlptasks.errors import DataError, InvalidInputError
 from nlptasks.plugins import Plugins
-from nlptasks.runtime.loading.roots import load_tokenizer
+from nlptasks.runtime.loading.base import load_tokenizer
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import open_adapter
 from nlptasks.training import evaluate, finetune

@@ -10,7 +10,7 @@ import pytest
 
 from nlptasks import Engine, Plugins
 from nlptasks.model import CancelToken
-from nlptasks.runtime.worker import Job, Turn, Worker
+from nlptasks.runtime.worker import BatchRequest, Job, Worker
 from nlptasks.settings import Settings
 
 pytest.importorskip("gradio", reason="the web app needs pip install 'nlptasks[ui]'")
@@ -45,7 +45,7 @@ def test_a_worker_tells_how_many_calls_wait() -> None:
     worker, gate = Worker("base"), threading.Event()
     begun = threading.Event()
 
-    def hold(turn: Turn) -> None:
+    def hold(request: BatchRequest) -> None:
         begun.set()
         gate.wait(5)
 

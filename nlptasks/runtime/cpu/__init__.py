@@ -1,1 +1,1 @@
-"""What makes a CPU quicker: attention, packed weights, lanes of threads, memory given back."""
+"""What makes a CPU quicker: attention, packed weights, threads of threads, memory given back."""

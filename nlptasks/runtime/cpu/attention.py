@@ -1,9 +1,17 @@
-"""What makes small batches quick on a CPU: packed weights, attention for short rows, memory that is kept."""
+"""Small batches made quick on a CPU: packed weights, attention for short rows, reused memory."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from nlptasks.runtime.cpu.memory import keep_freed_memory
+from nlptasks.runtime.cpu.packing import pack_layers, packs_here
 
 SHORT_ROW = 160
 """Tokens of a row up to which the two plain products beat torch's fused kernel, whose cost is one task for each
@@ -15,9 +23,6 @@ _NAME = "nlptasks_short_rows"
 
 def tune(model: Any, dtype: str) -> None:
     """Make an encoder that serves on the CPU quicker; `dtype` is the placement's."""
-    from nlptasks.runtime.cpu.memory import keep_freed_memory
-    from nlptasks.runtime.cpu.packing import pack_layers, packs_here
-
     keep_freed_memory()
     if dtype != "bfloat16":
         return
@@ -30,9 +35,6 @@ def tune(model: Any, dtype: str) -> None:
 
 @functools.cache
 def _register() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
     AttentionInterface.register(_NAME, _attention)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
 
@@ -44,9 +46,6 @@ def _attention(
 
     Returns (rows, tokens, heads, size), as transformers' attention functions do.
     """
-    import torch
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
     if query.shape[2] > SHORT_ROW or key.shape[1] != query.shape[1] or settings.get("is_causal"):
         answer: tuple[Any, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **settings

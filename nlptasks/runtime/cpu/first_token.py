@@ -1,6 +1,6 @@
 """Classifiers that read a text's first token only: their last layer need not compute the others.
 
-BERT's classifiers stand on the last hidden state of the first token (Devlin et al. 2018, arXiv:1810.04805, section 3).
+BERT's classifiers read the last hidden state of the first token (Devlin et al. 2018, arXiv:1810.04805, section 3).
 The last layer's keys and values come from all tokens, but its queries, and all that follows, are needed for one. With
 six layers that spares a seventh of the arithmetic; the answer is the same.
 """
@@ -17,7 +17,7 @@ FIRST_TOKEN_READERS = frozenset({"bert", "camembert", "data2vec-text", "electra"
 
 
 def for_first_token(body: Any) -> Any:
-    """A body that stands on the same weights and gives the first token's last hidden state, (rows, 1, size).
+    """A body with the same weights that gives the first token's last hidden state, (rows, 1, size).
 
     The body itself where its architecture is none of `FIRST_TOKEN_READERS`.
     """
@@ -59,5 +59,5 @@ class FirstTokenLayer(torch.nn.Module):
         mask = attention_mask if attention_mask is None else attention_mask[:, :, :1]
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, sdpa_attention_forward)
         read, _ = attend(attention, heads(query), heads(key), heads(value), mask, scaling=attention.scaling)
-        found: torch.Tensor = self.layer.feed_forward_chunk(self.layer.attention.output(read.flatten(2), first))
-        return found
+        output: torch.Tensor = self.layer.feed_forward_chunk(self.layer.attention.output(read.flatten(2), first))
+        return output

@@ -1,7 +1,7 @@
 """Linear layers in bfloat16 whose weights are laid out for oneDNN once.
 
-torch would lay a weight out anew for every product, which costs as much as a small one. The packed weight stands in for
-the plain one: of an adapter's folded weights only the packed copy is kept.
+torch would lay a weight out anew for every product, which costs as much as a small one. The packed weight replaces the
+plain one: of an adapter's folded weights only the packed copy stays in memory.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def pack(weight: torch.Tensor) -> torch.Tensor:
 def multiply(rows: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
     """`activation(rows @ weight.T + bias)`, the activation being "none" or the exact "gelu"."""
     variant = "none" if activation == "gelu" else ""
-    found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, activation, [], variant)
-    return found
+    output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, activation, [], variant)
+    return output
 
 
 @functools.cache
@@ -34,10 +34,10 @@ def packs_here() -> bool:
     layer = torch.nn.Linear(16, 32, dtype=torch.bfloat16).requires_grad_(False)
     rows = torch.linspace(-1, 1, 64, dtype=torch.bfloat16).reshape(1, 4, 16)
     try:
-        found = multiply(rows, pack(layer.weight), layer.bias, "gelu")
+        output = multiply(rows, pack(layer.weight), layer.bias, "gelu")
     except (AttributeError, RuntimeError, TypeError):
         return False
-    return torch.allclose(found.float(), torch.nn.functional.gelu(layer(rows)).float(), atol=0.02)
+    return torch.allclose(output.float(), torch.nn.functional.gelu(layer(rows)).float(), atol=0.02)
 
 
 class PackedLinear(torch.nn.Linear):
@@ -47,14 +47,14 @@ class PackedLinear(torch.nn.Linear):
     """
 
     packed: torch.Tensor | None
-    own: torch.Tensor | None
+    default: torch.Tensor | None
     activation: str
 
     @staticmethod
     def adopt(layer: Any) -> None:
         """Turn a linear layer into a packed one, in place."""
         layer.__class__ = PackedLinear
-        layer.packed = layer.own = None
+        layer.packed = layer.default = None
         layer.activation = "none"
 
     def replace(self, packed: torch.Tensor | None) -> None:
@@ -64,7 +64,7 @@ class PackedLinear(torch.nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         weight = self.packed
         if weight is None:
-            weight = self.own = pack(self.weight) if self.own is None else self.own
+            weight = self.default = pack(self.weight) if self.default is None else self.default
         return multiply(input, weight, self.bias, self.activation)
 
 

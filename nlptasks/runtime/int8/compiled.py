@@ -24,54 +24,54 @@ from nlptasks.runtime.cpu.memory import trim_memory
 from nlptasks.runtime.int8.normalization import fold_norms
 from nlptasks.runtime.int8.quantization import shrink
 from nlptasks.runtime.int8.ranges import Ranges, read_ranges, rename
-from nlptasks.runtime.loading.roots import quiet_transformers
+from nlptasks.runtime.loading.base import quiet_transformers
 from nlptasks.runtime.verbs.encoding import BROKEN
 
 if TYPE_CHECKING:
-    from nlptasks.runtime.loading.roots import Root
+    from nlptasks.runtime.loading.base import LoadedBase
 
 GROUPS = (192, 128, 64, 32)
 """Values of a row that share a scale; the first that divides a model's sizes is taken. Each group's scale takes time,
 but from 384 on OpenVINO multiplies another way: MiniLM read 2,000 short texts in 1.65 s with 128, in 0.99 of that with
 192, in 1.86 s with 384, in 5.1 s with 768."""
 
-KEPT = 8
-"""Compiled models of one base that are kept; the least recently used goes first. One of MiniLM takes 40 MB, of
+MAX_COMPILED = 8
+"""Compiled models of one base in memory; the least recently used goes first. One of MiniLM takes 40 MB, of
 which 11 are weights in 8 bits; the first one of a process takes 170, OpenVINO itself included."""
 
 
 class CompiledHeads:
     """The compiled task models of one base, by adapter. Only the base's worker thread may ask for one."""
 
-    def __init__(self, root: Root, threads: int) -> None:
-        self._root = root
+    def __init__(self, base: LoadedBase, threads: int) -> None:
+        self._base = base
         self._threads = threads
-        self._kept: OrderedDict[tuple[str, int] | None, CompiledHead] = OrderedDict()
+        self._heads: OrderedDict[tuple[str, int] | None, CompiledHead] = OrderedDict()
 
     def get(self, key: tuple[str, int] | None, folder: Path, head: Callable[[], Any]) -> CompiledHead:
         """The compiled model for an adapter's key; `head` gives the task model with the adapter's weights in force.
 
         `folder` is that of the adapter, or of the base without one: where ranges are, if they were measured.
         """
-        if key not in self._kept:
+        if key not in self._heads:
             # A retrained adapter has the same path and a new key: the old weights are of no use any more.
-            for stale in [other for other in self._kept if key and other and other[0] == key[0]]:
-                del self._kept[stale]
-            while len(self._kept) >= KEPT:
-                self._kept.popitem(last=False)
-            example = self._root.tokenizer(["one", "and two"], padding=True, return_tensors="pt")
+            for stale in [other for other in self._heads if key and other and other[0] == key[0]]:
+                del self._heads[stale]
+            while len(self._heads) >= MAX_COMPILED:
+                self._heads.popitem(last=False)
+            example = self._base.tokenizer(["one", "and two"], padding=True, return_tensors="pt")
             model = head()
-            ranges = rename(read_ranges(folder), self._root.backbone, model)
-            self._kept[key] = CompiledHead(model, dict(example), self._threads, ranges)
+            ranges = rename(read_ranges(folder), self._base.backbone, model)
+            self._heads[key] = CompiledHead(model, dict(example), self._threads, ranges)
             # Compiling leaves 20 MB that are free and not given back.
             trim_memory()
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        self._heads.move_to_end(key)
+        return self._heads[key]
 
     @property
     def num_bytes(self) -> int:
-        """Memory of the weights in 8 bits; what else OpenVINO takes for them it does not tell."""
-        return sum(head.num_bytes for head in self._kept.values())
+        """Memory of the weights in 8 bits; OpenVINO does not report what else it takes for them."""
+        return sum(head.num_bytes for head in self._heads.values())
 
 
 class CompiledHead:
@@ -81,9 +81,9 @@ class CompiledHead:
     """
 
     def __init__(self, head: Any, example: dict[str, Any], threads: int, ranges: Ranges | None = None) -> None:
-        """Compile `head`, whose weights may change afterwards. `example` is a batch such as it will be given.
+        """Compile `head`, whose weights may change afterwards. `example` is a batch of the kind that it will read.
 
-        `ranges` are those of what its linear layers will be given, as far as they are known, by the layers' names.
+        `ranges` are those of its linear layers' inputs, as far as they are known, by the layers' names.
 
         Raises:
             UnsupportedModelError: OpenVINO cannot translate the architecture, or a weight is no number, which bytes
@@ -105,8 +105,8 @@ class CompiledHead:
             request = self._thread.request = self._compiled.create_infer_request()
         request.infer({name: tensor.numpy() for name, tensor in batch.items() if name in self._inputs}, True)
         # The request's own memory is written again by the next batch.
-        found = [torch.from_numpy(request.get_output_tensor(i).data.copy()) for i in range(len(self._names))]
-        return SimpleNamespace(**dict(zip(self._names, found, strict=True)))
+        outputs = [torch.from_numpy(request.get_output_tensor(i).data.copy()) for i in range(len(self._names))]
+        return SimpleNamespace(**dict(zip(self._names, outputs, strict=True)))
 
 
 def _name(port: Any) -> str:

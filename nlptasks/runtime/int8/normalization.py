@@ -24,13 +24,13 @@ class _Biased(NamedTuple):
 
 def fold_norms(model: Any, ranges: Ranges) -> Ranges:
     """Move scales and shifts where all that reads them can take them; returns the ranges of what is read then."""
-    found = dict(ranges)
+    folded = dict(ranges)
     for norm in model.get_ordered_ops():
         scaled = _sole_reader(norm, "Multiply") if norm.get_type_name() == "MVN" else None
         shifted = _sole_reader(scaled, "Add") if scaled else None
         if scaled and shifted:
-            _fold(norm, scaled, shifted, found)
-    return found
+            _fold(norm, scaled, shifted, folded)
+    return folded
 
 
 def _fold(norm: Any, scaled: Any, shifted: Any, ranges: Ranges) -> None:
@@ -49,12 +49,12 @@ def _fold(norm: Any, scaled: Any, shifted: Any, ranges: Ranges) -> None:
         return
     # With the scale itself OpenVINO would see one multiplication for both, and make a pass of it.
     plus, share = shift.values.reshape(-1), numpy.abs(scale.values).max()
-    given = ops.multiply(norm, ops.constant(scale.values / share))
+    factor = ops.multiply(norm, ops.constant(scale.values / share))
     for product, bias in zip(products, biases, strict=True):
         weight = weight_of(product)
         _replace(product.input(1), weight * share)
         _add(bias, weight @ plus)
-        product.input(0).replace_source_output(given.output(0))
+        product.input(0).replace_source_output(factor.output(0))
         if (name := layer_of(product)) in ranges:
             ranges[name] = (ranges[name] - plus) / share
     for place in sizes:

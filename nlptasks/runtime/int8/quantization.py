@@ -30,7 +30,7 @@ _SIGNED = range(125, 132)
 def shrink(model: Any, ranges: Ranges) -> int:
     """Replace the constant factor of every larger product by 8 bits and scales; returns the bytes that these have.
 
-    `ranges` are what `observing` found, by the names that the layers have in the model that was traced. OpenVINO's
+    `ranges` are what `observing` measured, by the names that the layers have in the model that was traced. OpenVINO's
     compiler knows a constant that is converted and scaled, and multiplies it as it is.
     """
     return sum(_shrink(products, ranges) for products in _by_input(model))
@@ -44,13 +44,13 @@ def layer_of(product: Any) -> str:
 
 def _by_input(model: Any) -> list[list[Any]]:
     """The larger products, those that multiply the same input together."""
-    found: dict[tuple[str, int], list[Any]] = {}
+    by_input: dict[tuple[str, int], list[Any]] = {}
     for product in model.get_ordered_ops():
         weight = weight_of(product)
         if weight is not None and len(weight) >= SMALLEST:
-            given = product.input_value(0)
-            found.setdefault((given.get_node().get_friendly_name(), given.get_index()), []).append(product)
-    return list(found.values())
+            source = product.input_value(0)
+            by_input.setdefault((source.get_node().get_friendly_name(), source.get_index()), []).append(product)
+    return list(by_input.values())
 
 
 def weight_of(product: Any) -> Any:
@@ -66,8 +66,8 @@ def weight_of(product: Any) -> Any:
 def _shrink(products: Sequence[Any], ranges: Ranges) -> int:
     import openvino.opset13 as ops
 
-    given = products[0].input_value(0)
-    fixed = _fixed(given, [ranges.get(layer_of(product)) for product in products])
+    source = products[0].input_value(0)
+    fixed = _fixed(source, [ranges.get(layer_of(product)) for product in products])
     taken = 0
     for product in products:
         weight = weight_of(product)
@@ -89,7 +89,7 @@ def _in_bytes(weight: Any) -> tuple[Any, Any]:
     return numpy.rint(weight / scales).astype(numpy.int8), scales.astype(numpy.float32)
 
 
-def _fixed(given: Any, ranges: Sequence[Any]) -> tuple[Any, Any] | None:
+def _fixed(source: Any, ranges: Sequence[Any]) -> tuple[Any, Any] | None:
     """An input with its channels divided and rounded to 256 steps, and what they were divided by; None without ranges.
 
     An input without a dimension for tokens is left to its own scales, which for one row a text cost nothing.
@@ -97,15 +97,15 @@ def _fixed(given: Any, ranges: Sequence[Any]) -> tuple[Any, Any] | None:
     import numpy
     import openvino.opset13 as ops
 
-    rank = given.get_partial_shape().rank.get_length()
-    if rank < 3 or any(found is None for found in ranges):
+    rank = source.get_partial_shape().rank.get_length()
+    if rank < 3 or any(entry is None for entry in ranges):
         return None
     low, high = numpy.minimum.reduce([r[0] for r in ranges]), numpy.maximum.reduce([r[1] for r in ranges])
     largest = numpy.maximum(-low, high)
     if not 0 < largest.max() < numpy.inf:
         return None
     spread = numpy.maximum(largest, LEAST_SPREAD * largest.max())
-    divided = ops.multiply(given, ops.constant((1 / spread).reshape((1,) * (rank - 1) + (-1,))))
+    divided = ops.multiply(source, ops.constant((1 / spread).reshape((1,) * (rank - 1) + (-1,))))
     lowest, highest = (ops.constant(numpy.float32(end)) for end in grid((low / spread).min(), (high / spread).max()))
     return ops.fake_quantize(divided, lowest, highest, lowest, highest, 256).output(0), spread
 

@@ -1,4 +1,4 @@
-"""The ranges of what an encoder's linear layers are given: with them `dtype="int8"` fixes its scales beforehand.
+"""The ranges of the inputs of an encoder's linear layers: with them `dtype="int8"` fixes its scales beforehand.
 
 `ranges.safetensors` stands beside an adapter's weights, or in a model's folder. For each linear layer of the base, by
 its name there, it holds the lowest and the highest value of each input channel that real inputs led to: float32 of
@@ -21,7 +21,7 @@ Ranges = dict[str, Any]
 
 @contextmanager
 def observing(backbone: Any) -> Iterator[Ranges]:
-    """Fill the ranges with all that the backbone's linear layers are given until the block ends.
+    """Fill the ranges with the inputs of the backbone's linear layers until the block ends.
 
     One thread at a time may call the backbone. Padding counts like any token, so give it one row a batch.
     """
@@ -30,8 +30,8 @@ def observing(backbone: Any) -> Iterator[Ranges]:
     ranges: Ranges = {}
 
     def watch(name: str, layer: torch.nn.Module) -> Any:
-        def note(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-            seen = given[0].detach().float().flatten(0, -2)
+        def note(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            seen = inputs[0].detach().float().flatten(0, -2)
             if name in ranges:
                 seen = torch.cat([seen, torch.from_numpy(ranges[name])])
             ranges[name] = torch.stack([seen.amin(0), seen.amax(0)]).numpy()
@@ -74,11 +74,11 @@ def read_ranges(folder: Path) -> Ranges:
         ranges: Ranges = load_file(folder / RANGES)
     except (SafetensorError, OSError) as error:
         raise AdapterError(f"{folder / RANGES}: cannot be read ({error}): {_REMEDY}") from error
-    for name, found in ranges.items():
-        if found.ndim != 2 or len(found) != 2:
+    for name, values in ranges.items():
+        if values.ndim != 2 or len(values) != 2:
             raise AdapterError(
                 f"{folder / RANGES}: expected a lowest and a highest value for each channel of {name}, shape "
-                f"(2, channels), found {found.shape}: {_REMEDY}"
+                f"(2, channels), found {values.shape}: {_REMEDY}"
             )
     return ranges
 
@@ -89,12 +89,12 @@ def rename(ranges: Ranges, backbone: Any, head: Any) -> Ranges:
     Of a layer that has another number of inputs they are left out: they are another base's.
     """
     names = {module: name for name, module in backbone.named_modules()}
-    found: Ranges = {}
+    renamed: Ranges = {}
     for path, module in head.named_modules():
         known = ranges.get(names.get(module, ""))
         if known is not None and known.shape[1] == getattr(module, "in_features", None):
-            found[path] = known
-    return found
+            renamed[path] = known
+    return renamed
 
 
 _REMEDY = "measure them again with `nlptasks adapters ranges`, or delete the file."

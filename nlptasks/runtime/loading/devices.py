@@ -55,8 +55,8 @@ class Placement:
 
 
 @functools.cache
-def obstacle() -> str | None:
-    """Why nothing can be compiled here, or None where it can."""
+def int8_obstacle() -> str | None:
+    """Why int8 cannot be computed on this machine, or None if it can."""
     flags = cpu_flags()
     if flags and not flags & _BYTE_PRODUCTS:
         return "this CPU has no products of bytes (AVX512-VNNI, AVX-VNNI or AMX)"
@@ -68,7 +68,7 @@ def obstacle() -> str | None:
 def choose_placement(
     device: str = "auto", dtype: str = "auto", model_type: str = "", *, writes: bool = False
 ) -> Placement:
-    """Decide device and dtype; `writes` says that the model is a language model, which writes token by token.
+    """Decide device and dtype; `writes` is for a language model, which writes token by token.
 
     Raises:
         NlptasksError: a device that is not there, a dtype that is unknown or unsafe for `model_type`.
@@ -86,7 +86,7 @@ def choose_placement(
 
 
 def check_words(device: str, dtype: str) -> None:
-    """Refuse a misspelled device or dtype without asking torch; raises NlptasksError."""
+    """Raise NlptasksError for a misspelled device or dtype; does not import torch."""
     if not _DEVICE.fullmatch(device):
         raise NlptasksError(f"device: expected auto, cpu, cuda, cuda:N or mps, found {device!r}.")
     if dtype not in DTYPES:
@@ -135,17 +135,17 @@ def _check_int8(device: str) -> None:
         raise NlptasksError(
             f"dtype 'int8' is computed on the CPU, found device {device!r}: use device='cpu' or dtype='auto'."
         )
-    if reason := obstacle():
+    if reason := int8_obstacle():
         raise NlptasksError(f"dtype 'int8' cannot be computed here, because {reason}: use dtype='auto'.")
 
 
 def native_bf16_flag() -> str | None:
     """The CPU feature that gives fast bfloat16 (AVX512-BF16, AMX, Arm BF16), or None."""
-    # macOS lists none; every M2 and later has it, the M1 has not, and neither says so here.
-    found = sorted(cpu_flags() & _BF16_FLAGS)
-    if found and platform.machine() in {"aarch64", "arm64"}:
-        return found[0]
-    return next((flag for flag in found if flag.startswith(("amx", "avx"))), None)
+    # macOS lists no features: the M2 and later have it, the M1 does not.
+    flags = sorted(cpu_flags() & _BF16_FLAGS)
+    if flags and platform.machine() in {"aarch64", "arm64"}:
+        return flags[0]
+    return next((flag for flag in flags if flag.startswith(("amx", "avx"))), None)
 
 
 @functools.cache
@@ -161,13 +161,13 @@ def cpu_flags() -> frozenset[str]:
 def bf16_gain() -> float:
     """How many times as fast as float32 this CPU multiplies bfloat16 matrices of an encoder's size, measured once.
 
-    The flag alone does not tell: Intel's AVX512-BF16 was seen at 0.6 of float32's speed where the machine hides
-    AMX. The best of several short runs, taking turns, on one thread and in its own CPU time, so that other work on
-    the machine does not decide; 0.1 s.
+    The flag alone is not enough: Intel's AVX512-BF16 ran at 0.6 of float32's speed where the machine hides AMX.
+    The best of several short alternating runs, on one thread and in its own CPU time, so that other work on the
+    machine has no influence; 0.1 s.
     """
     import torch
 
-    from nlptasks.runtime.cpu.lanes import Lanes
+    from nlptasks.runtime.cpu.threads import BatchThreads
 
     pairs = {
         dtype: (torch.randn(256, 384, dtype=dtype), torch.randn(1536, 384, dtype=dtype))
@@ -182,7 +182,7 @@ def bf16_gain() -> float:
             torch.nn.functional.linear(rows, weight)
             best[dtype] = min(best[dtype], time.thread_time() - started)
 
-    one = Lanes(1)
+    one = BatchThreads(1)
     one.run(measure, [dtype for _ in range(8) for dtype in pairs])
     one.close()
     return best[torch.float32] / best[torch.bfloat16]

@@ -1,9 +1,9 @@
-"""Adapters as sets of weights that stand in for the base's while they are active.
+"""Adapters as sets of weights that replace the base's while they are active.
 
 LoRA adds `scaling * B A` to a weight (Hu et al. 2021, arXiv:2106.09685). Computing the sum once, from the
 untouched base weight, makes a layer cost what it costs without an adapter; switching adapters is a change
-of pointers, and the base's own weights are never written to, so nothing drifts. A set of weights that is larger than
-what may be kept is not folded: see `low_rank`.
+of pointers, and the base's own weights are never written to, so nothing drifts. A set of weights that exceeds the
+budget is not folded: see `low_rank`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from safetensors.torch import load_file
+
 from nlptasks.errors import AdapterError
 from nlptasks.model import Head, find_head
+from nlptasks.runtime.cpu.packing import pack, packed_layers
+from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.loading.heads import body_name, build_head
 from nlptasks.runtime.loading.low_rank import LowRank, attach, beside, has_room_beside
-from nlptasks.runtime.loading.roots import Root
 from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, head_outputs
 
 FOLD_BUDGET = 96 * 1024 * 1024
-"""Bytes of folded weights that are kept; beyond it the least recently used set is folded again when needed.
+"""Bytes of folded weights in memory; beyond it the least recently used set is folded again when needed.
 
 MiniLM's sets have 43 MB in float32, 21 in bfloat16: two and four of them. Three tasks in float32 took 1.17 times the
-memory of one while all three sets were kept, and take 1.11 times with this. Folding a set again takes 17 ms.
+memory of one with all three sets in memory, and take 1.11 times with this. Folding a set again takes 17 ms.
 SmolLM2-135M's have 212 MB in bfloat16.
 """
 
@@ -38,9 +42,9 @@ FOLD_BUDGET_GPU = 2 * 1024**3
 class LoadedAdapter:
     """An adapter's weights, sorted by where they go.
 
-    `factors` maps a parameter of the root to (A, B, scaling, magnitude or None); `whole` maps one to its
+    `factors` maps a parameter of the base to (A, B, scaling, magnitude or None); `whole` maps one to its
     replacement; `head` is the task model for the adapter's verb, or None where the base's own output serves.
-    `beside` stands for the factors where they are not folded.
+    `beside` replaces the factors where they are not folded.
     """
 
     factors: dict[str, tuple[Any, Any, float, Any]] = field(default_factory=dict)
@@ -50,17 +54,17 @@ class LoadedAdapter:
 
 
 class Adapters:
-    """The adapters of one root. Only the root's worker thread may use it."""
+    """The adapters of one base. Only the base's worker thread may use it."""
 
-    def __init__(self, root: Root, budget: int | None = None, head: Callable[[str], Head] = find_head) -> None:
-        """`budget` is the bytes of folded weights that are kept; None leaves it to the device."""
-        self._root = root
+    def __init__(self, base: LoadedBase, budget: int | None = None, head: Callable[[str], Head] = find_head) -> None:
+        """`budget` is the bytes of folded weights in memory; None leaves it to the device."""
+        self._base = base
         self._head_of = head
-        of_device = FOLD_BUDGET if root.placement.device == "cpu" else FOLD_BUDGET_GPU
+        of_device = FOLD_BUDGET if base.placement.device == "cpu" else FOLD_BUDGET_GPU
         self._budget = of_device if budget is None else budget
-        self._parameters = dict(root.model.named_parameters())
-        self._buffers = dict(root.model.named_buffers())
-        self._packed = _packed_layers(root.model)
+        self._parameters = dict(base.model.named_parameters())
+        self._buffers = dict(base.model.named_buffers())
+        self._packed = packed_layers(base.model)
         self._pristine: dict[str, Any] = {}
         self._loaded: dict[tuple[str, int], LoadedAdapter] = {}
         self._folded: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
@@ -112,7 +116,9 @@ class Adapters:
             weights = dict(adapter.whole)
             for name, factors in adapter.factors.items():
                 weights[name] = fold(self._parameters[name].data, *factors)
-            self._folded[key] = {name: self._laid_out(name, tensor) for name, tensor in weights.items()}
+            self._folded[key] = {
+                name: pack(tensor) if name in self._packed else tensor for name, tensor in weights.items()
+            }
         self._folded.move_to_end(key)
         return self._folded[key]
 
@@ -120,19 +126,14 @@ class Adapters:
         """Bytes of an adapter's folded weights."""
         return _num_bytes({name: self._parameters[name] for name in (*adapter.whole, *adapter.factors)})
 
-    def _laid_out(self, name: str, tensor: Any) -> Any:
-        from nlptasks.runtime.cpu.packing import pack
-
-        return pack(tensor) if name in self._packed else tensor
-
     def _make_room(self, size: int) -> None:
-        """Forget the least recently used weights first, so that old and new never exceed the budget together."""
+        """Drop the least recently used weights first, so that old and new never exceed the budget together."""
         while self._folded and size + sum(map(_num_bytes, self._folded.values())) > self._budget:
             self._folded.popitem(last=False)
 
     def _load(self, adapter: AdapterFolder) -> LoadedAdapter:
         if adapter.key not in self._loaded:
-            # A retrained adapter has the same path and a new key: the old weights are of no use any more.
+            # A retrained adapter has the same path and another key: the old weights are stale.
             for stale in [k for k in self._loaded if k[0] == adapter.key[0]]:
                 self._loaded.pop(stale)
                 self._folded.pop(stale, None)
@@ -140,17 +141,20 @@ class Adapters:
         return self._loaded[adapter.key]
 
     def _read(self, adapter: AdapterFolder) -> LoadedAdapter:
-        from safetensors.torch import load_file
-
         state = load_file(adapter.path / PEFT_WEIGHTS, device="cpu")
         result = LoadedAdapter()
         head_weights: dict[str, Any] = {}
-        names = {name.removeprefix("base_model.model."): name for name in state}
         head = self._head_of(adapter.verb)
-        # Where the base's own output layer answers, the adapter's names are already the root's.
-        prefix = "" if head.per == "prompt" else f"{body_name(self._root, head)}."
-        for short, name in names.items():
-            self._place(short, state[name], prefix, result, head_weights, adapter)
+        # Where the base's own output layer answers, the adapter names the base's layers as they are.
+        prefix = "" if head.per == "prompt" else f"{body_name(self._base, head)}."
+        for name, tensor in state.items():
+            short = name.removeprefix("base_model.model.")
+            if short.startswith(prefix):
+                self._place(short.removeprefix(prefix), tensor, bool(prefix), result, adapter)
+            elif ".lora_" in short:
+                raise AdapterError(f"{adapter.path}: LoRA on the task head ({short}) is not supported.")
+            else:
+                head_weights[short] = tensor
         self._finish_factors(result, adapter)
         if self._size(result) > self._budget:
             self._put_beside(result)
@@ -158,26 +162,13 @@ class Adapters:
             labels = adapter.manifest.labels if adapter.manifest else None
             count = len(labels) if labels else 1 if head.make else head_outputs(adapter)
             config = adapter.manifest.settings.get("config", {}) if adapter.manifest else {}
-            result.head = build_head(self._root, head, count, head_weights, config)
-        elif head_weights:
-            raise AdapterError(f"{adapter.path}: no place in the base for {', '.join(sorted(head_weights))}.")
+            result.head = build_head(self._base, head, count, head_weights, config)
         return result
 
-    def _place(
-        self,
-        short: str,
-        tensor: Any,
-        prefix: str,
-        result: LoadedAdapter,
-        head_weights: dict[str, Any],
-        adapter: AdapterFolder,
-    ) -> None:
-        if prefix and not short.startswith(prefix):
-            if ".lora_" in short:
-                raise AdapterError(f"{adapter.path}: LoRA on the task head ({short}) is not supported.")
-            head_weights[short] = tensor
-            return
-        path = self._root_path(short.removeprefix(prefix), in_body=bool(prefix))
+    def _place(self, path: str, tensor: Any, in_body: bool, result: LoadedAdapter, adapter: AdapterFolder) -> None:
+        """Sort one tensor by the parameter of the base that it changes."""
+        if in_body and self._base.backbone is not self._base.model:
+            path = f"{self._base.model.base_model_prefix}.{path}"
         match = re.fullmatch(r"(.+)\.lora_(A|B|magnitude_vector)(?:\.weight)?", path)
         if match:
             layer, part = match.groups()
@@ -188,15 +179,9 @@ class Adapters:
             slot = {"A": 0, "B": 1, "magnitude_vector": 3}[part]
             result.factors[name] = tuple(tensor if i == slot else v for i, v in enumerate(current))
         elif path in self._parameters:
-            own = self._parameters[path]
-            result.whole[path] = tensor.to(device=own.device, dtype=own.dtype)
+            result.whole[path] = tensor.to(self._parameters[path])
         elif path not in self._buffers:
             raise AdapterError(f"{adapter.path}: expected a parameter {path} in the base, found none.")
-
-    def _root_path(self, path: str, *, in_body: bool) -> str:
-        if in_body and self._root.backbone is not self._root.model:
-            return f"{self._root.model.base_model_prefix}.{path}"
-        return path
 
     def _finish_factors(self, result: LoadedAdapter, adapter: AdapterFolder) -> None:
         for name, (a, b, _, magnitude) in result.factors.items():
@@ -218,13 +203,7 @@ class Adapters:
             result.factors = {}
 
     def _module(self, parameter: str) -> Any:
-        return self._root.model.get_submodule(parameter.rpartition(".")[0])
-
-
-def _packed_layers(model: Any) -> dict[str, Any]:
-    from nlptasks.runtime.cpu.packing import packed_layers
-
-    return dict(packed_layers(model))
+        return self._base.model.get_submodule(parameter.rpartition(".")[0])
 
 
 def _num_bytes(weights: dict[Any, Any]) -> int:
@@ -237,8 +216,6 @@ def fold(weight: Any, a: Any, b: Any, scaling: float, magnitude: Any = None) -> 
     With `magnitude`, of shape (outputs, 1) or (1, outputs), the weights of each output are rescaled to it
     (DoRA, Liu et al. 2024, arXiv:2402.09353).
     """
-    import torch
-
     with torch.no_grad():
         a, b = (factor.to(weight.device).float() for factor in (a, b))
         total = torch.addmm(weight.float(), b, a, alpha=scaling)

@@ -9,38 +9,39 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
+import transformers
+
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.model import Head
-from nlptasks.runtime.loading.roots import Root
+from nlptasks.runtime.cpu.first_token import for_first_token
+from nlptasks.runtime.loading.base import LoadedBase
+from nlptasks.runtime.loading.new_head import HeadModel
 
 
-def body_name(root: Root, head: Head) -> str:
-    """What the task model calls its body: `LlamaForQuestionAnswering` says transformer, Llama says model."""
-    import transformers
-
+def body_name(base: LoadedBase, head: Head) -> str:
+    """The task model's attribute for its body: `transformer` in `LlamaForQuestionAnswering`, `model` in others."""
     if head.make:
         return "model"
     known = getattr(transformers, head.model)._model_mapping
-    # Code that comes with a checkpoint stands in no table.
-    name: str = known.get(type(root.config), root.backbone).base_model_prefix
+    # The table does not list code that comes with a checkpoint.
+    name: str = known.get(type(base.config), base.backbone).base_model_prefix
     return name
 
 
-def build_head(root: Root, description: Head, num_labels: int, weights: dict[str, Any], config: dict[str, Any]) -> Any:
-    """A task model whose body is `root.backbone` and whose own layers hold `weights`.
+def build_head(
+    base: LoadedBase, description: Head, num_labels: int, weights: dict[str, Any], config: dict[str, Any]
+) -> Any:
+    """A task model whose body is `base.backbone` and whose own layers hold `weights`.
 
     `weights` maps parameter names of the task model (body left out) to tensors; `config` holds settings of
     the architecture that the adapter was trained with.
 
     Raises:
         UnsupportedModelError: the architecture has no such head.
-        AdapterError: `weights` lacks a layer of the head, or brings one that it has not.
+        AdapterError: `weights` lacks a layer of the head, or has one too many.
     """
-    import torch
-
-    from nlptasks.runtime.cpu.first_token import for_first_token
-
-    head = _empty_head(root, description, num_labels, config)
+    head = _empty_head(base, description, num_labels, config)
     prefix = head.base_model_prefix
     setattr(head, prefix, torch.nn.Identity())
     expected = set(head.state_dict())
@@ -50,26 +51,21 @@ def build_head(root: Root, description: Head, num_labels: int, weights: dict[str
             f"The adapter does not fit the {description.verb} head of {type(head).__name__}: "
             f"missing {', '.join(missing) or 'nothing'}; unexpected {', '.join(surplus) or 'nothing'}."
         )
-    head.to_empty(device=root.placement.device)
+    head.to_empty(device=base.placement.device)
     head.load_state_dict(weights, strict=True)
-    head.to(root.placement.torch_dtype)
-    setattr(head, prefix, for_first_token(root.backbone) if description.verb == "classify" else root.backbone)
+    head.to(base.placement.torch_dtype)
+    setattr(head, prefix, for_first_token(base.backbone) if description.verb == "classify" else base.backbone)
     return head.eval().requires_grad_(False)
 
 
-def _empty_head(root: Root, head: Head, num_labels: int, settings: dict[str, Any]) -> Any:
-    import torch
-    import transformers
-
-    config = copy.deepcopy(root.config)
+def _empty_head(base: LoadedBase, head: Head, num_labels: int, settings: dict[str, Any]) -> Any:
+    config = copy.deepcopy(base.config)
     config.num_labels = num_labels
     for name, value in settings.items():
         setattr(config, name, value)
     try:
         with torch.device("meta"):
             if head.make:
-                from nlptasks.runtime.loading.new_head import HeadModel
-
                 return HeadModel(None, head.make, config)
             return getattr(transformers, head.model).from_config(config)
     except ValueError as error:

@@ -1,6 +1,6 @@
 """Adapters whose factors are multiplied beside the layers, because their folded weights would take too much memory.
 
-A layer gives `W x`; while its adapter is active, `scaling * B (A x)` is added, which is how LoRA is trained (Hu et al.
+A layer computes `W x`; while its adapter is active, `scaling * B (A x)` is added, as in LoRA's training (Hu et al.
 2021, arXiv:2106.09685). A language model's folded weights are nearly a second model; its factors are a few megabytes.
 Each token then costs two small products more in every layer: on a CPU a sixth more time for a layer of SmolLM2-135M.
 """
@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from transformers.pytorch_utils import Conv1D
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,7 @@ class LowRank:
 
 
 def has_room_beside(layer: Any) -> bool:
-    """Whether a layer is a plain product, to which another one can be added."""
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
+    """Whether a layer is a plain product, so that another one can be added to its output."""
     return isinstance(layer, torch.nn.Linear | Conv1D)
 
 
@@ -38,18 +38,16 @@ def beside(layer: Any, a: Any, b: Any, scaling: float) -> LowRank:
 
     On a CPU it is computed in float32: in bfloat16 two products this small took three times as long.
     """
-    import torch
-
-    own = layer.weight
-    dtype = torch.float32 if own.device.type == "cpu" else own.dtype
-    # Conv1D stores its weight as (inputs, outputs), and its factors are turned round like it.
+    weight = layer.weight
+    dtype = torch.float32 if weight.device.type == "cpu" else weight.dtype
+    # Conv1D stores its weight as (inputs, outputs), and its factors are transposed like it.
     down, up = (a.T, b.T) if isinstance(layer, torch.nn.Linear) else (b, a)
     up = up.float() * scaling
-    return LowRank(layer, *(factor.to(own.device, dtype).contiguous() for factor in (down, up)))
+    return LowRank(layer, *(factor.to(weight.device, dtype).contiguous() for factor in (down, up)))
 
 
 def attach(parts: Iterable[LowRank]) -> list[Any]:
-    """Add each part to what its layer gives, until the returned handles are removed."""
+    """Add each part to its layer's output until the returned handles are removed."""
     return [part.layer.register_forward_hook(_adding(part)) for part in parts]
 
 

@@ -1,4 +1,4 @@
-"""The task model for a head that transformers has not: a body, and a module on its hidden states."""
+"""The task model for a head that transformers does not have: a body, and a module on its hidden states."""
 
 from __future__ import annotations
 

@@ -1,22 +1,23 @@
-"""What watches a text while it is written: stop strings, cancellation, log-probabilities, pieces."""
+"""What follows a text while it is written: stop strings, cancellation, log-probabilities, pieces."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from transformers import LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> str | None:
     """The text before the first stop string, or None when there is none in it."""
-    places = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(places)] if places else None
+    starts = [start for stop in stops if (start := text.find(stop)) >= 0]
+    return text[: min(starts)] if starts else None
 
 
 class Watch(StoppingCriteria):
-    """Ends a row at a stop string, or within one step once its caller cancelled."""
+    """Ends a row at a stop string, or within one step of its call's cancellation."""
 
     def __init__(
         self, tokenizer: Any, start: int, stops: Sequence[str], alive: Callable[[int], bool], num_prompts: int
@@ -27,26 +28,21 @@ class Watch(StoppingCriteria):
         self._alive = alive
         self._num_prompts = num_prompts
         self._cancelled: set[int] = set()
-        # A token may hold part of a character only, so a few more tokens than characters are looked at.
+        # A token may be only a part of a character, so a few more tokens than characters are searched.
         self._tail = max((len(stop) for stop in stops), default=0) + 8
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        import torch
-
-        done = []
-        # Beam search asks about more candidates a prompt than it has beams.
+        # Beam search passes more candidates for a prompt than it has beams.
         candidates = len(input_ids) // self._num_prompts
-        for row, ids in enumerate(input_ids):
-            source = row // candidates
-            if not self._alive(source):
-                self._cancelled.add(source)
-                done.append(True)
-                continue
-            done.append(bool(self._stops) and self._has_stop(ids))
-        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
+        self._cancelled |= {prompt for prompt in range(self._num_prompts) if not self._alive(prompt)}
+        ended = [
+            row // candidates in self._cancelled or (bool(self._stops) and self._has_stop(ids))
+            for row, ids in enumerate(input_ids)
+        ]
+        return torch.tensor(ended, dtype=torch.bool, device=input_ids.device)
 
-    def cancelled(self, row: int) -> bool:
-        return row in self._cancelled
+    def cancelled(self, prompt: int) -> bool:
+        return prompt in self._cancelled
 
     def _has_stop(self, ids: Any) -> bool:
         written = ids[self._start :][-self._tail :]
@@ -55,21 +51,19 @@ class Watch(StoppingCriteria):
 
 
 class LogProbabilities(LogitsProcessor):
-    """Remembers the log-probability of every chosen token while keeping one step's scores at a time."""
+    """Collects the log-probability of every chosen token; holds the scores of one step at a time."""
 
     def __init__(self) -> None:
         self._last: Any = None
         self._chosen: list[Any] = []
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        import torch
-
         self._take(input_ids)
         self._last = torch.log_softmax(scores.float(), dim=-1)
         return scores
 
     def finish(self, sequences: Any) -> None:
-        """Take the last chosen token, which no later step shows."""
+        """Collect the last chosen token, which no later step contains."""
         self._take(sequences)
 
     def of(self, row: int) -> list[float]:
@@ -106,33 +100,34 @@ class PieceWriter(BaseStreamer):
             self._skip = 0
             return
         self._ids += tokens
-        # The tokens before the new ones are decoded along with them: some tokenizers drop a leading space.
-        before = self._decode(self._ids[self._prefix : self._read])
-        now = self._decode(self._ids[self._prefix :])
-        if len(now) > len(before) and not now.endswith("\ufffd"):
+        text = self._new_text()
+        if text and not text.endswith("\ufffd"):
             self._prefix, self._read = self._read, len(self._ids)
-            self._write(now[len(before) :])
+            self._write(text)
 
     def end(self) -> None:
         """Called by transformers when the text is finished."""
-        before = self._decode(self._ids[self._prefix : self._read])
-        now = self._decode(self._ids[self._prefix :])
-        self._write(now[len(before) :], last=True)
+        self._write(self._new_text(), last=True)
 
-    def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+    def _new_text(self) -> str:
+        # The tokens before the new ones are decoded along with them: some tokenizers drop a leading space.
+        before, now = (
+            str(self._tokenizer.decode(ids, skip_special_tokens=True))
+            for ids in (self._ids[self._prefix : self._read], self._ids[self._prefix :])
+        )
+        return now[len(before) :]
 
     def _write(self, text: str, *, last: bool = False) -> None:
         if self._ended:
             return
         self._held += text
-        kept = cut_at_stop(self._held, self._stops)
-        if kept is not None:
+        before_stop = cut_at_stop(self._held, self._stops)
+        if before_stop is not None:
             self._ended = True
-            ready, self._held = kept, ""
+            ready = before_stop
         else:
-            keep = 0 if last else _possible_stop(self._held, self._stops)
-            ready, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+            end = len(self._held) - (0 if last else _possible_stop(self._held, self._stops))
+            ready, self._held = self._held[:end], self._held[end:]
         if ready:
             self._emit(ready)
 

@@ -1,51 +1,114 @@
-"""The verbs that read: classify, embed, offsets. One turn answers the items of many callers."""
+"""The verbs that read: classify, embed, offsets. Each function answers the items of one batch request."""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from nlptasks.errors import UnsupportedModelError
+import torch
+
+from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import Logits, Offsets, Text, Vector
-from nlptasks.runtime.loading.roots import Root
+from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs.batching import Batcher
-from nlptasks.runtime.worker import Turn
+from nlptasks.runtime.worker import BatchRequest
 
 BROKEN = "its weights or the adapter's are broken: fetch or train them again."
 
 
-class Encoded:
-    """Token ids of texts, cut to the model's limit, with their full lengths."""
+@dataclass(frozen=True)
+class Segment:
+    """The tokens of one segment in an encoded row: `tokens` among the row's, `spans` in its text.
 
-    def __init__(self, root: Root, texts: Sequence[Text], limit: int, truncation: str = "longest_first") -> None:
+    `null` is the first special token's position: the classifier token's where there is one.
+    """
+
+    tokens: slice
+    spans: tuple[tuple[int, int], ...]
+    null: int
+
+
+def find_segment(
+    ids: Sequence[int],
+    spans: Sequence[tuple[int, int]],
+    segments: Sequence[int | None],
+    segment: int,
+    cls_id: int | None,
+) -> Segment:
+    """Find segment number `segment` in an encoded row.
+
+    Args:
+        ids: the row's token ids.
+        spans: code points of each token in its own segment's text.
+        segments: each token's segment, None for special tokens.
+        segment: 0, or 1 for the second of a pair.
+        cls_id: the tokenizer's classifier token, if it has one.
+    """
+    start = segments.index(segment) if segment in segments else 0
+    tokens = slice(start, start + segments.count(segment))
+    # XLNet's classifier token is the last one; a text may also spell it out, which makes it no special token.
+    special = (i for i, (token, part) in enumerate(zip(ids, segments, strict=True)) if part is None and token == cls_id)
+    return Segment(tokens, tuple((begin, end) for begin, end in spans[tokens]), next(special, 0))
+
+
+class Encoded:
+    """Token ids of texts, cut to the model's limit, with their full lengths.
+
+    With a `segment` number (1 is the second of a pair), `segments` has the tokens of that segment for each text.
+
+    Raises:
+        UnsupportedModelError: `segment` is given, and the tokenizer does not know the spans of its tokens.
+        OverflowRefusedError: a pair is too long and its first segment leaves no room for the second.
+    """
+
+    def __init__(self, base: LoadedBase, texts: Sequence[Text], limit: int, segment: int | None = None) -> None:
+        self._tokenizer = base.tokenizer
+        if segment is not None and not self._tokenizer.is_fast:
+            raise UnsupportedModelError(
+                "Expected a fast tokenizer, which knows the characters of each token, found "
+                f"{type(self._tokenizer).__name__}: use a base that has a tokenizer.json."
+            )
         pairs = any(isinstance(text, tuple) for text in texts)
-        self._given = [text if isinstance(text, tuple) else (text, "") for text in texts] if pairs else list(texts)
-        self._tokenizer = root.tokenizer
-        self._pad_id = root.tokenizer.pad_token_id or 0
-        self._device = root.placement.device
+        self._texts = [text if isinstance(text, tuple) else (text, "") for text in texts] if pairs else list(texts)
+        self._segment = segment
+        self._pad_id = base.tokenizer.pad_token_id or 0
+        self._device = base.placement.device
         self.rows: list[dict[str, list[int]]] = [{} for _ in texts]
+        self.segments: list[Segment] = [Segment(slice(0), (), 0)] * len(texts)
         self._encode(range(len(texts)), truncation=False)
         self.full_lengths = [len(row["input_ids"]) for row in self.rows]
         long = [i for i, length in enumerate(self.full_lengths) if length > limit]
-        self._check_long(long, limit)
-        self._encode(long, truncation=truncation, max_length=limit)
+        if segment:
+            self._check_questions(long, limit)
+        self._encode(long, truncation="only_second" if segment else "longest_first", max_length=limit)
         self.lengths = [len(row["input_ids"]) for row in self.rows]
 
     def _encode(self, indices: Sequence[int], **options: Any) -> None:
         if not indices:
             return
-        # `verbose=False` keeps the tokenizer's own "longer than the maximum" line away: results say it.
-        found = self._tokenizer([self._given[i] for i in indices], verbose=False, **options)
+        if self._segment is not None:
+            options["return_offsets_mapping"] = True
+        # `verbose=False` hides the tokenizer's "longer than the maximum" line: results say it.
+        encoded = self._tokenizer([self._texts[i] for i in indices], verbose=False, **options)
+        spans = encoded.pop("offset_mapping", None)
         for row, index in enumerate(indices):
-            self._keep(index, found, row)
+            self.rows[index] = {name: encoded[name][row] for name in encoded}
+            if self._segment is not None:
+                ids, segments = encoded["input_ids"][row], encoded.sequence_ids(row)
+                cls_id = self._tokenizer.cls_token_id
+                self.segments[index] = find_segment(ids, spans[row], segments, self._segment, cls_id)
 
-    def _keep(self, index: int, found: Any, row: int) -> None:
-        self.rows[index] = {name: found[name][row] for name in found}
-
-    def _check_long(self, indices: Sequence[int], limit: int) -> None:
-        """Refuse texts that cannot be cut; plain ones always can."""
+    def _check_questions(self, indices: Sequence[int], limit: int) -> None:
+        for index in indices:
+            size = self.full_lengths[index] - len(self.segments[index].spans)
+            if size >= limit:
+                raise OverflowRefusedError(
+                    f"Expected a question that leaves room for its context within {limit} tokens, "
+                    f"found one that takes {size} with the special tokens: shorten the question."
+                )
 
     def truncated(self, index: int) -> bool:
         return self.full_lengths[index] > self.lengths[index]
@@ -57,8 +120,6 @@ class Encoded:
 
 def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left: bool = False) -> dict[str, Any]:
     """Stack token rows into tensors of shape (rows, longest)."""
-    import torch
-
     width = max(1, max(len(row["input_ids"]) for row in rows))
     batch = {}
     for name in rows[0]:
@@ -71,50 +132,41 @@ def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left:
     return batch
 
 
-def classify_turn(root: Root, head: Any, batcher: Batcher, turn: Turn, limit: int) -> None:
+def classify(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest, limit: int) -> None:
     """Answer each item with the raw scores that `head` gives its text."""
-    encoded = Encoded(root, turn.items, limit)
-
-    def forward(batch: dict[str, Any]) -> list[list[float]]:
-        values: list[list[float]] = head(**batch).logits.float().tolist()
-        return values
+    encoded = Encoded(base, request.items, limit)
 
     def answer(index: int, values: list[float]) -> Logits:
-        check_numbers(root, [values])
+        check_numbers(base, [values])
         return Logits(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
-    read_turn(encoded, batcher, turn, forward, answer)
+    run_batches(encoded, batcher, request, lambda batch: head(**batch).logits, answer)
 
 
-def embed_turn(root: Root, batcher: Batcher, turn: Turn, limit: int) -> None:
+def embed(base: LoadedBase, _: Any, batcher: Batcher, request: BatchRequest, limit: int) -> None:
     """Answer each item with the mean of its last hidden states, scaled to length one.
 
     Mean pooling and scaling are what sentence-transformers' all-MiniLM-L6-v2 was trained with.
     """
-    import torch
+    encoded = Encoded(base, request.items, limit)
 
-    encoded = Encoded(root, turn.items, limit)
-
-    def forward(batch: dict[str, Any]) -> list[list[float]]:
-        hidden = root.backbone(**batch).last_hidden_state.float()
+    def forward(batch: dict[str, Any]) -> torch.Tensor:
+        hidden = base.backbone(**batch).last_hidden_state.float()
         mask = batch["attention_mask"].unsqueeze(-1).float()
         mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-        values: list[list[float]] = torch.nn.functional.normalize(mean, dim=-1).tolist()
-        return values
+        return torch.nn.functional.normalize(mean, dim=-1)
 
     def answer(index: int, values: list[float]) -> Vector:
-        check_numbers(root, [values])
+        check_numbers(base, [values])
         return Vector(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
-    read_turn(encoded, batcher, turn, forward, answer)
+    run_batches(encoded, batcher, request, forward, answer)
 
 
-def offsets_turn(root: Root, turn: Turn) -> None:
+def offsets(base: LoadedBase, request: BatchRequest) -> None:
     """Answer each item with the character spans of its tokens."""
-    if not turn.items:
-        return
-    encoded = root.tokenizer(
-        list(turn.items),
+    encoded = base.tokenizer(
+        list(request.items),
         add_special_tokens=False,
         return_offsets_mapping=True,
         return_attention_mask=False,
@@ -123,38 +175,36 @@ def offsets_turn(root: Root, turn: Turn) -> None:
         verbose=False,
     )
     for i, spans in enumerate(encoded["offset_mapping"]):
-        turn.answer(i, Offsets(tuple(spans)))
+        request.answer(i, Offsets(tuple(spans)))
 
 
-def check_numbers(root: Root, rows: Iterable[Sequence[float]]) -> None:
+def check_numbers(base: LoadedBase, rows: Iterable[Sequence[float]]) -> None:
     """Raise UnsupportedModelError if one of the numbers is NaN, of which every comparison is false."""
     if math.isnan(sum(map(sum, rows))):
-        dtype = root.placement.dtype
+        dtype = base.placement.dtype
         hint = BROKEN if dtype == "float32" else "use dtype='float32'."
-        raise UnsupportedModelError(f"{root.config.model_type} answers NaN in {dtype}: {hint}")
+        raise UnsupportedModelError(f"{base.config.model_type} answers NaN in {dtype}: {hint}")
 
 
-def read_turn(
+def run_batches(
     encoded: Encoded,
     batcher: Batcher,
-    turn: Turn,
-    forward: Callable[[dict[str, Any]], list[Any]],
+    request: BatchRequest,
+    forward: Callable[[dict[str, Any]], torch.Tensor],
     answer: Callable[[int, Any], Any],
 ) -> None:
-    """Run `forward` on batches of `encoded` and answer each item with what `answer` makes of its row."""
-    import torch
-
+    """Run `forward` on batches of `encoded`; `answer` makes an item's answer of its row in the result."""
     answering = threading.Lock()
 
-    def step(indices: list[int]) -> list[None]:
-        alive = [i for i in indices if turn.alive(i)]
+    def step(indices: list[int]) -> None:
+        request.check()
+        alive = [i for i in indices if request.alive(i)]
         if alive:
             with torch.inference_mode():
-                rows = forward(encoded.batch(alive))
-            # Callers are told of their progress by one thread at a time.
+                rows = forward(encoded.batch(alive)).float().tolist()
+            # One thread at a time reports progress to the callers.
             with answering:
                 for i, values in zip(alive, rows, strict=True):
-                    turn.answer(i, answer(i, values))
-        return [None] * len(indices)
+                    request.answer(i, answer(i, values))
 
-    batcher.run(range(len(turn.items)), encoded.lengths, step, before=turn.check)
+    batcher.run(encoded.lengths, step)

@@ -3,53 +3,63 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import torch
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import Completion, Decoding, Prompt
 from nlptasks.results import Message
-from nlptasks.runtime.loading.roots import Root
+from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop
 from nlptasks.runtime.verbs.encoding import pad
-from nlptasks.runtime.worker import Turn
+from nlptasks.runtime.worker import BatchRequest
 
 
-def generate_turn(
-    root: Root, batcher: Batcher, turn: Turn, decoding: Decoding, on_piece: Callable[[str], None] | None = None
+def generate(
+    base: LoadedBase,
+    batcher: Batcher,
+    request: BatchRequest,
+    decoding: Decoding,
+    on_piece: Callable[[str], None] | None = None,
 ) -> None:
     """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written."""
-    _require_writer(root)
-    languages.check(root.tokenizer, decoding.source_language, decoding.target_language)
-    prompts = [encode_prompt(root, prompt, decoding) for prompt in turn.items]
-    lengths = [len(ids) + decoding.max_new_tokens for ids, _ in prompts]
+    if base.kind == "encoder" or base.native_head is not None:
+        raise UnsupportedModelError(
+            f"{base.config.model_type} is loaded without a language-model output and cannot write: "
+            "use a causal or seq2seq model, for example --model smollm2."
+        )
+    languages.check(base.tokenizer, decoding.source_language, decoding.target_language)
+    prompts = [encode_prompt(base, prompt, decoding) for prompt in request.items]
 
-    def step(indices: list[int]) -> list[None]:
-        alive = [i for i in indices if turn.alive(i)]
+    def step(indices: list[int]) -> None:
+        request.check()
+        alive = [i for i in indices if request.alive(i)]
         if alive:
             batch = [prompts[i] for i in alive]
-            for i, done in zip(alive, _write(root, turn, alive, batch, decoding, on_piece), strict=True):
-                turn.answer(i, done)
-        return [None] * len(indices)
+            for i, completion in zip(alive, _write(base, request, alive, batch, decoding, on_piece), strict=True):
+                request.answer(i, completion)
 
     # A seed promises the same text again, which a shared batch's stream of random numbers cannot keep.
     alone = decoding.seed is not None and decoding.do_sample
-    plan = Batcher(budget=1) if alone else batcher
-    plan.run(range(len(prompts)), lengths, step, before=turn.check)
+    (Batcher(budget=1) if alone else batcher).run([len(ids) + decoding.max_new_tokens for ids, _ in prompts], step)
 
 
-def encode_prompt(root: Root, prompt: Prompt, decoding: Decoding) -> tuple[list[int], bool]:
+def encode_prompt(base: LoadedBase, prompt: Prompt, decoding: Decoding) -> tuple[list[int], bool]:
     """Token ids of a prompt and whether its beginning had to be cut.
 
     Raises:
         OverflowRefusedError: it does not fit and `decoding.truncate_prompt` is off.
     """
-    ids = prompt_ids(root.tokenizer, prompt, decoding.source_language, decoding.target_language)
+    ids = prompt_ids(base.tokenizer, prompt, decoding.source_language, decoding.target_language)
     # A decoder's prompt and answer share one context; a seq2seq model's prompt has the encoder's to itself.
-    reserved = 0 if root.kind == "seq2seq" else min(decoding.max_new_tokens, root.max_tokens // 2)
-    room = root.max_tokens - reserved
+    reserved = 0 if base.kind == "seq2seq" else min(decoding.max_new_tokens, base.max_tokens // 2)
+    room = base.max_tokens - reserved
     if len(ids) <= room:
         return ids, False
     if not decoding.truncate_prompt:
@@ -57,7 +67,7 @@ def encode_prompt(root: Root, prompt: Prompt, decoding: Decoding) -> tuple[list[
             f"The prompt has {len(ids)} tokens; with {reserved} reserved for the answer the model reads {room}: "
             "shorten it, lower max_new_tokens, or use on_overflow='truncate' to keep its end."
         )
-    return (ids[:room] if root.kind == "seq2seq" else ids[-room:]), True
+    return (ids[:room] if base.kind == "seq2seq" else ids[-room:]), True
 
 
 def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target: str | None = None) -> list[int]:
@@ -70,10 +80,10 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target
         # An empty prompt still needs one token to continue from.
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         return ids or [start or 0]
-    turns = [message.model_dump() for message in prompt]
     if tokenizer.chat_template is None:
         return list(tokenizer(plain_chat(prompt), truncation=False, verbose=False)["input_ids"])
-    encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=True)
+    chat = [message.model_dump() for message in prompt]
+    encoded = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=True)
     return list(encoded["input_ids"])
 
 
@@ -83,136 +93,129 @@ def plain_chat(messages: Sequence[Message]) -> str:
     return "\n".join(f"{names[m.role]}: {m.content}" for m in messages) + "\nAssistant:"
 
 
-def _require_writer(root: Root) -> None:
-    if root.kind == "encoder" or root.native_head is not None:
-        raise UnsupportedModelError(
-            f"{root.config.model_type} is loaded without a language-model output and cannot write: "
-            "use a causal or seq2seq model, for example --model smollm2."
-        )
-
-
 def _write(
-    root: Root,
-    turn: Turn,
+    base: LoadedBase,
+    request: BatchRequest,
     alive: list[int],
     batch: list[tuple[list[int], bool]],
     decoding: Decoding,
     on_piece: Callable[[str], None] | None,
 ) -> list[Completion]:
-    import torch
-    from transformers import LogitsProcessorList, StoppingCriteriaList
-
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids, _ in batch]
-    inputs = pad(rows, root.tokenizer.pad_token_id or 0, root.placement.device, left=root.kind == "causal")
-    start = 1 if root.kind == "seq2seq" else inputs["input_ids"].shape[1]
-    beams = decoding.num_beams or root.model.generation_config.num_beams or 1
-    watch = Watch(root.tokenizer, start, decoding.stop, lambda row: turn.alive(alive[row]), len(alive))
+    inputs = pad(rows, base.tokenizer.pad_token_id or 0, base.placement.device, left=base.kind == "causal")
+    start = 1 if base.kind == "seq2seq" else inputs["input_ids"].shape[1]
+    beams = decoding.num_beams or base.model.generation_config.num_beams or 1
+    watch = Watch(base.tokenizer, start, decoding.stop, lambda row: request.alive(alive[row]), len(alive))
     record = LogProbabilities() if beams == 1 else None
-    writer = PieceWriter(root.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
-    room = root.max_tokens if root.kind == "seq2seq" else root.max_tokens - inputs["input_ids"].shape[1]
-    with torch.inference_mode(), _seeded(decoding.seed, root.placement.device):
-        output = root.model.generate(
+    writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
+    room = base.max_tokens if base.kind == "seq2seq" else base.max_tokens - inputs["input_ids"].shape[1]
+    with torch.inference_mode(), _seeded(decoding.seed, base.placement.device):
+        output = base.model.generate(
             **inputs,
             **_generation_arguments(decoding, min(decoding.max_new_tokens, max(1, room)), beams),
-            forced_bos_token_id=_first_id(root, decoding),
-            pad_token_id=root.tokenizer.pad_token_id,
+            forced_bos_token_id=_first_id(base, decoding),
+            pad_token_id=base.tokenizer.pad_token_id,
             stopping_criteria=StoppingCriteriaList([watch]),
             logits_processor=LogitsProcessorList([record] if record else []),
             streamer=writer,
         )
-    turn.check()
+    request.check()
     if record:
         record.finish(output)
         scores = [record.of(row) for row in range(len(output))]
     else:
-        scores = rescore(root, inputs, output, start)
-    # The target language's token was given, not written, and M2M100's tokenizer does not call it a special one.
-    given = languages.first_id(root.tokenizer, decoding.target_language) is not None
-    finished = []
-    for row in range(len(output)):
-        ids, cut = batch[row // decoding.num_return_sequences]
-        cancelled = watch.cancelled(row // decoding.num_return_sequences)
-        own = output[row, start + given :].tolist()
-        finished.append(_completion(root, own, scores[row][given:], decoding, len(ids), cut, cancelled))
-    return _grouped(finished, decoding.num_return_sequences)
+        scores = rescore(base, inputs, output, start)
+    # The target language's token is forced, not written, and M2M100's tokenizer does not call it a special one.
+    forced = languages.first_id(base.tokenizer, decoding.target_language) is not None
+    times = decoding.num_return_sequences
+    completions = []
+    for i, (ids, cut) in enumerate(batch):
+        best, *others = [
+            _completion(
+                base, output[row, start + forced :].tolist(), scores[row][forced:], decoding,
+                num_prompt=len(ids), truncated=cut, cancelled=watch.cancelled(i),
+            )
+            for row in range(i * times, (i + 1) * times)
+        ]  # fmt: skip
+        completions.append(dataclasses.replace(best, alternatives=tuple(others)))
+    return completions
 
 
-def _grouped(finished: list[Completion], size: int) -> list[Completion]:
-    """The first of every `size` completions, the others as its alternatives."""
-    groups = [finished[first : first + size] for first in range(0, len(finished), size)]
-    return [dataclasses.replace(best, alternatives=tuple(others)) for best, *others in groups]
+def _first_id(base: LoadedBase, decoding: Decoding) -> int | None:
+    default: int | None = base.model.generation_config.forced_bos_token_id
+    language = languages.first_id(base.tokenizer, decoding.target_language)
+    return default if language is None else language
 
 
-def _first_id(root: Root, decoding: Decoding) -> int | None:
-    asked = languages.first_id(root.tokenizer, decoding.target_language)
-    own: int | None = root.model.generation_config.forced_bos_token_id
-    return own if asked is None else asked
-
-
-def rescore(root: Root, inputs: Mapping[str, Any], output: Any, start: int) -> list[list[float]]:
+def rescore(base: LoadedBase, inputs: Mapping[str, Any], output: Any, start: int) -> list[list[float]]:
     """Log-probabilities of written tokens in nats, one list a row, by one more pass over the finished texts.
 
-    Beam search only tells the score of whole texts, and not in the model's own probabilities.
+    Beam search only gives the score of whole texts, and not in the model's own probabilities.
 
     Args:
-        root: the model that wrote.
+        base: the model that wrote.
         inputs: `input_ids` and `attention_mask` of the prompts, shape (prompts, tokens).
-        output: what was written, shape (prompts * texts for each, tokens), behind `start` tokens that were given.
+        output: what was written, shape (prompts * texts for each, tokens), with `start` tokens before it.
         start: see `output`.
     """
-    import torch
-
     times = output.shape[0] // inputs["input_ids"].shape[0]
     mask = inputs["attention_mask"].repeat_interleave(times, 0)
     with torch.inference_mode():
-        if root.kind == "seq2seq":
+        if base.kind == "seq2seq":
             sources = inputs["input_ids"].repeat_interleave(times, 0)
-            logits = root.model(
+            logits = base.model(
                 input_ids=sources, attention_mask=mask, decoder_input_ids=output[:, :-1], use_cache=False
             ).logits[:, start - 1 :]
+            chosen = _chosen(logits, output[:, start:])
         else:
             mask = torch.cat([mask, torch.ones_like(output[:, start:])], 1)
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)
-            logits = root.model(
-                input_ids=output,
-                attention_mask=mask,
-                position_ids=positions,
-                logits_to_keep=output.shape[1] - start + 1,
-            ).logits[:, :-1]
-        logprobs = torch.log_softmax(logits.float(), dim=-1)
-        chosen = logprobs.gather(-1, output[:, start:].unsqueeze(-1)).squeeze(-1)
+            chosen = _last_logprobs(base, output, mask, output.shape[1] - start)
     rows: list[list[float]] = chosen.tolist()
     return rows
 
 
+def _last_logprobs(base: LoadedBase, ids: Any, mask: Any, count: int) -> Any:
+    """Log-probabilities of the last `count` tokens of left-padded rows, shape (rows, count)."""
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    # Only these positions need the large output layer.
+    output = base.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=count + 1)
+    return _chosen(output.logits[:, :-1], ids[:, -count:])
+
+
+def _chosen(logits: Any, ids: Any) -> Any:
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    return logprobs.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+
+
 def _completion(
-    root: Root,
+    base: LoadedBase,
     tokens: list[int],
     scores: list[float],
     decoding: Decoding,
+    *,
     num_prompt: int,
-    cut: bool,
+    truncated: bool,
     cancelled: bool,
 ) -> Completion:
-    ends = _end_tokens(root)
+    ends = _end_tokens(base)
     length = next((i for i, token in enumerate(tokens) if token in ends), None)
-    own = tokens if length is None else tokens[: length + 1]
-    text = root.tokenizer.decode(own, skip_special_tokens=True)
-    kept = cut_at_stop(text, decoding.stop)
-    stopped = length is not None or kept is not None
+    written = tokens if length is None else tokens[: length + 1]
+    text = base.tokenizer.decode(written, skip_special_tokens=True)
+    before_stop = cut_at_stop(text, decoding.stop)
+    stopped = length is not None or before_stop is not None
     return Completion(
-        text=text if kept is None else kept,
+        text=text if before_stop is None else before_stop,
         finish_reason="cancelled" if cancelled else "stop" if stopped else "length",
         num_prompt_tokens=num_prompt,
-        num_generated_tokens=len(own),
-        logprobs=tuple(scores[: len(own)]),
-        truncated=cut,
+        num_generated_tokens=len(written),
+        logprobs=tuple(scores[: len(written)]),
+        truncated=truncated,
     )
 
 
-def _end_tokens(root: Root) -> set[int]:
-    ends = root.model.generation_config.eos_token_id
-    ends = ends if ends is not None else root.tokenizer.eos_token_id
+def _end_tokens(base: LoadedBase) -> set[int]:
+    ends = base.model.generation_config.eos_token_id
+    ends = ends if ends is not None else base.tokenizer.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
 
 
@@ -235,69 +238,49 @@ def _generation_arguments(decoding: Decoding, max_new_tokens: int, beams: int) -
     return arguments
 
 
-class _seeded:
-    """Fix torch's random numbers for one call and put the old state back."""
-
-    def __init__(self, seed: int | None, device: str) -> None:
-        self._seed = seed
-        self._devices = [device] if device.startswith("cuda") else []
-
-    def __enter__(self) -> None:
-        import torch
-
-        self._fork = None
-        if self._seed is not None:
-            self._fork = torch.random.fork_rng(devices=self._devices)
-            self._fork.__enter__()
-            torch.manual_seed(self._seed)
-
-    def __exit__(self, *error: object) -> None:
-        if self._fork is not None:
-            self._fork.__exit__(*error)  # type: ignore[arg-type]
+@contextmanager
+def _seeded(seed: int | None, device: str) -> Iterator[None]:
+    """Fix torch's random numbers until the block ends, if there is a seed."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        torch.manual_seed(seed)
+        yield
 
 
-def choose_turn(root: Root, batcher: Batcher, turn: Turn, choices: Sequence[str]) -> None:
+def choose(base: LoadedBase, batcher: Batcher, request: BatchRequest, choices: Sequence[str]) -> None:
     """Answer each prompt with the log-likelihood of each choice (summed over its tokens, in nats)."""
-    import torch
-
-    if root.kind != "causal" or root.native_head is not None:
+    if base.kind != "causal" or base.native_head is not None:
         raise UnsupportedModelError(
-            f"Choosing between answers needs a causal language model, found {root.config.model_type}: "
+            f"Choosing between answers needs a causal language model, found {base.config.model_type}: "
             "use --model smollm2."
         )
-    tails = [list(root.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
-    room = root.max_tokens - max(map(len, tails))
-    heads = [prompt_ids(root.tokenizer, prompt)[-room:] for prompt in turn.items]
+    tails = [list(base.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
+    room = base.max_tokens - max(map(len, tails))
+    heads = [prompt_ids(base.tokenizer, prompt)[-room:] for prompt in request.items]
     pairs = [(p, c) for p in range(len(heads)) for c in range(len(tails))]
-    found: dict[tuple[int, int], float] = {}
+    likelihoods: dict[tuple[int, int], float] = {}
 
-    def step(indices: list[int]) -> list[None]:
-        alive = [i for i in indices if turn.alive(pairs[i][0])]
+    def step(indices: list[int]) -> None:
+        request.check()
+        alive = [pairs[i] for i in indices if request.alive(pairs[i][0])]
         if alive:
-            rows = [(heads[pairs[i][0]], tails[pairs[i][1]]) for i in alive]
             with torch.inference_mode():
-                values = _tail_likelihoods(root, rows)
-            found.update((pairs[i], value) for i, value in zip(alive, values, strict=True))
-        return [None] * len(indices)
+                values = _tail_likelihoods(base, [(heads[p], tails[c]) for p, c in alive])
+            likelihoods.update(zip(alive, values, strict=True))
 
-    lengths = [len(heads[p]) + len(tails[c]) for p, c in pairs]
-    batcher.run(range(len(pairs)), lengths, step, before=turn.check)
+    batcher.run([len(heads[p]) + len(tails[c]) for p, c in pairs], step)
     for p in range(len(heads)):
-        if turn.alive(p):
-            turn.answer(p, tuple(found[p, c] for c in range(len(tails))))
+        if request.alive(p):
+            request.answer(p, tuple(likelihoods[p, c] for c in range(len(tails))))
 
 
-def _tail_likelihoods(root: Root, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
-    """Log-likelihood of each row's tail after its head; logits are computed for the tails only."""
-    import torch
-
+def _tail_likelihoods(base: LoadedBase, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+    """Log-likelihood of each row's tail after its head."""
     encoded = [{"input_ids": head + tail, "attention_mask": [1] * (len(head) + len(tail))} for head, tail in rows]
-    # Padded on the left, all tails end in the last column, so that few positions need the large output layer.
-    batch = pad(encoded, root.tokenizer.pad_token_id or 0, root.placement.device, left=True)
+    # Padded on the left, all tails end in the last column.
+    batch = pad(encoded, base.tokenizer.pad_token_id or 0, base.placement.device, left=True)
     longest = max(len(tail) for _, tail in rows)
-    positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    logits = root.model(**batch, position_ids=positions, logits_to_keep=longest + 1).logits
-    logprobs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
-    targets = batch["input_ids"][:, -longest:]
-    scores = logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    scores = _last_logprobs(base, batch["input_ids"], batch["attention_mask"], longest)
     return [float(scores[row, longest - len(tail) :].sum()) for row, (_, tail) in enumerate(rows)]

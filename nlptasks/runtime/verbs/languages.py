@@ -23,29 +23,29 @@ def languages(tokenizer: Any) -> tuple[str, ...]:
 
 
 def direction(tokenizer: Any) -> tuple[str, str] | None:
-    """BCP 47 tags of the one pair of languages of a bilingual checkpoint (Marian's say it)."""
+    """BCP 47 tags of the one pair of languages of a bilingual Marian checkpoint."""
     pair = [_tag(getattr(tokenizer, name, None) or "") for name in ("source_lang", "target_lang")]
     return (pair[0], pair[1]) if pair[0] and pair[1] else None
 
 
 def check(tokenizer: Any, *tags: str | None) -> None:
-    """Raise InvalidInputError for a language that the tokenizer does not know; None asks for nothing."""
-    strange = [tag for tag in tags if tag is not None and code_of(tokenizer, tag) is None]
-    if strange:
+    """Raise InvalidInputError for a language that the tokenizer does not know; None is no language."""
+    unknown = [tag for tag in tags if tag is not None and code_of(tokenizer, tag) is None]
+    if unknown:
         known = languages(tokenizer)
-        shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "") if known else "none"
-        expected = f"language: expected one that the model knows ({shown})"
-        raise InvalidInputError("The model cannot write this", [f"{expected}, found {tag!r}." for tag in strange])
+        listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "") if known else "none"
+        expected = f"language: expected one that the model knows ({listed})"
+        raise InvalidInputError("The model cannot write this", [f"{expected}, found {tag!r}." for tag in unknown])
 
 
 def code_of(tokenizer: Any, tag: str) -> str | None:
-    """What a tokenizer calls a language: the nearest of its codes, or None."""
+    """A tokenizer's nearest code for a language, or None."""
     import langcodes
 
     by_tag = _by_tag(_codes(tokenizer))
-    # Up to 10 are a country, a script that goes without saying, a dialect; beyond it another language.
-    found, distance = langcodes.closest_match(tag, list(by_tag), max_distance=10)
-    return by_tag[found] if distance <= 10 else None
+    # Up to 10 is a country, a default script or a dialect; beyond it another language.
+    nearest, distance = langcodes.closest_match(tag, list(by_tag), max_distance=10)
+    return by_tag[nearest] if distance <= 10 else None
 
 
 def _codes(tokenizer: Any) -> tuple[str, ...]:
@@ -63,13 +63,13 @@ def _codes(tokenizer: Any) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=16)
 def _by_tag(codes: tuple[str, ...]) -> dict[str, str]:
     """Codes by their BCP 47 tags; the first of equal ones counts."""
-    found: dict[str, str] = {}
+    by_tag: dict[str, str] = {}
     for code in codes:
-        # mBART says en_XX, Marian >>fra<<.
+        # mBART's codes are like en_XX, Marian's like >>fra<<.
         tag = _tag(code.removesuffix("_XX").removeprefix(">>").removesuffix("<<"))
         if tag:
-            found.setdefault(tag, code)
-    return found
+            by_tag.setdefault(tag, code)
+    return by_tag
 
 
 def _tag(code: str) -> str:
@@ -103,8 +103,8 @@ def first_id(tokenizer: Any, target: str | None) -> int | None:
     if target is None or _is_marian(tokenizer):
         return None
     code = code_of(tokenizer, target)
-    found: int = tokenizer.convert_tokens_to_ids(getattr(tokenizer, "lang_code_to_token", {}).get(code, code))
-    return found
+    token_id: int = tokenizer.convert_tokens_to_ids(getattr(tokenizer, "lang_code_to_token", {}).get(code, code))
+    return token_id
 
 
 def _is_marian(tokenizer: Any) -> bool:

@@ -34,7 +34,7 @@ from nlptasks.training.metrics.squad import Answered, Answers
 
 if TYPE_CHECKING:
     from nlptasks.results import Answer
-    from nlptasks.runtime.verbs.spans import Place
+    from nlptasks.runtime.verbs.encoding import Segment
 
 IGNORED = -100
 """The target of tokens that can be no border of an answer: the question's, special ones, padding."""
@@ -69,7 +69,7 @@ class Window:
     row: QuestionRow
     number: int
     shift: int
-    place: Place
+    place: Segment
 
 
 class QuestionAnsweringTrainer(FamilyTrainer):
@@ -228,7 +228,7 @@ def _capped(rows: list[QuestionRow], most: int, seed: int) -> list[QuestionRow]:
 
 def _encode(rows: Sequence[QuestionRow], first: int, tokenizer: Any, max_length: int) -> list[Feature]:
     """Features of rows, whose numbers begin at `first`."""
-    from nlptasks.runtime.verbs.spans import place_of
+    from nlptasks.runtime.verbs.encoding import find_segment
 
     pieces = _pieces(rows, tokenizer, max_length)
     if not pieces:
@@ -243,7 +243,7 @@ def _encode(rows: Sequence[QuestionRow], first: int, tokenizer: Any, max_length:
     offsets = encoded.pop("offset_mapping")
     features = []
     for i, (index, question, start, end) in enumerate(pieces):
-        place = place_of(encoded["input_ids"][i], offsets[i], encoded.sequence_ids(i), 1, tokenizer.cls_token_id)
+        place = find_segment(encoded["input_ids"][i], offsets[i], encoded.sequence_ids(i), 1, tokenizer.cls_token_id)
         window = Window(rows[index], first + index, start, place)
         inputs = {name: encoded[name][i] for name in encoded}
         features.append(Feature(inputs, _borders(window), (question, rows[index].context[start:end]), window))
@@ -310,7 +310,7 @@ def _answered(group: Sequence[tuple[Any, Window]], words: candidates.Words) -> A
     )
 
 
-def _span_logits(values: Any, place: Place) -> SpanLogits:
+def _span_logits(values: Any, place: Segment) -> SpanLogits:
     context = values[place.tokens]
     return SpanLogits(
         spans=place.spans,

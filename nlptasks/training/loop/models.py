@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import MissingExtraError, UnsupportedModelError
-from nlptasks.runtime.loading.roots import (
+from nlptasks.runtime.loading.base import (
     BODY_CLASSES,
-    Root,
+    LoadedBase,
     load_config,
     load_tokenizer,
     model_kind,
@@ -92,7 +92,7 @@ def build(
     in_4bit = quantizing.loading(placement) if recipe.load_in_4bit else {}
     model, fresh = load_task_model(folder, family, labels, trust_remote_code, {**dropout, **in_4bit})
     changes = _align_padding(model, tokenizer)
-    root = Root(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
+    loaded = LoadedBase(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
     targets = None
     if recipe.method == "lora":
         if family.verb == "generate":
@@ -103,9 +103,9 @@ def build(
             if in_4bit:
                 model = quantizing.prepared(model)
             model = _with_lora(model, targets, recipe, folder, family.trained_head)
-    limit = min(recipe.max_length, root.max_tokens)
+    limit = min(recipe.max_length, loaded.max_tokens)
     # A task asks a model that was trained for it otherwise than a bare one: training shows what serving will ask.
-    info = dataclasses.replace(describe(root, folder.id, None), adapter="in training")
+    info = dataclasses.replace(describe(loaded, folder.id, None), adapter="in training")
     return Trainable(model, tokenizer, targets, limit, changes, info)
 
 

@@ -20,7 +20,7 @@ from nlptasks.training.families.base import FamilyTrainer, family_trainer
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins
     from nlptasks.store.download import BaseFolder
-    from nlptasks.store.sources import Report
+    from nlptasks.store.sources import ProgressCallback
 
 LIMITS = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest difference allowed by default, as a share of the largest logit. In float32 the sums differ by their order
@@ -71,7 +71,7 @@ def merge(
     dtype: str = "float32",
     limit: float | None = None,
     model: str | None = None,
-    on_progress: Report | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> MergeReport:
     """Write base and adapter as one model to the new folder `target`: safetensors, tokenizer, config, head included.
 
@@ -151,7 +151,7 @@ def _write(
     import peft
     import torch
 
-    from nlptasks.runtime.loading.roots import load_tokenizer, quiet_transformers
+    from nlptasks.runtime.loading.base import load_tokenizer, quiet_transformers
     from nlptasks.store.download import BaseFolder
 
     tokenizer = load_tokenizer(base.path)

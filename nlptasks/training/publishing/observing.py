@@ -9,7 +9,7 @@ from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.splits import sample
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.runtime.int8.ranges import Ranges, observing, save_ranges
-from nlptasks.runtime.loading.roots import load_config, model_kind
+from nlptasks.runtime.loading.base import load_config, model_kind
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder
@@ -19,7 +19,7 @@ from nlptasks.training.families.base import FamilyTrainer, family_trainer
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins
     from nlptasks.store.download import BaseFolder
-    from nlptasks.store.sources import Report
+    from nlptasks.store.sources import ProgressCallback
 
 ROWS = 256
 """Rows that are run: some thousand tokens, after which the ends of a range hardly move."""
@@ -55,7 +55,7 @@ def measure_ranges(
     try:
         root = resident.load()
         # One row a batch, one batch at a time: without padding, which would count.
-        resident.reading.budget, resident.reading.lanes = 1, None
+        resident.reading.budget, resident.reading.threads = 1, None
         with observing(root.backbone) as ranges:
             task.run(task.validate(inputs), task.options_type(), resident.bind(adapter))
     finally:
@@ -72,7 +72,7 @@ def add_ranges(
     *,
     options: DataOptions | None = None,
     model: str | None = None,
-    on_progress: Report | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Ranges:
     """Measure an adapter's ranges on labelled data, and write them into its folder.
 

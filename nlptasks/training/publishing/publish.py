@@ -95,7 +95,7 @@ def _save_adapter(trainable: Trainable, folder: Path) -> None:
 
 
 def _save_model(trainable: Trainable, folder: Path) -> None:
-    from nlptasks.runtime.loading.roots import quiet_transformers
+    from nlptasks.runtime.loading.base import quiet_transformers
 
     trainable.model.config.use_cache = True
     with quiet_transformers():

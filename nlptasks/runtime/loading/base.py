@@ -1,20 +1,20 @@
-"""Load a base model's weights once: the root on which every adapter and head stands."""
+"""Load a base model's weights once: every adapter and head stands on them."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
 from nlptasks.model import HEADS, ModelKind
-from nlptasks.runtime.cpu import attention as cpu
+from nlptasks.runtime.cpu import attention
+from nlptasks.runtime.cpu.first_token import for_first_token
 from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.store.adapters import Manifest, read_manifest
 from nlptasks.store.folders import check_folder
+from nlptasks.store.gguf import quiet_transformers as quiet_transformers
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
@@ -24,7 +24,7 @@ HEAD_CLASSES = {verb: head.model for verb, head in HEADS.items() if head.model}
 
 
 @dataclass
-class Root:
+class LoadedBase:
     """A loaded base.
 
     `model` is the bare encoder, or the language model with its output layer; `backbone` is the part that
@@ -50,7 +50,7 @@ class Root:
     @property
     def max_tokens(self) -> int:
         """Longest input in tokens, special tokens included."""
-        # A tokenizer that was never told its limit says 10**30.
+        # A tokenizer without a limit has 10**30.
         limits = [n for n in (self.tokenizer.model_max_length, self._positions()) if n and n < 10**9]
         return min(limits, default=512)
 
@@ -66,9 +66,9 @@ class Root:
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
 
 
-def load_root(
+def load_base(
     folder: BaseFolder, device: str = "auto", dtype: str = "auto", *, trust_remote_code: bool = False
-) -> Root:
+) -> LoadedBase:
     """Load weights and tokenizer from a folder on disk; never from the network.
 
     Raises:
@@ -77,8 +77,6 @@ def load_root(
     """
     import transformers
 
-    from nlptasks.runtime.cpu.first_token import for_first_token
-
     config = load_config(folder, trust_remote_code)
     manifest = read_manifest(folder.path)
     verb = _native_verb(config)
@@ -86,8 +84,9 @@ def load_root(
     placement = choose_placement(device, dtype, config.model_type, writes=kind == "causal" and not verb)
     if placement.dtype == "int8" and kind != "encoder":
         # Written one token at a time, text costs the reading of weights, not products of many rows.
-        found = f"{folder.id} is a {kind} model ({config.model_type})"
-        raise UnsupportedModelError(f"dtype 'int8' is for encoders, and {found}: use dtype='auto'.")
+        raise UnsupportedModelError(
+            f"dtype 'int8' is for encoders, and {folder.id} is a {kind} model ({config.model_type}): use dtype='auto'."
+        )
     auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))
     with quiet_transformers():
         loaded = auto.from_pretrained(
@@ -103,25 +102,23 @@ def load_root(
     if loaded.config.pad_token_id is None:
         loaded.config.pad_token_id = tokenizer.pad_token_id
     if getattr(loaded, "generation_config", None) is not None:
-        # Every request says how much to write; a second limit would only be warned about.
+        # Every request sets a limit; transformers would warn about a second one.
         loaded.generation_config.max_length = None
     backbone = loaded.base_model
     if kind == "encoder" and placement.device == "cpu":
-        cpu.tune(loaded, placement.dtype)
+        attention.tune(loaded, placement.dtype)
     if verb == "classify":
         setattr(loaded, loaded.base_model_prefix, for_first_token(backbone))
     if verb:
-        return Root(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb, manifest)
-    return Root(loaded, backbone, tokenizer, loaded.config, kind, placement, manifest=manifest)
+        return LoadedBase(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb, manifest)
+    return LoadedBase(loaded, backbone, tokenizer, loaded.config, kind, placement, manifest=manifest)
 
 
 def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
-    """The fast tokenizer of a folder, with a padding token (the end token stands in where there is none)."""
-    import warnings
-
+    """The fast tokenizer of a folder, with a padding token (the end token where there is none)."""
     from transformers import AutoTokenizer
 
-    # Marian's tokenizer asks for it; it changes quotation marks and spaces, which ought to stay as they are.
+    # Marian's tokenizer recommends it; it changes quotation marks and spaces, which must stay as they are.
     warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
@@ -177,21 +174,3 @@ def model_kind(config: Any) -> ModelKind:
     known = config.model_type
     causal = known in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and known not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     return "causal" if causal else "encoder"
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Hide transformers' bars, reports and notes to developers; our own checks and lines say what matters."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+import torch
+
 Item = TypeVar("Item")
 
-MOST = 8
-"""Lanes beyond which a machine is assumed to have better use for its threads."""
+MAX_THREADS = 8
+"""More threads than this are left to other work on the machine."""
 
 
-class Lanes:
+class BatchThreads:
     """Threads that each compute with one thread of torch's. They start with the first use."""
 
     def __init__(self, count: int) -> None:
@@ -47,13 +49,11 @@ _starting = threading.Lock()
 
 
 def _start(count: int) -> ThreadPoolExecutor:
-    import torch
-
     def single(here: threading.Barrier) -> None:
         torch.set_num_threads(1)
         here.wait()
 
-    pool = ThreadPoolExecutor(count, thread_name_prefix="nlptasks-lane")
+    pool = ThreadPoolExecutor(count, thread_name_prefix="nlptasks-batch")
     with _starting:
         # The number holds for the thread that sets it and for threads that start later, so that it must be put back.
         before = torch.get_num_threads()
@@ -64,9 +64,7 @@ def _start(count: int) -> ThreadPoolExecutor:
     return pool
 
 
-def lanes_of_this_machine() -> Lanes | None:
-    """As many lanes as torch uses threads, or None where it uses one."""
-    import torch
-
-    count = min(MOST, torch.get_num_threads())
-    return Lanes(count) if count > 1 else None
+def batch_threads() -> BatchThreads | None:
+    """As many threads as torch uses, or None where it uses one."""
+    count = min(MAX_THREADS, torch.get_num_threads())
+    return BatchThreads(count) if count > 1 else None
