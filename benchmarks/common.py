@@ -62,7 +62,7 @@ def random_adapter(task: Any, base: BaseFolder, folder: Path) -> AdapterFolder:
     lora = LoraConfig(
         task_type=task.head.task_type,
         r=task.recipe.r,
-        lora_alpha=task.recipe.alpha,
+        lora_alpha=task.recipe.lora_alpha,
         target_modules=r".*encoder\.layer\.\d+\..*(query|key|value|dense)",
         # PEFT starts one of the two factors at zero otherwise.
         init_lora_weights=False,

@@ -12,8 +12,8 @@ from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import DataError
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
-from nlptasks.training import recipes
 from nlptasks.training.families.base import Dataset, FamilyTrainer
+from nlptasks.training.loop.checkpoints import RECIPE
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
@@ -100,7 +100,7 @@ def run_plan(base: BaseFolder, data: Prepared, recipe: Recipe, start: Start | No
         "fingerprint": fingerprint(base.path),
         # The recipe has its name; another adapter may have taken it since.
         "start": f"{start.adapter.name} {start.sha256[:16]}" if start else None,
-        **{f"recipe.{name}": value for name, value in recipes.as_dict(recipe).items()},
+        **{f"{RECIPE}{name}": value for name, value in recipe.model_dump(mode="json").items()},
         "labels": list(data.labels),
         "data": data.described,
     }

@@ -93,7 +93,7 @@ def probe(
         for side in (rows.training, rows.held_out)
     )
     loading = time.monotonic() - started
-    per_step = recipe.batch_size * recipe.accumulate
+    per_step = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
     chosen = _some(training, STEPS * per_step)
     times: list[float] = []
 
@@ -104,7 +104,7 @@ def probe(
     def late() -> bool:
         return len(times) > 2 and time.monotonic() - times[0] > SECONDS
 
-    short = dataclasses.replace(recipe, epochs=1, evals_per_epoch=1, patience=0)
+    short = recipe.replace(num_train_epochs=1, evals_per_epoch=1, early_stopping_patience=0)
     with tempfile.TemporaryDirectory(prefix="nlptasks-probe-") as scratch, quiet_transformers():
         few = _some(held_out, _EVALUATED)
         events = Events([note], interval=0.0)
@@ -114,15 +114,15 @@ def probe(
         evaluated = time.monotonic()
         loop.evaluate()
         evaluated = (time.monotonic() - evaluated) / len(few)
-        _longest(loop, training, recipe.batch_size)
+        _longest(loop, training, recipe.per_device_train_batch_size)
     taken = [later - earlier for earlier, later in pairwise(steps_taken)]
     taken = taken[1:] or taken
     step_seconds = sum(taken) / len(taken)
     steps = max(
-        1, math.ceil(recipe.epochs * math.ceil(math.ceil(len(training) / recipe.batch_size) / recipe.accumulate))
+        1, math.ceil(recipe.num_train_epochs * math.ceil(math.ceil(len(training) / recipe.per_device_train_batch_size) / recipe.gradient_accumulation_steps))
     )
     # The last one is for the calibration.
-    evaluations = math.ceil(recipe.epochs) * recipe.evals_per_epoch + 1
+    evaluations = math.ceil(recipe.num_train_epochs) * recipe.evals_per_epoch + 1
     return Probe(
         # The gate loads once more, in a process of its own.
         seconds=2 * loading + steps * step_seconds + evaluations * len(held_out) * evaluated,

@@ -134,7 +134,7 @@ def finetune(
     prepared = prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
     base = _find_base(recipe.base, {**plugins.bases, **task.bases}, settings, on_download)
     start = find_start(task, family, base, recipe, prepared.labels, settings)
-    recipe = dataclasses.replace(recipe, start=start.given if start else None)
+    recipe = recipe.replace(init_from=start.given if start else None)
     run = RunFolder(settings, task.name, name)
     command = command_line(task, name, recipe, sources, validation, exclude, options)
     with run.locked():

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from nlptasks.training.families.base import FamilyTrainer
 
 SHIPPED = "shipped"
-"""What `start` calls the adapter that comes with the task."""
+"""What `init_from` calls the adapter that comes with the task."""
 
-_SETTINGS = {"r": "r", "alpha": "lora_alpha", "use_rslora": "use_rslora", "use_dora": "use_dora"}
-"""What recipe and adapter must agree on, and PEFT's names for it."""
+_SETTINGS = ("r", "lora_alpha", "use_rslora", "use_dora")
+"""What recipe and adapter must agree on."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Start:
         held, wanted = ({(name, tuple(t.shape)) for name, t in state.items()} for state in (weights, trained))
         if differing := sorted(name for name, _ in held ^ wanted):
             raise TrainingError(
-                f"start: expected the layers that this run trains, found others in {self.adapter.name!r} "
-                f"({differing[0]}): give the targets and labels that it was trained with."
+                f"init_from: expected the layers that this run trains, found others in {self.adapter.name!r} "
+                f"({differing[0]}): give the target_modules and labels that it was trained with."
             )
         peft.set_peft_model_state_dict(model, weights)
 
@@ -65,7 +65,7 @@ class Start:
 def find_start(
     task: AnyTask, family: FamilyTrainer, base: BaseFolder, recipe: Recipe, labels: Sequence[str], settings: Settings
 ) -> Start | None:
-    """The adapter that `recipe.start` names, or None if it names none; it fits the run as far as its files tell.
+    """The adapter that `recipe.init_from` names, or None if it names none; it fits the run as far as its files tell.
 
     Raises:
         TrainingError: the run would train other things than the adapter holds.
@@ -73,22 +73,22 @@ def find_start(
         AdapterError: no adapter ships with the task, or it is not whole.
         UnknownNameError: there is no adapter of this name.
     """
-    if recipe.start is None:
+    if recipe.init_from is None:
         return None
     if recipe.method != "lora":
         raise TrainingError(
-            f"start: expected an adapter to be trained, found method {recipe.method!r}: give --method lora, or train "
+            f"init_from: expected an adapter to be trained, found method {recipe.method!r}: give --method lora, or train "
             "what `nlptasks adapters merge` makes of the adapter and its base."
         )
-    adapter = _find(task, recipe.start, settings)
+    adapter = _find(task, recipe.init_from, settings)
     check_weights(adapter)
     check_base(adapter, base.id, base.path)
     if adapter.verb != family.verb:
-        raise TrainingError(f"start: expected an adapter for {family.verb}, found {adapter.name!r} for {adapter.verb}.")
+        raise TrainingError(f"init_from: expected an adapter for {family.verb}, found {adapter.name!r} for {adapter.verb}.")
     _check_labels(adapter, labels)
     _check_settings(adapter, recipe)
-    folder = Path(recipe.start).expanduser()
-    given = folder.resolve().name if folder.is_dir() else recipe.start
+    folder = Path(recipe.init_from).expanduser()
+    given = folder.resolve().name if folder.is_dir() else recipe.init_from
     return Start(adapter, given, hashlib.sha256((adapter.path / PEFT_WEIGHTS).read_bytes()).hexdigest())
 
 
@@ -96,7 +96,7 @@ def _find(task: AnyTask, name: str, settings: Settings) -> AdapterFolder:
     if name != SHIPPED:
         return AdapterStore(settings).find(task.name, name)
     if task.adapter is None:
-        raise AdapterError(f"start: expected an adapter that ships with {task.name}, found none; give one of yours.")
+        raise AdapterError(f"init_from: expected an adapter that ships with {task.name}, found none; give one of yours.")
     return open_adapter(task.adapter)
 
 
@@ -104,8 +104,8 @@ def _check_labels(adapter: AdapterFolder, labels: Sequence[str]) -> None:
     known = adapter.manifest.labels if adapter.manifest else None
     if known is not None and known != tuple(labels):
         raise TrainingError(
-            f"start: expected the labels of {adapter.name!r}, {', '.join(known)}, found {', '.join(labels)}: name them "
-            "with --labels in the adapter's order, --rename those of the data, or train without --start."
+            f"init_from: expected the labels of {adapter.name!r}, {', '.join(known)}, found {', '.join(labels)}: name them "
+            "with --labels in the adapter's order, --rename those of the data, or train without --init-from."
         )
 
 
@@ -113,15 +113,15 @@ def _check_settings(adapter: AdapterFolder, recipe: Recipe) -> None:
     own = [name for name in ("rank_pattern", "alpha_pattern") if adapter.peft.get(name)]
     if own:
         raise TrainingError(
-            f"start: expected one rank and one alpha for all layers, found {own[0]} in {adapter.name!r}: no recipe can "
-            "say that; train without --start."
+            f"init_from: expected one rank and one alpha for all layers, found {own[0]} in {adapter.name!r}: no recipe can "
+            "say that; train without --init-from."
         )
     # Folders of older versions of PEFT lack the younger settings, which are switches.
-    held = {name: adapter.peft.get(key) or False for name, key in _SETTINGS.items()}
+    held = {name: adapter.peft.get(name) or False for name in _SETTINGS}
     differing = {name: value for name, value in held.items() if value != getattr(recipe, name)}
     if differing:
         found = ", ".join(f"{name} {getattr(recipe, name)}" for name in differing)
         raise TrainingError(
-            f"start: expected the settings of {adapter.name!r}, found {found}: give "
+            f"init_from: expected the settings of {adapter.name!r}, found {found}: give "
             f"{' '.join(f'-o {name} {str(value).lower()}' for name, value in differing.items())}."
         )

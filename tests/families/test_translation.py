@@ -239,7 +239,7 @@ def test_what_an_adapter_is_asked_is_what_it_learnt(
     data = tmp_path / "rows.jsonl"
     rows = [{"en": f"It is {n}.", "fr": f"Il est {n}."} for n in range(12)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    recipe = dataclasses.replace(TASK.recipe, base=str(base), epochs=1, dtype="float32")
+    recipe = TASK.recipe.replace(base=str(base), num_train_epochs=1, dtype="float32")
     finetune("translation", str(data), name="mine", recipe=recipe, settings=settings, device="cpu")
     learnt, asked[:] = list(asked), []
     with Engine(settings=settings, device="cpu", dtype="float32") as engine:

@@ -32,7 +32,7 @@ class Stock(QuestionAnswering):
     """Where a thing lies in the store."""
 
     name = "stock"
-    recipe = Recipe(epochs=4, lr=1e-2, batch_size=8, max_length=96, dtype="float32", metric="best_f1")
+    recipe = Recipe(num_train_epochs=4, learning_rate=1e-2, per_device_train_batch_size=8, max_length=96, dtype="float32", metric_for_best_model="best_f1")
     examples = ({"question": "Where is the saw?", "context": "The saw is in box 4."},)
 
 
@@ -188,7 +188,7 @@ def test_the_share_of_unanswerable_questions_is_reached(tmp_path: Path, share: f
     path = write(tmp_path / "stock.jsonl", stock_rows(60))
     family = QuestionAnsweringTrainer(Stock())
     rows = family.read([path], DataOptions()).rows
-    recipe = dataclasses.replace(Stock.recipe, extra={"unanswerable": share})
+    recipe = Stock.recipe.replace(extra={"unanswerable": share})
     found = family.augment(rows, recipe)
     assert found[:60] == rows
     assert sum(not r.answers for r in found) / len(found) == pytest.approx(min(share, 0.5), abs=0.01)
@@ -200,7 +200,7 @@ def test_the_share_of_unanswerable_questions_is_reached(tmp_path: Path, share: f
 def test_a_context_gives_so_many_questions_at_most() -> None:
     rows = [dataclasses.replace(row("Some gold.", "gold", f"Which of {n}?"), id=str(n)) for n in range(9)]
     rows += [row("Other gold.", "gold")]
-    recipe = dataclasses.replace(Stock.recipe, extra={"unanswerable": 0, "questions_per_context": 4})
+    recipe = Stock.recipe.replace(extra={"unanswerable": 0, "questions_per_context": 4})
     found = QuestionAnsweringTrainer(Stock()).augment(rows, recipe)
     assert len(found) == 5
     assert [r for r in rows if r in found] == found
@@ -228,7 +228,7 @@ def test_no_context_stands_on_both_sides(tmp_path: Path, tiny_encoder: Path) -> 
 def test_a_wrong_extra_setting_is_named(extra: dict[str, Any], fault: str, tmp_path: Path) -> None:
     path = write(tmp_path / "stock.jsonl", stock_rows(4))
     with pytest.raises(InvalidInputError) as caught:
-        finetune(Stock(), path, name="x", recipe=dataclasses.replace(Stock.recipe, extra=extra))
+        finetune(Stock(), path, name="x", recipe=Stock.recipe.replace(extra=extra))
     assert fault in str(caught.value)
 
 
@@ -238,7 +238,7 @@ def test_a_run_from_rows_to_a_served_adapter(
     serve_here(monkeypatch)
     home = Settings(data=tmp_path / "data", cache=tmp_path / "cache", offline=True)
     train, test = write(tmp_path / "train.jsonl", stock_rows(120)), write(tmp_path / "test.jsonl", stock_rows(20, 9))
-    recipe = dataclasses.replace(Stock.recipe, base=str(tiny_encoder), extra={"unanswerable": 0.25})
+    recipe = Stock.recipe.replace(base=str(tiny_encoder), extra={"unanswerable": 0.25})
     report = finetune(Stock(), train, name="mine", recipe=recipe, settings=home)
     assert report.labels == ()
     assert report.headline == "best_f1"

@@ -35,8 +35,8 @@ from tests.training_rows import Feeling
 def test_a_recipe_file_changes_what_it_names(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('base = "gpt2"\nlr = 1e-4\ntargets = ["query", "value"]\n[extra]\nweight = 2\n')
-    recipe = load_recipe(file, Recipe(epochs=7, extra={"other": 1}))
-    assert (recipe.base, recipe.lr, recipe.epochs, recipe.targets) == ("gpt2", 1e-4, 7, ("query", "value"))
+    recipe = load_recipe(file, Recipe(num_train_epochs=7, extra={"other": 1}))
+    assert (recipe.base, recipe.learning_rate, recipe.num_train_epochs, recipe.target_modules) == ("gpt2", 1e-4, 7, ("query", "value"))
     assert recipe.extra == {"other": 1, "weight": 2}
     assert override(Recipe(), as_dict(recipe)) == recipe
 
@@ -72,7 +72,7 @@ def test_a_setting_of_an_earlier_version_is_ignored_with_a_warning(
 ) -> None:
     file = tmp_path / "old.toml"
     file.write_text("probe_lr = true\nlr = 1e-4\n[extra]\nbidirectional = true\nweight = 2\n")
-    assert load_recipe(file) == Recipe(lr=1e-4, extra={"weight": 2})
+    assert load_recipe(file) == Recipe(learning_rate=1e-4, extra={"weight": 2})
     assert override(Recipe(), {"probe-lr": "True", "extra.bidirectional": "false"}) == Recipe()
     ignored = "is no longer a recipe setting and was ignored"
     assert (
@@ -87,7 +87,7 @@ def test_a_setting_of_an_earlier_version_is_ignored_with_a_warning(
 
 def test_a_text_is_read_as_the_setting_s_type() -> None:
     recipe = override(Recipe(), {"lr": "1e-4", "batch-size": "8", "epochs": 2, "targets": "query, value"})
-    assert (recipe.lr, recipe.batch_size, recipe.epochs, recipe.targets) == (1e-4, 8, 2.0, ("query", "value"))
+    assert (recipe.learning_rate, recipe.per_device_train_batch_size, recipe.num_train_epochs, recipe.target_modules) == (1e-4, 8, 2.0, ("query", "value"))
     assert recipe.base_dropout is None
     assert override(recipe, {"base_dropout": "0"}).base_dropout == 0.0
     assert override(override(recipe, {"base_dropout": 0}), {"base_dropout": None}) == recipe

@@ -27,7 +27,7 @@ from tests.sample_tasks import Title
 from tests.tiny_adapters import classifier_adapter, tagger_adapter
 from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
 
-STILL = dataclasses.replace(QUICK, lr=1e-9, epochs=1, start="first")
+STILL = QUICK.replace(learning_rate=1e-9, num_train_epochs=1, init_from="first")
 """A training that goes on from "first" and leaves it as it is."""
 
 
@@ -46,9 +46,9 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 def test_a_run_begins_at_the_answers_of_the_adapter(
     train: Callable[..., TrainReport], architecture: str, changes: dict[str, Any]
 ) -> None:
-    first = train("first", dataclasses.replace(QUICK, lr=1e-2, **changes), architecture)
-    fresh = train("fresh", dataclasses.replace(STILL, start=None, **changes), architecture)
-    further = train("further", dataclasses.replace(STILL, **changes), architecture)
+    first = train("first", QUICK.replace(learning_rate=1e-2, **changes), architecture)
+    fresh = train("fresh", STILL.replace(init_from=None, **changes), architecture)
+    further = train("further", STILL.replace(**changes), architecture)
     best = next(entry["metrics"] for entry in reversed(first.history) if entry["best"])
     assert further.history[0]["metrics"] == pytest.approx(best, abs=1e-4)
     assert fresh.history[0]["metrics"]["loss"] > best["loss"] + 0.1
@@ -64,7 +64,7 @@ def test_a_language_model_goes_on_too(
     data.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     def write(name: str, start: str | None, lr: float) -> TrainReport:
-        recipe = dataclasses.replace(QUICK, base=str(bases("t5")), lr=lr, start=start, metric="loss", max_length=64)
+        recipe = QUICK.replace(base=str(bases("t5")), learning_rate=lr, init_from=start, metric_for_best_model="loss", max_length=64)
         return finetune(Title(), str(data), name=name, recipe=recipe, settings=settings, device="cpu")
 
     first, fresh = write("first", None, 2e-2), write("fresh", None, 1e-9)
@@ -77,12 +77,12 @@ def test_a_language_model_goes_on_too(
 def test_a_folder_and_the_shipped_adapter_are_starts(
     train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    first = train("first", dataclasses.replace(QUICK, lr=1e-2))
+    first = train("first", QUICK.replace(learning_rate=1e-2))
     folder = shutil.copytree(first.path, tmp_path / "elsewhere" / "copy")
     shutil.rmtree(first.path)
     monkeypatch.setattr(Feeling, "adapter", folder)
     start = "shipped" if name == "shipped" else str(folder)
-    further = train("further", dataclasses.replace(STILL, start=start))
+    further = train("further", STILL.replace(init_from=start))
     assert further.metrics["loss"] == pytest.approx(first.metrics["loss"], abs=1e-4)
     manifest = open_adapter(further.path).manifest
     assert manifest is not None
@@ -100,11 +100,11 @@ def test_a_folder_of_plain_peft_is_a_start(
 ) -> None:
     targets = ("query", "key", "value", "dense")
     plain, _ = classifier_adapter(bases("bert"), tmp_path / "plain", labels=("sad", "glad"), manifest=False)
-    recipe = dataclasses.replace(STILL, start=str(plain), targets=targets, r=4, alpha=16)
+    recipe = STILL.replace(init_from=str(plain), target_modules=targets, r=4, lora_alpha=16)
     assert same(weights(train("further", recipe)), load_file(plain / PEFT_WEIGHTS))
     three, _ = classifier_adapter(bases("bert"), tmp_path / "three", labels=("a", "b", "c"), manifest=False)
     with pytest.raises(TrainingError, match="expected the layers that this run trains, found others in 'three'"):
-        train("other", dataclasses.replace(recipe, start=str(three)))
+        train("other", recipe.replace(init_from=str(three)))
     config = json.loads((plain / PEFT_CONFIG).read_text())
     (plain / PEFT_CONFIG).write_text(json.dumps(config | {"alpha_pattern": {"query": 8}}))
     with pytest.raises(TrainingError, match="one rank and one alpha for all layers, found alpha_pattern in 'plain'"):
@@ -112,11 +112,11 @@ def test_a_folder_of_plain_peft_is_a_start(
 
 
 def test_an_adapter_goes_on_from_itself_and_is_replaced(train: Callable[..., TrainReport]) -> None:
-    first = train("first", dataclasses.replace(QUICK, epochs=1))
+    first = train("first", QUICK.replace(num_train_epochs=1))
     before = weights(first)
     with pytest.raises(TrainingError, match="'first' for feeling exists: give another --name, or --replace it"):
-        train("first", dataclasses.replace(STILL, lr=1e-2))
-    further = train("first", dataclasses.replace(STILL, lr=1e-2), replace=True)
+        train("first", STILL.replace(learning_rate=1e-2))
+    further = train("first", STILL.replace(learning_rate=1e-2), replace=True)
     assert further.path == first.path
     assert further.history[0]["metrics"]["loss"] < first.history[-1]["metrics"]["loss"]
     assert not same(weights(further), before)
@@ -142,16 +142,16 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 
 def test_what_does_not_fit_is_refused(train: Callable[..., TrainReport], subtests: pytest.Subtests) -> None:
-    train("first", dataclasses.replace(QUICK, epochs=1))
+    train("first", QUICK.replace(num_train_epochs=1))
     for changes, error, words in REFUSED:
         with subtests.test(changes=changes), pytest.raises(error, match=words):
-            train("further", dataclasses.replace(STILL, **changes))
+            train("further", STILL.replace(**changes))
 
 
 def test_another_base_other_labels_and_another_verb_are_refused(
     train: Callable[..., TrainReport], tmp_path: Path, bases: Callable[[str], Path]
 ) -> None:
-    train("first", dataclasses.replace(QUICK, epochs=1))
+    train("first", QUICK.replace(num_train_epochs=1))
     with pytest.raises(AdapterMismatchError, match=r"'first' was trained on .*bert.*, the loaded base is .*gpt2"):
         train("further", STILL, "gpt2")
     data = write_csv(tmp_path / "moods.csv", [(f"text {n}", ("glum", "gay", "sad")[n % 3]) for n in range(60)])
@@ -160,7 +160,7 @@ def test_another_base_other_labels_and_another_verb_are_refused(
         train("further", STILL, data=data, options=options)
     tagger, _ = tagger_adapter(bases("bert"), tmp_path / "tagger")
     with pytest.raises(TrainingError, match="start: expected an adapter for classify, found 'tagger' for tag"):
-        train("further", dataclasses.replace(STILL, start=str(tagger)))
+        train("further", STILL.replace(init_from=str(tagger)))
 
 
 def stop_at(step: int) -> dict[str, Any]:
@@ -177,18 +177,18 @@ def test_a_stopped_run_goes_on_unless_its_start_has_changed(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nlptasks.training.loop.events.Events.__init__.__defaults__", (0.0,))
-    first = train("first", dataclasses.replace(QUICK, epochs=1))
-    recipe = dataclasses.replace(STILL, lr=1e-3, epochs=2)
+    first = train("first", QUICK.replace(num_train_epochs=1))
+    recipe = STILL.replace(learning_rate=1e-3, num_train_epochs=2)
     whole = train("whole", recipe)
     with pytest.raises(CancelledError, match="Stopped at step 5 of 18, with a checkpoint"):
         train("parts", recipe, **stop_at(5))
     plan = json.loads((RunFolder(settings, "feeling", "parts").path / "run.json").read_text())
     digest = hashlib.sha256((first.path / PEFT_WEIGHTS).read_bytes()).hexdigest()
-    assert (plan["recipe.start"], plan["start"]) == ("first", f"first {digest[:16]}")
+    assert (plan["recipe.init_from"], plan["start"]) == ("first", f"first {digest[:16]}")
     with pytest.raises(TrainingError, match=r'recipe\.start was "first", now null; start was "first \w+", now null'):
-        train("parts", dataclasses.replace(recipe, start=None), resume=True)
+        train("parts", recipe.replace(init_from=None), resume=True)
     kept = shutil.copytree(first.path, first.path.parent / ".kept")
-    train("first", dataclasses.replace(QUICK, epochs=1, seed=5), replace=True)
+    train("first", QUICK.replace(num_train_epochs=1, seed=5), replace=True)
     with pytest.raises(TrainingError, match=r'Different are: start was "first \w{16}", now "first \w{16}"\. Give'):
         train("parts", recipe, resume=True)
     shutil.rmtree(first.path)
@@ -223,4 +223,4 @@ def test_the_command_takes_a_start(
 def test_the_start_of_a_recipe_can_be_taken_away() -> None:
     from nlptasks.training.recipes import override
 
-    assert override(Recipe(start="shipped"), {"start": None}) == Recipe()
+    assert override(Recipe(init_from="shipped"), {"start": None}) == Recipe()

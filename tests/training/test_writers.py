@@ -20,7 +20,7 @@ from tests.runtime.matrix import Outcome, serve_all, train_noting
 from tests.sample_tasks import Title, TitleResult
 
 ARCHITECTURES = ("marian", "m2m_100", "mbart", "t5", "bart", "pegasus", "gpt2", "llama", "qwen2", "gemma3_text")
-RECIPE = Recipe(epochs=1, lr=1e-2, batch_size=4, max_length=200, dtype="float32", metric="loss")
+RECIPE = Recipe(num_train_epochs=1, learning_rate=1e-2, per_device_train_batch_size=4, max_length=200, dtype="float32", metric_for_best_model="loss")
 WORDS = ("rain", "snow", "wind", "fog")
 
 
@@ -63,7 +63,7 @@ def outcomes(
     with pytest.MonkeyPatch.context() as patch:
         for name in asked:
             base = tiny_model(scratch / name, architecture=name)
-            recipe = dataclasses.replace(RECIPE, base=str(base), use_rslora=name == "qwen2", use_dora=name == "gpt2")
+            recipe = RECIPE.replace(base=str(base), use_rslora=name == "qwen2", use_dora=name == "gpt2")
             found[name] = train_noting(Plain(), recipe, train, held, name, home, patch)
     serve_all([outcome for outcome in found.values() if not outcome.failure], scratch)
     return found

@@ -48,13 +48,13 @@ def trainings(settings: Settings, tmp_path: Path) -> Trainings:
 @pytest.fixture
 def plan(tmp_path: Path, base: Path) -> Plan:
     data = Shelf(tmp_path / "ui").keep(write_rows(tmp_path / "notes.csv"))
-    recipe = {"base": str(base), "epochs": 2, "batch_size": 8, "max_length": 32, "dtype": "float32", "lr": 5e-3}
+    recipe = {"base": str(base), "num_train_epochs": 2, "per_device_train_batch_size": 8, "max_length": 32, "dtype": "float32", "learning_rate": 5e-3}
     return Plan(task="sentiment", name="notes", data=str(data), recipe=recipe, held_out=0.2)
 
 
 def long(plan: Plan) -> Plan:
     """So many steps that nobody sees its end."""
-    return dataclasses.replace(plan, recipe={**plan.recipe, "epochs": 5000, "evals_per_epoch": 1})
+    return dataclasses.replace(plan, recipe={**plan.recipe, "num_train_epochs": 5000, "evals_per_epoch": 1})
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_what_a_training_takes_is_measured_and_leaves_nothing_behind(
 def test_a_recipe_that_does_not_fit_names_every_fault(plan: Plan) -> None:
     task = installed_plugins().task("sentiment")
     with pytest.raises(InvalidInputError, match=r"(?s)epochs.*banana"):
-        dataclasses.replace(plan, recipe={"epochs": "many", "banana": 1}).full_recipe(task)
+        dataclasses.replace(plan, recipe={"num_train_epochs": "many", "banana": 1}).full_recipe(task)
 
 
 def test_a_history_forgets_what_is_done_again_and_tells_the_time_left() -> None:

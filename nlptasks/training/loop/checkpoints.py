@@ -13,10 +13,13 @@ from typing import Any
 from nlptasks.errors import TrainingError
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import check_name
+from nlptasks.task import current_settings
 
 MARKER = "whole.json"
 WEIGHTS = "trained.safetensors"
 AVERAGE = "average.safetensors"
+RECIPE = "recipe."
+"""Begins the names of the recipe's settings in a plan."""
 
 
 class RunFolder:
@@ -99,18 +102,26 @@ class RunFolder:
             before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             before = {}
+        before = _with_current_names(before)
         now = json.loads(json.dumps(plan))
         differing = [
             f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}"
             for name in sorted({*before, *now})
-            # A setting that a later version took out changes nothing where it was off.
-            if before.get(name) != now.get(name) and (name in now or before[name])
+            if before.get(name) != now.get(name)
         ]
         if differing:
             raise TrainingError(
                 "A run is resumed with the settings and data it was started with. Different are: "
                 f"{'; '.join(differing)}. Give the same again, or start over with --replace."
             )
+
+
+def _with_current_names(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of a run, which the last version may have started, with recipe settings as this version calls them."""
+    recipe = {name.removeprefix(RECIPE): value for name, value in plan.items() if name.startswith(RECIPE)}
+    settings, _ = current_settings(recipe)
+    others = {name: value for name, value in plan.items() if not name.startswith(RECIPE)}
+    return {**others, **{f"{RECIPE}{name}": value for name, value in settings.items()}}
 
 
 def write_marker(checkpoint: Path, content: Mapping[str, Any]) -> None:

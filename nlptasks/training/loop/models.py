@@ -81,7 +81,7 @@ def build(
 
     Raises:
         UnsupportedModelError: transformers has no such head for this architecture.
-        TrainingError: the recipe's targets match no layer.
+        TrainingError: the recipe's target_modules match no layer.
     """
     import transformers
 
@@ -96,9 +96,9 @@ def build(
     targets = None
     if recipe.method == "lora":
         if family.verb == "generate":
-            targets = choose_writer_targets(model, recipe.targets)
+            targets = choose_writer_targets(model, recipe.target_modules)
         else:
-            targets = choose_targets(model, recipe.targets, fresh)
+            targets = choose_targets(model, recipe.target_modules, fresh)
         with quiet_transformers():
             if in_4bit:
                 model = quantizing.prepared(model)
@@ -118,7 +118,7 @@ def on_plain_base(
     weights = {name: value.detach().cpu() for name, value in trainable.trained.items()}
     # Both bases need not be in the device's memory at once.
     trainable.model = None
-    plain = build(folder, family, (), dataclasses.replace(recipe, load_in_4bit=False), placement)
+    plain = build(folder, family, (), recipe.replace(load_in_4bit=False), placement)
     with torch.no_grad():
         for name, parameter in plain.trained.items():
             parameter.copy_(weights[name])
@@ -279,8 +279,8 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder,
 
     config = peft.LoraConfig(
         r=recipe.r,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
         target_modules=list(targets.lora),
         use_rslora=recipe.use_rslora,
         use_dora=recipe.use_dora,
@@ -325,5 +325,5 @@ def logits_of(
             kept = family.kept(family.forward(model, inputs), inputs["labels"])
             rows += list(kept.float().cpu().numpy().astype(np.float64))
     if not all(math.isfinite(float(np.abs(row).max())) for row in rows):
-        raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower lr.")
+        raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower learning_rate.")
     return rows

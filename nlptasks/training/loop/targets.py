@@ -76,7 +76,7 @@ def _named(linear: Sequence[str], wanted: str | Sequence[str], model: str) -> tu
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise TrainingError(
-                f"targets: {name!r} matches no linear layer of {model}.{hint} There are: {', '.join(known)}."
+                f"target_modules: {name!r} matches no linear layer of {model}.{hint} There are: {', '.join(known)}."
             )
         chosen.update(matched)
     return tuple(layer for layer in linear if layer in chosen)

@@ -66,7 +66,7 @@ class Loop(Trainer):
         self.held_out = sorted(held_out, key=lambda feature: -len(feature))
         super().__init__(
             model=trainable.model,
-            args=training_arguments(recipe, placement, folder, higher=family.metrics[recipe.metric]),
+            args=training_arguments(recipe, placement, folder, higher=family.metrics[recipe.metric_for_best_model]),
             data_collator=lambda features: family.collate(features, trainable.tokenizer),
             train_dataset=training,
             eval_dataset=self.held_out,
@@ -82,20 +82,20 @@ class Loop(Trainer):
         # Our loss is a plain mean over the batch, whatever the model's forward would accept.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
-        batches = math.ceil(len(training) / recipe.batch_size)
-        self.steps_per_epoch = math.ceil(batches / recipe.accumulate)
-        if recipe.average:
-            self.average = WeightAverage(trainable.trained, recipe.average)
+        batches = math.ceil(len(training) / recipe.per_device_train_batch_size)
+        self.steps_per_epoch = math.ceil(batches / recipe.gradient_accumulation_steps)
+        if recipe.ema_decay:
+            self.average = WeightAverage(trainable.trained, recipe.ema_decay)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         data: Any = self.train_dataset if train_dataset is None else train_dataset
-        return LengthSampler([len(feature) for feature in data], self.recipe.batch_size, self.recipe.seed)
+        return LengthSampler([len(feature) for feature in data], self.recipe.per_device_train_batch_size, self.recipe.seed)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         logits = self.family.forward(model, inputs)
-        smoothing = self.recipe.label_smoothing if model.training else 0.0
+        smoothing = self.recipe.label_smoothing_factor if model.training else 0.0
         loss = self.family.loss(logits, inputs["labels"], smoothing)
         return (loss, logits) if return_outputs else loss
 
@@ -114,14 +114,14 @@ class Loop(Trainer):
         step = self.state.global_step + 1
         if not math.isfinite(value):
             raise TrainingError(
-                f"The loss became {value} at step {step}. Use a lower lr (now {self.recipe.lr:g}), more warmup, "
+                f"The loss became {value} at step {step}. Use a lower learning_rate (now {self.recipe.learning_rate:g}), a higher warmup_ratio, "
                 "or --dtype float32."
             )
         self.still_steps = self.still_steps + 1 if value == self.step_loss else 0
         if self.still_steps >= STILL_STEPS:
             raise TrainingError(
                 f"The loss has been exactly {value:g} for {STILL_STEPS} steps: the model learns nothing. Check that "
-                "the labels differ between rows, use a lower lr, or --dtype float32."
+                "the labels differ between rows, use a lower learning_rate, or --dtype float32."
             )
 
     def prediction_step(
@@ -157,22 +157,22 @@ class Loop(Trainer):
         }
         self.history.append(entry)
         self.events("evaluation", **entry)
-        if self.recipe.patience and self._since_best() >= self.recipe.patience:
+        if self.recipe.early_stopping_patience and self._since_best() >= self.recipe.early_stopping_patience:
             self.control.should_training_stop = True
 
     def _is_best(self, metrics: dict[str, float]) -> bool:
         """Better than every evaluation before; of equal ones the one with the lower loss."""
 
         def rank(values: dict[str, float]) -> tuple[float, float]:
-            value = values[self.recipe.metric]
-            return (value if self.family.metrics[self.recipe.metric] else -value, -values["loss"])
+            value = values[self.recipe.metric_for_best_model]
+            return (value if self.family.metrics[self.recipe.metric_for_best_model] else -value, -values["loss"])
 
         return all(rank(metrics) > rank(entry["metrics"]) for entry in self.history)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         last = self.history[-1]
         if last["best"]:
-            self.state.best_metric = last["metrics"][self.recipe.metric]
+            self.state.best_metric = last["metrics"][self.recipe.metric_for_best_model]
             self.state.best_global_step = self.state.global_step
         return bool(last["best"])
 
@@ -246,8 +246,8 @@ class _Watch(TrainerCallback):
             "start",
             steps=state.max_steps,
             done=state.global_step,
-            epochs=loop.recipe.epochs,
-            metric=loop.recipe.metric,
+            epochs=loop.recipe.num_train_epochs,
+            metric=loop.recipe.metric_for_best_model,
             headline=loop.family.headline,
         )
 
@@ -321,19 +321,19 @@ def training_arguments(recipe: Recipe, placement: Placement, folder: Path, *, hi
     """The recipe as the Trainer's settings."""
     arguments = TrainingArguments(
         output_dir=str(folder),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=max(32, recipe.batch_size),
-        gradient_accumulation_steps=recipe.accumulate,
-        learning_rate=recipe.lr,
+        num_train_epochs=recipe.num_train_epochs,
+        per_device_train_batch_size=recipe.per_device_train_batch_size,
+        per_device_eval_batch_size=max(32, recipe.per_device_train_batch_size),
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        learning_rate=recipe.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=recipe.warmup,
+        warmup_steps=recipe.warmup_ratio,
         weight_decay=recipe.weight_decay,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model=recipe.metric,
+        metric_for_best_model=recipe.metric_for_best_model,
         greater_is_better=higher,
         logging_strategy="no",
         logging_nan_inf_filter=False,

@@ -10,7 +10,6 @@ from typing import Any
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.store.adapters import Manifest
 from nlptasks.task import AnyTask, Recipe
-from nlptasks.training.recipes import as_dict
 
 
 def use_line(task: AnyTask, choice: str) -> str:
@@ -107,7 +106,7 @@ def command_line(
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
     """The recipe's settings by the names that `-o` takes."""
-    values = as_dict(recipe)
+    values = recipe.model_dump(mode="json")
     extra = values.pop("extra")
     return values | {f"extra.{name}": value for name, value in extra.items()}
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.store.adapters import MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, BaseReference, Manifest, fingerprint
-from nlptasks.training.recipes import as_dict
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
@@ -53,7 +52,7 @@ def describe(
         threshold=calibration.threshold,
         max_length=trainable.max_length,
         settings=changes,
-        recipe=as_dict(recipe),
+        recipe=recipe.model_dump(mode="json"),
         metrics={name: round(value, 6) for name, value in calibration.metrics.items()},
         data=dict(data),
         versions=versions(),

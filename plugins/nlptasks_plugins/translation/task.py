@@ -90,7 +90,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     input_type = TranslationInput
     options_type = TranslationOptions
     result_type = Translation
-    recipe = Recipe(base=EMBEDDED, lr=5e-4, epochs=2, batch_size=16, max_length=256, metric="loss")
+    recipe = Recipe(base=EMBEDDED, learning_rate=5e-4, num_train_epochs=2, per_device_train_batch_size=16, max_length=256, metric_for_best_model="loss")
     bases = MappingProxyType({EMBEDDED: Path(__file__).parents[1] / "models" / EMBEDDED})
     hub_first = True
     text_metrics = ("bleu", "chrf")
