@@ -15,7 +15,7 @@ ROWS = st.lists(
         text=WORDS,
         raw=st.lists(st.floats(-9, 9), min_size=1, max_size=3).map(lambda raw: tuple(sorted(raw, reverse=True))),
         null=st.floats(-9, 9),
-        gold=st.lists(WORDS, max_size=2).map(tuple),
+        references=st.lists(WORDS, max_size=2).map(tuple),
     ),
     min_size=1,
     max_size=12,

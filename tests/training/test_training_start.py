@@ -88,10 +88,10 @@ def test_a_folder_and_the_shipped_adapter_are_starts(
     assert manifest is not None
     digest = hashlib.sha256((folder / PEFT_WEIGHTS).read_bytes()).hexdigest()
     assert manifest.data["start"] == {"name": "first", "sha256": digest}
-    assert manifest.recipe["start"] == ("shipped" if name == "shipped" else "copy")
+    assert manifest.recipe["init_from"] == ("shipped" if name == "shipped" else "copy")
     card = (further.path / "README.md").read_text()
     assert f"- training went on from the adapter `first`, SHA-256 `{digest}`" in card
-    assert f"-o start {manifest.recipe['start']}" in card
+    assert f"-o init_from {manifest.recipe['init_from']}" in card
     assert str(folder) not in card
 
 
@@ -123,20 +123,20 @@ def test_an_adapter_goes_on_from_itself_and_is_replaced(train: Callable[..., Tra
 
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"method": "full"}, TrainingError, "start: expected an adapter to be trained, found method 'full': give --method"),
-    ({"start": "frist"}, UnknownNameError, r"Unknown adapter 'frist'\. Did you mean 'first'\?"),
-    ({"start": "shipped"}, AdapterError, "start: expected an adapter that ships with feeling, found none"),
-    ({"r": 8}, TrainingError, r"start: expected the settings of 'first', found r 8: give -o r 16\."),
+    ({"method": "full"}, TrainingError, "init_from: expected an adapter to be trained, found method 'full': give --method"),
+    ({"init_from": "frist"}, UnknownNameError, r"Unknown adapter 'frist'\. Did you mean 'first'\?"),
+    ({"init_from": "shipped"}, AdapterError, "init_from: expected an adapter that ships with feeling, found none"),
+    ({"r": 8}, TrainingError, r"init_from: expected the settings of 'first', found r 8: give -o r 16\."),
     (
-        {"r": 4, "alpha": 4, "use_dora": True},
+        {"r": 4, "lora_alpha": 4, "use_dora": True},
         TrainingError,
-        r"found r 4, alpha 4, use_dora True: give -o r 16 -o alpha 32 -o use_dora false\.",
+        r"found r 4, lora_alpha 4, use_dora True: give -o r 16 -o lora_alpha 32 -o use_dora false\.",
     ),
     ({"use_rslora": True}, TrainingError, r"found use_rslora True: give -o use_rslora false\."),
     (
-        {"targets": ("query",)},
+        {"target_modules": ("query",)},
         TrainingError,
-        r"start: expected the layers that this run trains, found others in 'first' \(base_model.*lora_A.weight\): give",
+        r"init_from: expected the layers that this run trains, found others in 'first' \(base_model.*lora_A.weight\): give",
     ),
 ]
 
@@ -156,10 +156,10 @@ def test_another_base_other_labels_and_another_verb_are_refused(
         train("further", STILL, "gpt2")
     data = write_csv(tmp_path / "moods.csv", [(f"text {n}", ("glum", "gay", "sad")[n % 3]) for n in range(60)])
     options = DataOptions(labels=("glum", "gay", "sad"))
-    with pytest.raises(TrainingError, match="start: expected the labels of 'first', sad, glad, found glum, gay, sad: "):
+    with pytest.raises(TrainingError, match="init_from: expected the labels of 'first', sad, glad, found glum, gay, sad: "):
         train("further", STILL, data=data, options=options)
     tagger, _ = tagger_adapter(bases("bert"), tmp_path / "tagger")
-    with pytest.raises(TrainingError, match="start: expected an adapter for classify, found 'tagger' for tag"):
+    with pytest.raises(TrainingError, match="init_from: expected an adapter for classify, found 'tagger' for tag"):
         train("further", STILL.replace(init_from=str(tagger)))
 
 
@@ -185,7 +185,7 @@ def test_a_stopped_run_goes_on_unless_its_start_has_changed(
     plan = json.loads((RunFolder(settings, "feeling", "parts").path / "run.json").read_text())
     digest = hashlib.sha256((first.path / PEFT_WEIGHTS).read_bytes()).hexdigest()
     assert (plan["recipe.init_from"], plan["start"]) == ("first", f"first {digest[:16]}")
-    with pytest.raises(TrainingError, match=r'recipe\.start was "first", now null; start was "first \w+", now null'):
+    with pytest.raises(TrainingError, match=r'recipe\.init_from was "first", now null; start was "first \w+", now null'):
         train("parts", recipe.replace(init_from=None), resume=True)
     kept = shutil.copytree(first.path, first.path.parent / ".kept")
     train("first", QUICK.replace(num_train_epochs=1, seed=5), replace=True)
@@ -212,15 +212,15 @@ def test_the_command_takes_a_start(
                "--dtype", "float32", "--json"]  # fmt: skip
     done = CliRunner().invoke(cli, [*command, "--name", "one", "--lr", "1e-2"])
     assert done.exit_code == 0, done.output
-    more = CliRunner().invoke(cli, [*command, "--name", "two", "--lr", "1e-9", "--start", "one"])
+    more = CliRunner().invoke(cli, [*command, "--name", "two", "--lr", "1e-9", "--init-from", "one"])
     assert more.exit_code == 0, more.output
     one, two = json.loads(done.stdout), json.loads(more.stdout)
     assert two["metrics"]["loss"] == pytest.approx(one["metrics"]["loss"], abs=1e-4)
     manifest = json.loads((Path(two["path"]) / MANIFEST).read_text())
-    assert manifest["recipe"]["start"] == manifest["data"]["start"]["name"] == "one"
+    assert manifest["recipe"]["init_from"] == manifest["data"]["start"]["name"] == "one"
 
 
 def test_the_start_of_a_recipe_can_be_taken_away() -> None:
     from nlptasks.training.recipes import override
 
-    assert override(Recipe(init_from="shipped"), {"start": None}) == Recipe()
+    assert override(Recipe(init_from="shipped"), {"init_from": None}) == Recipe()

@@ -137,7 +137,7 @@ def test_what_is_wrong_is_said_on_a_phone(browser: Browser, tmp_path: Path) -> N
         page.fill("#train-name input, #train-name textarea", "fine")
         page.fill("#recipe-num-train-epochs input", "0")
         page.click("#train-start")
-        page.wait_for_selector("#train-said >> text=/Epochs: expected/")
+        page.wait_for_selector("#train-said >> text=/Epochs: input should be greater than 0/")
 
         page.get_by_role("tab", name="Trainings").click()
         page.wait_for_selector("#run-head >> text=No trainings yet")

@@ -83,8 +83,8 @@ def row_of(fields: Mapping[str, Any], task: Task[Any, Any, Any]) -> tuple[Any, A
 def _named(fields: Mapping[str, Any], task: Task[Any, Any, Any], options: DataOptions) -> Mapping[str, Any]:
     """The row with the columns that the user named under the names of the fields they stand for."""
     answer = _answer(task.result_type)
-    given = {next(iter(task.input_type.model_fields)): options.text_column, answer: options.label_column}
-    named = {name: column for name, column in given.items() if column is not None}
+    chosen = {next(iter(task.input_type.model_fields)): options.text_column, answer: options.label_column}
+    named = {name: column for name, column in chosen.items() if column is not None}
     missing = [column for column in named.values() if column not in fields]
     if missing:
         raise ValueError(f"expected a column {missing[0]!r}, found {', '.join(fields)}")

@@ -41,13 +41,13 @@ def chrf(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
 
 def signatures(kinds: Sequence[str], references: int) -> dict[str, str]:
     """sacreBLEU's signatures, which say how a figure was computed, by metric."""
-    found = {}
+    by_kind = {}
     for kind, name in (("bleu", "BLEU"), ("chrf", "CHRF")):
         if kind in kinds:
             metric = getattr(_sacrebleu(), name)()
             metric.corpus_score(["a"] * references, [["a"] * references])
-            found[kind] = str(metric.get_signature())
-    return found
+            by_kind[kind] = str(metric.get_signature())
+    return by_kind
 
 
 METRICS: Mapping[str, Callable[[Sequence[str], Sequence[str]], dict[str, float]]] = {

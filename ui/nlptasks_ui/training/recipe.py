@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
@@ -108,7 +109,10 @@ class RecipeForm:
             raise InvalidInputError("The recipe is not valid", missing)
         changes = {name: value for name, value in settings.items() if value != getattr(recipe, name)}
         changes |= _parsed(values[self.other] or "")
-        check_for(override(recipe, changes), family_trainer(self._task(task)))
+        try:
+            check_for(override(recipe, changes), family_trainer(self._task(task)))
+        except InvalidInputError as error:
+            raise InvalidInputError("The recipe is not valid", [_with_label(problem) for problem in error.problems]) from None
         return changes
 
     def _add(self, settings: Mapping[str, tuple[str, str]], recipe: Recipe) -> None:
@@ -142,6 +146,11 @@ def _component(name: str, value: Any, label: str, info: str) -> Any:
         start = value or NEW_ADAPTER
         return gr.Dropdown([start], value=start, allow_custom_value=name != "metric_for_best_model", **common)
     return gr.Number(value=value, precision=0 if kind is int else None, minimum=0, **common)
+
+
+def _with_label(problem: str) -> str:
+    """A fault of a setting under the label that the form has for it."""
+    return re.sub(r"^setting '(\w+)'", lambda match: LABELS.get(match[1], (match[0],))[0], problem)
 
 
 def _parsed(text: str) -> dict[str, Any]:
