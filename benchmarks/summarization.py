@@ -61,7 +61,7 @@ def main() -> None:
 def measure(engine: Engine, file: Path, given: argparse.Namespace) -> None:
     """Print the table of one file."""
     family = family_trainer(engine.plugins.task("summarization"), {})
-    rows = sample(family.read([str(file)], DataOptions()).rows, given.rows, 13, label=family.label_of)
+    rows = sample(family.read([str(file)], DataOptions()).rows, given.rows, 13, label=family.stratum)
     texts = [row.lesson.inputs.text for row in rows]
     references = [row.lesson.target for row in rows]
     written = {"lead-3": [lead(text) for text in texts]}

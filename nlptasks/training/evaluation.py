@@ -100,8 +100,8 @@ def _evaluate(
     if options.max_rows:
         from nlptasks.data.splits import sample
 
-        read.rows = sample(read.rows, options.max_rows, 13, label=family.label_of)
-    inputs = [family.input_of(row) for row in read.rows]
+        read.rows = sample(read.rows, options.max_rows, 13, label=family.stratum)
+    inputs = [family.task_input(row) for row in read.rows]
     # The first call loads the model; it is not timed.
     first = engine.run(found.name, inputs[:WARM_UP], adapter=adapter, model=model, **serving)
     family.check_labels(read, first[0])

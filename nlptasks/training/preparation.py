@@ -51,22 +51,22 @@ def prepare(
     excluded = []
     if exclude:
         texts = family.texts(exclude, options, offline=settings.offline)
-        kept = splits.without(rows, texts, text=family.text_of)
+        kept = splits.without(rows, texts, text=family.row_text)
         notes.append(f"{len(rows) - len(kept)} training rows were excluded: their texts stand in {', '.join(exclude)}")
         excluded = [{"name": Path(source).name, "rows_excluded": len(rows) - len(kept)} for source in exclude]
         rows = kept
     if options.max_rows:
-        rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.label_of)
+        rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.stratum)
     if held:
         training, held_out = list(rows), list(held.rows)
-        both = len(training) - len(splits.without(training, [family.text_of(r) for r in held_out], text=family.text_of))
+        both = len(training) - len(splits.without(training, [family.row_text(r) for r in held_out], text=family.row_text))
         if both:
             warnings.append(
                 f"{both} training rows have a text of the validation data: --exclude {validation[0]} drops them"
             )
     else:
         training, held_out = splits.split(
-            rows, options.held_out, recipe.seed, text=family.text_of, label=family.label_of
+            rows, options.held_out, recipe.seed, text=family.row_text, label=family.stratum
         )
     training, held_out = family.augment(training, recipe), family.augment(held_out, recipe)
     _check_sides(family, training, held_out)

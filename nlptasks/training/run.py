@@ -200,7 +200,7 @@ class _Job:
             self.family.encode(rows, self.data.labels, trainable.tokenizer, trainable.max_length, trainable.info)
             for rows in (self.data.training, self.data.held_out)
         )
-        for note in self.family.notes_on(training):
+        for note in self.family.encoding_notes(training):
             self.events("note", text=note)
         with stopping(cancel) as stop, quiet_transformers():
             ends: dict[str, Callable[[], bool]] = {"stop": stop, "finish": lambda: self.finish.cancelled}
@@ -298,7 +298,7 @@ class _Job:
         backends.close()
         features = gate.evenly(sorted(features, key=len), GATE_TEXTS)
         logits = logits_of(trainable, self.family, features, device, batch_size=1)
-        expected = [self.family.served(row, feature) for row, feature in zip(logits, features, strict=True)]
+        expected = [self.family.serving_logits(row, feature) for row, feature in zip(logits, features, strict=True)]
         served = gate.serve_again(
             base,
             adapter.path if adapter else None,

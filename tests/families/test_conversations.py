@@ -76,4 +76,4 @@ def test_rows_of_plain_text_are_told_apart(tmp_path: Path) -> None:
     data.write_text('{"text": "It rains."}\n{"text": "It snows."}\n{"prompt": "Sky:", "completion": " grey"}\n')
     family = family_trainer(default_plugins().task("generation"))
     read = family.read([str(data)], DataOptions())
-    assert [family.text_of(row) for row in read.rows] == ["It rains.", "It snows.", "Sky:"]
+    assert [family.row_text(row) for row in read.rows] == ["It rains.", "It snows.", "Sky:"]

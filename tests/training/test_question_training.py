@@ -208,7 +208,7 @@ def test_a_context_gives_so_many_questions_at_most() -> None:
 
 def test_no_context_stands_on_both_sides(tmp_path: Path, tiny_encoder: Path) -> None:
     family = QuestionAnsweringTrainer(Stock())
-    assert family.text_of(row("Some gold.", "gold")) == "Some gold."
+    assert family.row_text(row("Some gold.", "gold")) == "Some gold."
     with pytest.raises(DataError, match="expected at least one question with an answer, found none in 1 row"):
         family.check_training([row("Some gold.", None)])
 

@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_cut_and_told(tiny_causal: Path, kind: Any) -> None
         assert len(feature) <= 40
         assert len(feature.target) <= 40
         assert "y" in tokenizer.decode(feature.target)
-    notes = family_trainer(Title()).notes_on([fits, feature])
+    notes = family_trainer(Title()).encoding_notes([fits, feature])
     assert notes == ["1 text of 2 did not fit max_length and were cut"]
 
 

@@ -6,7 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -86,14 +86,14 @@ class QuestionAnsweringTrainer(FamilyTrainer):
         read = read_questions(tables, allow_misaligned=options.allow_misaligned)
         return QuestionDataset(read.rows, (), [describe(table) for table in tables], read.notes, read.problems)
 
-    def text_of(self, row: QuestionRow) -> str:
+    def row_text(self, row: QuestionRow) -> str:
         # All questions on one context stand on one side: the other side would have read the context already.
         return row.context
 
-    def label_of(self, row: QuestionRow) -> Hashable:
+    def stratum(self, row: QuestionRow) -> Hashable:
         return bool(row.answers)
 
-    def right_of(self, read: Dataset, row: QuestionRow) -> str:
+    def reference_text(self, dataset: Dataset, row: QuestionRow) -> str:
         return row.answers[0][0] if row.answers else "no answer in the text"
 
     def check_training(self, rows: Sequence[QuestionRow]) -> None:
@@ -108,7 +108,7 @@ class QuestionAnsweringTrainer(FamilyTrainer):
         rows = _at_most_per_context(rows, int(extra["questions_per_context"]), recipe.seed)
         return with_unanswerable(rows, extra["unanswerable"], recipe.seed)
 
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+    def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
         return {"num_labels": 2}
 
     def encode(
@@ -153,16 +153,16 @@ class QuestionAnsweringTrainer(FamilyTrainer):
             right = (1 - smoothing) * right - smoothing * likelihood.sum(1) / allowed.sum(1)
         return right.mean()
 
-    def served(self, logits: Any, feature: Feature) -> list[float]:
+    def serving_logits(self, logits: Any, feature: Feature) -> list[float]:
         scores = _span_logits(logits, feature.source.place)
         return [*scores.starts, *scores.ends, scores.null]
 
-    def input_of(self, row: QuestionRow) -> dict[str, str]:
+    def task_input(self, row: QuestionRow) -> dict[str, str]:
         return {"question": row.question, "context": row.context}
 
-    def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
+    def assess(self, dataset: Dataset, results: Sequence[Any]) -> Assessment:
         """F1 and exact match as served; `best_threshold` is the null threshold that gives `best_f1` on these rows."""
-        rows: list[QuestionRow] = read.rows
+        rows: list[QuestionRow] = dataset.rows
         answers = Answers([_served_answer(row, result) for row, result in zip(rows, results, strict=True)])
         pairs = [
             (result.text if result.answerable else "", row.references)
@@ -172,8 +172,8 @@ class QuestionAnsweringTrainer(FamilyTrainer):
         shared = [squad_metrics.f1(*pair) for pair in pairs]
         threshold, best = answers.best_threshold()
         measured = {
-            "f1": mean(shared),
-            "exact_match": mean(exact),
+            "f1": fmean(shared),
+            "exact_match": fmean(exact),
             "best_f1": best,
             "best_threshold": threshold,
             "has_answer_f1": answers.measure()["has_answer_f1"],
@@ -318,4 +318,4 @@ def _loss(logits: Sequence[Any], features: Sequence[Feature]) -> float:
         allowed = np.concatenate([values[place.tokens], values[place.null : place.null + 1]])
         right = [values[border, side] for side, border in enumerate(feature.target)]
         losses.append(float((np.logaddexp.reduce(allowed) - right).mean()))
-    return mean(losses) if losses else 0.0
+    return fmean(losses) if losses else 0.0

@@ -1,12 +1,10 @@
-"""Rows of a task's own types: columns have the names of the input's fields, the answer's that of the result's first."""
+"""Rows of a task's types: columns are named as the fields of the input and as the first field of the result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from nlptasks.data.labelled_texts import DataOptions, count_labels, describe
 from nlptasks.data.rows import Table
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One checked row: an input of the task, and what the row says of it; `place` is where it stands in its file."""
+    """One checked row: an input of the task and the answer to it; `place` is its file and line."""
 
     inputs: Any
     label: Any
@@ -30,7 +28,7 @@ class TaskRow:
 
 @dataclass
 class TaskRows:
-    """Checked rows. `labels` are the head's; without any, `unit` is what one row is called."""
+    """Checked rows. `labels` are the head's; without any, `unit` is what is counted."""
 
     rows: list[Any]
     labels: tuple[str, ...] = ()
@@ -46,7 +44,7 @@ class TaskRows:
 
 
 def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOptions, labels: Sequence[str]) -> TaskRows:
-    """What a family's `rows_of` makes of all records.
+    """The rows that a family's `parse_record` makes of all records.
 
     Raises:
         DataError: naming every bad row.
@@ -57,9 +55,10 @@ def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOpti
         faults: list[str] = []
         for row in table.rows:
             try:
-                rows += family.rows_of(_named(row.fields, family.task, options), row.place, labels)
+                rows += family.parse_record(_named(row.fields, family.task, options), row.place, labels)
             except (ValueError, InvalidInputError) as error:
-                faults.append(f"{row.place}: {_sentence(error)}")
+                problems = error.problems if isinstance(error, InvalidInputError) else (f"{error}.",)
+                faults.append(f"{row.place}: {' '.join(problems)}")
         findings.add_table(table, faults)
     findings.check(allow_misaligned=False)
     return TaskRows(rows, tuple(labels), [describe(table) for table in tables], findings.notes, unit=family.unit)
@@ -97,14 +96,3 @@ def _named(fields: Mapping[str, Any], task: Task[Any, Any, Any], options: DataOp
 def _answer(result_type: type[Result]) -> str:
     """The first field of a result that is not every result's."""
     return next(name for name in result_type.model_fields if name not in Result.model_fields)
-
-
-def _sentence(error: Exception) -> str:
-    """An error of one row as one sentence."""
-    if isinstance(error, InvalidInputError):
-        return " ".join(error.problems)
-    if isinstance(error, ValidationError):
-        return (
-            "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()) + "."
-        )
-    return f"{error}."

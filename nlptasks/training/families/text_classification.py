@@ -32,12 +32,12 @@ class LabelTrainer(FamilyTrainer):
         numbers = sorted({labels.index(str(name).strip()) for name in names})
         return tuple(numbers) if self.multi_label else numbers[0]
 
-    def right_of(self, read: Dataset, row: Any) -> str:
-        return ", ".join(_names(read, row))
+    def reference_text(self, dataset: Dataset, row: Any) -> str:
+        return ", ".join(_names(dataset, row))
 
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+    def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
-        return {**super().head(labels), "problem_type": kind}
+        return {**super().head_config(labels), "problem_type": kind}
 
     def targets(self, features: Sequence[Feature], width: int) -> Any:
         import torch
@@ -53,24 +53,24 @@ class LabelTrainer(FamilyTrainer):
             return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         return functional.binary_cross_entropy_with_logits(logits, labels * (1 - smoothing) + smoothing / 2)
 
-    def check_labels(self, read: Dataset, result: Classification) -> None:
+    def check_labels(self, dataset: Dataset, result: Classification) -> None:
         known = {score.label.casefold() for score in result.scores}
-        if any(rows and name.casefold() not in known for name, rows in read.counts.items()):
+        if any(rows and name.casefold() not in known for name, rows in dataset.counts.items()):
             raise DataError(
-                f"The data has the labels {', '.join(read.labels)}; {result.model} answers "
+                f"The data has the labels {', '.join(dataset.labels)}; {result.model} answers "
                 f"{', '.join(sorted(score.label for score in result.scores))}. Name the data's labels with --labels, "
                 "in the order of their numbers, as the model calls them, or --rename them."
             )
 
-    def assess(self, read: Dataset, results: Sequence[Classification]) -> Assessment:
-        labels = _ordered(read.labels, results[0])
+    def assess(self, dataset: Dataset, results: Sequence[Classification]) -> Assessment:
+        labels = _ordered(dataset.labels, results[0])
         place = {name.casefold(): index for index, name in enumerate(labels)}
         chances = _chances(results, place)
         if self.multi_label:
-            references = _marked([_names(read, row) for row in read.rows], place)
+            references = _marked([_names(dataset, row) for row in dataset.rows], place)
             predictions = _marked([result.labels for result in results], place)
             return Assessment(metrics.multi_label(chances, references, predictions=predictions), labels=labels)
-        right = [place[read.labels[row.label].casefold()] for row in read.rows]
+        right = [place[dataset.labels[row.label].casefold()] for row in dataset.rows]
         answered = chances.argmax(axis=1).tolist()
         return Assessment(
             metrics.single_label(chances, right),
@@ -99,7 +99,7 @@ class LabelTrainer(FamilyTrainer):
             return metrics.multi_label(metrics.sigmoid(logits), labels)
         return metrics.single_label(metrics.softmax(logits), labels)
 
-    def target_of(self, row: Any, labels: Sequence[str]) -> int | list[float]:
+    def head_target(self, row: Any, labels: Sequence[str]) -> int | list[float]:
         if isinstance(row.label, int):
             return row.label
         return [float(index in row.label) for index in range(len(labels))]
@@ -117,7 +117,7 @@ class TextClassificationTrainer(LabelTrainer):
     def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
         return read_texts(sources, options, offline=offline)
 
-    def text_of(self, row: Example) -> str:
+    def row_text(self, row: Example) -> str:
         return row.text
 
     def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
@@ -140,7 +140,7 @@ class TextClassificationTrainer(LabelTrainer):
         return [
             Feature(
                 {name: encoded[name][i] for name in encoded},
-                self.target_of(row, labels),
+                self.head_target(row, labels),
                 _read_part(row.text, spans[i]) if spans else row.text,
             )
             for i, row in enumerate(rows)
@@ -154,8 +154,8 @@ def _ordered(names: Sequence[str], result: Classification) -> tuple[str, ...]:
     return (*first, *sorted(label for label in known.values() if label not in first))
 
 
-def _names(read: Dataset, row: Any) -> list[str]:
-    return [read.labels[index] for index in (row.label if isinstance(row.label, tuple) else (row.label,))]
+def _names(dataset: Dataset, row: Any) -> list[str]:
+    return [dataset.labels[index] for index in (row.label if isinstance(row.label, tuple) else (row.label,))]
 
 
 def _chances(results: Sequence[Classification], place: Mapping[str, int]) -> Any:

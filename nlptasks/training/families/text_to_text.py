@@ -35,7 +35,7 @@ class TextToTextTrainer(FamilyTrainer):
     }
     """`options` are the task's own, under which the prompts are made."""
 
-    def rows_of(self, fields: Mapping[str, Any], place: str, labels: Sequence[str]) -> list[WritingRow]:
+    def parse_record(self, fields: Mapping[str, Any], place: str, labels: Sequence[str]) -> list[WritingRow]:
         task: Any = self.task
         lessons = task.lessons(fields, self.task.validate_options(self.serving))
         rows = [WritingRow(lesson, place) for lesson in lessons]
@@ -43,25 +43,25 @@ class TextToTextTrainer(FamilyTrainer):
             raise ValueError("expected a text to write, found an empty one")
         return rows
 
-    def text_of(self, row: WritingRow) -> str:
+    def row_text(self, row: WritingRow) -> str:
         task: Any = self.task
         # A text alone is learnt behind an empty prompt: without its own words all such rows would be one.
         return prompt_text(task.prompt(row.lesson.inputs, row.lesson.options)) or row.lesson.target
 
-    def label_of(self, row: WritingRow) -> Hashable:
+    def stratum(self, row: WritingRow) -> Hashable:
         return None
 
-    def right_of(self, read: Dataset, row: WritingRow) -> str:
+    def reference_text(self, dataset: Dataset, row: WritingRow) -> str:
         return row.lesson.target
 
     def check_training(self, rows: Sequence[WritingRow]) -> None:
         if not rows:
             raise DataError("Training rows: expected at least one text to learn, found none.")
 
-    def input_of(self, row: WritingRow) -> Any:
+    def task_input(self, row: WritingRow) -> Any:
         return row.lesson.inputs
 
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+    def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
         return {}
 
     def encode(
@@ -88,7 +88,7 @@ class TextToTextTrainer(FamilyTrainer):
             "max_length": max_length,
         }
 
-    def notes_on(self, features: Sequence[Feature]) -> list[str]:
+    def encoding_notes(self, features: Sequence[Feature]) -> list[str]:
         cut = sum(feature.source.cut for feature in features)
         return [f"{plural(cut, 'text')} of {len(features)} did not fit max_length and were cut"] if cut else []
 
@@ -101,7 +101,7 @@ class TextToTextTrainer(FamilyTrainer):
     def forward(self, model: Any, batch: Mapping[str, Any]) -> Any:
         return writing.forward(model, batch)
 
-    def kept(self, logits: Any, labels: Any) -> Any:
+    def preprocess_logits_for_metrics(self, logits: Any, labels: Any) -> Any:
         return writing.logprobs(logits, labels)
 
     def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
@@ -112,7 +112,7 @@ class TextToTextTrainer(FamilyTrainer):
             logits.float().flatten(0, 1), labels.flatten(), ignore_index=writing.IGNORED, label_smoothing=smoothing
         )
 
-    def served(self, logits: Any, feature: Feature) -> list[float]:
+    def serving_logits(self, logits: Any, feature: Feature) -> list[float]:
         values: list[float] = logits[: len(feature.target)].tolist()
         return values
 
@@ -122,7 +122,7 @@ class TextToTextTrainer(FamilyTrainer):
         loss = total / max(1, sum(len(feature.target) for feature in features))
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
-    def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
+    def assess(self, dataset: Dataset, results: Sequence[Any]) -> Assessment:
         task: Any = self.task
         written = [task.target(result) for result in results]
-        return Assessment(text_metrics.measure(task.text_metrics, written, [row.lesson.target for row in read.rows]))
+        return Assessment(text_metrics.measure(task.text_metrics, written, [row.lesson.target for row in dataset.rows]))

@@ -78,14 +78,14 @@ class TokenClassificationTrainer(FamilyTrainer):
             notes.append(f"{plural(dropped.total(), 'span')} of other types left out: {listed}")
         return EntityDataset(rows, types, [describe(table) for table in tables], notes, list(read.problems))
 
-    def text_of(self, row: EntityRow) -> str:
+    def row_text(self, row: EntityRow) -> str:
         return row.text
 
-    def label_of(self, row: EntityRow) -> Hashable:
+    def stratum(self, row: EntityRow) -> Hashable:
         # By the set of its types many a row of a small file would be alone, and could not be held out.
         return bool(row.spans)
 
-    def right_of(self, read: Dataset, row: EntityRow) -> str:
+    def reference_text(self, dataset: Dataset, row: EntityRow) -> str:
         return ", ".join(f"{row.text[span.start : span.end]} ({span.label})" for span in row.spans) or "no entity"
 
     def check_training(self, rows: Sequence[EntityRow]) -> None:
@@ -125,17 +125,17 @@ class TokenClassificationTrainer(FamilyTrainer):
         flat = logits.float().flatten(0, 1)
         return functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
 
-    def served(self, logits: Any, feature: Feature) -> list[float]:
+    def serving_logits(self, logits: Any, feature: Feature) -> list[float]:
         values: list[float] = logits[list(feature.source.tokens)].ravel().tolist()
         return values
 
-    def assess(self, read: Dataset, results: Sequence[Entities]) -> Assessment:
+    def assess(self, dataset: Dataset, results: Sequence[Entities]) -> Assessment:
         """seqeval's scores of exact spans; `accuracy` is that of words."""
         pairs = [
             ([(s.label, s.start, s.end) for s in row.spans], [(e.label, e.start, e.end) for e in result.entities])
-            for row, result in zip(read.rows, results, strict=True)
+            for row, result in zip(dataset.rows, results, strict=True)
         ]
-        tagged = [_aligned(row.text, *pair) for row, pair in zip(read.rows, pairs, strict=True)]
+        tagged = [_aligned(row.text, *pair) for row, pair in zip(dataset.rows, pairs, strict=True)]
         references, predictions = [list(side) for side in zip(*tagged, strict=True)]
         scores = [entity.score for result in results for entity in result.entities]
         right = [span in expected for expected, answered in pairs for span in answered]

@@ -147,7 +147,7 @@ def load_task_model(
             folder,
             trust_remote_code,
             ignore_mismatched_sizes=True,
-            **family.head(labels),
+            **family.head_config(labels),
             **settings,
         )
     except ValueError as error:
@@ -177,7 +177,7 @@ def _with_new_head(
         )
     body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
     body.config.use_cache = False
-    for name, value in family.head(labels).items():
+    for name, value in family.head_config(labels).items():
         setattr(body.config, name, value)
     prefix = HeadModel.base_model_prefix
     return HeadModel(body, family.trained_head.make, body.config), sorted(f"{prefix}.{name}" for name in missing)
@@ -322,7 +322,7 @@ def logits_of(
         for start in range(0, len(features), batch_size):
             batch = family.collate(features[start : start + batch_size], trainable.tokenizer)
             inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-            kept = family.kept(family.forward(model, inputs), inputs["labels"])
+            kept = family.preprocess_logits_for_metrics(family.forward(model, inputs), inputs["labels"])
             rows += list(kept.float().cpu().numpy().astype(np.float64))
     if not all(math.isfinite(float(np.abs(row).max())) for row in rows):
         raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower learning_rate.")

@@ -130,7 +130,7 @@ class Loop(Trainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, logits = self.compute_loss(model, inputs, return_outputs=True)
-            kept = self.family.kept(logits, inputs["labels"])
+            kept = self.family.preprocess_logits_for_metrics(logits, inputs["labels"])
         return loss.detach(), kept.detach().float(), inputs["labels"]
 
     def _measure(self, answers: EvalPrediction) -> dict[str, float]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def serve(model: Model, verb: str, requests: Sequence[Any]) -> list[list[float]]:
-    """A flat list of numbers for each request, as `FamilyTrainer.served` gives it."""
+    """A flat list of numbers for each request, as `FamilyTrainer.serving_logits` gives it."""
     if verb == GENERATE.verb:
         written: list[list[float]] = model.submit(functools.partial(served_logprobs, requests=requests))
         return written

@@ -43,7 +43,7 @@ def measure_ranges(
         UnsupportedModelError: the base is no encoder, which int8 is for.
     """
     task = family.task
-    inputs = [family.input_of(row) for row in sample(rows, count, SEED, label=family.label_of)]
+    inputs = [family.task_input(row) for row in sample(rows, count, SEED, label=family.stratum)]
     kind = model_kind(load_config(base, trust_remote_code))
     if kind != "encoder":
         raise UnsupportedModelError(
