@@ -103,7 +103,9 @@ def current_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[
     for name, new in RENAMED_SETTINGS.items():
         if name in settings:
             ignored = " and is ignored beside it" if new in settings else ""
-            sentences.append(f"The recipe setting {name} is now {new}{ignored}; the next version no longer reads {name}.")
+            sentences.append(
+                f"The recipe setting {name} is now {new}{ignored}; the next version no longer reads {name}."
+            )
             current.setdefault(new, settings[name])
     return current, sentences
 

@@ -74,7 +74,9 @@ def data_options(function: Any) -> Any:
             is_flag=True,
             help="Move spans whose text is not at their offsets, even if these are more than 1 %.",
         ),
-        click.option("--max-rows", type=click.IntRange(min=1), help="Use that many rows, in which each label keeps its share."),
+        click.option(
+            "--max-rows", type=click.IntRange(min=1), help="Use that many rows, in which each label keeps its share."
+        ),
     ):
         function = option(function)
     return function

@@ -81,7 +81,9 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     family = "text_to_text"
     trainer = "nlptasks.training.families.text_to_text:TextToTextTrainer"
     options_type = WritingOptions
-    recipe: ClassVar[Recipe] = Recipe(base="smollm2", max_length=512, per_device_train_batch_size=8, metric_for_best_model="loss")
+    recipe: ClassVar[Recipe] = Recipe(
+        base="smollm2", max_length=512, per_device_train_batch_size=8, metric_for_best_model="loss"
+    )
     text_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "rouge")
 
     @abstractmethod

@@ -20,10 +20,9 @@ WARM_UP = 8
 
 @dataclass(frozen=True)
 class EvalReport:
-    """What a task answers on labelled rows; `family.Assessment` says what `table` and `confusion` hold.
+    """The quality of a task's answers on labelled rows; `table` and `confusion` are those of `Assessment`.
 
-    `serving` are the options that the task was given, `notes` say how rows were read. `texts_per_second` leaves
-    loading out.
+    `serving` are the options of the task, `notes` say how rows were read. `texts_per_second` does not include loading.
     """
 
     task: str
@@ -77,8 +76,8 @@ def evaluate(
 
     sources = [data] if isinstance(data, str) else list(data)
     if engine is None:
-        with Engine() as own:
-            return _evaluate(own, task, sources, adapter, model, options or DataOptions(), progress, serving)
+        with Engine() as temporary:
+            return _evaluate(temporary, task, sources, adapter, model, options or DataOptions(), progress, serving)
     return _evaluate(engine, task, sources, adapter, model, options or DataOptions(), progress, serving)
 
 
@@ -92,25 +91,25 @@ def _evaluate(
     progress: bool | Callable[[int, int], None],
     serving: dict[str, Any],
 ) -> EvalReport:
-    found = engine.plugins.task(task) if isinstance(task, str) else task
-    family = family_trainer(found, serving)
-    chosen, _ = engine.choose(found, adapter, model)
-    trained = chosen.manifest.labels if chosen and chosen.manifest else None
-    read = family.read(sources, options, labels=trained, offline=engine.settings.offline, split="test")
+    task = engine.plugins.task(task) if isinstance(task, str) else task
+    family = family_trainer(task, serving)
+    chosen, _ = engine.choose(task, adapter, model)
+    labels = chosen.manifest.labels if chosen and chosen.manifest else None
+    dataset = family.read(sources, options, labels=labels, offline=engine.settings.offline, split="test")
     if options.max_rows:
         from nlptasks.data.splits import sample
 
-        read.rows = sample(read.rows, options.max_rows, 13, label=family.stratum)
-    inputs = [family.task_input(row) for row in read.rows]
+        dataset.rows = sample(dataset.rows, options.max_rows, 13, label=family.stratum)
+    inputs = [family.task_input(row) for row in dataset.rows]
     # The first call loads the model; it is not timed.
-    first = engine.run(found.name, inputs[:WARM_UP], adapter=adapter, model=model, **serving)
-    family.check_labels(read, first[0])
+    first = engine.run(task.name, inputs[:WARM_UP], adapter=adapter, model=model, **serving)
+    family.check_labels(dataset, first[0])
     started = time.perf_counter()
-    results = engine.run(found.name, inputs, adapter=adapter, model=model, progress=progress, **serving)
+    results = engine.run(task.name, inputs, adapter=adapter, model=model, progress=progress, **serving)
     seconds = time.perf_counter() - started
-    assessment = family.assess(read, results)
+    assessment = family.assess(dataset, results)
     return EvalReport(
-        task=found.name,
+        task=task.name,
         model=results[0].model,
         adapter=results[0].adapter,
         rows=len(results),
@@ -122,6 +121,6 @@ def _evaluate(
         truncated=sum(result.truncated for result in results),
         windowed=sum(result.windows > 1 for result in results),
         serving=dict(serving),
-        data=tuple(read.sources),
-        notes=tuple(read.notes),
+        data=tuple(dataset.sources),
+        notes=tuple(dataset.notes),
     )

@@ -57,7 +57,14 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     options_type = GenerationOptions
     result_type = GeneratedText
     hub_base = "HuggingFaceTB/SmolLM2-360M-Instruct"
-    recipe = Recipe(base="smollm2", learning_rate=3e-4, num_train_epochs=2, per_device_train_batch_size=8, max_length=512, metric_for_best_model="loss")
+    recipe = Recipe(
+        base="smollm2",
+        learning_rate=3e-4,
+        num_train_epochs=2,
+        per_device_train_batch_size=8,
+        max_length=512,
+        metric_for_best_model="loss",
+    )
     examples = (
         {"messages": [{"role": "user", "content": "Name three things to pack for a rainy hike."}]},
         "Once upon a time, in a lighthouse at the end of the world,",

@@ -33,7 +33,14 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
     aliases = ("summarize",)
     adapter = Path(__file__).parent / "adapters" / "summarization"
     hub_base = "facebook/bart-large-cnn"
-    recipe = Recipe(base="smollm2", learning_rate=2e-4, num_train_epochs=2, per_device_train_batch_size=8, max_length=1024, metric_for_best_model="loss")
+    recipe = Recipe(
+        base="smollm2",
+        learning_rate=2e-4,
+        num_train_epochs=2,
+        per_device_train_batch_size=8,
+        max_length=1024,
+        metric_for_best_model="loss",
+    )
     examples = (
         "The harbour town of Marrow Point voted on Tuesday to close its last coal pier after ninety-one years. The "
         "pier once loaded forty ships a week, but last year only six called there. The site will become a terminal for "

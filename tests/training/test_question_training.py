@@ -32,7 +32,14 @@ class Stock(QuestionAnswering):
     """Where a thing lies in the store."""
 
     name = "stock"
-    recipe = Recipe(num_train_epochs=4, learning_rate=1e-2, per_device_train_batch_size=8, max_length=96, dtype="float32", metric_for_best_model="best_f1")
+    recipe = Recipe(
+        num_train_epochs=4,
+        learning_rate=1e-2,
+        per_device_train_batch_size=8,
+        max_length=96,
+        dtype="float32",
+        metric_for_best_model="best_f1",
+    )
     examples = ({"question": "Where is the saw?", "context": "The saw is in box 4."},)
 
 

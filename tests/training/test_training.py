@@ -220,7 +220,11 @@ def test_it_stops_early_and_keeps_the_best(train: Callable[..., TrainReport], mo
 
 
 def test_accumulated_batches_are_one_step(train: Callable[..., TrainReport]) -> None:
-    report = train(recipe=QUICK.replace(per_device_train_batch_size=8, gradient_accumulation_steps=4, num_train_epochs=2, evals_per_epoch=2))
+    report = train(
+        recipe=QUICK.replace(
+            per_device_train_batch_size=8, gradient_accumulation_steps=4, num_train_epochs=2, evals_per_epoch=2
+        )
+    )
     assert report.steps == 10
     assert [entry["step"] for entry in report.history] == [2, 5, 7, 10]
 

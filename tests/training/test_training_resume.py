@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import re
 import signal
@@ -44,7 +42,9 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
     monkeypatch.setattr("nlptasks.training.loop.events.Events.__init__.__defaults__", (0.0,))
-    recipe = QUICK.replace(num_train_epochs=2, gradient_accumulation_steps=1, ema_decay=0.9, evals_per_epoch=2, learning_rate=1e-3)
+    recipe = QUICK.replace(
+        num_train_epochs=2, gradient_accumulation_steps=1, ema_decay=0.9, evals_per_epoch=2, learning_rate=1e-3
+    )
     whole = train("whole", recipe)
     cancel, listen = stopping_at(stop)
     with pytest.raises(CancelledError, match=f"Stopped at step {stop} of 18"):
@@ -76,7 +76,9 @@ def test_a_run_that_is_told_to_finish_publishes_the_best_so_far(
 def test_a_run_that_broke_while_publishing_publishes_its_best_weights_when_resumed(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = QUICK.replace(num_train_epochs=2, gradient_accumulation_steps=1, ema_decay=0.9, evals_per_epoch=2, learning_rate=1e-3)
+    recipe = QUICK.replace(
+        num_train_epochs=2, gradient_accumulation_steps=1, ema_decay=0.9, evals_per_epoch=2, learning_rate=1e-3
+    )
     whole = train("whole", recipe)
     with monkeypatch.context() as broken:
         broken.setattr("nlptasks.training.publishing.publish.save", lambda *_: 1 / 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -41,7 +40,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize(
     ("architecture", "changes"),
-    [("bert", {}), ("gpt2", {}), ("bert", {"use_dora": True, "average": 0.5})],
+    [("bert", {}), ("gpt2", {}), ("bert", {"use_dora": True, "ema_decay": 0.5})],
 )
 def test_a_run_begins_at_the_answers_of_the_adapter(
     train: Callable[..., TrainReport], architecture: str, changes: dict[str, Any]
@@ -64,7 +63,9 @@ def test_a_language_model_goes_on_too(
     data.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     def write(name: str, start: str | None, lr: float) -> TrainReport:
-        recipe = QUICK.replace(base=str(bases("t5")), learning_rate=lr, init_from=start, metric_for_best_model="loss", max_length=64)
+        recipe = QUICK.replace(
+            base=str(bases("t5")), learning_rate=lr, init_from=start, metric_for_best_model="loss", max_length=64
+        )
         return finetune(Title(), str(data), name=name, recipe=recipe, settings=settings, device="cpu")
 
     first, fresh = write("first", None, 2e-2), write("fresh", None, 1e-9)
@@ -123,7 +124,11 @@ def test_an_adapter_goes_on_from_itself_and_is_replaced(train: Callable[..., Tra
 
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"method": "full"}, TrainingError, "init_from: expected an adapter to be trained, found method 'full': give --method"),
+    (
+        {"method": "full"},
+        TrainingError,
+        "init_from: expected an adapter to be trained, found method 'full': give --method",
+    ),
     ({"init_from": "frist"}, UnknownNameError, r"Unknown adapter 'frist'\. Did you mean 'first'\?"),
     ({"init_from": "shipped"}, AdapterError, "init_from: expected an adapter that ships with feeling, found none"),
     ({"r": 8}, TrainingError, r"init_from: expected the settings of 'first', found r 8: give -o r 16\."),
@@ -156,7 +161,9 @@ def test_another_base_other_labels_and_another_verb_are_refused(
         train("further", STILL, "gpt2")
     data = write_csv(tmp_path / "moods.csv", [(f"text {n}", ("glum", "gay", "sad")[n % 3]) for n in range(60)])
     options = DataOptions(labels=("glum", "gay", "sad"))
-    with pytest.raises(TrainingError, match="init_from: expected the labels of 'first', sad, glad, found glum, gay, sad: "):
+    with pytest.raises(
+        TrainingError, match="init_from: expected the labels of 'first', sad, glad, found glum, gay, sad: "
+    ):
         train("further", STILL, data=data, options=options)
     tagger, _ = tagger_adapter(bases("bert"), tmp_path / "tagger")
     with pytest.raises(TrainingError, match="init_from: expected an adapter for classify, found 'tagger' for tag"):
@@ -185,7 +192,9 @@ def test_a_stopped_run_goes_on_unless_its_start_has_changed(
     plan = json.loads((RunFolder(settings, "feeling", "parts").path / "run.json").read_text())
     digest = hashlib.sha256((first.path / PEFT_WEIGHTS).read_bytes()).hexdigest()
     assert (plan["recipe.init_from"], plan["start"]) == ("first", f"first {digest[:16]}")
-    with pytest.raises(TrainingError, match=r'recipe\.init_from was "first", now null; start was "first \w+", now null'):
+    with pytest.raises(
+        TrainingError, match=r'recipe\.init_from was "first", now null; start was "first \w+", now null'
+    ):
         train("parts", recipe.replace(init_from=None), resume=True)
     kept = shutil.copytree(first.path, first.path.parent / ".kept")
     train("first", QUICK.replace(num_train_epochs=1, seed=5), replace=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,14 @@ from tests.runtime.matrix import Outcome, serve_all, train_noting
 from tests.sample_tasks import Title, TitleResult
 
 ARCHITECTURES = ("marian", "m2m_100", "mbart", "t5", "bart", "pegasus", "gpt2", "llama", "qwen2", "gemma3_text")
-RECIPE = Recipe(num_train_epochs=1, learning_rate=1e-2, per_device_train_batch_size=4, max_length=200, dtype="float32", metric_for_best_model="loss")
+RECIPE = Recipe(
+    num_train_epochs=1,
+    learning_rate=1e-2,
+    per_device_train_batch_size=4,
+    max_length=200,
+    dtype="float32",
+    metric_for_best_model="loss",
+)
 WORDS = ("rain", "snow", "wind", "fog")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from nlptasks.data.labelled_texts import DataOptions, count_labels, describe
 from nlptasks.data.rows import Table
 from nlptasks.data.tables import Findings
@@ -57,8 +59,7 @@ def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOpti
             try:
                 rows += family.parse_record(_named(row.fields, family.task, options), row.place, labels)
             except (ValueError, InvalidInputError) as error:
-                problems = error.problems if isinstance(error, InvalidInputError) else (f"{error}.",)
-                faults.append(f"{row.place}: {' '.join(problems)}")
+                faults.append(f"{row.place}: {_sentence(error)}")
         findings.add_table(table, faults)
     findings.check(allow_misaligned=False)
     return TaskRows(rows, tuple(labels), [describe(table) for table in tables], findings.notes, unit=family.unit)
@@ -96,3 +97,13 @@ def _named(fields: Mapping[str, Any], task: Task[Any, Any, Any], options: DataOp
 def _answer(result_type: type[Result]) -> str:
     """The first field of a result that is not every result's."""
     return next(name for name in result_type.model_fields if name not in Result.model_fields)
+
+
+def _sentence(error: Exception) -> str:
+    """An error of one row as one sentence."""
+    if isinstance(error, InvalidInputError):
+        return " ".join(error.problems)
+    if isinstance(error, ValidationError):
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors())
+        return "; ".join(faults) + "."
+    return f"{error}."

@@ -89,7 +89,9 @@ class Loop(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         data: Any = self.train_dataset if train_dataset is None else train_dataset
-        return LengthSampler([len(feature) for feature in data], self.recipe.per_device_train_batch_size, self.recipe.seed)
+        return LengthSampler(
+            [len(feature) for feature in data], self.recipe.per_device_train_batch_size, self.recipe.seed
+        )
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

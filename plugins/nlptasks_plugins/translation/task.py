@@ -90,7 +90,14 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     input_type = TranslationInput
     options_type = TranslationOptions
     result_type = Translation
-    recipe = Recipe(base=EMBEDDED, learning_rate=5e-4, num_train_epochs=2, per_device_train_batch_size=16, max_length=256, metric_for_best_model="loss")
+    recipe = Recipe(
+        base=EMBEDDED,
+        learning_rate=5e-4,
+        num_train_epochs=2,
+        per_device_train_batch_size=16,
+        max_length=256,
+        metric_for_best_model="loss",
+    )
     bases = MappingProxyType({EMBEDDED: Path(__file__).parents[1] / "models" / EMBEDDED})
     hub_first = True
     text_metrics = ("bleu", "chrf")

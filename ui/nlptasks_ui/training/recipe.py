@@ -30,12 +30,21 @@ MORE = {
     "lora_dropout": ("LoRA dropout", "Dropout probability at the input of the LoRA layers."),
     "warmup_ratio": ("Warm-up ratio", "Share of all steps in which the learning rate rises to its peak."),
     "weight_decay": ("Weight decay", "For the AdamW optimizer; 0 for none."),
-    "label_smoothing_factor": ("Label smoothing", "Share of the target probability that is spread over the other labels."),
-    "gradient_accumulation_steps": ("Gradient accumulation", "Batches per step: the effect of a larger batch without its memory."),
+    "label_smoothing_factor": (
+        "Label smoothing",
+        "Share of the target probability that is spread over the other labels.",
+    ),
+    "gradient_accumulation_steps": (
+        "Gradient accumulation",
+        "Batches per step: the effect of a larger batch without its memory.",
+    ),
     "ema_decay": ("EMA decay", "Decay of the moving average of the weights, such as 0.998; 0 turns it off."),
     "metric_for_best_model": ("Best-model metric", "The weights with the best value of this metric are kept."),
     "evals_per_epoch": ("Evaluations per epoch", "Each evaluation also saves a checkpoint."),
-    "early_stopping_patience": ("Early-stopping patience", "Evaluations without improvement before training stops; 0 for no limit."),
+    "early_stopping_patience": (
+        "Early-stopping patience",
+        "Evaluations without improvement before training stops; 0 for no limit.",
+    ),
     "seed": ("Random seed", "For the split, the order of rows and the new layers."),
     "dtype": ("Number format (dtype)", "For the forward pass; the weights stay in float32."),
 }
@@ -86,7 +95,9 @@ class RecipeForm:
         }
         updates[self.settings["init_from"]] = gr.Dropdown(choices=self._starts(task), value=NEW_ADAPTER)
         metrics = list(family_trainer(task).metrics)
-        updates[self.settings["metric_for_best_model"]] = gr.Dropdown(choices=metrics, value=task.recipe.metric_for_best_model)
+        updates[self.settings["metric_for_best_model"]] = gr.Dropdown(
+            choices=metrics, value=task.recipe.metric_for_best_model
+        )
         updates[self.settings["base"]] = gr.Dropdown(choices=self._bases(task), value=task.recipe.base)
         return updates
 
@@ -112,7 +123,9 @@ class RecipeForm:
         try:
             check_for(override(recipe, changes), family_trainer(self._task(task)))
         except InvalidInputError as error:
-            raise InvalidInputError("The recipe is not valid", [_with_label(problem) for problem in error.problems]) from None
+            raise InvalidInputError(
+                "The recipe is not valid", [_with_label(problem) for problem in error.problems]
+            ) from None
         return changes
 
     def _add(self, settings: Mapping[str, tuple[str, str]], recipe: Recipe) -> None:
@@ -160,4 +173,3 @@ def _parsed(text: str) -> dict[str, Any]:
         raise InvalidInputError(
             "The recipe is not valid", [f"Other settings: expected TOML, found an error: {error}."]
         ) from None
-
