@@ -77,8 +77,8 @@ def find_start(
         return None
     if recipe.method != "lora":
         raise TrainingError(
-            f"init_from: expected an adapter to be trained, found method {recipe.method!r}: give --method lora, or train "
-            "what `nlptasks adapters merge` makes of the adapter and its base."
+            f"init_from: expected an adapter to be trained, found method {recipe.method!r}: give --method lora, or "
+            "train the folder that `nlptasks adapters merge` makes of the adapter and its base."
         )
     adapter = _find(task, recipe.init_from, settings)
     check_weights(adapter)
@@ -108,8 +108,8 @@ def _check_labels(adapter: AdapterFolder, labels: Sequence[str]) -> None:
     known = adapter.manifest.labels if adapter.manifest else None
     if known is not None and known != tuple(labels):
         raise TrainingError(
-            f"init_from: expected the labels of {adapter.name!r}, {', '.join(known)}, found {', '.join(labels)}: name them "
-            "with --labels in the adapter's order, --rename those of the data, or train without --init-from."
+            f"init_from: expected the labels of {adapter.name!r}, {', '.join(known)}, found {', '.join(labels)}: name "
+            "them with --labels in the adapter's order, --rename those of the data, or train without --init-from."
         )
 
 

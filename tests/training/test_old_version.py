@@ -81,7 +81,7 @@ def test_its_run_is_resumed_to_the_end_and_passes_the_gate(old: Settings) -> Non
     )  # fmt: skip
     events, _ = read_events(run.events)
     assert [event.values["done"] for event in events if event.kind == "start"] == [0, 9]
-    assert [entry["step"] for entry in report.history][0] == 9
+    assert report.history[0]["step"] == 9
     assert report.gate <= 1e-3
     assert run.checkpoints == []
     assert AdapterStore(old).names("feeling") == ["half", "notes"]

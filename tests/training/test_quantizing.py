@@ -38,9 +38,9 @@ def test_without_cuda_one_sentence_stands_before_anything_is_read(
     with pytest.raises(TrainingError, match=sentence):
         finetune(Title(), "nowhere.jsonl", name="x", recipe=QLORA, settings=settings)
     assert not settings.data.exists()
-    done = CliRunner().invoke(cli, ["train", "generation", "nowhere.jsonl", "--name", "x", "--load-in-4bit"])
-    assert isinstance(done.exception, TrainingError)
-    assert str(done.exception).startswith("load_in_4bit (QLoRA) needs a CUDA GPU")
+    result = CliRunner().invoke(cli, ["train", "generation", "nowhere.jsonl", "--name", "x", "--load-in-4bit"])
+    assert isinstance(result.exception, TrainingError)
+    assert str(result.exception).startswith("load_in_4bit (QLoRA) needs a CUDA GPU")
 
 
 def test_what_4_bits_are_not_for(monkeypatch: pytest.MonkeyPatch) -> None:

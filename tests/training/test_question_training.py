@@ -48,17 +48,17 @@ THINGS = ("saw", "drill", "rope", "lamp", "paint", "glue")
 
 def stock_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
     chance = random.Random(seed)
-    found = []
+    actual = []
     for number in range(count):
         things = chance.sample(THINGS, 3)
         places = [f"{chance.choice(['box', 'rack', 'hall'])} {chance.randint(1, 99)}" for _ in things]
         context = " ".join(f"The {t} is in {p}." for t, p in zip(things, places, strict=True))
-        asked = chance.randrange(3)
-        answer = {"text": [places[asked]], "answer_start": [context.index(f"{things[asked]} is in ")]}
-        answer["answer_start"] = [context.index(places[asked], answer["answer_start"][0])]
+        chosen = chance.randrange(3)
+        answer = {"text": [places[chosen]], "answer_start": [context.index(f"{things[chosen]} is in ")]}
+        answer["answer_start"] = [context.index(places[chosen], answer["answer_start"][0])]
         row = {"id": str(number), "title": f"list {number % 4}", "context": context}
-        found.append(row | {"question": f"Where is the {things[asked]}?", "answers": answer})
-    return found
+        actual.append(row | {"question": f"Where is the {things[chosen]}?", "answers": answer})
+    return actual
 
 
 def write(path: Path, content: list[dict[str, Any]]) -> str:
@@ -85,8 +85,8 @@ def test_the_target_of_a_window_is_the_answer_or_null(tokenizer: Any, data: st.D
     context = " ".join(words)
     start = data.draw(st.integers(0, len(context) - 1))
     end = data.draw(st.integers(start + 1, min(len(context), start + 12)))
-    asked = QuestionRow("here", "1", "What is it?", context, ((context[start:end], start),))
-    features = QuestionAnsweringTrainer(Stock()).encode([asked], (), tokenizer, 48)
+    question = QuestionRow("here", "1", "What is it?", context, ((context[start:end], start),))
+    features = QuestionAnsweringTrainer(Stock()).encode([question], (), tokenizer, 48)
     for feature in features:
         window = feature.source
         place = window.place
@@ -96,9 +96,9 @@ def test_the_target_of_a_window_is_the_answer_or_null(tokenizer: Any, data: st.D
         if first == place.null:
             assert last == place.null
             continue
-        found = (place.spans[first - place.tokens.start][0], place.spans[last - place.tokens.start][1])
+        actual = (place.spans[first - place.tokens.start][0], place.spans[last - place.tokens.start][1])
         # A token that reaches over the border is taken whole.
-        assert found[0] + window.shift <= start < end <= found[1] + window.shift
+        assert actual[0] + window.shift <= start < end <= actual[1] + window.shift
     covered = [f for f in features if f.source.shift <= start and end <= f.source.shift + len(f.request[1])]
     assert not covered or context[start:end].isspace() or any(f.target[0] != f.source.place.null for f in covered)
 
@@ -196,21 +196,21 @@ def test_the_share_of_unanswerable_questions_is_reached(tmp_path: Path, share: f
     family = QuestionAnsweringTrainer(Stock())
     rows = family.read([path], DataOptions()).rows
     recipe = Stock.recipe.replace(extra={"unanswerable": share})
-    found = family.augment(rows, recipe)
-    assert found[:60] == rows
-    assert sum(not r.answers for r in found) / len(found) == pytest.approx(min(share, 0.5), abs=0.01)
-    assert found == family.augment(rows, recipe)
+    actual = family.augment(rows, recipe)
+    assert actual[:60] == rows
+    assert sum(not r.answers for r in actual) / len(actual) == pytest.approx(min(share, 0.5), abs=0.01)
+    assert actual == family.augment(rows, recipe)
     if share <= 0.5:
-        assert family.augment(found, recipe) == found  # The share is reached already.
+        assert family.augment(actual, recipe) == actual  # The share is reached already.
 
 
 def test_a_context_gives_so_many_questions_at_most() -> None:
     rows = [dataclasses.replace(row("Some gold.", "gold", f"Which of {n}?"), id=str(n)) for n in range(9)]
     rows += [row("Other gold.", "gold")]
     recipe = Stock.recipe.replace(extra={"unanswerable": 0, "questions_per_context": 4})
-    found = QuestionAnsweringTrainer(Stock()).augment(rows, recipe)
-    assert len(found) == 5
-    assert [r for r in rows if r in found] == found
+    actual = QuestionAnsweringTrainer(Stock()).augment(rows, recipe)
+    assert len(actual) == 5
+    assert [r for r in rows if r in actual] == actual
 
 
 def test_no_context_stands_on_both_sides(tmp_path: Path, tiny_encoder: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
     trained: list[tuple[Any, Any]] = []
     serve, compare = gate.serve_again, gate.compare
 
-    def asked(base: BaseFolder, adapter: Path, head: Head, texts: list[str], **options: Any) -> Any:
+    def recording(base: BaseFolder, adapter: Path, head: Head, texts: list[str], **options: Any) -> Any:
         trained.append((base, texts))
         return serve(base, adapter, head, texts, **options)
 
@@ -65,7 +65,7 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
         trained[-1] += (expected,)  # type: ignore[assignment]
         return compare(expected, served)
 
-    monkeypatch.setattr(gate, "serve_again", asked)
+    monkeypatch.setattr(gate, "serve_again", recording)
     monkeypatch.setattr(gate, "compare", compared)
     data = write_csv(tmp_path / "few.csv", rows(22))
     recipe = QUICK.replace(num_train_epochs=1, per_device_train_batch_size=4)
@@ -188,12 +188,12 @@ def test_the_gate_reports_a_folder_that_cannot_be_served(tmp_path: Path) -> None
 def test_what_is_evaluated_and_saved_is_the_average(
     train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     real = RunFolder.clear
 
     def clear(run: RunFolder) -> None:
         if run.last:
-            kept["weights"], kept["average"] = load_file(run.last / WEIGHTS), load_file(run.last / AVERAGE)
+            stored["weights"], stored["average"] = load_file(run.last / WEIGHTS), load_file(run.last / AVERAGE)
         real(run)
 
     monkeypatch.setattr(RunFolder, "clear", clear)
@@ -201,8 +201,8 @@ def test_what_is_evaluated_and_saved_is_the_average(
     assert report.history[-1]["best"]
     saved = load_file(report.path / PEFT_WEIGHTS)["base_model.model.classifier.weight"]
     name = "base_model.model.classifier.modules_to_save.default.weight"
-    torch.testing.assert_close(saved, kept["average"][name])
-    assert not torch.equal(saved, kept["weights"][name])
+    torch.testing.assert_close(saved, stored["average"][name])
+    assert not torch.equal(saved, stored["weights"][name])
     assert report.metrics["loss"] == pytest.approx(report.history[-1]["metrics"]["loss"], abs=1e-4)
 
 

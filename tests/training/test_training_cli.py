@@ -45,17 +45,17 @@ def nlptasks(*arguments: str) -> Result:
 
 
 def test_the_blog_job_is_one_command(home: Path) -> None:
-    done = nlptasks("train", "sentiment", "reviews.csv", "--name", "blog", "--model", "./gpt2", "--batch-size", "8",
+    result = nlptasks("train", "sentiment", "reviews.csv", "--name", "blog", "--model", "./gpt2", "--batch-size", "8",
                     "--max-length", "64", "--epochs", "5", "--lr", "5e-3", "-o", "evals_per_epoch", "1")  # fmt: skip
-    assert done.exit_code == 0, done.output
-    lines = done.stderr.splitlines()
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
     for epoch in range(1, 6):
         assert any(
             line.startswith(f"epoch {epoch}/5: average loss ") and "validation accuracy" in line for line in lines
         )
-        assert f"epoch {epoch}: average loss " in done.stdout
-    assert "blog: accuracy " in done.stdout
-    assert "Gate passed" in done.stderr
+        assert f"epoch {epoch}: average loss " in result.stdout
+    assert "blog: accuracy " in result.stdout
+    assert "Gate passed" in result.stderr
 
     measured = nlptasks("eval", "sentiment", "test.csv", "-a", "blog")
     assert measured.exit_code == 0, measured.output
@@ -71,9 +71,9 @@ def test_the_blog_job_is_one_command(home: Path) -> None:
 def test_the_report_as_json_and_any_setting_by_name(home: Path) -> None:
     (home / "mine.toml").write_text("num_train_epochs = 1\nseed = 5\n")
     arguments = ("train", "sentiment", "reviews.csv", "--name", "mine", "-m", "gpt2", "--recipe", "mine.toml", *QUICK)
-    done = nlptasks(*arguments, "-o", "target_modules", "c_attn", "--seed", "6", "--json")
-    assert done.exit_code == 0, done.output
-    report = json.loads(done.stdout)
+    result = nlptasks(*arguments, "-o", "target_modules", "c_attn", "--seed", "6", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
     manifest = open_adapter(Path(report["path"])).manifest
     assert manifest is not None
     assert (manifest.recipe["num_train_epochs"], manifest.recipe["seed"]) == (1, 6)
@@ -83,8 +83,8 @@ def test_the_report_as_json_and_any_setting_by_name(home: Path) -> None:
 
 def test_old_options_and_settings_are_taken_with_a_line_on_stderr(home: Path) -> None:
     (home / "old.toml").write_text("lr = 1e-3\nr = 2\n")
-    command = [sys.executable, "-m", "nlptasks", "train", "sentiment", "gone.csv", "--name", "x", "--recipe", "old.toml",
-               "--warmup", "0.1", "--epochs", "2", "-o", "average", "0.9"]  # fmt: skip
+    command = [sys.executable, "-m", "nlptasks", "train", "sentiment", "gone.csv", "--name", "x", "--recipe",
+               "old.toml", "--warmup", "0.1", "--epochs", "2", "-o", "average", "0.9"]  # fmt: skip
     child = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert child.returncode == 1
     warnings = [line for line in child.stderr.splitlines() if "is now" in line]
@@ -100,17 +100,17 @@ def test_old_options_and_settings_are_taken_with_a_line_on_stderr(home: Path) ->
 def test_compare_measures_two_on_the_same_rows(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, epochs in (("weak", "1"), ("strong", "5")):
         lr = ("--lr", "1e-9") if name == "weak" else ()
-        done = nlptasks(
+        result = nlptasks(
             "train", "sentiment", "reviews.csv", "--name", name, "-m", "gpt2", "--epochs", epochs, *QUICK, *lr
         )
-        assert done.exit_code == 0, done.output
+        assert result.exit_code == 0, result.output
     from nlptasks.plugins import default_plugins
 
     shipped = home / "data" / "adapters" / "sentiment" / "weak"
     monkeypatch.setattr(type(default_plugins().task("sentiment")), "adapter", shipped)
-    done = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare", "--json")
-    assert done.exit_code == 0, done.output
-    strong, weak = json.loads(done.stdout)
+    result = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare", "--json")
+    assert result.exit_code == 0, result.output
+    strong, weak = json.loads(result.stdout)
     assert (strong["adapter"], weak["adapter"]) == ("strong", "weak")
     assert strong["metrics"]["accuracy"] > weak["metrics"]["accuracy"]
     printed = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare").stdout
@@ -133,10 +133,10 @@ def test_usage_errors_are_2_and_others_tell_everything(home: Path) -> None:
 
 
 def test_data_check(home: Path) -> None:
-    done = nlptasks("data", "check", "reviews.csv", "--task", "sentiment")
-    assert done.exit_code == 0, done.output
-    assert "text in 'text', label in 'label'" in done.stdout
-    assert "160 rows, no bad one" in done.stdout
+    result = nlptasks("data", "check", "reviews.csv", "--task", "sentiment")
+    assert result.exit_code == 0, result.output
+    assert "text in 'text', label in 'label'" in result.stdout
+    assert "160 rows, no bad one" in result.stdout
     report = json.loads(nlptasks("data", "check", "reviews.csv", "-t", "sentiment", "--json").stdout)
     assert report["labels"] == {"negative": 80, "positive": 80}
     write_csv(home / "bad.csv", [("", "positive"), ("x", "negativ")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from pathlib import Path
@@ -153,11 +152,11 @@ def load(folder: Path, architecture: str) -> Any:
 )
 def test_targets_of_every_architecture(tmp_path: Path, architecture: str, layers: set[str], whole: set[str]) -> None:
     model = load(tmp_path, architecture)
-    found = choose_targets(model, "all-linear")
-    assert {name.rpartition(".")[2] for name in found.lora} == layers
-    assert set(found.whole) == whole
-    assert all(name.startswith(f"{model.base_model_prefix}.") for name in found.lora)
-    assert not any(name.startswith(part) for name in found.lora for part in found.whole)
+    actual = choose_targets(model, "all-linear")
+    assert {name.rpartition(".")[2] for name in actual.lora} == layers
+    assert set(actual.whole) == whole
+    assert all(name.startswith(f"{model.base_model_prefix}.") for name in actual.lora)
+    assert not any(name.startswith(part) for name in actual.lora for part in actual.whole)
 
 
 def test_named_targets_must_match(tmp_path: Path) -> None:
@@ -176,9 +175,9 @@ def test_named_targets_must_match(tmp_path: Path) -> None:
 
 def test_layers_that_the_checkpoint_lacks_are_trained_whole(tmp_path: Path) -> None:
     model = load(tmp_path, "bert")
-    found = choose_targets(model, "all-linear", ["bert.encoder.layer.1.output.dense.bias", "classifier.weight"])
-    assert "bert.encoder.layer.1.output.dense" in found.whole
-    assert "bert.encoder.layer.1.output.dense" not in found.lora
+    actual = choose_targets(model, "all-linear", ["bert.encoder.layer.1.output.dense.bias", "classifier.weight"])
+    assert "bert.encoder.layer.1.output.dense" in actual.whole
+    assert "bert.encoder.layer.1.output.dense" not in actual.lora
     model.bert.encoder.extra_classifier = torch.nn.Linear(2, 2)
     with pytest.raises(UnsupportedModelError, match="PEFT would also train"):
         choose_targets(model, "all-linear")
@@ -211,12 +210,12 @@ def test_metrics_are_scikit_learn_s() -> None:
     chance = np.random.default_rng(0)
     logits, gold = chance.normal(size=(200, 3)), chance.integers(0, 3, 200)
     chances = metrics.softmax(logits)
-    found = metrics.single_label(chances, gold.tolist())
+    actual = metrics.single_label(chances, gold.tolist())
     answered = chances.argmax(1)
-    assert found["accuracy"] == pytest.approx((answered == gold).mean())
-    assert found["macro_f1"] == pytest.approx(f1_score(gold, answered, average="macro"))
-    assert found["mcc"] == pytest.approx(matthews_corrcoef(gold, answered))
-    assert found["loss"] == pytest.approx(log_loss(gold, chances))
+    assert actual["accuracy"] == pytest.approx((answered == gold).mean())
+    assert actual["macro_f1"] == pytest.approx(f1_score(gold, answered, average="macro"))
+    assert actual["mcc"] == pytest.approx(matthews_corrcoef(gold, answered))
+    assert actual["loss"] == pytest.approx(log_loss(gold, chances))
     assert sum(map(sum, metrics.confusion(gold, answered, 3))) == 200
     assert [row["rows"] for row in metrics.per_label(gold, answered, "abc")] == np.bincount(gold).tolist()
 
@@ -229,8 +228,8 @@ def test_the_calibration_error_of_known_gaps() -> None:
 
 def test_metrics_of_several_labels() -> None:
     gold = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    found = metrics.multi_label(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.4]]), gold)
-    assert found["accuracy"] == pytest.approx(2 / 3)
+    actual = metrics.multi_label(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.4]]), gold)
+    assert actual["accuracy"] == pytest.approx(2 / 3)
     assert metrics.multi_label(gold, gold)["macro_f1"] == 1.0
 
 

@@ -49,7 +49,7 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(
     cancel, listen = stopping_at(stop)
     with pytest.raises(CancelledError, match=f"Stopped at step {stop} of 18"):
         train("parts", recipe, cancel=cancel, on_event=listen)
-    with pytest.raises(TrainingError, match="An unfinished run of 'parts' stands at step"):
+    with pytest.raises(TrainingError, match="An unfinished run of 'parts' has a checkpoint of step"):
         train("parts", recipe)
     with pytest.raises(TrainingError, match=r"recipe\.learning_rate was 0\.001, now 0\.002"):
         train("parts", recipe.replace(learning_rate=2e-3), resume=True)
@@ -135,7 +135,8 @@ if moment == "checkpoint":
     loop.write_marker = second
 else:
     gate.serve_again = die
-recipe = Recipe(base=sys.argv[3], num_train_epochs=3, learning_rate=5e-3, per_device_train_batch_size=16, max_length=48, dtype="float32")
+recipe = Recipe(base=sys.argv[3], num_train_epochs=3, learning_rate=5e-3, per_device_train_batch_size=16,
+                max_length=48, dtype="float32")
 settings = Settings(root / "cache", root / "data", offline=True)
 finetune(Feeling(), str(root / "notes.csv"), name="mine", recipe=recipe, settings=settings, device="cpu")
 """
@@ -145,9 +146,9 @@ finetune(Feeling(), str(root / "notes.csv"), name="mine", recipe=recipe, setting
 def test_a_killed_process_leaves_nothing_half_written(
     train: Callable[..., TrainReport], settings: Settings, tmp_path: Path, bases: Callable[[str], Path], moment: str
 ) -> None:
-    done = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path), moment, str(bases("bert"))], check=False,
+    result = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path), moment, str(bases("bert"))], check=False,
                           env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
-    assert done.returncode == -signal.SIGKILL
+    assert result.returncode == -signal.SIGKILL
     run = RunFolder(settings, "feeling", "mine")
     steps = [path.name for path in run.checkpoints]
     if moment == "checkpoint":

@@ -64,15 +64,15 @@ def outcomes(
     scratch = tmp_path_factory.mktemp("matrix")
     train, held = data(scratch)
     items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-    asked = dict.fromkeys(item.callspec.params["architecture"] for item in items if item.path == Path(__file__))
-    found = {}
+    names = dict.fromkeys(item.callspec.params["architecture"] for item in items if item.path == Path(__file__))
+    trained = {}
     with pytest.MonkeyPatch.context() as patch:
-        for name in asked:
+        for name in names:
             base = tiny_model(scratch / name, architecture=name)
             recipe = RECIPE.replace(base=str(base), use_rslora=name == "qwen2", use_dora=name == "gpt2")
-            found[name] = train_noting(Plain(), recipe, train, held, name, home, patch)
-    serve_all([outcome for outcome in found.values() if not outcome.failure], scratch)
-    return found
+            trained[name] = train_noting(Plain(), recipe, train, held, name, home, patch)
+    serve_all([outcome for outcome in trained.values() if not outcome.failure], scratch)
+    return trained
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_what_is_trained_is_saved_and_served(outcomes: dict[str, Outcome], engin
     assert len(factors) >= 8
     assert not any("lm_head" in name or "embed" in name for name in state)
     assert [name for name, tensor in factors.items() if not torch.any(tensor)] == []
-    assert len(outcome.request["requests"]) >= 8
+    assert len(outcome.request["names"]) >= 8
     assert not isinstance(outcome.served, str), outcome.served
     assert gate.compare(outcome.expected, outcome.served) < gate.TOLERANCE
     assert report.metrics["perplexity"] == pytest.approx(2.718281828 ** report.metrics["loss"])

@@ -1,4 +1,4 @@
-"""A run's folder: checkpoints that are whole or not taken, events, and what the run was started with."""
+"""A run's folder: checkpoints, which count only when complete, events, and the settings of the run."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ class RunFolder:
     @property
     def checkpoints(self) -> list[Path]:
         """The whole checkpoints, oldest first."""
-        found = [path.parent for path in self.path.glob(f"checkpoint-*/{MARKER}")]
-        return sorted(found, key=_step)
+        return sorted((path.parent for path in self.path.glob(f"checkpoint-*/{MARKER}")), key=_step)
 
     @property
     def last(self) -> Path | None:
@@ -73,11 +72,13 @@ class RunFolder:
             if last is None:
                 raise TrainingError(f"There is no checkpoint of {self.path.name!r} to resume: train without --resume.")
             self._check_plan(plan)
-            self._drop_partial()
+            # A checkpoint without its marker was cut short by a kill.
+            for path in {*self.path.glob("checkpoint-*")}.difference(self.checkpoints):
+                shutil.rmtree(path, ignore_errors=True)
             return last
         if last is not None and not replace:
             raise TrainingError(
-                f"An unfinished run of {self.path.name!r} stands at step {_step(last)}: "
+                f"An unfinished run of {self.path.name!r} has a checkpoint of step {_step(last)}: "
                 "continue it with --resume, or start over with --replace."
             )
         self.clear()
@@ -89,13 +90,6 @@ class RunFolder:
         """Remove every checkpoint, whole or not."""
         for path in self.path.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
-
-    def _drop_partial(self) -> None:
-        """A checkpoint without its marker was cut short by a kill."""
-        whole = set(self.checkpoints)
-        for path in self.path.glob("checkpoint-*"):
-            if path not in whole:
-                shutil.rmtree(path, ignore_errors=True)
 
     def _check_plan(self, plan: Mapping[str, Any]) -> None:
         try:
@@ -111,7 +105,7 @@ class RunFolder:
         ]
         if differing:
             raise TrainingError(
-                "A run is resumed with the settings and data it was started with. Different are: "
+                "A run can only be resumed with the settings and data that it was started with. Different: "
                 f"{'; '.join(differing)}. Give the same again, or start over with --replace."
             )
 
@@ -135,7 +129,7 @@ def write_marker(checkpoint: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_marker(checkpoint: Path) -> dict[str, Any]:
-    """What `write_marker` wrote."""
+    """The content that `write_marker` wrote."""
     content: dict[str, Any] = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
     return content
 

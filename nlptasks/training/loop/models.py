@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 class Trainable:
     """A task model ready for training, in float32.
 
-    `config_changes` are the settings of the architecture that differ from the base's own; whoever serves
-    the adapter must set them too. `targets` is None for full fine-tuning. `info` is what a task may know of the
-    base with what is trained on it.
+    `config_changes` are the settings of the architecture that differ from the base's; serving the adapter needs them
+    too. `targets` is None for full fine-tuning. `info` describes the model to the task.
     """
 
     model: Any
@@ -59,7 +58,7 @@ class Trainable:
 
     @property
     def summary(self) -> str:
-        """What is trained and how much of it, for a person."""
+        """The layers that are trained and the share of parameters, to display."""
         trained = total = sum(p.numel() for p in self.model.parameters())
         if self.targets:
             # PEFT knows how many parameters a tensor of packed 4-bit numbers holds.
@@ -104,7 +103,7 @@ def build(
                 model = quantizing.prepared(model)
             model = _with_lora(model, targets, recipe, folder, family.trained_head)
     limit = min(recipe.max_length, root.max_tokens)
-    # A task asks a model that was trained for it otherwise than a bare one: training shows what serving will ask.
+    # A task prompts a model that was trained for it differently from a bare one: training must see the same prompts.
     info = dataclasses.replace(describe(root, folder.id, None), adapter="in training")
     return Trainable(model, tokenizer, targets, limit, changes, info)
 
@@ -112,7 +111,7 @@ def build(
 def on_plain_base(
     trainable: Trainable, folder: BaseFolder, family: FamilyTrainer, recipe: Recipe, placement: Placement, device: str
 ) -> Trainable:
-    """An adapter that was trained on a base in 4 bits, on the unquantised base that it is served on."""
+    """An adapter that was trained on a base in 4 bits, now on the unquantised base, as it is served."""
     import torch
 
     weights = {name: value.detach().cpu() for name, value in trainable.trained.items()}
@@ -133,7 +132,7 @@ def load_task_model(
     trust_remote_code: bool,
     settings: Mapping[str, Any],
 ) -> tuple[Any, list[str]]:
-    """The task model in float32, and the names of the parameters that the checkpoint does not hold.
+    """The task model in float32, and the names of the parameters that the checkpoint lacks.
 
     Raises:
         UnsupportedModelError: transformers has no such head, or the checkpoint no such body.
@@ -173,7 +172,7 @@ def _with_new_head(
 
     if model_kind(load_config(folder, trust_remote_code)) == "seq2seq":
         raise UnsupportedModelError(
-            f"{folder.id} is a seq2seq model; a {family.verb} head stands on an encoder or a causal model."
+            f"{folder.id} is a seq2seq model; a {family.verb} head needs an encoder or a causal model."
         )
     body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
     body.config.use_cache = False
@@ -202,7 +201,7 @@ def _task_class(folder: BaseFolder, head: Head, trust_remote_code: bool) -> str:
 def _load_body(
     model: Any, fresh: set[str], folder: BaseFolder, trust_remote_code: bool, settings: Mapping[str, Any]
 ) -> set[str]:
-    """Put the checkpoint's body into a task model that calls it by another name than the checkpoint does.
+    """Put the checkpoint's body into a task model that has another name for it than the checkpoint.
 
     Llama's body is `model`, but `LlamaForQuestionAnswering` calls it `transformer`, and eleven other decoders (Qwen,
     SmolLM3, ...) do the same: transformers finds none of its weights and leaves it at random.
@@ -220,7 +219,7 @@ def _load_body(
 
 
 def _at_random(model: Any, fresh: set[str]) -> bool:
-    """Whether the checkpoint holds less than half of the body's parameters; a pooler may well be missing."""
+    """Whether the checkpoint lacks more than half of the body's parameters; a pooler alone may be missing."""
     prefix = f"{model.base_model_prefix}."
     body = [name for name, _ in model.named_parameters() if name.startswith(prefix)]
     return 2 * len(fresh.intersection(body)) > len(body)
@@ -300,7 +299,7 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder,
 
 
 def hub_name(folder: BaseFolder) -> str:
-    """How others find the base: its Hub id if the catalog knows one, else the name it was given by."""
+    """The base's Hub id if the catalog has one, else its name here."""
     from nlptasks.store.catalog import CATALOG, HubSource
 
     base = CATALOG.get(folder.id)
@@ -311,7 +310,7 @@ def hub_name(folder: BaseFolder) -> str:
 def logits_of(
     trainable: Trainable, family: FamilyTrainer, features: Sequence[Feature], device: str, batch_size: int = 64
 ) -> list[Any]:
-    """What the family keeps of features, in their order, one numpy array each; in float32 without dropout."""
+    """The logits that the metrics need, one numpy array per feature, in order; in float32, without dropout."""
     import numpy as np
     import torch
 
@@ -322,8 +321,8 @@ def logits_of(
         for start in range(0, len(features), batch_size):
             batch = family.collate(features[start : start + batch_size], trainable.tokenizer)
             inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-            kept = family.preprocess_logits_for_metrics(family.forward(model, inputs), inputs["labels"])
-            rows += list(kept.float().cpu().numpy().astype(np.float64))
+            logits = family.preprocess_logits_for_metrics(family.forward(model, inputs), inputs["labels"])
+            rows += list(logits.float().cpu().numpy().astype(np.float64))
     if not all(math.isfinite(float(np.abs(row).max())) for row in rows):
         raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower learning_rate.")
     return rows

@@ -1,9 +1,10 @@
-"""transformers.Trainer with what a run here needs besides: whole checkpoints, averages, events, early ends."""
+"""transformers.Trainer with complete checkpoints, averaged weights, events and early ends."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
     from nlptasks.training.loop.models import Trainable
 
 STILL_STEPS = 20
-"""Steps with one and the same loss after which nothing is learned any more."""
+"""Steps with exactly the same loss after which the model is taken to learn nothing."""
 
 
 class Interrupted(Exception):
-    """The user asked for an end; a checkpoint of the last step is written."""
+    """The user stopped the training; there is a checkpoint of the last step."""
 
 
 class Loop(Trainer):
-    """One training. `stop` and `finish` are asked after every step.
+    """One training. `stop` and `finish` are called after every step.
 
-    When `stop` is true, a checkpoint is written and the run ends. When `finish` is true, the weights are measured and
-    the training ends as if this had been its last step.
+    When `stop` returns True, a checkpoint is written and the run ends. When `finish` returns True, the weights are
+    evaluated and the training ends as if this had been its last step.
     """
 
     def __init__(
@@ -132,22 +133,19 @@ class Loop(Trainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, logits = self.compute_loss(model, inputs, return_outputs=True)
-            kept = self.family.preprocess_logits_for_metrics(logits, inputs["labels"])
-        return loss.detach(), kept.detach().float(), inputs["labels"]
+            logits = self.family.preprocess_logits_for_metrics(logits, inputs["labels"])
+        return loss.detach(), logits.detach().float(), inputs["labels"]
 
     def _measure(self, answers: EvalPrediction) -> dict[str, float]:
-        # The features are told by their place: evaluation keeps the order.
+        # Evaluation keeps the order of the features.
         predictions: Any = answers.predictions
         return self.family.measure(predictions.astype("float64"), self.held_out)
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
-        if self.average:
-            with self.average.applied():
-                found = super().evaluate(*arguments, **named)
-        else:
-            found = super().evaluate(*arguments, **named)
-        self._record({name: found[f"eval_{name}"] for name in self.family.metrics})
-        return found
+        with self.average.applied() if self.average else nullcontext():
+            metrics = super().evaluate(*arguments, **named)
+        self._record({name: metrics[f"eval_{name}"] for name in self.family.metrics})
+        return metrics
 
     def _record(self, metrics: dict[str, float]) -> None:
         entry = {
@@ -159,7 +157,8 @@ class Loop(Trainer):
         }
         self.history.append(entry)
         self.events("evaluation", **entry)
-        if self.recipe.early_stopping_patience and self._since_best() >= self.recipe.early_stopping_patience:
+        patience = self.recipe.early_stopping_patience
+        if patience and not any(entry["best"] for entry in self.history[-patience:]):
             self.control.should_training_stop = True
 
     def _is_best(self, metrics: dict[str, float]) -> bool:
@@ -178,18 +177,13 @@ class Loop(Trainer):
             self.state.best_global_step = self.state.global_step
         return bool(last["best"])
 
-    def _since_best(self) -> int:
-        """How often the metric was measured since it was best."""
-        since = [index for index, entry in enumerate(reversed(self.history)) if entry["best"]]
-        return since[0] if since else 0
-
     @property
     def evaluated(self) -> bool:
-        """Whether the weights of this step were measured."""
+        """Whether the weights of this step were evaluated."""
         return bool(self.history) and self.history[-1]["step"] == self.state.global_step
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Write the trained parameters only: the base stays where it is."""
+        """Write the trained parameters only, not the base."""
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_file(_contiguous(self.trainable.trained), folder / WEIGHTS)
@@ -216,7 +210,7 @@ class Loop(Trainer):
         """Leave it to `restore_best`: the Trainer skips this when a run is resumed after its last step."""
 
     def restore_best(self) -> None:
-        """Put the weights of the best evaluation back: their average where one is kept.
+        """Load the weights of the best evaluation, averaged if the recipe says so.
 
         Raises:
             TrainingError: the checkpoint of that evaluation is gone.
@@ -237,7 +231,7 @@ class Loop(Trainer):
 
 
 class _Watch(TrainerCallback):
-    """Follows the loop: averages, events, evaluations within an epoch, early ends."""
+    """Updates the average, sends events, and decides on evaluations within an epoch and early ends."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -254,7 +248,7 @@ class _Watch(TrainerCallback):
         )
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # A run that is resumed within an epoch goes on with the sums it had.
+        # A run that is resumed within an epoch continues its sums.
         if float(state.epoch or 0).is_integer():
             self._loop.loss_sum, self._loop.loss_rows = 0.0, 0
 
@@ -273,7 +267,7 @@ class _Watch(TrainerCallback):
             control.should_save = True
 
     def _due(self, place: int) -> bool:
-        """Whether an evaluation falls on this step of the epoch; the epoch's end is the Trainer's own."""
+        """Whether an evaluation is due after this step of the epoch; the Trainer itself evaluates at the epoch's end."""
         steps = self._loop.steps_per_epoch
         times = min(self._loop.recipe.evals_per_epoch, steps)
         return any(place == round(part * steps / times) for part in range(1, times))
@@ -288,7 +282,7 @@ class _Watch(TrainerCallback):
 
 
 class LengthSampler:
-    """A random order in which neighbours have like lengths; the same for a seed and an epoch, also when resumed."""
+    """A random order in which neighbours have similar lengths; deterministic for a seed and an epoch, also when resumed."""
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
         self._lengths = lengths
@@ -313,9 +307,7 @@ class LengthSampler:
             batches += [chunk[i : i + self._batch_size] for i in range(0, len(chunk), self._batch_size)]
         # A short last batch stays last: a batch in the middle would otherwise take rows of its neighbour.
         last = [batches.pop()] if len(batches[-1]) < self._batch_size else []
-        for index in torch.randperm(len(batches), generator=chance).tolist():
-            yield from batches[index]
-        for batch in last:
+        for batch in [*(batches[i] for i in torch.randperm(len(batches), generator=chance).tolist()), *last]:
             yield from batch
 
 
@@ -349,7 +341,7 @@ def training_arguments(recipe: Recipe, placement: Placement, folder: Path, *, hi
         bf16=placement.dtype == "bfloat16",
         dataloader_pin_memory=placement.device.startswith("cuda"),
     )
-    # Two GPUs would otherwise be used by DataParallel, which changes the batch size behind the recipe's back.
+    # Two GPUs would otherwise be used by DataParallel, which changes the batch size without the recipe's consent.
     arguments._n_gpu = min(1, arguments.n_gpu)
     # An ACCELERATE_MIXED_PRECISION of the user's environment would win over the recipe.
     arguments.mixed_precision = "bf16" if arguments.bf16 else "no"

@@ -114,8 +114,8 @@ def merge(
     # Any text of the row will do: the two models differ by rounding only.
     texts = [one.model_dump_json(exclude_none=True) for one in inputs]
     with writing(target) as staging:
-        expected, found = _write(base, adapter, adapter.manifest, family_trainer(task), texts, dtype, staging)
-        gaps = (expected - found).abs() / expected.abs().max().clamp(min=1e-6)
+        expected, merged = _write(base, adapter, adapter.manifest, family_trainer(task), texts, dtype, staging)
+        gaps = (expected - merged).abs() / expected.abs().max().clamp(min=1e-6)
         largest, mean = float(gaps.max()), float(gaps.mean())
         # "not <=" and not ">": NaN must not pass.
         if not largest <= limit:
@@ -163,7 +163,7 @@ def _write(
         # Two models need not be in memory at once.
         del wrapped
         saved = _load(BaseFolder(str(folder), None, folder, "merging"), family, manifest)
-        found = _logits(saved, load_tokenizer(folder), family, texts)
+        merged = _logits(saved, load_tokenizer(folder), family, texts)
     whole = manifest.model_copy(update={"method": "full"})
     text = json.dumps(whole.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
@@ -173,7 +173,7 @@ def _write(
     for file in folder.iterdir():
         # safetensors creates files that only their owner may read.
         file.chmod(0o644)
-    return expected, found
+    return expected, merged
 
 
 def _card(manifest: Manifest, dtype: str) -> str:
