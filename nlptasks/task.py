@@ -127,30 +127,30 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    base: str = Field("minilm", min_length=1)
-    init_from: str | None = Field(None, min_length=1)
+    base: str = Field(default="minilm", min_length=1)
+    init_from: str | None = Field(default=None, min_length=1)
     method: Literal["lora", "full"] = "lora"
-    r: int = Field(16, ge=1)
-    lora_alpha: int = Field(32, ge=1)
-    lora_dropout: float = Field(0.05, ge=0, lt=1)
-    base_dropout: float | None = Field(None, ge=0, lt=1)
+    r: int = Field(default=16, ge=1)
+    lora_alpha: int = Field(default=32, ge=1)
+    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    base_dropout: float | None = Field(default=None, ge=0, lt=1)
     target_modules: str | tuple[str, ...] = "all-linear"
     use_rslora: bool = False
     use_dora: bool = False
     load_in_4bit: bool = False
-    learning_rate: float = Field(5e-4, gt=0)
-    num_train_epochs: float = Field(3.0, gt=0)
-    per_device_train_batch_size: int = Field(32, ge=1)
-    gradient_accumulation_steps: int = Field(1, ge=1)
-    warmup_ratio: float = Field(0.06, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    label_smoothing_factor: float = Field(0.0, ge=0, lt=1)
-    max_length: int = Field(128, ge=4)
-    ema_decay: float = Field(0.0, ge=0, lt=1)
-    early_stopping_patience: int = Field(0, ge=0)
-    evals_per_epoch: int = Field(1, ge=1)
-    metric_for_best_model: str = Field("accuracy", min_length=1)
-    seed: int = Field(13, ge=0, lt=2**32)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    num_train_epochs: float = Field(default=3.0, gt=0)
+    per_device_train_batch_size: int = Field(default=32, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    warmup_ratio: float = Field(default=0.06, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    label_smoothing_factor: float = Field(default=0.0, ge=0, lt=1)
+    max_length: int = Field(default=128, ge=4)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    early_stopping_patience: int = Field(default=0, ge=0)
+    evals_per_epoch: int = Field(default=1, ge=1)
+    metric_for_best_model: str = Field(default="accuracy", min_length=1)
+    seed: int = Field(default=13, ge=0, lt=2**32)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     extra: Mapping[str, Any] = Field(default_factory=dict)
 

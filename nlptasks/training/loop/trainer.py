@@ -117,8 +117,8 @@ class Loop(Trainer):
         step = self.state.global_step + 1
         if not math.isfinite(value):
             raise TrainingError(
-                f"The loss became {value} at step {step}. Use a lower learning_rate (now {self.recipe.learning_rate:g}), a higher warmup_ratio, "
-                "or --dtype float32."
+                f"The loss became {value} at step {step}. Use a lower learning_rate (now {self.recipe.learning_rate:g}), "
+                "a higher warmup_ratio, or --dtype float32."
             )
         self.still_steps = self.still_steps + 1 if value == self.step_loss else 0
         if self.still_steps >= STILL_STEPS:
@@ -267,7 +267,7 @@ class _Watch(TrainerCallback):
             control.should_save = True
 
     def _due(self, place: int) -> bool:
-        """Whether an evaluation is due after this step of the epoch; the Trainer itself evaluates at the epoch's end."""
+        """Whether an evaluation is due after this step of the epoch; at its end the Trainer itself evaluates."""
         steps = self._loop.steps_per_epoch
         times = min(self._loop.recipe.evals_per_epoch, steps)
         return any(place == round(part * steps / times) for part in range(1, times))
@@ -282,7 +282,7 @@ class _Watch(TrainerCallback):
 
 
 class LengthSampler:
-    """A random order in which neighbours have similar lengths; deterministic for a seed and an epoch, also when resumed."""
+    """A random order in which neighbours have similar lengths; it only depends on the seed and the epoch."""
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
         self._lengths = lengths

@@ -23,8 +23,9 @@ TINY = 1e-12
 
 def softmax(logits: Array) -> Array:
     """Probabilities of each row."""
-    powers: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chances: Array = powers / powers.sum(axis=1, keepdims=True)
+    return chances
 
 
 def sigmoid(logits: Array) -> Array:
