@@ -62,8 +62,8 @@ def measure(engine: Engine, file: Path, given: argparse.Namespace) -> None:
     """Print the table of one file."""
     family = family_trainer(engine.plugins.task("summarization"), {})
     rows = sample(family.read([str(file)], DataOptions()).rows, given.rows, 13, label=family.stratum)
-    texts = [row.lesson.inputs.text for row in rows]
-    references = [row.lesson.target for row in rows]
+    texts = [row.example.inputs.text for row in rows]
+    references = [row.example.target for row in rows]
     written = {"lead-3": [lead(text) for text in texts]}
     for name, adapter in (("base", "none"), ("adapter", given.adapter)):
         results: list[Any] = engine.run("summarization", texts, adapter=adapter, length=given.length)

@@ -42,7 +42,7 @@ from nlptasks.families.text_classification import (
     TextClassification as TextClassification,
 )
 from nlptasks.families.text_to_text import (
-    Lesson as Lesson,
+    TrainingExample as TrainingExample,
     TextToText as TextToText,
     WritingOptions as WritingOptions,
     can_stream as can_stream,

@@ -64,7 +64,7 @@ R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
-class Lesson(Generic[I, O]):
+class TrainingExample(Generic[I, O]):
     """What a row of training data teaches: for this input and these options the model should write `target`."""
 
     inputs: I
@@ -110,7 +110,7 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     def target(self, result: R) -> str:
         """What the model should write for this result: the inverse of `parse`, used in training."""
 
-    def lessons(self, row: Mapping[str, Any], options: O) -> Sequence[Lesson[I, O]]:
+    def training_examples(self, row: Mapping[str, Any], options: O) -> Sequence[TrainingExample[I, O]]:
         """What a row of training data teaches; its columns are fields of the input and of the result by name.
 
         Override it for data of other shapes. `options` are those that the training names, or the defaults.
@@ -121,7 +121,7 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
         own = [name for name in self.result_type.model_fields if name not in Result.model_fields]
         [inputs] = self.validate([_fields(row, self.input_type.model_fields, "input")])
         result = self.result_type.model_validate(_fields(row, own, "result"))
-        return [Lesson(inputs, options, self.target(result))]  # type: ignore[arg-type]
+        return [TrainingExample(inputs, options, self.target(result))]  # type: ignore[arg-type]
 
     def finish(self, inputs: I, completion: Completion) -> R:
         """The result with what only the completion knows; override to add fields of your own."""

@@ -17,8 +17,8 @@ _SAID = ("output", "response", "answer", "completion", "chosen")
 Given = str | tuple[Message, ...]
 
 
-def lessons(row: Mapping[str, Any]) -> Iterator[tuple[Given, str]]:
-    """(what the model is given, what it should write) for each lesson of a row.
+def training_pairs(row: Mapping[str, Any]) -> Iterator[tuple[Given, str]]:
+    """(what the model is given, what it should write) for each example of a row.
 
     `messages` (role, content) and ShareGPT's `conversations` (from, value) teach every turn of the assistant, after
     all turns before it. An instruction with an answer (Alpaca, Dolly) is a chat of one turn; a `prompt` with a

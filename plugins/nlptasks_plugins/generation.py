@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 from nlptasks import (
     Completion,
     GeneratedText,
-    Lesson,
     Message,
     Prompt,
     Recipe,
     SequenceInput,
     TextToText,
+    TrainingExample,
     WritingOptions,
     hookimpl,
 )
@@ -99,16 +99,16 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     def target(self, result: GeneratedText) -> str:
         return result.text
 
-    def lessons(
+    def training_examples(
         self, row: Mapping[str, Any], options: GenerationOptions
-    ) -> Sequence[Lesson[GenerationInput, GenerationOptions]]:
+    ) -> Sequence[TrainingExample[GenerationInput, GenerationOptions]]:
         return [
-            Lesson(
+            TrainingExample(
                 GenerationInput(prompt=given) if isinstance(given, str) else GenerationInput(messages=given),
                 options,
                 target,
             )
-            for given, target in conversations.lessons(row)
+            for given, target in conversations.training_pairs(row)
         ]
 
     def finish(self, inputs: GenerationInput, completion: Completion) -> GeneratedText:

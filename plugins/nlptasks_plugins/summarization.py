@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import (
-    Lesson,
     Message,
     ModelInfo,
     Prompt,
@@ -16,6 +15,7 @@ from nlptasks import (
     Summarizing,
     SummarizingOptions,
     TextInput,
+    TrainingExample,
     hookimpl,
 )
 
@@ -67,12 +67,12 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
             return f"Text:\n{inputs.text}\n\nThe text in {_size(options)}:\n"
         return super().ask(inputs, options, info)
 
-    def lessons(
+    def training_examples(
         self, row: Mapping[str, Any], options: SummarizingOptions
-    ) -> Sequence[Lesson[TextInput, SummarizingOptions]]:
+    ) -> Sequence[TrainingExample[TextInput, SummarizingOptions]]:
         """A document and its summary; of several `summaries` the first.
 
-        The lesson asks for the length that the summary has, unless the training names one, so that the three lengths
+        The example asks for the length that the summary has, unless the training names one, so that the three lengths
         are learnt. Serving cuts a long document into chunks; of one that does not fit a row the beginning is taken.
         """
         document = _first(row, _TEXTS)
@@ -80,7 +80,7 @@ class Summarization(Summarizing[TextInput, SummarizingOptions]):
         [inputs] = self.validate([{"text": _beginning(document, int(self.recipe.max_length * _ROOM))}])
         if "length" not in options.model_fields_set:
             options = options.model_copy(update={"length": _length(len(summary.split()))})
-        return [Lesson(inputs, options, summary)]
+        return [TrainingExample(inputs, options, summary)]
 
 
 def _size(options: SummarizingOptions) -> str:

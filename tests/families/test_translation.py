@@ -216,8 +216,8 @@ def test_rows_teach_what_their_columns_say() -> None:
         pairs({"en": "Hello."})
     with pytest.raises(ValueError, match="expected the language of the translation"):
         pairs({"text": "Hi.", "translation": "Salut."})
-    [lesson, _] = TASK.lessons({"en": "Hello.", "fr": "Bonjour."}, TASK.options_type())
-    assert (lesson.inputs.target_language, lesson.target) == ("fr", "Bonjour.")
+    [example, _] = TASK.training_examples({"en": "Hello.", "fr": "Bonjour."}, TASK.options_type())
+    assert (example.inputs.target_language, example.target) == ("fr", "Bonjour.")
 
 
 @pytest.mark.parametrize("template", [True, False])

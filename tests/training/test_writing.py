@@ -98,7 +98,7 @@ def test_bad_rows_are_named_with_their_place(tmp_path: Path) -> None:
     named = DataOptions(text_column="article", label_column="head")
     file.write_text(json.dumps({"article": "A long text.", "head": "Long"}), encoding="utf-8")
     [row] = family_trainer(Title()).read([str(file)], named).rows
-    assert (row.lesson.inputs.text, row.lesson.target) == ("A long text.", "TITLE: Long")
+    assert (row.example.inputs.text, row.example.target) == ("A long text.", "TITLE: Long")
 
 
 def test_text_metrics_are_those_of_their_packages() -> None:

@@ -117,8 +117,8 @@ class Loop(Trainer):
         step = self.state.global_step + 1
         if not math.isfinite(value):
             raise TrainingError(
-                f"The loss became {value} at step {step}. Use a lower learning_rate (now {self.recipe.learning_rate:g}), "
-                "a higher warmup_ratio, or --dtype float32."
+                f"The loss became {value} at step {step}. Use a lower learning_rate "
+                f"(now {self.recipe.learning_rate:g}), a higher warmup_ratio, or --dtype float32."
             )
         self.still_steps = self.still_steps + 1 if value == self.step_loss else 0
         if self.still_steps >= STILL_STEPS:

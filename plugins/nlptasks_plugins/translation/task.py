@@ -15,7 +15,6 @@ from nlptasks import (
     Completion,
     Decoding,
     InvalidInputError,
-    Lesson,
     Message,
     Model,
     ModelInfo,
@@ -23,6 +22,7 @@ from nlptasks import (
     Recipe,
     TaskInput,
     TextToText,
+    TrainingExample,
     UnsupportedModelError,
     WritingOptions,
     hookimpl,
@@ -160,11 +160,11 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     def target(self, result: Translation) -> str:
         return result.translation
 
-    def lessons(
+    def training_examples(
         self, row: Mapping[str, Any], options: TranslationOptions
-    ) -> Sequence[Lesson[TranslationInput, TranslationOptions]]:
+    ) -> Sequence[TrainingExample[TranslationInput, TranslationOptions]]:
         return [
-            Lesson(
+            TrainingExample(
                 self.validate([{"text": text, "source_language": source, "target_language": target}])[0], options, said
             )
             for text, source, said, target in parallel.pairs(row)
