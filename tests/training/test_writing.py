@@ -114,7 +114,6 @@ def test_text_metrics_are_those_of_their_packages() -> None:
     scorer = RougeScorer(["rouge1"], use_stemmer=True)
     one = [scorer.score(b, a)["rouge1"].fmeasure for a, b in zip(written, right, strict=True)]
     assert actual["rouge1"] == pytest.approx(50 * sum(one))
-    assert text_metrics.signatures(("bleu", "chrf"), 1)["chrf"].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0")
 
 
 def test_eval_prints_what_texts_are_measured_by(tiny_causal: Path, tmp_path: Path) -> None:

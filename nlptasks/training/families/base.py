@@ -223,12 +223,20 @@ class FamilyTrainer(ABC):
 
         `info` describes the model that writes; a head does not need it. By default one input per row, of `head_input`.
         """
+        if not rows:
+            return []
         requests = [self.head_input(row) for row in rows]
-        parts = [(request,) if isinstance(request, str) else request for request in requests]
-        encoded = [tokenizer(*part, truncation=True, max_length=max_length) for part in parts]
+        columns = [requests] if isinstance(requests[0], str) else [list(part) for part in zip(*requests, strict=True)]
+        options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}
+        encoded = tokenizer(*columns, **options)
+        spans = encoded.pop("offset_mapping", None)
         return [
-            Feature(dict(inputs), self.head_target(row, labels), request)
-            for row, request, inputs in zip(rows, requests, encoded, strict=True)
+            Feature(
+                {name: encoded[name][i] for name in encoded},
+                self.head_target(row, labels),
+                _as_read(request, spans[i], encoded.sequence_ids(i)) if spans else request,
+            )
+            for i, (row, request) in enumerate(zip(rows, requests, strict=True))
         ]
 
     def head_input(self, row: Any) -> Text:
@@ -295,6 +303,17 @@ class FamilyTrainer(ABC):
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
         """Fit temperature and threshold, where the family has any."""
         return Calibration(metrics=self.measure(logits, features))
+
+
+def _as_read(request: Text, spans: Sequence[tuple[int, int]], segments: Sequence[int | None]) -> Text:
+    """A text or pair as far as its tokens were read, so that serving reads the same ones."""
+    parts = (request,) if isinstance(request, str) else request
+    ends = [0] * len(parts)
+    for (_, end), segment in zip(spans, segments, strict=True):
+        if segment is not None:
+            ends[segment] = max(ends[segment], end)
+    first, *others = (text[:end] or text for text, end in zip(parts, ends, strict=True))
+    return (first, others[0]) if others else first
 
 
 def family_trainer(task: AnyTask, serving: Mapping[str, Any] | None = None) -> FamilyTrainer:

@@ -11,7 +11,6 @@ from nlptasks.data import DataOptions, match_columns
 from nlptasks.data.labelled_texts import Example, Examples, read_examples, read_texts
 from nlptasks.data.rows import Table
 from nlptasks.errors import DataError
-from nlptasks.model import ModelInfo
 from nlptasks.results import Classification
 from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
 from nlptasks.training.metrics import labels as metrics
@@ -124,28 +123,6 @@ class TextClassificationTrainer(LabelTrainer):
         matched = match_columns("", names, ("text", "label"))
         return options.column("text") or matched.get("text"), options.column("label") or matched.get("label")
 
-    def encode(
-        self,
-        rows: Sequence[Example],
-        labels: Sequence[str],
-        tokenizer: Any,
-        max_length: int,
-        info: ModelInfo | None = None,
-    ) -> list[Feature]:
-        if not rows:
-            return []
-        options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}
-        encoded = tokenizer([row.text for row in rows], **options)
-        spans = encoded.pop("offset_mapping", None)
-        return [
-            Feature(
-                {name: encoded[name][i] for name in encoded},
-                self.head_target(row, labels),
-                _read_part(row.text, spans[i]) if spans else row.text,
-            )
-            for i, row in enumerate(rows)
-        ]
-
 
 def _ordered(names: Sequence[str], result: Classification) -> tuple[str, ...]:
     """The model's labels: those of the data in its order, then the others."""
@@ -179,8 +156,3 @@ def _marked(rows: Sequence[Sequence[str]], place: Mapping[str, int]) -> Any:
 def _arrays(logits: Sequence[Any], features: Sequence[Feature]) -> tuple[Any, Any]:
     """Logits of shape (rows, labels), and the targets."""
     return np.asarray(logits, dtype=np.float64), np.asarray([feature.target for feature in features])
-
-
-def _read_part(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """The text as far as its tokens were kept."""
-    return text[: max((end for _, end in spans), default=0)] or text

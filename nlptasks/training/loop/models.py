@@ -87,9 +87,10 @@ def build(
     check_folder(folder.path)
     transformers.set_seed(recipe.seed)
     tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
-    dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
-    in_4bit = quantizing.loading(placement) if recipe.load_in_4bit else {}
-    model, fresh = load_task_model(folder, family, labels, trust_remote_code, {**dropout, **in_4bit})
+    settings = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
+    if recipe.load_in_4bit:
+        settings |= quantizing.loading(placement)
+    model, fresh = load_task_model(folder, family, labels, trust_remote_code=trust_remote_code, **settings)
     changes = _align_padding(model, tokenizer)
     root = Root(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
     targets = None
@@ -99,7 +100,7 @@ def build(
         else:
             targets = choose_targets(model, recipe.target_modules, fresh)
         with quiet_transformers():
-            if in_4bit:
+            if recipe.load_in_4bit:
                 model = quantizing.prepared(model)
             model = _with_lora(model, targets, recipe, folder, family.trained_head)
     limit = min(recipe.max_length, root.max_tokens)
@@ -129,52 +130,48 @@ def load_task_model(
     folder: BaseFolder,
     family: FamilyTrainer,
     labels: Sequence[str],
-    trust_remote_code: bool,
-    settings: Mapping[str, Any],
+    *,
+    trust_remote_code: bool = False,
+    **settings: Any,
 ) -> tuple[Any, list[str]]:
     """The task model in float32, and the names of the parameters that the checkpoint lacks.
 
     Raises:
         UnsupportedModelError: transformers has no such head, or the checkpoint no such body.
     """
-    if family.trained_head.make:
-        return _with_new_head(folder, family, labels, trust_remote_code, settings)
+    head = family.trained_head
+    options = {"trust_remote_code": trust_remote_code, **settings}
+    if head.make:
+        return _with_new_head(folder, family, labels, options)
     try:
         # A checkpoint that is already a classifier may have another number of labels.
         model, fresh = _from_pretrained(
-            _task_class(folder, family.trained_head, trust_remote_code),
+            _task_class(folder, head, trust_remote_code),
             folder,
-            trust_remote_code,
-            ignore_mismatched_sizes=True,
-            **family.head_config(labels),
-            **settings,
+            {"ignore_mismatched_sizes": True, **family.head_config(labels), **options},
         )
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             raise
         raise UnsupportedModelError(f"{folder.id}: transformers has no {family.verb} head for this model.") from error
-    if family.trained_head.model and _at_random(model, fresh):
-        fresh = _load_body(model, fresh, folder, trust_remote_code, settings)
+    if head.model and _at_random(model, fresh):
+        fresh = _load_body(model, fresh, folder, options)
     for config in (model.config, model.base_model.config):
         config.use_cache = False
     return model, sorted(fresh)
 
 
 def _with_new_head(
-    folder: BaseFolder,
-    family: FamilyTrainer,
-    labels: Sequence[str],
-    trust_remote_code: bool,
-    settings: Mapping[str, Any],
+    folder: BaseFolder, family: FamilyTrainer, labels: Sequence[str], options: Mapping[str, Any]
 ) -> tuple[Any, list[str]]:
     """The body with a head that the family makes itself."""
     from nlptasks.runtime.loading.new_head import HeadModel
 
-    if model_kind(load_config(folder, trust_remote_code)) == "seq2seq":
+    if model_kind(load_config(folder, options["trust_remote_code"])) == "seq2seq":
         raise UnsupportedModelError(
             f"{folder.id} is a seq2seq model; a {family.verb} head needs an encoder or a causal model."
         )
-    body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
+    body, missing = _from_pretrained("AutoModel", folder, options)
     body.config.use_cache = False
     for name, value in family.head_config(labels).items():
         setattr(body.config, name, value)
@@ -198,16 +195,14 @@ def _task_class(folder: BaseFolder, head: Head, trust_remote_code: bool) -> str:
     return BODY_CLASSES[kind]
 
 
-def _load_body(
-    model: Any, fresh: set[str], folder: BaseFolder, trust_remote_code: bool, settings: Mapping[str, Any]
-) -> set[str]:
+def _load_body(model: Any, fresh: set[str], folder: BaseFolder, options: Mapping[str, Any]) -> set[str]:
     """Put the checkpoint's body into a task model that has another name for it than the checkpoint.
 
     Llama's body is `model`, but `LlamaForQuestionAnswering` calls it `transformer`, and eleven other decoders (Qwen,
     SmolLM3, ...) do the same: transformers finds none of its weights and leaves it at random.
     """
     prefix = model.base_model_prefix
-    body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
+    body, missing = _from_pretrained("AutoModel", folder, options)
     setattr(model, prefix, body)
     fresh = {name for name in fresh if not name.startswith(f"{prefix}.")} | {f"{prefix}.{name}" for name in missing}
     if _at_random(model, fresh):
@@ -225,25 +220,20 @@ def _at_random(model: Any, fresh: set[str]) -> bool:
     return 2 * len(fresh.intersection(body)) > len(body)
 
 
-def _from_pretrained(auto: str, folder: BaseFolder, trust_remote_code: bool, **options: Any) -> tuple[Any, set[str]]:
+def _from_pretrained(auto: str, folder: BaseFolder, options: Mapping[str, Any]) -> tuple[Any, set[str]]:
     import torch
     import transformers
 
     with quiet_transformers():
         model, info = getattr(transformers, auto).from_pretrained(
-            folder.path,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
+            folder.path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True,
             **options,
-        )
+        )  # fmt: skip
     mismatched = (entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"])
     return model, {*info["missing_keys"], *mismatched}
 
 
-def _dropout_settings(folder: BaseFolder, rate: float | None, trust_remote_code: bool) -> dict[str, float]:
+def _dropout_settings(folder: BaseFolder, rate: float | None, trust_remote_code: bool) -> dict[str, Any]:
     """The settings of the base's configuration that make its layers drop out at `rate`; none for None.
 
     Architectures name them differently (`hidden_dropout_prob`, `attn_pdrop`, `dropout_rate`, ...); all have "drop".

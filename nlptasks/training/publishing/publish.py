@@ -66,6 +66,11 @@ def save(trainable: Trainable, folder: Path, manifest: Manifest, card: str) -> N
         _save_adapter(trainable, folder)
     else:
         _save_model(trainable, folder)
+    write_manifest(folder, manifest, card)
+
+
+def write_manifest(folder: Path, manifest: Manifest, card: str) -> None:
+    """Write the manifest and the card of a complete folder, and let others read its files."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
