@@ -83,29 +83,14 @@ def data_options(function: Any) -> Any:
 
 
 def as_data_options(
-    text_column: str | None,
-    label_column: str | None,
-    labels: str | None,
-    max_rows: int | None,
-    renames: tuple[str, ...],
-    allow_misaligned: bool,
-    columns: tuple[str, ...],
-    encoding: str | None,
-    sheet: str | None,
-    held_out: float = 0.1,
+    *, labels: str | None, renames: tuple[str, ...], columns: tuple[str, ...], **others: Any
 ) -> DataOptions:
-    """The command line's values."""
+    """The command line's values; `others` are fields of DataOptions as they are."""
     return DataOptions(
-        text_column=text_column,
-        label_column=label_column,
         labels=label_names(labels),
-        max_rows=max_rows,
-        held_out=held_out,
         rename=dict(pair_of("--rename", "OLD=NEW", pair) for pair in renames),
-        allow_misaligned=allow_misaligned,
         columns=column_names(columns),
-        encoding=encoding,
-        sheet=sheet,
+        **others,
     )
 
 

@@ -17,6 +17,7 @@ from nlptasks.data.entities import EntityRow, EntitySpan
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.questions import QuestionRow
 from nlptasks.errors import DataError
+from nlptasks.families.spans import iob2
 from nlptasks.results import Answer, AnswerSpan, Entities, Entity
 from nlptasks.training.families.question_answering import QuestionAnsweringTrainer, QuestionDataset
 from nlptasks.training.families.token_classification import EntityDataset, TokenClassificationTrainer
@@ -52,7 +53,7 @@ def entities(*spans: Span, text: str = TEXT, score: float = 0.9) -> Entities:
 
 
 def assess(gold: list[Span], actual: list[Span]) -> Any:
-    read = EntityDataset([entity_row(*gold)], ("PER", "LOC"))
+    read = EntityDataset([entity_row(*gold)], iob2(("PER", "LOC")))
     return TokenClassificationTrainer(People()).assess(read, [entities(*actual)])
 
 

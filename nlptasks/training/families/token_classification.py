@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ from nlptasks.families import spans, windows
 from nlptasks.model import ModelInfo
 from nlptasks.results import Entities
 from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.families.rows import TaskRows
 from nlptasks.training.metrics import entities as entity_metrics
 from nlptasks.training.metrics.calibration import fit_temperature
 from nlptasks.training.metrics.entities import TaggedWords
@@ -25,29 +26,14 @@ IGNORED = -100
 """The target of tokens that are no part of a word; torch's cross entropy leaves it out."""
 
 
-@dataclass
-class EntityDataset:
-    """Checked texts with entities; `labels` are the tags of a head for `types`."""
-
-    rows: list[EntityRow]
-    types: tuple[str, ...]
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return spans.iob2(self.types)
-
-    @labels.setter
-    def labels(self, tags: tuple[str, ...]) -> None:
-        self.types = types_of(tags)
+class EntityDataset(TaskRows):
+    """Checked texts with entities; `labels` are the IOB2 tags of the head."""
 
     @property
     def counts(self) -> dict[str, int]:
         """How many entities each type has."""
         counts = Counter(span.label for row in self.rows for span in row.spans)
-        return {name: counts[name] for name in self.types}
+        return {name: counts[name] for name in types_of(self.labels)}
 
 
 class TokenClassificationTrainer(FamilyTrainer):
@@ -76,7 +62,8 @@ class TokenClassificationTrainer(FamilyTrainer):
         if dropped:
             listed = ", ".join(f"{name} ({count})" for name, count in dropped.most_common())
             notes.append(f"{plural(dropped.total(), 'span')} of other types left out: {listed}")
-        return EntityDataset(rows, types, [describe(table) for table in tables], notes, list(read.problems))
+        sources = [describe(table) for table in tables]
+        return EntityDataset(rows, spans.iob2(types), sources, notes, list(read.problems))
 
     def row_text(self, row: EntityRow) -> str:
         return row.text
