@@ -13,7 +13,6 @@ from typing import Any
 
 from nlptasks import Engine
 from nlptasks.runtime.loading.base import HEAD_CLASSES
-from nlptasks.store.gguf import quiet_transformers
 from nlptasks.store.adapters import (
     MANIFEST,
     AdapterFolder,
@@ -23,6 +22,7 @@ from nlptasks.store.adapters import (
     open_adapter,
 )
 from nlptasks.store.download import BaseFolder, find_base
+from nlptasks.store.gguf import quiet_transformers
 
 TEXT = """
 the a this film movie story plot acting camera music scene ending director cast comedy drama thriller is was feels seems
@@ -62,7 +62,7 @@ def random_adapter(task: Any, base: BaseFolder, folder: Path) -> AdapterFolder:
     lora = LoraConfig(
         task_type=task.head.task_type,
         r=task.recipe.r,
-        lora_alpha=task.recipe.alpha,
+        lora_alpha=task.recipe.lora_alpha,
         target_modules=r".*encoder\.layer\.\d+\..*(query|key|value|dense)",
         # PEFT starts one of the two factors at zero otherwise.
         init_lora_weights=False,

@@ -61,9 +61,9 @@ def main() -> None:
 def measure(engine: Engine, file: Path, arguments: argparse.Namespace) -> None:
     """Print the table of one file."""
     family = family_trainer(engine.plugins.task("summarization"), {})
-    rows = sample(family.read([str(file)], DataOptions()).rows, arguments.rows, 13, label=family.label_of)
-    texts = [row.lesson.inputs.text for row in rows]
-    references = [row.lesson.target for row in rows]
+    rows = sample(family.read([str(file)], DataOptions()).rows, arguments.rows, 13, label=family.stratum)
+    texts = [row.example.inputs.text for row in rows]
+    references = [row.example.target for row in rows]
     written = {"lead-3": [lead(text) for text in texts]}
     for name, adapter in (("base", "none"), ("adapter", arguments.adapter)):
         results: list[Any] = engine.run("summarization", texts, adapter=adapter, length=arguments.length)

@@ -113,7 +113,7 @@ def trained(page: Page) -> Iterator[tuple[str, bytes]]:
     page.wait_for_selector("#train-found >> text=300 rows")
     page.wait_for_timeout(1500)
     yield "new", page.screenshot(full_page=True)
-    page.fill("#recipe-epochs input", "8")
+    page.fill("#recipe-num-train-epochs input", "8")
     page.click("#train-start")
     page.wait_for_selector("#run-result h2 >> text=Before and after")
     page.locator("#trial-form-sentiment textarea").fill("The whole show was sick.")

@@ -41,7 +41,7 @@ from nlptasks.families.text_classification import (
     TextClassification as TextClassification,
 )
 from nlptasks.families.text_to_text import (
-    Lesson as Lesson,
+    TrainingExample as TrainingExample,
     TextToText as TextToText,
     GenerationOptions as GenerationOptions,
     can_stream as can_stream,

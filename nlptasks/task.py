@@ -6,14 +6,23 @@ Recipe: the typed settings that train a task's adapter.
 from __future__ import annotations
 
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from nlptasks.errors import InvalidInputError, NlptasksError, clip
 from nlptasks.model import Head, Model
@@ -55,45 +64,128 @@ R = TypeVar("R", bound=Result)
 S = TypeVar("S", bound=SequenceInput)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to train a task's adapter. Field names follow PEFT and transformers' TrainingArguments.
+RENAMED_SETTINGS = MappingProxyType(
+    {
+        "start": "init_from",
+        "alpha": "lora_alpha",
+        "dropout": "lora_dropout",
+        "targets": "target_modules",
+        "lr": "learning_rate",
+        "epochs": "num_train_epochs",
+        "batch_size": "per_device_train_batch_size",
+        "accumulate": "gradient_accumulation_steps",
+        "warmup": "warmup_ratio",
+        "label_smoothing": "label_smoothing_factor",
+        "average": "ema_decay",
+        "patience": "early_stopping_patience",
+        "metric": "metric_for_best_model",
+    }
+)
+"""Recipe settings of version 0.1 and their names since; the old ones are read in this version only."""
 
-    `base` is a catalog name, a Hub id or a folder. `start` is the adapter whose weights training goes on from (a name,
-    a folder, a Hub id, or "shipped" for the task's own); without it they are fresh. `targets` is "all-linear" or the
-    names of the linear layers to adapt. `load_in_4bit` keeps the base in 4 bits while the adapter learns (QLoRA, a
-    CUDA GPU only). `lr` is the peak of a linear schedule with `warmup` (a share of all steps). `dropout` stands before
-    the LoRA factors, `base_dropout` inside the base, whose own it is when None.
-    `average` is the decay of an exponential moving average of the trained weights (0: off).
+REMOVED_SETTINGS = MappingProxyType(
+    {
+        "probe_lr": "train with a third of learning_rate and three times learning_rate as well, and compare the losses",
+        "extra.bidirectional": "train on an encoder, which reads in both directions",
+    }
+)
+"""Recipe settings of version 0.1 that are gone, and what to do instead."""
+
+
+def current_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Recipe settings under the names of this version, and a sentence for each old name."""
+    current = {name: value for name, value in settings.items() if name not in {*RENAMED_SETTINGS, *REMOVED_SETTINGS}}
+    sentences = [
+        f"The recipe setting {name} was removed and is ignored: {instead}."
+        for name, instead in REMOVED_SETTINGS.items()
+        if name in settings
+    ]
+    for name, new in RENAMED_SETTINGS.items():
+        if name in settings:
+            ignored = " and is ignored beside it" if new in settings else ""
+            sentences.append(
+                f"The recipe setting {name} is now {new}{ignored}; the next version no longer reads {name}."
+            )
+            current.setdefault(new, settings[name])
+    return current, sentences
+
+
+class Recipe(BaseModel):
+    """How to train a task's adapter. Fields are called as in PEFT's LoraConfig and transformers' TrainingArguments.
+
+    `init_from` is an adapter whose weights training starts from: a name, a folder, a Hub id, or "shipped" for the one
+    that comes with the task; None starts from new weights. `target_modules` is "all-linear" or the names of the linear
+    layers to adapt. `load_in_4bit` holds the base in 4 bits while the adapter learns (QLoRA, CUDA only). The learning
+    rate rises to `learning_rate` over `warmup_ratio` of all steps and then falls linearly to 0. `lora_dropout` acts on
+    the input of the LoRA layers, `base_dropout` inside the base; None leaves the base's setting. `ema_decay` is the
+    decay of an exponential moving average of the trained weights, which is then what is evaluated and saved; 0 turns it
+    off. `extra` has settings of the task's family.
+
+    Raises:
+        ValidationError: naming every value that does not fit and every unknown name.
     """
 
-    base: str = "minilm"
-    start: str | None = None
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    base: str = Field(default="minilm", min_length=1)
+    init_from: str | None = Field(default=None, min_length=1)
     method: Literal["lora", "full"] = "lora"
-    r: int = 16
-    alpha: int = 32
-    dropout: float = 0.05
-    base_dropout: float | None = None
-    targets: str | tuple[str, ...] = "all-linear"
+    r: int = Field(default=16, ge=1)
+    lora_alpha: int = Field(default=32, ge=1)
+    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    base_dropout: float | None = Field(default=None, ge=0, lt=1)
+    target_modules: str | tuple[str, ...] = "all-linear"
     use_rslora: bool = False
     use_dora: bool = False
     load_in_4bit: bool = False
-    lr: float = 5e-4
-    epochs: float = 3.0
-    batch_size: int = 32
-    accumulate: int = 1
-    warmup: float = 0.06
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.0
-    max_length: int = 128
-    average: float = 0.0
-    patience: int = 0
-    evals_per_epoch: int = 1
-    metric: str = "accuracy"
-    seed: int = 13
+    learning_rate: float = Field(default=5e-4, gt=0)
+    num_train_epochs: float = Field(default=3.0, gt=0)
+    per_device_train_batch_size: int = Field(default=32, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    warmup_ratio: float = Field(default=0.06, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    label_smoothing_factor: float = Field(default=0.0, ge=0, lt=1)
+    max_length: int = Field(default=128, ge=4)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    early_stopping_patience: int = Field(default=0, ge=0)
+    evals_per_epoch: int = Field(default=1, ge=1)
+    metric_for_best_model: str = Field(default="accuracy", min_length=1)
+    seed: int = Field(default=13, ge=0, lt=2**32)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    """A family's own settings."""
+    extra: Mapping[str, Any] = Field(default_factory=dict)
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with some settings changed; raises ValidationError as the constructor does."""
+        return Recipe.model_validate({**dict(self), **_with_current_names(changes, stacklevel=3)})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_names(cls, settings: Any) -> Any:
+        return _with_current_names(settings, stacklevel=4) if isinstance(settings, Mapping) else settings
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts True as 1; nobody means a batch of True rows."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise PydanticCustomError("boolean", "expected another value than true or false")
+        return value
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        if not (isinstance(names, list | tuple) and names and all(isinstance(n, str) and n.strip() for n in names)):
+            raise PydanticCustomError("target_modules", 'expected "all-linear" or names of layers')
+        stripped = tuple(name.strip() for name in names)
+        return "all-linear" if stripped == ("all-linear",) else stripped
+
+
+def _with_current_names(settings: Mapping[str, Any], stacklevel: int) -> dict[str, Any]:
+    current, sentences = current_settings(settings)
+    for sentence in sentences:
+        warnings.warn(sentence, DeprecationWarning, stacklevel=stacklevel)
+    return current
 
 
 class Task(ABC, Generic[I, O, R]):
@@ -205,6 +297,7 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
         where = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(where, model.model_fields, n=1)
+            near = near or [name for name in model.model_fields if where in name]
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(model.model_fields) or 'none'}."
             lines.append(f"{place} {where!r} is not known; {hint}")
             continue

@@ -18,7 +18,7 @@ from nlptasks.testing import tiny_model
 from nlptasks.training import TrainReport, finetune
 from nlptasks.training.publishing import gate
 
-QUICK = Recipe(epochs=3, lr=5e-3, batch_size=16, max_length=48, dtype="float32")
+QUICK = Recipe(num_train_epochs=3, learning_rate=5e-3, per_device_train_batch_size=16, max_length=48, dtype="float32")
 
 
 class Feeling(TextClassification):
@@ -75,7 +75,7 @@ def quick_training(
     data = write_csv(folder / "notes.csv", rows())
 
     def run(name: str = "mine", recipe: Recipe = QUICK, base: str = "bert", **options: Any) -> TrainReport:
-        recipe = dataclasses.replace(recipe, base=str(bases(base)))
+        recipe = recipe.replace(base=str(bases(base)))
         options = {"data": data, "settings": settings, "device": "cpu", **options}
         return finetune(Feeling(), name=name, recipe=recipe, **options)
 

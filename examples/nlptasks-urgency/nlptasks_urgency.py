@@ -12,7 +12,7 @@ class Urgency(TextClassification):
 
     name = "urgency"
     labels = ("low", "normal", "high")
-    recipe = Recipe(base="minilm", lr=5e-4, epochs=4)
+    recipe = Recipe(base="minilm", learning_rate=5e-4, num_train_epochs=4)
     examples = ("The site is down for everyone!", "Could you add a dark theme some day?")
 
 

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
     from nlptasks.training import EvalReport, PerplexityReport
 
 _NAMES = {
-    "accuracy": "accuracy",
     "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "exact_match": "exact match",
     "best_f1": "best F1",
     "best_threshold": "best null threshold",
     "has_answer_f1": "F1 with an answer",
@@ -35,6 +31,11 @@ _NAMES = {
     "bleu": "BLEU",
     "chrf": "chrF",
 }
+"""Metrics whose name to display is not their name in code."""
+
+
+def _name(metric: str) -> str:
+    return _NAMES.get(metric, metric.replace("_", " "))
 
 
 @click.command()
@@ -42,10 +43,18 @@ _NAMES = {
 @click.argument("data", nargs=-1, required=True)
 @click.option("-a", "--adapter", help="Name in your store, folder, Hub id, or `none`.")
 @click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder.")
-@click.option("--compare", is_flag=True, help="Measure the task without -a and -m on the same rows too.")
-@click.option("--perplexity", "as_text", is_flag=True, help="DATA is plain text: measure how well it is predicted.")
-@click.option("--window", type=click.IntRange(min=1), help="Tokens read at once for --perplexity; 1024 if they fit.")
-@click.option("--stride", type=click.IntRange(min=1), help="Tokens from window to window; half a window if not given.")
+@click.option("--compare", is_flag=True, help="Also measure the task without -a and -m, on the same rows.")
+@click.option(
+    "--perplexity", "as_text", is_flag=True, help="DATA is plain text; measure how well the model predicts it."
+)
+@click.option(
+    "--window",
+    type=click.IntRange(min=1),
+    help="Tokens of a window for --perplexity; by default 1024, if the model reads as many.",
+)
+@click.option(
+    "--stride", type=click.IntRange(min=1), help="Tokens from one window to the next; by default half a window."
+)
 @data_options
 @click.option("-o", "--option", "pairs", type=(str, str), multiple=True, metavar="KEY VALUE",
               help="Option of the task, as in -o threshold 0.5; may be repeated.")  # fmt: skip
@@ -114,12 +123,12 @@ def _predicted(report: PerplexityReport) -> str:
 
 def _one(report: EvalReport) -> str:
     lines = [f"{report.task}: {_who(report)} on {report.rows} rows", ""]
-    lines += [f"  {_NAMES[name]:<24}{value:.4f}" for name, value in report.metrics.items()]
+    lines += [f"  {_name(name):<24}{value:.4f}" for name, value in report.metrics.items()]
     lines.append(f"  {'texts per second':<24}{report.texts_per_second:.1f}")
     lines += _notes(report)
     if report.table:
         columns = [name for name in report.table[0] if name not in {"label", "rows"}]
-        head = ("", *(_NAMES[name] for name in columns), "rows")
+        head = ("", *(_name(name) for name in columns), "rows")
         lines += ["", *_table(head, _label_rows(report, columns))]
     if report.confusion:
         head = ("right \\ answered", *report.labels)
@@ -131,7 +140,7 @@ def _one(report: EvalReport) -> str:
 def _comparison(reports: list[EvalReport]) -> str:
     new, old = reports
     rows: list[tuple[str, ...]] = [
-        (_NAMES[name], f"{value:.4f}", f"{old.metrics[name]:.4f}", f"{value - old.metrics[name]:+.4f}")
+        (_name(name), f"{value:.4f}", f"{old.metrics[name]:.4f}", f"{value - old.metrics[name]:+.4f}")
         for name, value in new.metrics.items()
     ]
     speeds = (new.texts_per_second, old.texts_per_second)

@@ -17,22 +17,27 @@ from nlptasks.surfaces import DownloadBar
 if TYPE_CHECKING:
     from nlptasks.training import TrainReport
 
-_FLAGS = (
-    "start",
-    "epochs",
-    "lr",
-    "load_in_4bit",
-    "batch_size",
-    "max_length",
-    "accumulate",
-    "warmup",
-    "patience",
-    "seed",
-    "r",
-    "alpha",
-    "method",
-    "dtype",
-)
+_SETTINGS: dict[str, tuple[Any, str]] = {
+    "init_from": (str, 'Start from an adapter: a name, a folder, a Hub id, or "shipped" for the one of the task.'),
+    "num_train_epochs": (float, "Passes over the training rows."),
+    "learning_rate": (float, "Peak learning rate."),
+    "per_device_train_batch_size": (int, "Rows in a batch."),
+    "max_length": (int, "Tokens of a text that are read."),
+    "gradient_accumulation_steps": (int, "Batches in one optimizer step."),
+    "warmup_ratio": (float, "Share of all steps in which the learning rate rises."),
+    "early_stopping_patience": (int, "Stop after that many evaluations without a better metric; 0: never."),
+    "seed": (int, "Seed of the split, the order of the rows and the new layers."),
+    "r": (int, "Rank of LoRA."),
+    "lora_alpha": (int, "LoRA is scaled by lora_alpha / r."),
+    "method": (click.Choice(["lora", "full"]), "Train an adapter, or all weights."),
+    "dtype": (click.Choice(["auto", "float32", "bfloat16"]), "Number format of the forward pass."),
+}
+"""Recipe settings that have an option; `-o` takes all."""
+
+_SHORT = {"num_train_epochs": "--epochs", "learning_rate": "--lr", "per_device_train_batch_size": "--batch-size"}
+
+_OLD_SETTINGS = ("start", "accumulate", "warmup", "patience", "alpha")
+"""Options of version 0.1, hidden; the recipe reads them with a warning."""
 
 _DATA = (
     *("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out"),
@@ -40,13 +45,23 @@ _DATA = (
 )
 
 
+def recipe_options(function: Any) -> Any:
+    """Options for the settings of a recipe."""
+    for name in _OLD_SETTINGS:
+        function = click.option(f"--{name}", hidden=True)(function)
+    for name, (kind, text) in reversed(_SETTINGS.items()):
+        flags = [f"--{name.replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else [])]
+        function = click.option(*flags, name, type=kind, help=text)(function)
+    return function
+
+
 def data_options(function: Any) -> Any:
     """Options of every command that reads labelled data."""
     for option in (
         file_options,
         click.option("--labels", metavar="A,B,...", help="Label names, in the order of their numbers."),
-        click.option("--label-column", metavar="NAME", help="Column of the label; found by common names if not given."),
-        click.option("--text-column", metavar="NAME", help="Column of the text; found by common names if not given."),
+        click.option("--label-column", metavar="NAME", help="Column of the label, if it has no common name."),
+        click.option("--text-column", metavar="NAME", help="Column of the text, if it has no common name."),
         click.option(
             "--rename",
             "renames",
@@ -57,9 +72,11 @@ def data_options(function: Any) -> Any:
         click.option(
             "--allow-misaligned",
             is_flag=True,
-            help="Move spans that do not stand at their offsets, even if more than 1 % are so.",
+            help="Move spans whose text is not at their offsets, even if these are more than 1 %.",
         ),
-        click.option("--max-rows", type=click.IntRange(min=1), help="Use that many rows, each label with its share."),
+        click.option(
+            "--max-rows", type=click.IntRange(min=1), help="Use that many rows, in which each label keeps its share."
+        ),
     ):
         function = option(function)
     return function
@@ -83,38 +100,25 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
 @click.argument("task")
 @click.argument("data", nargs=-1, required=True)
 @click.option("--name", required=True, help="Name of the adapter.")
-@click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder; the recipe's if not given.")
-@click.option("--start", metavar="ADAPTER",
-              help='Go on from an adapter: a name, a folder, a Hub id, or "shipped" for the task\'s own.')  # fmt: skip
+@click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder, instead of the recipe's.")
 @click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), help="TOML file with recipe settings.")
 @click.option("--validation", multiple=True, metavar="FILE", help="Held-out data; may be repeated.")
 @click.option(
-    "--exclude", multiple=True, metavar="FILE", help="Drop training rows whose texts stand here; may be repeated."
+    "--exclude", multiple=True, metavar="FILE", help="Drop training rows whose texts are in this file; may be repeated."
 )
 @click.option("--held-out", type=click.FloatRange(0, 0.9, min_open=True), default=0.1, show_default=True,
               help="Share of the data held out when no --validation is given.")  # fmt: skip
 @data_options
-@click.option("--epochs", type=float, help="Passes over the training rows.")
-@click.option("--lr", type=float, help="Peak learning rate.")
-@click.option("--batch-size", type=int, help="Rows in a batch.")
-@click.option("--max-length", type=int, help="Tokens of a text that are read.")
-@click.option("--accumulate", type=int, help="Batches in one optimizer step.")
-@click.option("--warmup", type=float, help="Share of all steps in which the learning rate rises.")
-@click.option("--patience", type=int, help="Stop after that many evaluations without a better metric; 0: never.")
-@click.option("--seed", type=int, help="Seed of the split, the order and the new layers.")
-@click.option("--r", type=int, help="Rank of LoRA.")
-@click.option("--alpha", type=int, help="Scaling of LoRA.")
-@click.option("--load-in-4bit", is_flag=True, default=None, help="Keep the base in 4 bits (QLoRA); needs a CUDA GPU.")
-@click.option("--method", type=click.Choice(["lora", "full"]), help="Train an adapter, or all weights.")
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Numbers of the forward pass.")
+@recipe_options
+@click.option("--load-in-4bit", is_flag=True, default=None, help="Hold the base in 4 bits (QLoRA); needs a CUDA GPU.")
 @click.option("-o", "--option", "pairs", type=(str, str), multiple=True, metavar="KEY VALUE",
-              help="Any recipe setting, as in -o label_smoothing 0.1; may be repeated.")  # fmt: skip
+              help="Any recipe setting, as in -o ema_decay 0.99; may be repeated.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--licence", help="Licence of the data, for the model card.")
 @click.option("--resume", is_flag=True, help="Continue an unfinished run of this name.")
 @click.option("--replace", is_flag=True, help="Replace an adapter or an unfinished run of this name.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
-def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **given: Any) -> None:
+def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **values: Any) -> None:
     """Train an adapter for TASK on DATA: .csv, .tsv, .jsonl, .json, .parquet, .arrow, .xlsx, .conll (also .gz)
     or hub:ORG/NAME.
 
@@ -125,29 +129,24 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     from nlptasks.cli.training_progress import TerminalProgress
     from nlptasks.training import RunFolder, finetune
 
-    found = default_plugins().task(task)
-    recipe = _recipe(found.recipe, given)
-    options = as_data_options(**{name: given[name] for name in _DATA})
+    chosen = default_plugins().task(task)
+    recipe = _recipe(chosen.recipe, values)
+    options = as_data_options(**{name: values[name] for name in _DATA})
     bar = DownloadBar()
     try:
         with TerminalProgress() as progress:
             report = finetune(
-                found,
+                chosen,
                 data,
                 name=name,
                 recipe=recipe,
-                validation=given["validation"],
-                exclude=given["exclude"],
                 options=options,
-                device=given["device"],
-                licence=given["licence"],
-                resume=given["resume"],
-                replace=given["replace"],
                 on_event=progress,
                 on_download=bar,
+                **{name: values[name] for name in ("validation", "exclude", "device", "licence", "resume", "replace")},
             )
     except CancelledError as stopped:
-        resumable = RunFolder(Settings.from_env(), found.name, name).last is not None
+        resumable = RunFolder(Settings.from_env(), chosen.name, name).last is not None
         click.echo(f"{stopped} Continue with the same command{' and --resume' if resumable else ''}.", err=True)
         raise
     except KeyboardInterrupt:
@@ -155,19 +154,18 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
         raise
     finally:
         bar.close()
-    click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if as_json else _summary(found, report))
+    click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if as_json else _summary(chosen, report))
 
 
-def _recipe(default: Recipe, given: dict[str, Any]) -> Recipe:
-    """The task's recipe, then the file, then -o, then the options of their own."""
+def _recipe(default: Recipe, values: dict[str, Any]) -> Recipe:
+    """The task's recipe, changed by the file, then by -o, then by the options for single settings."""
     from nlptasks.training import load_recipe, override
 
-    recipe = load_recipe(given["recipe_file"], default) if given["recipe_file"] else default
-    values = option_values(given["pairs"])
-    values |= {name: given[name] for name in _FLAGS if given[name] is not None}
-    if given["model"] is not None:
-        values["base"] = given["model"]
-    return override(recipe, values)
+    recipe = load_recipe(values["recipe_file"], default) if values["recipe_file"] else default
+    changes = option_values(values["pairs"])
+    settings = {name: values[name] for name in (*_SETTINGS, *_OLD_SETTINGS, "load_in_4bit")}
+    changes |= {name: value for name, value in {**settings, "base": values["model"]}.items() if value is not None}
+    return override(recipe, changes)
 
 
 def _summary(task: Any, report: TrainReport) -> str:

@@ -68,12 +68,12 @@ class TerminalProgress:
     def _evaluation(self, values: dict[str, Any]) -> str:
         metrics = values["metrics"]
         headline = f"validation {self._headline} {metrics[self._headline]:.4f}"
-        shown = [f"average loss {values['train_loss']:.4f}", headline]
+        parts = [f"average loss {values['train_loss']:.4f}", headline]
         if self._metric not in {self._headline, "loss"}:
-            shown.append(f"{self._metric} {metrics[self._metric]:.4f}")
-        shown.append(f"validation loss {metrics['loss']:.4f}")
+            parts.append(f"{self._metric} {metrics[self._metric]:.4f}")
+        parts.append(f"validation loss {metrics['loss']:.4f}")
         best = "  (best so far)" if values["best"] else ""
-        return f"epoch {round(values['epoch'], 2):g}/{self._epochs:g}: {', '.join(shown)}{best}"
+        return f"epoch {round(values['epoch'], 2):g}/{self._epochs:g}: {', '.join(parts)}{best}"
 
     def _print(self, text: str) -> None:
         (self._bar.console if self._bar is not None else self._console).print(text, markup=False)

@@ -156,7 +156,7 @@ class Summarization(TextToText[I, O, Summary], Generic[I, O]):
     input_type = TextInput
     options_type = SummarizationOptions
     result_type = Summary
-    recipe = Recipe(base="smollm2", max_length=1024, batch_size=8, metric="loss")
+    recipe = Recipe(base="smollm2", max_length=1024, per_device_train_batch_size=8, metric_for_best_model="loss")
     text_metrics = ("rouge",)
 
     def ask(self, inputs: I, options: O, info: ModelInfo) -> Prompt:

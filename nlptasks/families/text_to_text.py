@@ -64,7 +64,7 @@ R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
-class Lesson(Generic[I, O]):
+class TrainingExample(Generic[I, O]):
     """What a row of training data teaches: for this input and these options the model should write `target`."""
 
     inputs: I
@@ -81,7 +81,9 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     family = "text_to_text"
     trainer = "nlptasks.training.families.text_to_text:TextToTextTrainer"
     options_type = GenerationOptions
-    recipe: ClassVar[Recipe] = Recipe(base="smollm2", max_length=512, batch_size=8, metric="loss")
+    recipe: ClassVar[Recipe] = Recipe(
+        base="smollm2", max_length=512, per_device_train_batch_size=8, metric_for_best_model="loss"
+    )
     text_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "rouge")
 
     @abstractmethod
@@ -108,7 +110,7 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
     def target(self, result: R) -> str:
         """What the model should write for this result: the inverse of `parse`, used in training."""
 
-    def lessons(self, row: Mapping[str, Any], options: O) -> Sequence[Lesson[I, O]]:
+    def training_examples(self, row: Mapping[str, Any], options: O) -> Sequence[TrainingExample[I, O]]:
         """What a row of training data teaches; its columns are fields of the input and of the result by name.
 
         Override it for data of other shapes. `options` are those that the training names, or the defaults.
@@ -119,7 +121,7 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
         columns = [name for name in self.result_type.model_fields if name not in Result.model_fields]
         [inputs] = self.validate([_fields(row, self.input_type.model_fields, "input")])
         result = self.result_type.model_validate(_fields(row, columns, "result"))
-        return [Lesson(inputs, options, self.target(result))]  # type: ignore[arg-type]
+        return [TrainingExample(inputs, options, self.target(result))]  # type: ignore[arg-type]
 
     def finish(self, inputs: I, completion: Completion) -> R:
         """The result with what only the completion knows; override to add fields of your own."""

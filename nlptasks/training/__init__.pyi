@@ -19,7 +19,8 @@ from nlptasks.training.loop.events import Event as Event
 from nlptasks.training.loop.events import EventFile as EventFile
 from nlptasks.training.loop.events import read_events as read_events
 from nlptasks.training.preparation import prepare as prepare
-from nlptasks.training.probe import Probe as Probe
+from nlptasks.training.probe import Estimate as Estimate
+from nlptasks.training.probe import estimate as estimate
 from nlptasks.training.publishing.card import use_line as use_line
 from nlptasks.training.publishing.merging import merge as merge
 from nlptasks.training.publishing.observing import add_ranges as add_ranges

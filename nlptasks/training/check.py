@@ -49,7 +49,7 @@ def check_data(
         DataError: naming every bad row with its line.
     """
     read = family.read(sources, options, offline=offline)
-    lengths = [len(family.text_of(row)) for row in read.rows]
+    lengths = [len(family.row_text(row)) for row in read.rows]
     return DataCheck(len(read.rows), read.counts, spread(lengths), read.notes, read.warnings, read.sources)
 
 

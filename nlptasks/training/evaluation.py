@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.data.splits import sample
 from nlptasks.task import AnyTask
 from nlptasks.training.families.base import family_trainer
 
@@ -20,10 +22,9 @@ WARM_UP = 8
 
 @dataclass(frozen=True)
 class EvalReport:
-    """What a task answers on labelled rows; `family.Assessment` says what `table` and `confusion` hold.
+    """The quality of a task's answers on labelled rows; `table` and `confusion` are those of `Assessment`.
 
-    `serving` are the options that the task was given, `notes` say how rows were read. `texts_per_second` leaves
-    loading out.
+    `serving` are the options of the task, `notes` say how rows were read. `texts_per_second` does not include loading.
     """
 
     task: str
@@ -75,53 +76,36 @@ def evaluate(
     """
     from nlptasks.engine import Engine
 
-    sources = [data] if isinstance(data, str) else list(data)
-    if engine is None:
-        with Engine() as own:
-            return _evaluate(own, task, sources, adapter, model, options or DataOptions(), progress, serving)
-    return _evaluate(engine, task, sources, adapter, model, options or DataOptions(), progress, serving)
-
-
-def _evaluate(
-    engine: Engine,
-    task: AnyTask | str,
-    sources: list[str],
-    adapter: str | None,
-    model: str | None,
-    options: DataOptions,
-    progress: bool | Callable[[int, int], None],
-    serving: dict[str, Any],
-) -> EvalReport:
-    found = engine.plugins.task(task) if isinstance(task, str) else task
-    family = family_trainer(found, serving)
-    chosen, _ = engine.choose(found, adapter, model)
-    trained = chosen.manifest.labels if chosen and chosen.manifest else None
-    read = family.read(sources, options, labels=trained, offline=engine.settings.offline, split="test")
-    if options.max_rows:
-        from nlptasks.data.splits import sample
-
-        read.rows = sample(read.rows, options.max_rows, 13, label=family.label_of)
-    inputs = [family.input_of(row) for row in read.rows]
-    # The first call loads the model; it is not timed.
-    first = engine.run(found.name, inputs[:WARM_UP], adapter=adapter, model=model, **serving)
-    family.check_labels(read, first[0])
-    started = time.perf_counter()
-    results = engine.run(found.name, inputs, adapter=adapter, model=model, progress=progress, **serving)
-    seconds = time.perf_counter() - started
-    assessment = family.assess(read, results)
-    return EvalReport(
-        task=found.name,
-        model=results[0].model,
-        adapter=results[0].adapter,
-        rows=len(results),
-        labels=assessment.labels,
-        metrics=assessment.metrics,
-        table=assessment.table,
-        confusion=assessment.confusion,
-        texts_per_second=len(results) / max(seconds, 1e-9),
-        truncated=sum(result.truncated for result in results),
-        windowed=sum(result.windows > 1 for result in results),
-        serving=dict(serving),
-        data=tuple(read.sources),
-        notes=tuple(read.notes),
-    )
+    sources, options = [data] if isinstance(data, str) else list(data), options or DataOptions()
+    with Engine() if engine is None else nullcontext(engine) as engine:
+        task = engine.plugins.task(task) if isinstance(task, str) else task
+        family = family_trainer(task, serving)
+        chosen, _ = engine.choose(task, adapter, model)
+        labels = chosen.manifest.labels if chosen and chosen.manifest else None
+        dataset = family.read(sources, options, labels=labels, offline=engine.settings.offline, split="test")
+        if options.max_rows:
+            dataset.rows = sample(dataset.rows, options.max_rows, 13, label=family.stratum)
+        inputs = [family.task_input(row) for row in dataset.rows]
+        # The first call loads the model; it is not timed.
+        first = engine.run(task, inputs[:WARM_UP], adapter=adapter, model=model, **serving)
+        family.check_labels(dataset, first[0])
+        started = time.perf_counter()
+        results = engine.run(task, inputs, adapter=adapter, model=model, progress=progress, **serving)
+        seconds = time.perf_counter() - started
+        assessment = family.assess(dataset, results)
+        return EvalReport(
+            task=task.name,
+            model=results[0].model,
+            adapter=results[0].adapter,
+            rows=len(results),
+            labels=assessment.labels,
+            metrics=assessment.metrics,
+            table=assessment.table,
+            confusion=assessment.confusion,
+            texts_per_second=len(results) / max(seconds, 1e-9),
+            truncated=sum(result.truncated for result in results),
+            windowed=sum(result.windows > 1 for result in results),
+            serving=dict(serving),
+            data=tuple(dataset.sources),
+            notes=tuple(dataset.notes),
+        )

@@ -1,4 +1,4 @@
-"""Data in, the two sides of a training out; every fault of the data is found here, before any model."""
+"""Training rows and held-out rows out of data; every fault of the data is raised here, before any model is loaded."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import DataError
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
-from nlptasks.training import recipes
 from nlptasks.training.families.base import Dataset, FamilyTrainer
+from nlptasks.training.loop.checkpoints import RECIPE
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Rows of both sides, and what the manifest says about them."""
+    """Training rows and held-out rows, and their description for the manifest."""
 
     training: list[Any]
     held_out: list[Any]
@@ -41,7 +41,7 @@ def prepare(
     recipe: Recipe,
     settings: Settings,
 ) -> Prepared:
-    """Read, exclude, split; every fault is found here, before any model."""
+    """Read, exclude, split. Raises DataError."""
     read = family.read(sources, options, offline=settings.offline)
     rows, notes, warnings = read.rows, list(read.notes), list(read.warnings)
     held: Dataset | None = None
@@ -51,25 +51,33 @@ def prepare(
     excluded = []
     if exclude:
         texts = family.texts(exclude, options, offline=settings.offline)
-        kept = splits.without(rows, texts, text=family.text_of)
-        notes.append(f"{len(rows) - len(kept)} training rows were excluded: their texts stand in {', '.join(exclude)}")
-        excluded = [{"name": Path(source).name, "rows_excluded": len(rows) - len(kept)} for source in exclude]
-        rows = kept
+        others = splits.without(rows, texts, text=family.row_text)
+        count = len(rows) - len(others)
+        notes.append(f"{count} training rows were excluded: their texts are in {', '.join(exclude)}")
+        excluded = [{"name": Path(source).name, "rows_excluded": count} for source in exclude]
+        rows = others
     if options.max_rows:
-        rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.label_of)
+        rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.stratum)
     if held:
         training, held_out = list(rows), list(held.rows)
-        both = len(training) - len(splits.without(training, [family.text_of(r) for r in held_out], text=family.text_of))
+        both = len(training) - len(
+            splits.without(training, [family.row_text(r) for r in held_out], text=family.row_text)
+        )
         if both:
             warnings.append(
                 f"{both} training rows have a text of the validation data: --exclude {validation[0]} drops them"
             )
     else:
         training, held_out = splits.split(
-            rows, options.held_out, recipe.seed, text=family.text_of, label=family.label_of
+            rows, options.held_out, recipe.seed, text=family.row_text, label=family.stratum
         )
     training, held_out = family.augment(training, recipe), family.augment(held_out, recipe)
-    _check_sides(family, training, held_out)
+    family.check_training(training)
+    if not held_out:
+        raise DataError(
+            f"Held-out rows: expected at least one, found none among {len(training)} rows. "
+            "Give more rows, or a file with --validation."
+        )
     described = {
         "train": read.sources,
         "validation": held.sources if held else [],
@@ -82,25 +90,16 @@ def prepare(
     return Prepared(training, held_out, read.labels, described, notes, warnings)
 
 
-def _check_sides(family: FamilyTrainer, training: list[Any], held_out: list[Any]) -> None:
-    family.check_training(training)
-    if not held_out:
-        raise DataError(
-            f"Held-out rows: expected at least one, found none among {len(training)} rows. "
-            "Give more rows, or a file with --validation."
-        )
-
-
 def run_plan(base: BaseFolder, data: Prepared, recipe: Recipe, start: Start | None) -> dict[str, Any]:
-    """What a resumed run must share with the run that was started."""
+    """The settings and data that a resumed run must share with the run that was started."""
     from nlptasks.store.adapters import fingerprint
 
     return {
         "base": base.id,
         "fingerprint": fingerprint(base.path),
-        # The recipe has its name; another adapter may have taken it since.
+        # The recipe only has the name, which another adapter may have by now.
         "start": f"{start.adapter.name} {start.sha256[:16]}" if start else None,
-        **{f"recipe.{name}": value for name, value in recipes.as_dict(recipe).items()},
+        **{f"{RECIPE}{name}": value for name, value in recipe.model_dump(mode="json").items()},
         "labels": list(data.labels),
         "data": data.described,
     }

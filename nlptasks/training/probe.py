@@ -1,7 +1,6 @@
-"""How long a training will take and how much memory it needs: measured on a few of its own batches.
+"""How long a training will take and how much memory it needs: measured on a few of its batches.
 
-`measure` is for a process of its own (`subprocesses.call`), whose peak of memory is then the training's. The user's
-adapters, runs and events are not touched.
+The user's adapters, runs and events are not touched.
 """
 
 from __future__ import annotations
@@ -12,38 +11,42 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.errors import TrainingError
+from nlptasks.model import CancelToken
 from nlptasks.plugins import default_plugins
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe
+from nlptasks.training import subprocesses
 from nlptasks.training.families.base import Feature, family_trainer
+from nlptasks.training.recipes import override
 
 if TYPE_CHECKING:
     from nlptasks.training.loop.trainer import Loop
 
 STEPS = 6
-"""Batches that are measured; the first is left out, since it also pays for what is made once."""
+"""Optimizer steps that are run; the first is not measured, as it includes work that is only needed once."""
 
 SECONDS = 20.0
-"""After so long no further batch is begun."""
+"""No step begins after this time."""
 
 _EVALUATED = 64
 _SEED = 13
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What was measured, and what follows for the whole training.
+class Estimate:
+    """Time and memory of a whole training.
 
-    `seconds` are those of loading, all steps, all evaluations and the gate. `step_seconds` is the mean of `measured`
-    optimizer steps. `memory` is the peak in bytes, of the device where it is not the CPU, with the longest rows in
-    one batch. `seconds_spent` is what the measuring took itself.
+    `seconds` include loading, all steps, all evaluations and the gate. `step_seconds` is the mean of `measured`
+    optimizer steps. `memory` is the peak in bytes, of the device or else of the process, with the longest rows in one
+    batch. `seconds_spent` is the time that the measurement took.
     """
 
     seconds: float
@@ -57,6 +60,52 @@ class Probe:
     seconds_spent: float
 
 
+def estimate(
+    task: str,
+    data: Sequence[str],
+    *,
+    changes: Mapping[str, Any] | None = None,
+    options: DataOptions | None = None,
+    environment: Mapping[str, str] | None = None,
+    cancel: CancelToken | None = None,
+    timeout: float = float("inf"),
+) -> Estimate:
+    """Measure some steps of a training in another process, whose peak of memory is then the training's.
+
+    Args:
+        task: the task's name.
+        data: files and Hub data sets.
+        changes: settings that differ from the task's recipe.
+        options: columns, label names, limits.
+        environment: environment variables of the process, in addition to those of this one.
+        cancel: ends the process.
+        timeout: seconds after which the process is ended.
+
+    Raises:
+        TrainingError: the training cannot be started, or measuring took more than `timeout` seconds.
+        CancelledError: `cancel` was cancelled.
+    """
+    fields = dataclasses.asdict(options or DataOptions())
+    request = {"task": task, "data": list(data), "changes": dict(changes or {}), "options": fields}
+    try:
+        answer = subprocesses.call(
+            _probe_apart, request, offline=False, environment=environment, cancel=cancel, timeout=timeout
+        )
+    except subprocesses.ProcessError as error:
+        raise TrainingError(str(error)) from error
+    except TimeoutError:
+        raise TrainingError(f"Measuring took more than {timeout:g} seconds and was stopped.") from None
+    return Estimate(**answer)
+
+
+def _probe_apart(task: str, data: list[str], changes: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """`probe` in JSON values, for the other process."""
+    labels = tuple(options["labels"]) if options["labels"] else None
+    chosen = default_plugins().task(task)
+    recipe = override(chosen.recipe, changes)
+    return dataclasses.asdict(probe(chosen, data, recipe=recipe, options=DataOptions(**{**options, "labels": labels})))
+
+
 def probe(
     task: AnyTask,
     data: Sequence[str],
@@ -65,11 +114,8 @@ def probe(
     options: DataOptions | None = None,
     settings: Settings | None = None,
     device: str = "auto",
-) -> Probe:
-    """Measure some steps of a training; what it raises, `nlptasks.training.finetune` would raise.
-
-    Run it in a fresh process: a peak of memory is that of the process.
-    """
+) -> Estimate:
+    """Measure some steps of a training in this process; raises what `nlptasks.training.finetune` would raise."""
     from nlptasks.store.download import find_base
     from nlptasks.training.preparation import prepare
 
@@ -79,7 +125,7 @@ def probe(
     family = family_trainer(task, recipe.extra.get("options"))
     rows = prepare(family, data, (), (), options or DataOptions(), recipe, settings)
     base = find_base(recipe.base, settings, shipped={**default_plugins().bases, **task.bases})
-    # Behind the faults that can be found without them: torch and its like take seconds to import.
+    # Imported after the checks of the data, which do not need them: torch takes seconds.
     from nlptasks.runtime.loading.base import quiet_transformers
     from nlptasks.runtime.loading.devices import choose_placement
     from nlptasks.training.loop.events import Event, Events
@@ -93,8 +139,8 @@ def probe(
         for side in (rows.training, rows.held_out)
     )
     loading = time.monotonic() - started
-    per_step = recipe.batch_size * recipe.accumulate
-    chosen = _some(training, STEPS * per_step)
+    batch_size, accumulation = recipe.per_device_train_batch_size, recipe.gradient_accumulation_steps
+    some = _some(training, STEPS * batch_size * accumulation)
     times: list[float] = []
 
     def note(event: Event) -> None:
@@ -104,26 +150,25 @@ def probe(
     def late() -> bool:
         return len(times) > 2 and time.monotonic() - times[0] > SECONDS
 
-    short = dataclasses.replace(recipe, epochs=1, evals_per_epoch=1, patience=0)
+    short = recipe.replace(num_train_epochs=1, evals_per_epoch=1, early_stopping_patience=0)
     with tempfile.TemporaryDirectory(prefix="nlptasks-probe-") as scratch, quiet_transformers():
         few = _some(held_out, _EVALUATED)
         events = Events([note], interval=0.0)
-        loop = Loop(model, family, short, placement, Path(scratch), chosen, few, events, finish=late)
+        loop = Loop(model, family, short, placement, Path(scratch), some, few, events, finish=late)
         loop.train()
         steps_taken = list(times)
         evaluated = time.monotonic()
         loop.evaluate()
         evaluated = (time.monotonic() - evaluated) / len(few)
-        _longest(loop, training, recipe.batch_size)
+        _step_with_longest(loop, training, batch_size)
     taken = [later - earlier for earlier, later in pairwise(steps_taken)]
     taken = taken[1:] or taken
     step_seconds = sum(taken) / len(taken)
-    steps = max(
-        1, math.ceil(recipe.epochs * math.ceil(math.ceil(len(training) / recipe.batch_size) / recipe.accumulate))
-    )
+    steps_per_epoch = math.ceil(math.ceil(len(training) / batch_size) / accumulation)
+    steps = max(1, math.ceil(recipe.num_train_epochs * steps_per_epoch))
     # The last one is for the calibration.
-    evaluations = math.ceil(recipe.epochs) * recipe.evals_per_epoch + 1
-    return Probe(
+    evaluations = math.ceil(recipe.num_train_epochs) * recipe.evals_per_epoch + 1
+    return Estimate(
         # The gate loads once more, in a process of its own.
         seconds=2 * loading + steps * step_seconds + evaluations * len(held_out) * evaluated,
         steps=steps,
@@ -141,8 +186,8 @@ def _some(features: list[Feature], count: int) -> list[Feature]:
     return features if len(features) <= count else random.Random(_SEED).sample(features, count)
 
 
-def _longest(loop: Loop, features: list[Feature], batch_size: int) -> None:
-    """One more step with the longest rows in one batch: what memory must hold at most."""
+def _step_with_longest(loop: Loop, features: list[Feature], batch_size: int) -> None:
+    """One more step, with the longest rows in one batch: the peak of memory."""
     batch = sorted(features, key=len)[-batch_size:]
     loop.training_step(loop.model_wrapped, loop.family.collate(batch, loop.trainable.tokenizer))
 
@@ -158,15 +203,3 @@ def _peak(device: str) -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Kilobytes everywhere but on macOS.
     return int(peak if sys.platform == "darwin" else 1024 * peak)
-
-
-def measure(task: str, data: list[str], recipe: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """`probe` in JSON values, for a process of its own; `recipe` has what differs from the task's."""
-    from nlptasks.training.recipes import override
-
-    labels = tuple(options["labels"]) if options["labels"] else None
-    chosen = default_plugins().task(task)
-    measured = probe(
-        chosen, data, recipe=override(chosen.recipe, recipe), options=DataOptions(**{**options, "labels": labels})
-    )
-    return dataclasses.asdict(measured)

@@ -1,12 +1,11 @@
-"""`finetune`: data in, a gated adapter out."""
+"""`finetune`: data in, an adapter that has passed the gate out."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,17 +32,18 @@ if TYPE_CHECKING:
     from nlptasks.runtime.loading.devices import Placement
     from nlptasks.store.download import BaseFolder, Progress
     from nlptasks.training.loop.models import Trainable
+    from nlptasks.training.loop.trainer import Loop
 
 GATE_TEXTS = 16
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a training gave.
+    """A finished training.
 
-    `history` has an entry for every evaluation: epoch, step, average training loss since the epoch began,
-    metrics, of which `headline` is the one to look at first. `gate` is the largest difference between trained and
-    served logits, as a share of the largest.
+    `history` has an entry for each evaluation: epoch, step, average training loss since the epoch began, and metrics,
+    of which `headline` is the most important. `gate` is the largest difference between trained and served logits, as a
+    share of the largest logit.
     """
 
     task: str
@@ -97,30 +97,33 @@ def finetune(
         task: a task or its name.
         data: files and Hub data sets (`hub:ORG/NAME[@REVISION][:SPLIT]`); several are joined.
         name: the adapter's name.
-        recipe: how to train; the task's own by default.
+        recipe: how to train; by default the recipe of the task.
         validation: held-out data; without it a share of `data` is held out.
         exclude: data whose texts must not be trained on.
         options: columns, label names, limits.
-        settings: where adapters, runs and bases live.
+        settings: the folders of adapters, runs and bases.
         device: auto, cpu, cuda or mps.
         licence: the data's licence, for the model card.
         resume: continue an unfinished run from its last checkpoint.
         replace: replace an adapter of this name, and an unfinished run.
         cancel: stops after the current step, with a checkpoint.
-        finish: ends the training after the current step and publishes the best weights that it has had.
-        on_event: hears everything that happens.
-        on_download: hears the progress of fetching the base.
-        trust_remote_code: whether the base may bring code of its own.
-        plugins: whose tasks and bases may be named; the process's plugins by default.
+        finish: ends the training after the current step and publishes the best weights so far.
+        on_event: receives every event.
+        on_download: receives the progress of the base's download.
+        trust_remote_code: whether code that comes with the base may run.
+        plugins: whose tasks and bases may be named; by default those of the process.
 
     Raises:
         DataError: naming every bad row, before a model is loaded.
         InvalidInputError: naming every fault of the recipe.
-        TrainingError: nothing usable can come of this run.
-        GateError: the saved adapter does not serve what was trained.
-        CancelledError: the run was stopped; a checkpoint stands.
+        TrainingError: this run cannot give a usable adapter.
+        GateError: the saved adapter does not answer as the trained model did.
+        CancelledError: the run was stopped; there is a checkpoint.
     """
-    _require_extra()
+    from nlptasks.store.download import find_base
+
+    if not all(map(importlib.util.find_spec, ("accelerate", "sklearn"))):
+        raise MissingExtraError("Training", "train")
     settings = settings or Settings.from_env()
     plugins = plugins or default_plugins()
     task = plugins.task(task) if isinstance(task, str) else task
@@ -132,20 +135,25 @@ def finetune(
     target = _target(settings, task, name, recipe, replace=replace)
     sources = [data] if isinstance(data, str) else list(data)
     prepared = prepare(family, sources, validation, exclude, options or DataOptions(), recipe, settings)
-    base = _find_base(recipe.base, {**plugins.bases, **task.bases}, settings, on_download)
+    base = find_base(recipe.base, settings, on_progress=on_download, shipped={**plugins.bases, **task.bases})
     start = find_start(task, family, base, recipe, prepared.labels, settings)
-    recipe = dataclasses.replace(recipe, start=start.given if start else None)
+    recipe = recipe.replace(init_from=start.name if start else None)
     run = RunFolder(settings, task.name, name)
     command = command_line(task, name, recipe, sources, validation, exclude, options)
     with run.locked():
         checkpoint = run.start(run_plan(base, prepared, recipe, start), resume=resume, replace=replace)
         events = Events([EventFile(run.events), *([on_event] if on_event else [])])
         job = _Job(
-            task, family, name, recipe, base, start, prepared, settings, device, events, trust_remote_code,
-            finish or CancelToken(), plugins,
+            task, family, name, recipe, base, start, prepared, settings, plugins, device, trust_remote_code, licence,
+            command, target, run, checkpoint, events, cancel or CancelToken(), finish or CancelToken(),
         )  # fmt: skip
-        with _reporting_failure(events):
-            report = job.run(run, checkpoint, target, cancel or CancelToken(), licence, command)
+        try:
+            report = job.train()
+        except CancelledError:
+            raise
+        except BaseException as error:
+            events("failed", text=str(error) or type(error).__name__)
+            raise
         run.clear()
         return report
 
@@ -162,26 +170,23 @@ class _Job:
     start: Start | None
     data: Prepared
     settings: Settings
-    device: str
-    events: Events
-    trust_remote_code: bool
-    finish: CancelToken
     plugins: Plugins
+    device: str
+    trust_remote_code: bool
+    licence: str | None
+    command: str
+    target: Path
+    run: RunFolder
+    checkpoint: Path | None
+    events: Events
+    cancel: CancelToken
+    finish: CancelToken
 
-    def run(
-        self,
-        run: RunFolder,
-        checkpoint: Path | None,
-        target: Path,
-        cancel: CancelToken,
-        licence: str | None,
-        command: str,
-    ) -> TrainReport:
+    def train(self) -> TrainReport:
+        """Train, calibrate, pass the gate and publish."""
         from nlptasks.runtime.cpu.memory import trim_memory
-        from nlptasks.runtime.loading.base import quiet_transformers
         from nlptasks.runtime.loading.devices import choose_placement
         from nlptasks.training.loop.models import build, on_plain_base
-        from nlptasks.training.loop.trainer import Interrupted, Loop
 
         started = time.monotonic()
         for note in self.data.notes:
@@ -194,27 +199,16 @@ class _Job:
         )
         if self.start:
             self.start.load(trainable.model)
-            self.events("note", text=f"goes on from the weights of {self.start.adapter.name!r}")
+            self.events("note", text=f"starts from the weights of {self.start.adapter.name!r}")
         self.events("model", text=f"{self.base.id} on {placement.device} in {placement.dtype}: {trainable.summary}")
         training, held_out = (
             self.family.encode(rows, self.data.labels, trainable.tokenizer, trainable.max_length, trainable.info)
             for rows in (self.data.training, self.data.held_out)
         )
-        for note in self.family.notes_on(training):
+        for note in self.family.encoding_notes(training):
             self.events("note", text=note)
-        with stopping(cancel) as stop, quiet_transformers():
-            ends: dict[str, Callable[[], bool]] = {"stop": stop, "finish": lambda: self.finish.cancelled}
-            loop = Loop(
-                trainable, self.family, self.recipe, placement, run.path, training, held_out, self.events, **ends
-            )
-            try:
-                loop.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-                loop.restore_best()
-            except Interrupted:
-                step = loop.state.global_step
-                self.events("interrupted", step=step)
-                raise CancelledError(f"Stopped at step {step} of {loop.state.max_steps}, with a checkpoint.") from None
-        # The gate is a second process: what the steps kept for each other is given back before.
+        loop = self._loop(trainable, placement, training, held_out)
+        # The gate is a second process: memory that training steps hold for each other is released before.
         trim_memory()
         # Accelerate leaves its autocast on `forward`; from here on everything is float32.
         trainable.model = loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
@@ -222,47 +216,68 @@ class _Job:
             del loop.model, loop.model_wrapped
             device = str(loop.args.device)
             trainable = on_plain_base(trainable, self.base, self.family, self.recipe, placement, device)
-        return self._finish(loop, trainable, placement, training, held_out, target, licence, command, started)
+        return self._publish(loop, trainable, placement, training, held_out, started)
 
-    def _finish(
+    def _loop(
+        self, trainable: Trainable, placement: Placement, training: list[Feature], held_out: list[Feature]
+    ) -> Loop:
+        """Train to the end, with the best weights in the model; raises CancelledError when stopped."""
+        from nlptasks.runtime.loading.base import quiet_transformers
+        from nlptasks.training.loop.trainer import Interrupted, Loop
+
+        with stopping(self.cancel) as stop, quiet_transformers():
+            loop = Loop(
+                trainable, self.family, self.recipe, placement, self.run.path, training, held_out, self.events,
+                stop=stop, finish=lambda: self.finish.cancelled,
+            )  # fmt: skip
+            try:
+                loop.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
+                loop.restore_best()
+            except Interrupted:
+                step = loop.state.global_step
+                self.events("interrupted", step=step)
+                raise CancelledError(f"Stopped at step {step} of {loop.state.max_steps}, with a checkpoint.") from None
+        return loop
+
+    def _publish(
         self,
-        loop: Any,
+        loop: Loop,
         trainable: Trainable,
         placement: Placement,
         training: list[Feature],
         held_out: list[Feature],
-        target: Path,
-        licence: str | None,
-        command: str,
         started: float,
     ) -> TrainReport:
         from nlptasks.runtime.loading.base import model_kind
         from nlptasks.store.adapter_store import writing
+        from nlptasks.store.download import BaseFolder
         from nlptasks.training.loop.models import hub_name, logits_of
         from nlptasks.training.publishing import card, publish
 
         device = str(loop.args.device)
         calibration = self.family.calibrate(logits_of(trainable, self.family, held_out, device), held_out)
         data = self.data.described | ({"start": self.start.described} if self.start else {})
-        data |= {"licence": licence} if licence else {}
+        data |= {"licence": self.licence} if self.licence else {}
         manifest = publish.describe(
             self.task, self.family, self.name, self.base, trainable, self.recipe, self.data.labels, calibration, data
         )
-        text = card.model_card(self.task, manifest, hub_name(self.base), trainable.summary, command, licence)
-        with writing(target) as staging:
+        text = card.model_card(self.task, manifest, hub_name(self.base), trainable.summary, self.command, self.licence)
+        with writing(self.target) as staging:
             publish.save(trainable, staging, manifest, text)
-            base, adapter = (self.base, open_adapter(staging)) if trainable.targets else (_staged(staging), None)
-            texts = [*held_out, *training[:GATE_TEXTS]]
-            difference = self._gate(trainable, texts, base, adapter, device, placement.device)
+            base, adapter = BaseFolder(str(staging), None, staging, "training"), None
+            if trainable.targets:
+                base, adapter = self.base, open_adapter(staging)
+            features = [*held_out, *training[:GATE_TEXTS]]
+            difference = self._gate(trainable, features, base, adapter, device, placement.device)
             if self.family.measures_ranges and model_kind(trainable.task_model.config) == "encoder":
                 self._measure_ranges(base, adapter, staging)
-        self.events("published", path=str(target), metrics=manifest.metrics)
+        self.events("published", path=str(self.target), metrics=manifest.metrics)
         state = loop.state
         return TrainReport(
             task=self.task.name,
             name=self.name,
             method=self.recipe.method,
-            path=target,
+            path=self.target,
             base=self.base.id,
             labels=self.data.labels,
             headline=self.family.headline,
@@ -298,7 +313,7 @@ class _Job:
         backends.close()
         features = gate.evenly(sorted(features, key=len), GATE_TEXTS)
         logits = logits_of(trainable, self.family, features, device, batch_size=1)
-        expected = [self.family.served(row, feature) for row, feature in zip(logits, features, strict=True)]
+        expected = [self.family.serving_logits(row, feature) for row, feature in zip(logits, features, strict=True)]
         served = gate.serve_again(
             base,
             adapter.path if adapter else None,
@@ -315,16 +330,18 @@ class _Job:
         return difference
 
     def _measure_ranges(self, base: BaseFolder, adapter: AdapterFolder | None, staging: Path) -> None:
-        """Put what dtype int8 fixes its scales by beside the weights; where that fails they serve without."""
+        """Save the activation ranges for dtype int8 beside the weights; a failure is only a warning."""
         from nlptasks.runtime.int8.ranges import save_ranges
         from nlptasks.training.publishing.observing import measure_ranges
 
         rows = self.data.training
-        self.events("note", text="measures what dtype int8 takes its scales from")
+        self.events("note", text="measures activation ranges for dtype int8")
         try:
             ranges = measure_ranges(self.family, base, adapter, rows, trust_remote_code=self.trust_remote_code)
         except NlptasksError as error:
-            self.events("warning", text=f"the ranges that make dtype int8 quicker could not be measured: {error}")
+            self.events(
+                "warning", text=f"the activation ranges that make dtype int8 faster could not be measured: {error}"
+            )
         else:
             save_ranges(ranges, staging)
 
@@ -340,35 +357,3 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
         what = "A model" if recipe.method == "full" else "An adapter"
         raise TrainingError(f"{what} {name!r} for {task.name} exists: give another --name, or --replace it.")
     return target
-
-
-def _staged(folder: Path) -> BaseFolder:
-    """A fully trained model that has no place of its own yet."""
-    from nlptasks.store.download import BaseFolder
-
-    return BaseFolder(str(folder), None, folder, "training")
-
-
-def _find_base(
-    name: str, shipped: Mapping[str, Path], settings: Settings, on_download: Callable[[Progress], None] | None
-) -> BaseFolder:
-    from nlptasks.store.download import find_base
-
-    return find_base(name, settings, on_progress=on_download, shipped=shipped)
-
-
-def _require_extra() -> None:
-    for package in ("accelerate", "sklearn"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("Training", "train")
-
-
-@contextlib.contextmanager
-def _reporting_failure(events: Events) -> Iterator[None]:
-    try:
-        yield
-    except CancelledError:
-        raise
-    except BaseException as error:
-        events("failed", text=str(error) or type(error).__name__)
-        raise

@@ -1,9 +1,9 @@
-"""Perplexity of a causal language model on plain text, in windows that slide over it.
+"""Perplexity of a causal language model on plain text, in sliding windows.
 
-A window reads `window` tokens and predicts the one behind each of them; the next one begins `stride` tokens later and
-counts only what the last one did not predict. So every token of a text but its first is predicted exactly once, from
-at least `window - stride + 1` tokens before it where there are so many. A shorter stride takes longer and gives a
-lower, fairer figure (Hugging Face, "Perplexity of fixed-length models").
+A window reads `window` tokens and predicts the token after each of them. The next window begins `stride` tokens later
+and counts only what the last one did not predict, so that every token but the first is predicted exactly once, from
+at least `window - stride + 1` tokens where there are as many. A shorter stride takes longer and gives a lower, fairer
+figure (Hugging Face, "Perplexity of fixed-length models").
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ def perplexity(
     """
     from nlptasks.progress import reporting
 
-    found = engine.plugins.task(task) if isinstance(task, str) else task
+    task = engine.plugins.task(task) if isinstance(task, str) else task
     names = [files] if isinstance(files, str) else list(files)
     texts = [read_text(name, encoding) for name in names]
-    with engine.bind(found, adapter, model, cancel=cancel) as bound:
+    with engine.bind(task, adapter, model, cancel=cancel) as bound:
         info = bound.info
         if info.kind != "causal":
             raise UnsupportedModelError(
@@ -109,7 +109,7 @@ def perplexity(
                         counter.advance(end - counted)
     words = sum(len(text.split()) for text in texts)
     return PerplexityReport(
-        task=found.name,
+        task=task.name,
         model=info.name,
         adapter=info.adapter,
         tokens=tokens,

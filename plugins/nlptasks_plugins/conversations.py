@@ -17,8 +17,8 @@ _ANSWERS = ("output", "response", "answer", "completion", "chosen")
 ChatOrText = str | tuple[Message, ...]
 
 
-def lessons(row: Mapping[str, Any]) -> Iterator[tuple[ChatOrText, str]]:
-    """(prompt, the answer to learn) for each lesson of a row.
+def training_pairs(row: Mapping[str, Any]) -> Iterator[tuple[ChatOrText, str]]:
+    """(prompt, the answer to learn) for each example of a row.
 
     `messages` (role, content) and ShareGPT's `conversations` (from, value) teach every turn of the assistant, after
     all turns before it. An instruction with an answer (Alpaca, Dolly) is a chat of one turn; a `prompt` with a

@@ -11,12 +11,12 @@ import nlptasks
 from nlptasks import (
     Completion,
     GeneratedText,
-    Lesson,
     Message,
     Prompt,
     Recipe,
     SequenceInput,
     TextToText,
+    TrainingExample,
     hookimpl,
 )
 from nlptasks_plugins import conversations
@@ -57,7 +57,14 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     options_type = GenerationOptions
     result_type = GeneratedText
     hub_base = "HuggingFaceTB/SmolLM2-360M-Instruct"
-    recipe = Recipe(base="smollm2", lr=3e-4, epochs=2, batch_size=8, max_length=512, metric="loss")
+    recipe = Recipe(
+        base="smollm2",
+        learning_rate=3e-4,
+        num_train_epochs=2,
+        per_device_train_batch_size=8,
+        max_length=512,
+        metric_for_best_model="loss",
+    )
     examples = (
         {"messages": [{"role": "user", "content": "Name three things to pack for a rainy hike."}]},
         "Once upon a time, in a lighthouse at the end of the world,",
@@ -92,16 +99,16 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     def target(self, result: GeneratedText) -> str:
         return result.text
 
-    def lessons(
+    def training_examples(
         self, row: Mapping[str, Any], options: GenerationOptions
-    ) -> Sequence[Lesson[GenerationInput, GenerationOptions]]:
+    ) -> Sequence[TrainingExample[GenerationInput, GenerationOptions]]:
         return [
-            Lesson(
+            TrainingExample(
                 GenerationInput(prompt=prompt) if isinstance(prompt, str) else GenerationInput(messages=prompt),
                 options,
                 target,
             )
-            for prompt, target in conversations.lessons(row)
+            for prompt, target in conversations.training_pairs(row)
         ]
 
     def finish(self, inputs: GenerationInput, completion: Completion) -> GeneratedText:

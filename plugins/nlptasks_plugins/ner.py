@@ -15,7 +15,15 @@ class NamedEntities(TokenClassification):
     labels = ("PER", "ORG", "LOC")
     adapter = Path(__file__).parent / "adapters" / "ner"
     hub_base = "dslim/bert-base-NER"
-    recipe = Recipe(base="minilm", r=32, alpha=64, lr=6e-4, epochs=5, batch_size=32, metric="f1")
+    recipe = Recipe(
+        base="minilm",
+        r=32,
+        lora_alpha=64,
+        learning_rate=6e-4,
+        num_train_epochs=5,
+        per_device_train_batch_size=32,
+        metric_for_best_model="f1",
+    )
     examples = (
         "Marie Curie moved from Warsaw to Paris in 1891.",
         "Siemens and the University of Oslo signed the contract in Munich.",

@@ -17,14 +17,14 @@ class Qa(QuestionAnswering):
     recipe = Recipe(
         base="minilm",
         r=32,
-        alpha=64,
-        dropout=0.0,
+        lora_alpha=64,
+        lora_dropout=0.0,
         base_dropout=0.0,
-        lr=5e-4,
-        epochs=2,
-        batch_size=16,
+        learning_rate=5e-4,
+        num_train_epochs=2,
+        per_device_train_batch_size=16,
         max_length=384,
-        metric="best_f1",
+        metric_for_best_model="best_f1",
     )
     examples = (
         {

@@ -15,7 +15,16 @@ class Sentiment(TextClassification):
     labels = ("negative", "positive")
     adapter = Path(__file__).parent / "adapters" / "sentiment"
     hub_base = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
-    recipe = Recipe(base="minilm", r=32, alpha=64, lr=6e-4, epochs=3, batch_size=64, average=0.999, evals_per_epoch=3)
+    recipe = Recipe(
+        base="minilm",
+        r=32,
+        lora_alpha=64,
+        learning_rate=6e-4,
+        num_train_epochs=3,
+        per_device_train_batch_size=64,
+        ema_decay=0.999,
+        evals_per_epoch=3,
+    )
     examples = (
         "I loved every minute of it.",
         "A dull, lifeless film that wastes its cast.",

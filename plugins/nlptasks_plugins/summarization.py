@@ -9,13 +9,13 @@ from typing import Any
 
 import nlptasks
 from nlptasks import (
-    Lesson,
     Message,
     ModelInfo,
     Prompt,
     Recipe,
     SummarizationOptions,
     TextInput,
+    TrainingExample,
     hookimpl,
 )
 
@@ -33,7 +33,14 @@ class Summarization(nlptasks.Summarization[TextInput, SummarizationOptions]):
     aliases = ("summarize",)
     adapter = Path(__file__).parent / "adapters" / "summarization"
     hub_base = "facebook/bart-large-cnn"
-    recipe = Recipe(base="smollm2", lr=2e-4, epochs=2, batch_size=8, max_length=1024, metric="loss")
+    recipe = Recipe(
+        base="smollm2",
+        learning_rate=2e-4,
+        num_train_epochs=2,
+        per_device_train_batch_size=8,
+        max_length=1024,
+        metric_for_best_model="loss",
+    )
     examples = (
         "The harbour town of Marrow Point voted on Tuesday to close its last coal pier after ninety-one years. The "
         "pier once loaded forty ships a week, but last year only six called there. The site will become a terminal for "
@@ -60,12 +67,12 @@ class Summarization(nlptasks.Summarization[TextInput, SummarizationOptions]):
             return f"Text:\n{inputs.text}\n\nThe text in {_size(options)}:\n"
         return super().ask(inputs, options, info)
 
-    def lessons(
+    def training_examples(
         self, row: Mapping[str, Any], options: SummarizationOptions
-    ) -> Sequence[Lesson[TextInput, SummarizationOptions]]:
+    ) -> Sequence[TrainingExample[TextInput, SummarizationOptions]]:
         """A document and its summary; of several `summaries` the first.
 
-        The lesson asks for the length that the summary has, unless the training names one, so that the three lengths
+        The example asks for the length that the summary has, unless the training names one, so that the three lengths
         are learnt. Serving cuts a long document into chunks; of one that does not fit a row the beginning is taken.
         """
         document = _first(row, _TEXTS)
@@ -73,7 +80,7 @@ class Summarization(nlptasks.Summarization[TextInput, SummarizationOptions]):
         [inputs] = self.validate([{"text": _beginning(document, int(self.recipe.max_length * _ROOM))}])
         if "length" not in options.model_fields_set:
             options = options.model_copy(update={"length": _length(len(summary.split()))})
-        return [Lesson(inputs, options, summary)]
+        return [TrainingExample(inputs, options, summary)]
 
 
 def _size(options: SummarizationOptions) -> str:

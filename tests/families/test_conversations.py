@@ -12,7 +12,7 @@ from nlptasks import Message
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.plugins import default_plugins
 from nlptasks.training.families.base import family_trainer
-from nlptasks_plugins.conversations import lessons
+from nlptasks_plugins.conversations import training_pairs
 
 USER, SAID = Message(role="user", content="Name a river."), Message(role="assistant", content="The Rhine.")
 
@@ -28,24 +28,24 @@ USER, SAID = Message(role="user", content="Name a river."), Message(role="assist
     ],
 )
 def test_a_question_with_its_answer_is_a_chat(row: dict[str, Any]) -> None:
-    assert list(lessons(row)) == [((USER,), "The Rhine.")]
+    assert list(training_pairs(row)) == [((USER,), "The Rhine.")]
 
 
 def test_every_answer_of_a_long_chat_is_learnt_after_what_was_said_before() -> None:
     more = [Message(role="user", content="Another?"), Message(role="assistant", content="The Rhône.")]
     system = Message(role="system", content="Be brief.")
-    turns = list(lessons({"messages": [turn.model_dump() for turn in (system, USER, SAID, *more)]}))
+    turns = list(training_pairs({"messages": [turn.model_dump() for turn in (system, USER, SAID, *more)]}))
     assert turns == [((system, USER), "The Rhine."), ((system, USER, SAID, more[0]), "The Rhône.")]
 
 
 def test_what_stands_beside_an_instruction_is_read_with_it() -> None:
-    [(prompt, target)] = lessons({"instruction": "Sum up.", "input": "It rains.", "output": "Rain."})
+    [(prompt, target)] = training_pairs({"instruction": "Sum up.", "input": "It rains.", "output": "Rain."})
     assert (prompt[0].content, target) == ("Sum up.\n\nIt rains.", "Rain.")  # type: ignore[union-attr]
 
 
 def test_plain_text_stays_plain() -> None:
-    assert list(lessons({"prompt": "A river:", "completion": " the Rhine"})) == [("A river:", " the Rhine")]
-    assert list(lessons({"text": "It rains."})) == [("", "It rains.")]
+    assert list(training_pairs({"prompt": "A river:", "completion": " the Rhine"})) == [("A river:", " the Rhine")]
+    assert list(training_pairs({"text": "It rains."})) == [("", "It rains.")]
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_plain_text_stays_plain() -> None:
 )
 def test_other_rows_are_refused_with_a_sentence(row: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        list(lessons(row))
+        list(training_pairs(row))
 
 
 def test_the_task_trains_on_them() -> None:
     task = nlptasks.tasks()["generation"]
-    [lesson] = task.lessons({"messages": [USER.model_dump(), SAID.model_dump()]}, task.options_type())  # type: ignore[attr-defined]
-    assert task.prompt(lesson.inputs, lesson.options) == [USER]  # type: ignore[attr-defined]
-    [plain] = task.lessons({"text": "It rains."}, task.options_type())  # type: ignore[attr-defined]
+    [example] = task.training_examples({"messages": [USER.model_dump(), SAID.model_dump()]}, task.options_type())  # type: ignore[attr-defined]
+    assert task.prompt(example.inputs, example.options) == [USER]  # type: ignore[attr-defined]
+    [plain] = task.training_examples({"text": "It rains."}, task.options_type())  # type: ignore[attr-defined]
     assert (task.prompt(plain.inputs, plain.options), plain.target) == ("", "It rains.")  # type: ignore[attr-defined]
 
 
@@ -76,4 +76,4 @@ def test_rows_of_plain_text_are_told_apart(tmp_path: Path) -> None:
     data.write_text('{"text": "It rains."}\n{"text": "It snows."}\n{"prompt": "Sky:", "completion": " grey"}\n')
     family = family_trainer(default_plugins().task("generation"))
     read = family.read([str(data)], DataOptions())
-    assert [family.text_of(row) for row in read.rows] == ["It rains.", "It snows.", "Sky:"]
+    assert [family.row_text(row) for row in read.rows] == ["It rains.", "It snows.", "Sky:"]

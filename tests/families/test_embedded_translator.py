@@ -108,7 +108,9 @@ def test_an_adapter_of_it_is_trained_and_served(tmp_path: Path) -> None:
     data = tmp_path / "rows.tsv"
     data.write_text("en\tde\n" + "".join(f"{a}\t{b}\n" for a, b in rows), encoding="utf-8")
     settings = replace(Settings.from_env(), data=tmp_path / "data", profile="embedded")
-    recipe = replace(TranslationTask.recipe, epochs=1, batch_size=8, dtype="float32", lr=1e-3)
+    recipe = TranslationTask.recipe.replace(
+        num_train_epochs=1, per_device_train_batch_size=8, dtype="float32", learning_rate=1e-3
+    )
     report = finetune("translation", str(data), name="shop", recipe=recipe, settings=settings, options=DataOptions())
     with Engine(settings=settings, dtype="float32") as engine:
         result = engine.run(

@@ -335,24 +335,24 @@ def test_a_cancelled_request_stops_between_levels() -> None:
     ],
 )
 def test_lessons(row: dict[str, Any]) -> None:
-    [lesson] = TASK.lessons(row, TASK.validate_options({}))
-    assert (lesson.inputs, lesson.target) == (TextInput(text=ARTICLE), TOLD)
-    assert lesson.options.length == "short"
-    [named] = TASK.lessons(row, TASK.validate_options({"length": "long"}))
+    [example] = TASK.training_examples(row, TASK.validate_options({}))
+    assert (example.inputs, example.target) == (TextInput(text=ARTICLE), TOLD)
+    assert example.options.length == "short"
+    [named] = TASK.training_examples(row, TASK.validate_options({"length": "long"}))
     assert named.options.length == "long"
 
 
 def test_lessons_of_long_documents_are_their_beginning() -> None:
-    [lesson] = TASK.lessons({"text": ARTICLE * 20, "summary": TOLD}, TASK.validate_options({}))
-    assert len(lesson.inputs.text.split()) <= 0.55 * 1024
-    assert lesson.inputs.text.endswith(".")
-    assert lesson.inputs.text != ARTICLE * 20
-    assert (ARTICLE * 20).startswith(lesson.inputs.text)
+    [example] = TASK.training_examples({"text": ARTICLE * 20, "summary": TOLD}, TASK.validate_options({}))
+    assert len(example.inputs.text.split()) <= 0.55 * 1024
+    assert example.inputs.text.endswith(".")
+    assert example.inputs.text != ARTICLE * 20
+    assert (ARTICLE * 20).startswith(example.inputs.text)
 
 
 def test_a_row_without_a_text_says_so() -> None:
     with pytest.raises(ValueError, match=r"expected a text in one of the columns text, document, .*, found summary"):
-        TASK.lessons({"summary": TOLD}, TASK.validate_options({}))
+        TASK.training_examples({"summary": TOLD}, TASK.validate_options({}))
 
 
 def test_on_the_command_line_a_summary_stands_with_its_chunks_and_note(settings: Settings) -> None:

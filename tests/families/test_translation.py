@@ -222,8 +222,8 @@ def test_rows_teach_what_their_columns_say() -> None:
         pairs({"en": "Hello."})
     with pytest.raises(ValueError, match="expected the language of the translation"):
         pairs({"text": "Hi.", "translation": "Salut."})
-    [lesson, _] = TASK.lessons({"en": "Hello.", "fr": "Bonjour."}, TASK.options_type())
-    assert (lesson.inputs.target_language, lesson.target) == ("fr", "Bonjour.")
+    [example, _] = TASK.training_examples({"en": "Hello.", "fr": "Bonjour."}, TASK.options_type())
+    assert (example.inputs.target_language, example.target) == ("fr", "Bonjour.")
 
 
 @pytest.mark.parametrize("template", [True, False])
@@ -245,7 +245,7 @@ def test_what_an_adapter_is_asked_is_what_it_learnt(
     data = tmp_path / "rows.jsonl"
     rows = [{"en": f"It is {n}.", "fr": f"Il est {n}."} for n in range(12)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    recipe = dataclasses.replace(TASK.recipe, base=str(base), epochs=1, dtype="float32")
+    recipe = TASK.recipe.replace(base=str(base), num_train_epochs=1, dtype="float32")
     finetune("translation", str(data), name="mine", recipe=recipe, settings=settings, device="cpu")
     learnt, prompts[:] = list(prompts), []
     with Engine(settings=settings, device="cpu", dtype="float32") as engine:

@@ -70,7 +70,7 @@ BELOW: dict[str, set[str]] = {
     },
     "training/loop": {
         *("errors.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/resident.py", "settings.py", "store"),
-        "training/families",
+        *("task.py", "training/families"),
     },
     "training/publishing": {
         *("backends.py", "data", "errors.py", "model.py", "plugins.py", "runtime/int8", "runtime/loading"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -115,11 +114,11 @@ class Where(QuestionAnswering):
 PEOPLE = ("Ada", "Bram", "Chloé", "Dina", "Emil")
 THINGS = ("bees", "two boats", "a goat", "old maps")
 PLACES = ("Oslo", "Porto", "Bergen", "New Delhi", "Łódź")
-RECIPE = Recipe(epochs=1, lr=1e-2, batch_size=4, max_length=96, dtype="float32")
+RECIPE = Recipe(num_train_epochs=1, learning_rate=1e-2, per_device_train_batch_size=4, max_length=96, dtype="float32")
 RECIPES = {
     "classify": RECIPE,
-    "tag": dataclasses.replace(RECIPE, metric="f1"),
-    "extract": dataclasses.replace(RECIPE, metric="best_f1", extra={"unanswerable": 0.0}),
+    "tag": RECIPE.replace(metric_for_best_model="f1"),
+    "extract": RECIPE.replace(metric_for_best_model="best_f1", extra={"unanswerable": 0.0}),
 }
 TASKS = {"classify": Feeling(), "tag": Names(), "extract": Where()}
 ASKED: dict[str, Any] = {"classify": Feeling.examples[0], "tag": Names.examples[0], "extract": Where.examples[0]}
@@ -200,7 +199,7 @@ Combination = tuple[str, str]
 
 def train(base: Path, verb: str, name: str, home: Settings, scratch: Path, patch: pytest.MonkeyPatch) -> Outcome:
     data, held = data_for(verb, scratch)
-    recipe = dataclasses.replace(RECIPES[verb], base=str(base))
+    recipe = RECIPES[verb].replace(base=str(base))
     return train_noting(TASKS[verb], recipe, data, held, name, home, patch)
 
 
@@ -281,7 +280,7 @@ def test_a_decoder_trained_whole_keeps_the_body_of_its_base(
     serve_here(monkeypatch)
     base = make_base(tmp_path / "llama", "llama")
     data, held = data_for("extract", tmp_path)
-    recipe = dataclasses.replace(RECIPES["extract"], base=str(base), method="full", lr=1e-9)
+    recipe = RECIPES["extract"].replace(base=str(base), method="full", learning_rate=1e-9)
     report = finetune(
         TASKS["extract"], data, name="w", recipe=recipe, validation=[held], settings=settings, device="cpu"
     )
@@ -292,7 +291,7 @@ def test_a_decoder_trained_whole_keeps_the_body_of_its_base(
     body = transformers.AutoModel.from_pretrained(base).state_dict()
     torch.testing.assert_close(dict(model.base_model.state_dict()), body, atol=1e-6, rtol=0)
     data, held = data_for("classify", tmp_path)
-    recipe = dataclasses.replace(RECIPES["classify"], base=str(report.path))
+    recipe = RECIPES["classify"].replace(base=str(report.path))
     with pytest.raises(
         UnsupportedModelError, match=r"expected the weights of a LlamaModel, found none for 20 of its 20"
     ):
@@ -304,6 +303,6 @@ def test_an_architecture_without_the_head_is_refused(settings: Settings, tmp_pat
     base = tiny_model(tmp_path / "marian", architecture="marian")
     for verb, task in TASKS.items():
         data, held = data_for(verb, tmp_path)
-        recipe = dataclasses.replace(RECIPES[verb], base=str(base))
+        recipe = RECIPES[verb].replace(base=str(base))
         with pytest.raises(UnsupportedModelError, match=f"marian: transformers has no {verb} head for this model"):
             finetune(task, data, name="mine", recipe=recipe, validation=[held], settings=settings, device="cpu")

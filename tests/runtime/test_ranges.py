@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,9 +272,9 @@ def test_a_decoder_has_none(tiny_causal: Path, notes: str) -> None:
 
 
 def test_a_training_measures_them(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
-    once = dataclasses.replace(QUICK, epochs=1)
+    once = QUICK.replace(num_train_epochs=1)
     for method in ("lora", "full"):
-        report = train(recipe=dataclasses.replace(once, method=method))
+        report = train(recipe=once.replace(method=method))
         assert "encoder.layer.0.intermediate.dense" in read_ranges(report.path), method
     # They are no weights: a base is the same without them.
     before = fingerprint(report.path)

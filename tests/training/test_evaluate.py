@@ -17,6 +17,7 @@ from nlptasks.data.entities import EntityRow, EntitySpan
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.questions import QuestionRow
 from nlptasks.errors import DataError
+from nlptasks.families.spans import iob2
 from nlptasks.results import Answer, AnswerSpan, Entities, Entity
 from nlptasks.training.families.question_answering import QuestionAnsweringTrainer, QuestionDataset
 from nlptasks.training.families.token_classification import EntityDataset, TokenClassificationTrainer
@@ -51,9 +52,9 @@ def entities(*spans: Span, text: str = TEXT, score: float = 0.9) -> Entities:
     return Entities(entities=tuple(Entity(label=n, text=text[s:e], start=s, end=e, score=score) for n, s, e in ordered))
 
 
-def assess(gold: list[Span], found: list[Span]) -> Any:
-    read = EntityDataset([entity_row(*gold)], ("PER", "LOC"))
-    return TokenClassificationTrainer(People()).assess(read, [entities(*found)])
+def assess(gold: list[Span], actual: list[Span]) -> Any:
+    read = EntityDataset([entity_row(*gold)], iob2(("PER", "LOC")))
+    return TokenClassificationTrainer(People()).assess(read, [entities(*actual)])
 
 
 ADA, TOM, YORK = ("PER", 0, 9), ("PER", 14, 22), ("LOC", 26, 34)
@@ -71,8 +72,8 @@ ADA, TOM, YORK = ("PER", 0, 9), ("PER", 14, 22), ("LOC", 26, 34)
         ([], 0, 0),
     ],
 )
-def test_only_a_span_with_its_type_and_both_borders_counts(found: list[Span], precision: float, recall: float) -> None:
-    measured = assess([ADA, TOM, YORK], found).metrics
+def test_only_a_span_with_its_type_and_both_borders_counts(actual: list[Span], precision: float, recall: float) -> None:
+    measured = assess([ADA, TOM, YORK], actual).metrics
     assert measured["precision"] == pytest.approx(precision)
     assert measured["recall"] == pytest.approx(recall)
 
@@ -94,10 +95,10 @@ def test_the_scores_are_those_of_sets_of_spans(data: st.DataObject) -> None:
         ]
         return [(data.draw(st.sampled_from(["PER", "LOC"])), start, end) for start, end in pairs]
 
-    gold, found = drawn(), drawn()
-    right = len(set(gold) & set(found))
-    measured = assess(gold, found)
-    assert measured.metrics["precision"] == pytest.approx(right / len(found) if found else 0)
+    gold, actual = drawn(), drawn()
+    right = len(set(gold) & set(actual))
+    measured = assess(gold, actual)
+    assert measured.metrics["precision"] == pytest.approx(right / len(actual) if actual else 0)
     assert measured.metrics["recall"] == pytest.approx(right / len(gold) if gold else 0)
     assert sum(entry["rows"] for entry in measured.table) == len(gold)
 
@@ -109,8 +110,8 @@ def test_a_score_is_measured_against_what_is_right() -> None:
 
 def answer(text: str, null_score: float, *, answerable: bool = True, score: float = 0.8) -> Answer:
     span = AnswerSpan(text=text, start=0, end=len(text), score=score)
-    shown = {"text": text, "start": 0, "end": len(text)} if answerable else {"text": "", "start": 0, "end": 0}
-    return Answer(**shown, score=score, answerable=answerable, null_score=null_score, alternatives=(span,))
+    printed = {"text": text, "start": 0, "end": len(text)} if answerable else {"text": "", "start": 0, "end": 0}
+    return Answer(**printed, score=score, answerable=answerable, null_score=null_score, alternatives=(span,))
 
 
 def test_questions_are_measured_as_served_and_at_the_best_threshold() -> None:
@@ -121,13 +122,13 @@ def test_questions_are_measured_as_served_and_at_the_best_threshold() -> None:
     ]
     # The second is held back by the threshold; the third is answered, and should not be.
     results = [answer("Ada", -5), answer("Ada", 1.0, answerable=False), answer("Ada", 0.0)]
-    found = QuestionAnsweringTrainer(Asked()).assess(QuestionDataset(rows), results)
-    assert found.metrics["f1"] == pytest.approx(1 / 3)
-    assert found.metrics["exact_match"] == pytest.approx(1 / 3)
-    assert found.metrics["best_f1"] == pytest.approx(2 / 3)
-    assert found.metrics["best_threshold"] == pytest.approx(-2.5)
-    assert found.metrics["has_answer_f1"] == pytest.approx((1 + 2 / 3) / 2)
-    assert [(entry["label"], entry["rows"]) for entry in found.table] == [("with answer", 2), ("without", 1)]
+    actual = QuestionAnsweringTrainer(Asked()).assess(QuestionDataset(rows), results)
+    assert actual.metrics["f1"] == pytest.approx(1 / 3)
+    assert actual.metrics["exact_match"] == pytest.approx(1 / 3)
+    assert actual.metrics["best_f1"] == pytest.approx(2 / 3)
+    assert actual.metrics["best_threshold"] == pytest.approx(-2.5)
+    assert actual.metrics["has_answer_f1"] == pytest.approx((1 + 2 / 3) / 2)
+    assert [(entry["label"], entry["rows"]) for entry in actual.table] == [("with answer", 2), ("without", 1)]
 
 
 # From here on through the command line, on tiny models.
@@ -152,10 +153,10 @@ def test_eval_ner_names_types_anew_and_says_what_it_left_out(home: Path, tiny_en
     row = {"text": TEXT, "spans": [[0, 9, "person"], [14, 22, "person"], [26, 29, "town"], [41, 48, "thing"]]}
     (home / "test.jsonl").write_text(json.dumps(row) + "\n")
     names = ("--rename", "person=PER", "--rename", "town=LOC")
-    done = nlptasks("eval", "ner", "test.jsonl", "-a", "./tags", *names)
-    assert done.exit_code == 0, done.output
+    result = nlptasks("eval", "ner", "test.jsonl", "-a", "./tags", *names)
+    assert result.exit_code == 0, result.output
     for words in ("F1  ", "precision  ", "recall  ", "1 span of other types left out: thing (1)"):
-        assert words in done.stdout
+        assert words in result.stdout
     report = json.loads(nlptasks("eval", "ner", "test.jsonl", "-a", "./tags", *names, "--json").stdout)
     assert {entry["label"]: entry["rows"] for entry in report["table"] if entry["rows"]} == {"PER": 2, "LOC": 1}
     assert report["confusion"] == []
@@ -173,11 +174,11 @@ def test_eval_qa_takes_the_task_s_options(home: Path, tiny_encoder: Path) -> Non
         {"question": "Why?", "context": TEXT, "answers": {"text": [], "answer_start": []}},
     ]
     (home / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = nlptasks("eval", "qa", "test.jsonl", "-a", "./spans", "-o", "allow_no_answer", "false")
-    assert done.exit_code == 0, done.output
+    result = nlptasks("eval", "qa", "test.jsonl", "-a", "./spans", "-o", "allow_no_answer", "false")
+    assert result.exit_code == 0, result.output
     for words in ("exact match", "best null threshold", "with answer", "without"):
-        assert words in done.stdout
-    assert "1 of 2 questions have no answer in their context" in done.stdout
+        assert words in result.stdout
+    assert "1 of 2 questions have no answer in their context" in result.stdout
     never = json.loads(
         nlptasks("eval", "qa", "test.jsonl", "-a", "./spans", "-o", "null_threshold", "-1e9", "--json").stdout
     )
@@ -192,21 +193,21 @@ def test_data_check_of_entities_and_questions(home: Path) -> None:
     rows: list[dict[str, Any]] = [{"text": TEXT, "spans": [[0, 9, "PER"], [26, 29, "LOC"]]} for _ in range(150)]
     rows[3]["spans"][0] = [1, 9, "PER"]
     (home / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = nlptasks("data", "check", "people.jsonl", "--task", "ner")
-    assert done.exit_code == 0, done.output
+    result = nlptasks("data", "check", "people.jsonl", "--task", "ner")
+    assert result.exit_code == 0, result.output
     # Each misaligned span with its row, text and the nearest valid place.
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("Warning: people.jsonl:4")]
+    [line] = [line for line in result.stdout.splitlines() if line.startswith("Warning: people.jsonl:4")]
     assert "'da Byron'" in line
     assert "nearest: 0..9 'Ada Byron'" in line
-    assert "PER" in done.stdout
-    assert "50.0%" in done.stdout
+    assert "PER" in result.stdout
+    assert "50.0%" in result.stdout
 
-    asked = [{"question": "Who?", "context": TEXT, "answers": {"text": ["Ada"], "answer_start": [0]}}] * 3
-    (home / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
-    done = nlptasks("data", "check", "asked.jsonl", "--task", "qa")
-    assert done.exit_code == 0, done.output
-    assert "answerable" in done.stdout
-    assert "100.0%" in done.stdout
+    requests = [{"question": "Who?", "context": TEXT, "answers": {"text": ["Ada"], "answer_start": [0]}}] * 3
+    (home / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in requests))
+    result = nlptasks("data", "check", "asked.jsonl", "--task", "qa")
+    assert result.exit_code == 0, result.output
+    assert "answerable" in result.stdout
+    assert "100.0%" in result.stdout
 
 
 def test_labels_of_a_classification_are_renamed_too(home: Path) -> None:
@@ -214,9 +215,9 @@ def test_labels_of_a_classification_are_renamed_too(home: Path) -> None:
     refused = nlptasks("data", "check", "stars.csv", "--task", "sentiment")
     assert refused.exit_code == 1
     names = ("--rename", "5 stars=positive", "--rename", "1 star=negative")
-    done = nlptasks("data", "check", "stars.csv", "--task", "sentiment", *names)
-    assert done.exit_code == 0, done.output
-    assert "positive         4   50.0%" in done.stdout
+    result = nlptasks("data", "check", "stars.csv", "--task", "sentiment", *names)
+    assert result.exit_code == 0, result.output
+    assert "positive         4   50.0%" in result.stdout
 
 
 def test_types_that_the_head_does_not_have(tmp_path: Path) -> None:

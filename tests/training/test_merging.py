@@ -71,9 +71,9 @@ def adapter_of(case: str, tmp_path: Path, settings: Settings) -> AdapterFolder:
     return import_adapter(tmp_path / "peft", settings, PLUGINS, task=task, name="mine", labels=labels or None).adapter
 
 
-def merged(adapter: AdapterFolder, settings: Settings, target: Path, **given: Any) -> MergeReport:
+def merged(adapter: AdapterFolder, settings: Settings, target: Path, **passed: Any) -> MergeReport:
     assert adapter.manifest
-    return merge(PLUGINS.task(adapter.manifest.task), adapter, target, settings, PLUGINS, **given)
+    return merge(PLUGINS.task(adapter.manifest.task), adapter, target, settings, PLUGINS, **passed)
 
 
 def numbers(value: Any) -> Any:
@@ -157,11 +157,11 @@ def test_the_command_prints_the_difference_and_how_to_use_it(
     of_sentiment(classifier_adapter(tiny_encoder, settings.adapters / "sentiment" / "films", labels=labels)[0])
     (tmp_path / "rows.txt").write_text("One.\nTwo.\nThree.\n")
     arguments = ["adapters", "merge", "sentiment", "films", "--rows", str(tmp_path / "rows.txt"), "--lines"]
-    done = CliRunner().invoke(cli, arguments)
-    assert done.exit_code == 0, done.output
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
     target = settings.data / "models" / "sentiment" / "films"
-    assert f"{target}: {tiny_encoder} with films in float32; against the adapter on 3 rows (6 logits)" in done.stdout
-    assert "the largest difference is " in done.stdout
-    assert f"nlptasks run sentiment -m {target} " in done.stdout
+    assert f"{target}: {tiny_encoder} with films in float32; against the adapter on 3 rows (6 logits)" in result.stdout
+    assert "the largest difference is " in result.stdout
+    assert f"nlptasks run sentiment -m {target} " in result.stdout
     answer = CliRunner().invoke(cli, ["run", "sentiment", "One.", "-m", str(target), "--json"])
     assert json.loads(answer.stdout)["adapter"] == "films"

@@ -58,23 +58,23 @@ def test_equals_a_direct_computation(tiny_causal: Path, text: str, context: int)
 @given(st.integers(1, 400), st.integers(1, 50), st.integers(1, 50))
 def test_every_token_is_predicted_once_from_enough_before_it(count: int, window: int, stride: int) -> None:
     stride = min(stride, window)
-    found = list(windows(count, window, stride))
-    assert [place for _, counted, end in found for place in range(counted, end)] == list(range(count))
-    for start, counted, end in found:
+    actual = list(windows(count, window, stride))
+    assert [place for _, counted, end in actual for place in range(counted, end)] == list(range(count))
+    for start, counted, end in actual:
         assert end - start <= window
         assert counted - start >= min(window - stride, counted)
 
 
 def test_command_line(tiny_causal: Path, text: str) -> None:
     command = ["eval", "generation", text, "-m", str(tiny_causal), "--device", "cpu", "--dtype", "float32"]
-    found = CliRunner().invoke(cli, [*command, "--perplexity", "--window", "32", "--stride", "8", "--json"])
-    assert found.exit_code == 0, found.output
-    report = json.loads(found.stdout)
+    actual = CliRunner().invoke(cli, [*command, "--perplexity", "--window", "32", "--stride", "8", "--json"])
+    assert actual.exit_code == 0, actual.output
+    report = json.loads(actual.stdout)
     assert (report["window"], report["stride"]) == (32, 8)
-    shown = CliRunner().invoke(cli, [*command, "--perplexity", "--window", "32", "--stride", "8"])
-    assert "windows of 32 tokens, stride 8" in shown.output
-    assert f"{report['token_perplexity']:.2f}" in shown.output
-    assert f"{report['words']} words" in shown.output
+    printed = CliRunner().invoke(cli, [*command, "--perplexity", "--window", "32", "--stride", "8"])
+    assert "windows of 32 tokens, stride 8" in printed.output
+    assert f"{report['token_perplexity']:.2f}" in printed.output
+    assert f"{report['words']} words" in printed.output
     alone = CliRunner().invoke(cli, [*command, "--stride", "8"])
     assert "--window, --stride: expected --perplexity beside them, found none." in alone.output
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def test_a_task_is_trained_on_the_base_of_another_plugin(
     data = tmp_path / "pairs.jsonl"
     lines = [json.dumps({"prompt": prompt, "completion": f" {rest}"}) for prompt, rest in PAIRS]
     data.write_text("\n".join(lines), encoding="utf-8")
-    recipe = dataclasses.replace(generation.recipe, base="translator", epochs=1, max_length=16, dtype="float32")
+    recipe = generation.recipe.replace(base="translator", num_train_epochs=1, max_length=16, dtype="float32")
     options = DataOptions(held_out=0.25)
     report = finetune(
         "generation", str(data), name="tides", recipe=recipe, options=options, settings=settings, device="cpu"
@@ -57,7 +56,7 @@ def test_the_plugins_of_the_caller_count_and_those_of_the_task(
         bases = {"little": folder}  # noqa: RUF012
 
     data = write_csv(tmp_path / "notes.csv", rows(40))
-    recipe = dataclasses.replace(QUICK, base="little", epochs=1)
+    recipe = QUICK.replace(base="little", num_train_epochs=1)
     report = finetune(Shipping(), data, name="own", recipe=recipe, settings=settings, device="cpu", plugins=Plugins())
     assert report.base == "little"
     assert probe(Shipping(), [data], recipe=recipe, settings=settings, device="cpu").steps == report.steps

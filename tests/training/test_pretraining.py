@@ -102,10 +102,10 @@ def test_every_row_stands_in_one_batch_with_rows_of_its_length(pretrain: ModuleT
     lengths = [(chance.randint(2, 20), chance.randint(2, 20)) for _ in range(100)] + [(200, 3)]
     rows = [(np.full(a, 7), np.full(b, i)) for i, (a, b) in enumerate(lengths)]
     batches = pretrain.Batches(rows, 9, pretrain.Recipe(tokens=200, longest=128))
-    found = [batches[i] for i in range(len(batches))]
-    seen = sorted(int(row[0]) for batch in found for row in batch["labels"])
+    actual = [batches[i] for i in range(len(batches))]
+    seen = sorted(int(row[0]) for batch in actual for row in batch["labels"])
     assert seen == list(range(100)), "the row of 200 pieces is too long"
-    for batch in found:
+    for batch in actual:
         assert batch["attention_mask"].sum(1).tolist() == [lengths[int(row[0])][0] for row in batch["labels"]]
         assert batch["decoder_input_ids"][:, 0].tolist() == [9] * len(batch["labels"])
         assert len({sum(lengths[int(row[0])]) for row in batch["labels"]}) <= 8
@@ -132,8 +132,8 @@ def test_a_translator_is_trained_gone_on_from_and_served(
     assert (further / "vocab.json").read_bytes() == (out / "vocab.json").read_bytes()
     with Engine() as engine:
         for folder in (out, further):
-            given = {"text": "7 times the red apple.", "source_language": "en", "target_language": "fr"}
-            [answer] = engine.run("translation", [given], model=str(folder))
+            passed = {"text": "7 times the red apple.", "source_language": "en", "target_language": "fr"}
+            [answer] = engine.run("translation", [passed], model=str(folder))
             assert answer.source_language == "en"
             assert answer.target_language == "fr"
 

@@ -26,7 +26,7 @@ from nlptasks.training.recipes import override
 from tests.sample_tasks import Title
 from tests.store.test_adapters import base_folder
 
-QLORA = Recipe(base="no/such-base", load_in_4bit=True, metric="loss")
+QLORA = Recipe(base="no/such-base", load_in_4bit=True, metric_for_best_model="loss")
 
 
 def test_without_cuda_one_sentence_stands_before_anything_is_read(
@@ -38,9 +38,9 @@ def test_without_cuda_one_sentence_stands_before_anything_is_read(
     with pytest.raises(TrainingError, match=sentence):
         finetune(Title(), "nowhere.jsonl", name="x", recipe=QLORA, settings=settings)
     assert not settings.data.exists()
-    done = CliRunner().invoke(cli, ["train", "generation", "nowhere.jsonl", "--name", "x", "--load-in-4bit"])
-    assert isinstance(done.exception, TrainingError)
-    assert str(done.exception).startswith("load_in_4bit (QLoRA) needs a CUDA GPU")
+    result = CliRunner().invoke(cli, ["train", "generation", "nowhere.jsonl", "--name", "x", "--load-in-4bit"])
+    assert isinstance(result.exception, TrainingError)
+    assert str(result.exception).startswith("load_in_4bit (QLoRA) needs a CUDA GPU")
 
 
 def test_what_4_bits_are_not_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,14 +75,14 @@ def test_the_adapter_goes_on_the_plain_base_with_what_it_learnt(tmp_path: Path) 
     base = base_folder(tiny_model(tmp_path / "t5", architecture="t5"))
     placement = Placement("cpu", "", "float32", "")
     family = family_trainer(Title())
-    recipe = Recipe(base=base.id, metric="loss")
+    recipe = Recipe(base=base.id, metric_for_best_model="loss")
     # On the CPU nothing is packed; the way from one model to the other is the same.
     trained = build(base, family, (), recipe, placement)
     with torch.no_grad():
         for parameter in trained.trained.values():
             parameter.normal_()
     expected = {name: value.detach().clone() for name, value in trained.trained.items()}
-    plain = on_plain_base(trained, base, family, dataclasses.replace(recipe, load_in_4bit=True), placement, "cpu")
+    plain = on_plain_base(trained, base, family, recipe.replace(load_in_4bit=True), placement, "cpu")
     assert plain.trained.keys() == expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in plain.trained.items())
     assert {parameter.dtype for parameter in plain.model.parameters()} == {torch.float32}

@@ -32,7 +32,14 @@ class Stock(QuestionAnswering):
     """Where a thing lies in the store."""
 
     name = "stock"
-    recipe = Recipe(epochs=4, lr=1e-2, batch_size=8, max_length=96, dtype="float32", metric="best_f1")
+    recipe = Recipe(
+        num_train_epochs=4,
+        learning_rate=1e-2,
+        per_device_train_batch_size=8,
+        max_length=96,
+        dtype="float32",
+        metric_for_best_model="best_f1",
+    )
     examples = ({"question": "Where is the saw?", "context": "The saw is in box 4."},)
 
 
@@ -41,17 +48,17 @@ THINGS = ("saw", "drill", "rope", "lamp", "paint", "glue")
 
 def stock_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
     chance = random.Random(seed)
-    found = []
+    actual = []
     for number in range(count):
         things = chance.sample(THINGS, 3)
         places = [f"{chance.choice(['box', 'rack', 'hall'])} {chance.randint(1, 99)}" for _ in things]
         context = " ".join(f"The {t} is in {p}." for t, p in zip(things, places, strict=True))
-        asked = chance.randrange(3)
-        answer = {"text": [places[asked]], "answer_start": [context.index(f"{things[asked]} is in ")]}
-        answer["answer_start"] = [context.index(places[asked], answer["answer_start"][0])]
+        chosen = chance.randrange(3)
+        answer = {"text": [places[chosen]], "answer_start": [context.index(f"{things[chosen]} is in ")]}
+        answer["answer_start"] = [context.index(places[chosen], answer["answer_start"][0])]
         row = {"id": str(number), "title": f"list {number % 4}", "context": context}
-        found.append(row | {"question": f"Where is the {things[asked]}?", "answers": answer})
-    return found
+        actual.append(row | {"question": f"Where is the {things[chosen]}?", "answers": answer})
+    return actual
 
 
 def write(path: Path, content: list[dict[str, Any]]) -> str:
@@ -78,8 +85,8 @@ def test_the_target_of_a_window_is_the_answer_or_null(tokenizer: Any, data: st.D
     context = " ".join(words)
     start = data.draw(st.integers(0, len(context) - 1))
     end = data.draw(st.integers(start + 1, min(len(context), start + 12)))
-    asked = QuestionRow("here", "1", "What is it?", context, ((context[start:end], start),))
-    features = QuestionAnsweringTrainer(Stock()).encode([asked], (), tokenizer, 48)
+    question = QuestionRow("here", "1", "What is it?", context, ((context[start:end], start),))
+    features = QuestionAnsweringTrainer(Stock()).encode([question], (), tokenizer, 48)
     for feature in features:
         window = feature.source
         place = window.place
@@ -89,9 +96,9 @@ def test_the_target_of_a_window_is_the_answer_or_null(tokenizer: Any, data: st.D
         if first == place.null:
             assert last == place.null
             continue
-        found = (place.spans[first - place.tokens.start][0], place.spans[last - place.tokens.start][1])
+        actual = (place.spans[first - place.tokens.start][0], place.spans[last - place.tokens.start][1])
         # A token that reaches over the border is taken whole.
-        assert found[0] + window.shift <= start < end <= found[1] + window.shift
+        assert actual[0] + window.shift <= start < end <= actual[1] + window.shift
     covered = [f for f in features if f.source.shift <= start and end <= f.source.shift + len(f.request[1])]
     assert not covered or context[start:end].isspace() or any(f.target[0] != f.source.place.null for f in covered)
 
@@ -188,27 +195,27 @@ def test_the_share_of_unanswerable_questions_is_reached(tmp_path: Path, share: f
     path = write(tmp_path / "stock.jsonl", stock_rows(60))
     family = QuestionAnsweringTrainer(Stock())
     rows = family.read([path], DataOptions()).rows
-    recipe = dataclasses.replace(Stock.recipe, extra={"unanswerable": share})
-    found = family.augment(rows, recipe)
-    assert found[:60] == rows
-    assert sum(not r.answers for r in found) / len(found) == pytest.approx(min(share, 0.5), abs=0.01)
-    assert found == family.augment(rows, recipe)
+    recipe = Stock.recipe.replace(extra={"unanswerable": share})
+    actual = family.augment(rows, recipe)
+    assert actual[:60] == rows
+    assert sum(not r.answers for r in actual) / len(actual) == pytest.approx(min(share, 0.5), abs=0.01)
+    assert actual == family.augment(rows, recipe)
     if share <= 0.5:
-        assert family.augment(found, recipe) == found  # The share is reached already.
+        assert family.augment(actual, recipe) == actual  # The share is reached already.
 
 
 def test_a_context_gives_so_many_questions_at_most() -> None:
     rows = [dataclasses.replace(row("Some gold.", "gold", f"Which of {n}?"), id=str(n)) for n in range(9)]
     rows += [row("Other gold.", "gold")]
-    recipe = dataclasses.replace(Stock.recipe, extra={"unanswerable": 0, "questions_per_context": 4})
-    found = QuestionAnsweringTrainer(Stock()).augment(rows, recipe)
-    assert len(found) == 5
-    assert [r for r in rows if r in found] == found
+    recipe = Stock.recipe.replace(extra={"unanswerable": 0, "questions_per_context": 4})
+    actual = QuestionAnsweringTrainer(Stock()).augment(rows, recipe)
+    assert len(actual) == 5
+    assert [r for r in rows if r in actual] == actual
 
 
 def test_no_context_stands_on_both_sides(tmp_path: Path, tiny_encoder: Path) -> None:
     family = QuestionAnsweringTrainer(Stock())
-    assert family.text_of(row("Some gold.", "gold")) == "Some gold."
+    assert family.row_text(row("Some gold.", "gold")) == "Some gold."
     with pytest.raises(DataError, match="expected at least one question with an answer, found none in 1 row"):
         family.check_training([row("Some gold.", None)])
 
@@ -228,7 +235,7 @@ def test_no_context_stands_on_both_sides(tmp_path: Path, tiny_encoder: Path) -> 
 def test_a_wrong_extra_setting_is_named(extra: dict[str, Any], fault: str, tmp_path: Path) -> None:
     path = write(tmp_path / "stock.jsonl", stock_rows(4))
     with pytest.raises(InvalidInputError) as caught:
-        finetune(Stock(), path, name="x", recipe=dataclasses.replace(Stock.recipe, extra=extra))
+        finetune(Stock(), path, name="x", recipe=Stock.recipe.replace(extra=extra))
     assert fault in str(caught.value)
 
 
@@ -239,7 +246,7 @@ def test_a_run_from_rows_to_a_served_adapter(
     serve_here(monkeypatch)
     home = Settings(data=tmp_path / "data", cache=tmp_path / "cache", offline=True)
     train, test = write(tmp_path / "train.jsonl", stock_rows(120)), write(tmp_path / "test.jsonl", stock_rows(20, 9))
-    recipe = dataclasses.replace(Stock.recipe, base=str(tiny_encoder), extra={"unanswerable": 0.25})
+    recipe = Stock.recipe.replace(base=str(tiny_encoder), extra={"unanswerable": 0.25})
     report = finetune(Stock(), train, name="mine", recipe=recipe, settings=home)
     assert report.labels == ()
     assert report.headline == "best_f1"

@@ -15,7 +15,7 @@ ROWS = st.lists(
         text=WORDS,
         raw=st.lists(st.floats(-9, 9), min_size=1, max_size=3).map(lambda raw: tuple(sorted(raw, reverse=True))),
         null=st.floats(-9, 9),
-        gold=st.lists(WORDS, max_size=2).map(tuple),
+        references=st.lists(WORDS, max_size=2).map(tuple),
     ),
     min_size=1,
     max_size=12,
@@ -52,8 +52,8 @@ def test_no_answer_is_right_only_where_there_is_none() -> None:
 
 
 @given(WORDS, st.lists(WORDS, max_size=3))
-def test_an_exact_match_shares_all_words(found: str, gold: list[str]) -> None:
-    assert 0 <= exact_match(found, gold) <= f1(found, gold) <= 1
+def test_an_exact_match_shares_all_words(actual: str, gold: list[str]) -> None:
+    assert 0 <= exact_match(actual, gold) <= f1(actual, gold) <= 1
 
 
 @given(ROWS, st.floats(-20, 20))

@@ -35,9 +35,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.long
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_it_learns_from_chance_to_perfect(train: Callable[..., TrainReport], architecture: str) -> None:
-    started = train("start", dataclasses.replace(QUICK, lr=1e-9, epochs=1), architecture)
+    started = train("start", QUICK.replace(learning_rate=1e-9, num_train_epochs=1), architecture)
     assert started.metrics["accuracy"] <= 0.7
-    report = train(recipe=dataclasses.replace(QUICK, lr=1e-2, epochs=10), base=architecture)
+    report = train(recipe=QUICK.replace(learning_rate=1e-2, num_train_epochs=10), base=architecture)
     assert report.metrics["accuracy"] == 1.0
     assert [entry["epoch"] for entry in report.history] == list(range(1, 11))
     assert report.history[-1]["train_loss"] < report.history[0]["train_loss"]
@@ -46,7 +46,7 @@ def test_it_learns_from_chance_to_perfect(train: Callable[..., TrainReport], arc
 @pytest.mark.long
 def test_the_gate_is_a_process_of_its_own(settings: Settings, tmp_path: Path, bases: Callable[[str], Path]) -> None:
     data = write_csv(tmp_path / "notes.csv", rows(22))
-    recipe = dataclasses.replace(QUICK, base=str(bases("bert")), epochs=1, batch_size=4)
+    recipe = QUICK.replace(base=str(bases("bert")), num_train_epochs=1, per_device_train_batch_size=4)
     report = finetune(Feeling(), data, name="five", recipe=recipe, settings=settings, device="cpu")
     assert report.steps == 5
     assert report.gate <= 1e-4
@@ -59,7 +59,7 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
     trained: list[tuple[Any, Any]] = []
     serve, compare = gate.serve_again, gate.compare
 
-    def asked(base: BaseFolder, adapter: Path, head: Head, texts: list[str], **options: Any) -> Any:
+    def recording(base: BaseFolder, adapter: Path, head: Head, texts: list[str], **options: Any) -> Any:
         trained.append((base, texts))
         return serve(base, adapter, head, texts, **options)
 
@@ -67,10 +67,10 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
         trained[-1] += (expected,)  # type: ignore[assignment]
         return compare(expected, served)
 
-    monkeypatch.setattr(gate, "serve_again", asked)
+    monkeypatch.setattr(gate, "serve_again", recording)
     monkeypatch.setattr(gate, "compare", compared)
     data = write_csv(tmp_path / "few.csv", rows(22))
-    recipe = dataclasses.replace(QUICK, epochs=1, batch_size=4)
+    recipe = QUICK.replace(num_train_epochs=1, per_device_train_batch_size=4)
     reports = [
         train(name, recipe, name, data=data)
         for name in ("bert", "distilbert", "roberta", "gpt2", "llama", "modernbert")
@@ -110,7 +110,7 @@ def test_the_adapter_works_in_plain_peft(train: Callable[..., TrainReport], base
 
 
 def test_full_fine_tuning_gives_a_model_folder(train: Callable[..., TrainReport], settings: Settings) -> None:
-    report = train(recipe=dataclasses.replace(QUICK, method="full", lr=2e-3, epochs=2))
+    report = train(recipe=QUICK.replace(method="full", learning_rate=2e-3, num_train_epochs=2))
     assert report.path == settings.data / "models" / "feeling" / "mine"
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.name for file in report.path.iterdir()}
     config = json.loads((report.path / "config.json").read_text())
@@ -148,7 +148,7 @@ def test_a_base_without_padding_token_is_served_with_the_trained_one(
         values = json.loads((base / file).read_text())
         values.pop(key, None)
         (base / file).write_text(json.dumps(values))
-    recipe = dataclasses.replace(QUICK, epochs=1, base=str(base))
+    recipe = QUICK.replace(num_train_epochs=1, base=str(base))
     report = finetune(Feeling(), write_csv(tmp_path / "n.csv", rows(40)), name="p", recipe=recipe,
                       settings=Settings(tmp_path / "c", tmp_path / "d", offline=True), device="cpu")  # fmt: skip
     manifest = open_adapter(report.path).manifest
@@ -192,21 +192,21 @@ def test_the_gate_reports_a_folder_that_cannot_be_served(tmp_path: Path) -> None
 def test_what_is_evaluated_and_saved_is_the_average(
     train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     real = RunFolder.clear
 
     def clear(run: RunFolder) -> None:
         if run.last:
-            kept["weights"], kept["average"] = load_file(run.last / WEIGHTS), load_file(run.last / AVERAGE)
+            stored["weights"], stored["average"] = load_file(run.last / WEIGHTS), load_file(run.last / AVERAGE)
         real(run)
 
     monkeypatch.setattr(RunFolder, "clear", clear)
-    report = train(recipe=dataclasses.replace(QUICK, average=0.95, epochs=4))
+    report = train(recipe=QUICK.replace(ema_decay=0.95, num_train_epochs=4))
     assert report.history[-1]["best"]
     saved = load_file(report.path / PEFT_WEIGHTS)["base_model.model.classifier.weight"]
     name = "base_model.model.classifier.modules_to_save.default.weight"
-    torch.testing.assert_close(saved, kept["average"][name])
-    assert not torch.equal(saved, kept["weights"][name])
+    torch.testing.assert_close(saved, stored["average"][name])
+    assert not torch.equal(saved, stored["weights"][name])
     assert report.metrics["loss"] == pytest.approx(report.history[-1]["metrics"]["loss"], abs=1e-4)
 
 
@@ -217,14 +217,18 @@ def test_it_stops_early_and_keeps_the_best(train: Callable[..., TrainReport], mo
         return {"accuracy": next(scores), "macro_f1": 0.0, "mcc": 0.0, "ece": 0.0, "loss": 0.5}
 
     monkeypatch.setattr(loop.Loop, "_measure", measure)
-    report = train(recipe=dataclasses.replace(QUICK, epochs=5, patience=2))
+    report = train(recipe=QUICK.replace(num_train_epochs=5, early_stopping_patience=2))
     assert report.stopped_early
     assert [entry["metrics"]["accuracy"] for entry in report.history] == [0.6, 0.8, 0.7, 0.75]
     assert [entry["best"] for entry in report.history] == [True, True, False, False]
 
 
 def test_accumulated_batches_are_one_step(train: Callable[..., TrainReport]) -> None:
-    report = train(recipe=dataclasses.replace(QUICK, batch_size=8, accumulate=4, epochs=2, evals_per_epoch=2))
+    report = train(
+        recipe=QUICK.replace(
+            per_device_train_batch_size=8, gradient_accumulation_steps=4, num_train_epochs=2, evals_per_epoch=2
+        )
+    )
     assert report.steps == 10
     assert [entry["step"] for entry in report.history] == [2, 5, 7, 10]
 
@@ -238,7 +242,7 @@ def test_bfloat16_and_float32_in_one_process(train: Callable[..., TrainReport]) 
             kinds.append(event.values["text"].split(":")[0].rpartition(" ")[2])
 
     for name, dtype in (("a", "bfloat16"), ("b", "float32")):
-        recipe = dataclasses.replace(QUICK, epochs=1, dtype=dtype)
+        recipe = QUICK.replace(num_train_epochs=1, dtype=dtype)
         assert train(name, recipe, on_event=listen).gate <= 1e-4
     assert kinds == ["bfloat16", "float32"]
 
@@ -258,7 +262,7 @@ def test_a_hopeless_loss_ends_the_training(
 
     monkeypatch.setattr(TextClassificationTrainer, "loss", lambda self, logits, *_: logits.sum() * 0 + value)
     with pytest.raises(TrainingError, match=words) as caught:
-        train(recipe=dataclasses.replace(QUICK, batch_size=4))
+        train(recipe=QUICK.replace(per_device_train_batch_size=4))
     assert "lower lr" in str(caught.value)
     assert AdapterStore(settings).names("feeling") == []
 
@@ -267,7 +271,7 @@ def test_excluded_texts_are_not_trained_on(train: Callable[..., TrainReport], tm
     test_file = write_csv(tmp_path / "test.csv", [(text.upper() + "!", label) for text, label in rows()[:30]])
     notes: list[str] = []
     report = train(
-        recipe=dataclasses.replace(QUICK, epochs=1),
+        recipe=QUICK.replace(num_train_epochs=1),
         exclude=[test_file],
         on_event=lambda event: notes.append(str(event.values.get("text"))),
     )
@@ -278,7 +282,7 @@ def test_excluded_texts_are_not_trained_on(train: Callable[..., TrainReport], tm
 
 def test_validation_data_of_its_own(train: Callable[..., TrainReport], tmp_path: Path) -> None:
     held = write_csv(tmp_path / "held.csv", rows(40, seed=1) + rows()[:3])
-    report = train(recipe=dataclasses.replace(QUICK, epochs=1), validation=[held], options=DataOptions(max_rows=100))
+    report = train(recipe=QUICK.replace(num_train_epochs=1), validation=[held], options=DataOptions(max_rows=100))
     assert (report.train_rows, report.held_out_rows) == (100, 43)
     assert "training rows have a text of the validation data: --exclude" in report.warnings[0]
 
@@ -315,11 +319,11 @@ def test_nothing_touches_the_network(train: Callable[..., TrainReport], monkeypa
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    train(recipe=dataclasses.replace(QUICK, epochs=1))
+    train(recipe=QUICK.replace(num_train_epochs=1))
 
 
 def test_events_are_lines_of_json(train: Callable[..., TrainReport], settings: Settings) -> None:
-    train(recipe=dataclasses.replace(QUICK, epochs=1))
+    train(recipe=QUICK.replace(num_train_epochs=1))
     lines = RunFolder(settings, "feeling", "mine").events.read_text().splitlines()
     kinds = [json.loads(line)["event"] for line in lines]
     assert [kind for kind in dict.fromkeys(kinds) if kind != "step"] == [

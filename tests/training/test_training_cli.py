@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from nlptasks.store.adapters import open_adapter
 from nlptasks.testing import tiny_model
 from tests.training_rows import rows, serve_here, write_csv
 
-QUICK = ("--lr", "1e-2", "--batch-size", "16", "--max-length", "48", "--dtype", "float32", "-o", "average", "0")
+QUICK = ("--lr", "1e-2", "--batch-size", "16", "--max-length", "48", "--dtype", "float32", "-o", "ema_decay", "0")
 
 
 @pytest.fixture
@@ -45,17 +46,17 @@ def nlptasks(*arguments: str) -> Result:
 
 @pytest.mark.long
 def test_the_blog_job_is_one_command(home: Path) -> None:
-    done = nlptasks("train", "sentiment", "reviews.csv", "--name", "blog", "--model", "./gpt2", "--batch-size", "8",
+    result = nlptasks("train", "sentiment", "reviews.csv", "--name", "blog", "--model", "./gpt2", "--batch-size", "8",
                     "--max-length", "64", "--epochs", "5", "--lr", "5e-3", "-o", "evals_per_epoch", "1")  # fmt: skip
-    assert done.exit_code == 0, done.output
-    lines = done.stderr.splitlines()
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
     for epoch in range(1, 6):
         assert any(
             line.startswith(f"epoch {epoch}/5: average loss ") and "validation accuracy" in line for line in lines
         )
-        assert f"epoch {epoch}: average loss " in done.stdout
-    assert "blog: accuracy " in done.stdout
-    assert "Gate passed" in done.stderr
+        assert f"epoch {epoch}: average loss " in result.stdout
+    assert "blog: accuracy " in result.stdout
+    assert "Gate passed" in result.stderr
 
     measured = nlptasks("eval", "sentiment", "test.csv", "-a", "blog")
     assert measured.exit_code == 0, measured.output
@@ -70,37 +71,54 @@ def test_the_blog_job_is_one_command(home: Path) -> None:
 
 @pytest.mark.long
 def test_the_report_as_json_and_any_setting_by_name(home: Path) -> None:
-    (home / "mine.toml").write_text("epochs = 1\nseed = 5\n")
+    (home / "mine.toml").write_text("num_train_epochs = 1\nseed = 5\n")
     arguments = ("train", "sentiment", "reviews.csv", "--name", "mine", "-m", "gpt2", "--recipe", "mine.toml", *QUICK)
-    done = nlptasks(*arguments, "-o", "targets", "c_attn", "--seed", "6", "--json")
-    assert done.exit_code == 0, done.output
-    report = json.loads(done.stdout)
+    result = nlptasks(*arguments, "-o", "target_modules", "c_attn", "--seed", "6", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
     manifest = open_adapter(Path(report["path"])).manifest
     assert manifest is not None
-    assert (manifest.recipe["epochs"], manifest.recipe["seed"], manifest.recipe["targets"]) == (1, 6, ["c_attn"])
+    assert (manifest.recipe["num_train_epochs"], manifest.recipe["seed"]) == (1, 6)
+    assert manifest.recipe["target_modules"] == ["c_attn"]
     assert report["labels"] == ["negative", "positive"]
+
+
+def test_old_options_and_settings_are_taken_with_a_line_on_stderr(home: Path) -> None:
+    (home / "old.toml").write_text("lr = 1e-3\nr = 2\n")
+    command = [sys.executable, "-m", "nlptasks", "train", "sentiment", "gone.csv", "--name", "x", "--recipe",
+               "old.toml", "--warmup", "0.1", "--epochs", "2", "-o", "average", "0.9"]  # fmt: skip
+    child = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert child.returncode == 1
+    warnings = [line for line in child.stderr.splitlines() if "is now" in line]
+    assert sorted(warnings) == [
+        f"The recipe setting {old} is now {new}; the next version no longer reads {old}."
+        for old, new in (("average", "ema_decay"), ("lr", "learning_rate"), ("warmup", "warmup_ratio"))
+    ]
+    printed = nlptasks("train", "--help").stdout
+    assert "--warmup-ratio" in printed
+    assert not re.search(r"--(warmup|start|alpha|accumulate|patience)\b(?!-)", printed)
 
 
 @pytest.mark.long
 def test_compare_measures_two_on_the_same_rows(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, epochs in (("weak", "1"), ("strong", "5")):
         lr = ("--lr", "1e-9") if name == "weak" else ()
-        done = nlptasks(
+        result = nlptasks(
             "train", "sentiment", "reviews.csv", "--name", name, "-m", "gpt2", "--epochs", epochs, *QUICK, *lr
         )
-        assert done.exit_code == 0, done.output
+        assert result.exit_code == 0, result.output
     from nlptasks.plugins import default_plugins
 
     shipped = home / "data" / "adapters" / "sentiment" / "weak"
     monkeypatch.setattr(type(default_plugins().task("sentiment")), "adapter", shipped)
-    done = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare", "--json")
-    assert done.exit_code == 0, done.output
-    strong, weak = json.loads(done.stdout)
+    result = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare", "--json")
+    assert result.exit_code == 0, result.output
+    strong, weak = json.loads(result.stdout)
     assert (strong["adapter"], weak["adapter"]) == ("strong", "weak")
     assert strong["metrics"]["accuracy"] > weak["metrics"]["accuracy"]
-    shown = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare").stdout
-    assert "strong on " in shown
-    assert "difference" in shown
+    printed = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare").stdout
+    assert "strong on " in printed
+    assert "difference" in printed
 
 
 def test_usage_errors_are_2_and_others_tell_everything(home: Path) -> None:
@@ -110,7 +128,7 @@ def test_usage_errors_are_2_and_others_tell_everything(home: Path) -> None:
     assert nlptasks("train", "sentiment", "reviews.csv", "--name", "x", "--labels", "a,,b").exit_code == 2
     bad = nlptasks("train", "sentiment", "reviews.csv", "--name", "x", "-o", "epoch", "3")
     assert isinstance(bad.exception, InvalidInputError)
-    assert "did you mean 'epochs'?" in str(bad.exception)
+    assert "did you mean 'num_train_epochs'?" in str(bad.exception)
     gone = nlptasks("train", "sentiment", "gone.csv", "--name", "x")
     assert isinstance(gone.exception, DataError)
     other = nlptasks("eval", "sentiment", "reviews.csv", "--labels", "bad,good", "-m", "gpt2")

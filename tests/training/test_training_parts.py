@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from pathlib import Path
@@ -13,11 +12,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from nlptasks import Recipe
 from nlptasks.errors import DataError, InvalidInputError, TrainingError, UnsupportedModelError
 from nlptasks.runtime.loading.devices import Placement
 from nlptasks.store.download import BaseFolder
+from nlptasks.task import REMOVED_SETTINGS, RENAMED_SETTINGS
 from nlptasks.testing import tiny_model
 from nlptasks.training import load_recipe
 from nlptasks.training.families.base import family_trainer
@@ -27,67 +28,105 @@ from nlptasks.training.loop.targets import choose_targets
 from nlptasks.training.loop.trainer import LengthSampler
 from nlptasks.training.metrics import labels as metrics
 from nlptasks.training.metrics.calibration import fit_temperature, fit_threshold
-from nlptasks.training.recipes import FIELDS, as_dict, override
+from nlptasks.training.recipes import override
 from tests.sample_tasks import Echo
 from tests.training_rows import Feeling
 
 
 def test_a_recipe_file_changes_what_it_names(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('base = "gpt2"\nlr = 1e-4\ntargets = ["query", "value"]\n[extra]\nweight = 2\n')
-    recipe = load_recipe(file, Recipe(epochs=7, extra={"other": 1}))
-    assert (recipe.base, recipe.lr, recipe.epochs, recipe.targets) == ("gpt2", 1e-4, 7, ("query", "value"))
+    file.write_text('base = "gpt2"\nlearning_rate = 1e-4\ntarget_modules = ["query", "value"]\n[extra]\nweight = 2\n')
+    recipe = load_recipe(file, Recipe(num_train_epochs=7, extra={"other": 1}))
+    assert (recipe.base, recipe.learning_rate, recipe.num_train_epochs) == ("gpt2", 1e-4, 7)
+    assert recipe.target_modules == ("query", "value")
     assert recipe.extra == {"other": 1, "weight": 2}
-    assert override(Recipe(), as_dict(recipe)) == recipe
+    assert override(Recipe(), recipe.model_dump(mode="json")) == recipe
 
 
 def test_every_fault_of_a_recipe_is_named(tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(
-        'epoch = 3\nlr = "fast"\nbatch_size = 1.5\nmethod = "qlora"\nseed = true\nextra = 1\ntargets = []\n'
+        'epoch = 3\nlearning_rate = "fast"\nmax_length = 1.5\nmethod = "qlora"\nseed = true\nextra = 1\n'
+        "target_modules = []\nlearning_rates = 1\n"
     )
     with pytest.raises(InvalidInputError, match=r"The recipe bad\.toml is not valid") as caught:
         load_recipe(file)
-    assert caught.value.problems == (
-        "epoch is not a recipe setting; did you mean 'epochs'?",
-        "lr: expected a number, found 'fast'.",
-        "batch_size: expected a whole number, found 1.5.",
-        "method: expected one of lora, full, found 'qlora'.",
-        "seed: expected a whole number, found True.",
-        "extra: expected a table, found 1.",
-        'targets: expected "all-linear" or names of layers, found [].',
-    )
-    with pytest.raises(InvalidInputError) as caught:
-        override(Recipe(), {"lr": -1, "warmup": 1, "r": 0, "average": "0.5", "base_dropout": 1})
-    assert len(caught.value.problems) == 4
+    assert sorted(caught.value.problems) == [
+        "setting 'epoch' is not known; did you mean 'num_train_epochs'?",
+        "setting 'extra': input should be a valid dictionary, found 1.",
+        "setting 'learning_rate': input should be a valid number, unable to parse string as a number, found 'fast'.",
+        "setting 'learning_rates' is not known; did you mean 'learning_rate'?",
+        "setting 'max_length': input should be a valid integer, got a number with a fractional part, found 1.5.",
+        "setting 'method': input should be 'lora' or 'full', found 'qlora'.",
+        "setting 'seed': expected another value than true or false, found True.",
+        "setting 'target_modules': expected \"all-linear\" or names of layers, found [].",
+    ]
     with pytest.raises(DataError, match="expected a recipe file, found none"):
         load_recipe(tmp_path / "gone.toml")
-    file.write_text("lr = = 1")
+    file.write_text("learning_rate = = 1")
     with pytest.raises(DataError, match="expected TOML"):
         load_recipe(file)
 
 
-def test_a_setting_of_an_earlier_version_is_ignored_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rate": 0},
+        {"learning_rate": math.inf},
+        {"num_train_epochs": math.nan},
+        {"warmup_ratio": 1},
+        {"r": 0},
+        {"base_dropout": 1},
+        {"base": ""},
+        {"max_length": 3},
+        {"seed": 2**32},
+        {"dtype": "float16"},
+        {"use_dora": "perhaps"},
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_everywhere(changes: dict[str, Any]) -> None:
+    for make in (lambda: Recipe(**changes), lambda: Recipe().replace(**changes)):
+        with pytest.raises(ValidationError, match="1 validation error"):
+            make()
+    with pytest.raises(InvalidInputError, match=f"setting '{next(iter(changes))}': "):
+        override(Recipe(), changes)
+
+
+def test_old_names_are_read_with_a_warning_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for old, new in RENAMED_SETTINGS.items():
+        value = Recipe().model_dump()[new]
+        sentence = f"The recipe setting {old} is now {new}; the next version no longer reads {old}."
+        for make in (lambda settings: Recipe(**settings), lambda settings: Recipe().replace(**settings)):
+            with pytest.warns(DeprecationWarning, match=f"^{re.escape(sentence)}$") as caught:
+                assert make({old: value}) == Recipe()
+            # The warning points at the line that has the old name.
+            assert [warning.filename for warning in caught] == [__file__]
+        caplog.clear()
+        assert override(Recipe(), {old.replace("_", "-"): value}) == Recipe()
+        assert caplog.messages == [sentence]
+    with pytest.warns(DeprecationWarning, match="lr is now learning_rate and is ignored beside it"):
+        assert Recipe(**{"lr": 1e-3, "learning_rate": 1e-4}).learning_rate == 1e-4
+
+
+def test_a_setting_that_was_removed_is_ignored_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "old.toml"
-    file.write_text("probe_lr = true\nlr = 1e-4\n[extra]\nbidirectional = true\nweight = 2\n")
-    assert load_recipe(file) == Recipe(lr=1e-4, extra={"weight": 2})
+    file.write_text("probe_lr = true\nlearning_rate = 1e-4\n[extra]\nbidirectional = true\nweight = 2\n")
+    assert load_recipe(file) == Recipe(learning_rate=1e-4, extra={"weight": 2})
     assert override(Recipe(), {"probe-lr": "True", "extra.bidirectional": "false"}) == Recipe()
-    ignored = "is no longer a recipe setting and was ignored"
-    assert (
-        caplog.messages
-        == [
-            f"probe_lr {ignored}: train with a third of lr and three times lr as well, and compare the losses.",
-            f"extra.bidirectional {ignored}: train on an encoder, which reads in both directions.",
-        ]
-        * 2
-    )
+    sentences = [
+        f"The recipe setting {name} was removed and is ignored: {instead}."
+        for name, instead in REMOVED_SETTINGS.items()
+    ]
+    assert caplog.messages == sentences * 2
+    with pytest.warns(DeprecationWarning, match="The recipe setting probe_lr was removed and is ignored: train with"):
+        assert Recipe(**{"probe_lr": True}) == Recipe()
 
 
 def test_a_text_is_read_as_the_setting_s_type() -> None:
-    recipe = override(Recipe(), {"lr": "1e-4", "batch-size": "8", "epochs": 2, "targets": "query, value"})
-    assert (recipe.lr, recipe.batch_size, recipe.epochs, recipe.targets) == (1e-4, 8, 2.0, ("query", "value"))
+    changes = {"learning_rate": "1e-4", "per-device-train-batch-size": "8", "num_train_epochs": 2, "use_dora": "True"}
+    recipe = override(Recipe(), {**changes, "target_modules": "query, value"})
+    assert (recipe.learning_rate, recipe.per_device_train_batch_size, recipe.num_train_epochs) == (1e-4, 8, 2.0)
+    assert (recipe.target_modules, recipe.use_dora) == (("query", "value"), True)
     assert recipe.base_dropout is None
     assert override(recipe, {"base_dropout": "0"}).base_dropout == 0.0
     assert override(override(recipe, {"base_dropout": 0}), {"base_dropout": None}) == recipe
@@ -113,11 +152,11 @@ def load(folder: Path, architecture: str) -> Any:
 )
 def test_targets_of_every_architecture(tmp_path: Path, architecture: str, layers: set[str], whole: set[str]) -> None:
     model = load(tmp_path, architecture)
-    found = choose_targets(model, "all-linear")
-    assert {name.rpartition(".")[2] for name in found.lora} == layers
-    assert set(found.whole) == whole
-    assert all(name.startswith(f"{model.base_model_prefix}.") for name in found.lora)
-    assert not any(name.startswith(part) for name in found.lora for part in found.whole)
+    actual = choose_targets(model, "all-linear")
+    assert {name.rpartition(".")[2] for name in actual.lora} == layers
+    assert set(actual.whole) == whole
+    assert all(name.startswith(f"{model.base_model_prefix}.") for name in actual.lora)
+    assert not any(name.startswith(part) for name in actual.lora for part in actual.whole)
 
 
 def test_named_targets_must_match(tmp_path: Path) -> None:
@@ -136,9 +175,9 @@ def test_named_targets_must_match(tmp_path: Path) -> None:
 
 def test_layers_that_the_checkpoint_lacks_are_trained_whole(tmp_path: Path) -> None:
     model = load(tmp_path, "bert")
-    found = choose_targets(model, "all-linear", ["bert.encoder.layer.1.output.dense.bias", "classifier.weight"])
-    assert "bert.encoder.layer.1.output.dense" in found.whole
-    assert "bert.encoder.layer.1.output.dense" not in found.lora
+    actual = choose_targets(model, "all-linear", ["bert.encoder.layer.1.output.dense.bias", "classifier.weight"])
+    assert "bert.encoder.layer.1.output.dense" in actual.whole
+    assert "bert.encoder.layer.1.output.dense" not in actual.lora
     model.bert.encoder.extra_classifier = torch.nn.Linear(2, 2)
     with pytest.raises(UnsupportedModelError, match="PEFT would also train"):
         choose_targets(model, "all-linear")
@@ -171,12 +210,12 @@ def test_metrics_are_scikit_learn_s() -> None:
     chance = np.random.default_rng(0)
     logits, gold = chance.normal(size=(200, 3)), chance.integers(0, 3, 200)
     chances = metrics.softmax(logits)
-    found = metrics.single_label(chances, gold.tolist())
+    actual = metrics.single_label(chances, gold.tolist())
     answered = chances.argmax(1)
-    assert found["accuracy"] == pytest.approx((answered == gold).mean())
-    assert found["macro_f1"] == pytest.approx(f1_score(gold, answered, average="macro"))
-    assert found["mcc"] == pytest.approx(matthews_corrcoef(gold, answered))
-    assert found["loss"] == pytest.approx(log_loss(gold, chances))
+    assert actual["accuracy"] == pytest.approx((answered == gold).mean())
+    assert actual["macro_f1"] == pytest.approx(f1_score(gold, answered, average="macro"))
+    assert actual["mcc"] == pytest.approx(matthews_corrcoef(gold, answered))
+    assert actual["loss"] == pytest.approx(log_loss(gold, chances))
     assert sum(map(sum, metrics.confusion(gold, answered, 3))) == 200
     assert [row["rows"] for row in metrics.per_label(gold, answered, "abc")] == np.bincount(gold).tolist()
 
@@ -189,8 +228,8 @@ def test_the_calibration_error_of_known_gaps() -> None:
 
 def test_metrics_of_several_labels() -> None:
     gold = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    found = metrics.multi_label(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.4]]), gold)
-    assert found["accuracy"] == pytest.approx(2 / 3)
+    actual = metrics.multi_label(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.4]]), gold)
+    assert actual["accuracy"] == pytest.approx(2 / 3)
     assert metrics.multi_label(gold, gold)["macro_f1"] == 1.0
 
 
@@ -258,9 +297,9 @@ def test_rows_of_a_batch_have_like_lengths() -> None:
 def test_the_documents_name_every_setting_with_its_default() -> None:
     text = (Path(__file__).parents[2] / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]*)`? \|", text, flags=re.MULTILINE))
-    default = as_dict(Recipe())
-    assert {name: str(default[name]) for name in FIELDS} == {name: table.get(name) for name in FIELDS}
-    assert {field.name for field in dataclasses.fields(Recipe)} == {*FIELDS, "extra"}
+    default = Recipe().model_dump(mode="json")
+    del default["extra"]
+    assert {name: str(value) for name, value in default.items()} == {name: table.get(name) for name in default}
 
 
 def test_several_labels_are_trained_and_served() -> None:
@@ -271,4 +310,4 @@ def test_several_labels_are_trained_and_served() -> None:
     labels = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
     assert family.loss(logits, labels, 0.0).item() == pytest.approx(expected.item())
-    assert family.head(("sad", "glad"))["problem_type"] == "multi_label_classification"
+    assert family.head_config(("sad", "glad"))["problem_type"] == "multi_label_classification"

@@ -90,8 +90,8 @@ def test_rows_in_rows_out(tmp_path: Path) -> None:
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     for out, seed in ((one, "1"), (other, "2")):
         command = [sys.executable, str(PROGRAM), str(source), str(out), "--share", "0.3333", "--seed", seed]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        assert done.stdout == "62 rows, and 29 made ones without an answer\n"
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert result.stdout == "62 rows, and 29 made ones without an answer\n"
     assert one.read_text(encoding="utf-8") != other.read_text(encoding="utf-8")
     written = [json.loads(line) for line in one.read_text(encoding="utf-8").splitlines()]
     assert written[:62] == rows

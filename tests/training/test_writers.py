@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,14 @@ from tests.runtime.matrix import Outcome, serve_all, train_noting
 from tests.sample_tasks import Title, TitleResult
 
 ARCHITECTURES = ("marian", "m2m_100", "mbart", "t5", "bart", "pegasus", "gpt2", "llama", "qwen2", "gemma3_text")
-RECIPE = Recipe(epochs=1, lr=1e-2, batch_size=4, max_length=200, dtype="float32", metric="loss")
+RECIPE = Recipe(
+    num_train_epochs=1,
+    learning_rate=1e-2,
+    per_device_train_batch_size=4,
+    max_length=200,
+    dtype="float32",
+    metric_for_best_model="loss",
+)
 WORDS = ("rain", "snow", "wind", "fog")
 
 
@@ -58,15 +64,15 @@ def outcomes(
     scratch = tmp_path_factory.mktemp("matrix")
     train, held = data(scratch)
     items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-    asked = dict.fromkeys(item.callspec.params["architecture"] for item in items if item.path == Path(__file__))
-    found = {}
+    names = dict.fromkeys(item.callspec.params["architecture"] for item in items if item.path == Path(__file__))
+    trained = {}
     with pytest.MonkeyPatch.context() as patch:
-        for name in asked:
+        for name in names:
             base = tiny_model(scratch / name, architecture=name)
-            recipe = dataclasses.replace(RECIPE, base=str(base), use_rslora=name == "qwen2", use_dora=name == "gpt2")
-            found[name] = train_noting(Plain(), recipe, train, held, name, home, patch)
-    serve_all([outcome for outcome in found.values() if not outcome.failure], scratch)
-    return found
+            recipe = RECIPE.replace(base=str(base), use_rslora=name == "qwen2", use_dora=name == "gpt2")
+            trained[name] = train_noting(Plain(), recipe, train, held, name, home, patch)
+    serve_all([outcome for outcome in trained.values() if not outcome.failure], scratch)
+    return trained
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +99,7 @@ def test_what_is_trained_is_saved_and_served(outcomes: dict[str, Outcome], engin
     assert len(factors) >= 8
     assert not any("lm_head" in name or "embed" in name for name in state)
     assert [name for name, tensor in factors.items() if not torch.any(tensor)] == []
-    assert len(outcome.request["requests"]) >= 8
+    assert len(outcome.request["names"]) >= 8
     assert not isinstance(outcome.served, str), outcome.served
     assert gate.compare(outcome.expected, outcome.served) < gate.TOLERANCE
     assert report.metrics["perplexity"] == pytest.approx(2.718281828 ** report.metrics["loss"])

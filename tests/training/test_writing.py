@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_cut_and_told(tiny_causal: Path, kind: Any) -> None
         assert len(feature) <= 40
         assert len(feature.target) <= 40
         assert "y" in tokenizer.decode(feature.target)
-    notes = family_trainer(Title()).notes_on([fits, feature])
+    notes = family_trainer(Title()).encoding_notes([fits, feature])
     assert notes == ["1 text of 2 did not fit max_length and were cut"]
 
 
@@ -98,7 +98,7 @@ def test_bad_rows_are_named_with_their_place(tmp_path: Path) -> None:
     named = DataOptions(text_column="article", label_column="head")
     file.write_text(json.dumps({"article": "A long text.", "head": "Long"}), encoding="utf-8")
     [row] = family_trainer(Title()).read([str(file)], named).rows
-    assert (row.lesson.inputs.text, row.lesson.target) == ("A long text.", "TITLE: Long")
+    assert (row.example.inputs.text, row.example.target) == ("A long text.", "TITLE: Long")
 
 
 def test_text_metrics_are_those_of_their_packages() -> None:
@@ -107,21 +107,20 @@ def test_text_metrics_are_those_of_their_packages() -> None:
 
     written = ["The cat sat on the mat. It slept.", "A dog barked loudly at night."]
     right = ["A cat sat on a mat. It was asleep.", "A dog barked at night."]
-    found = text_metrics.measure(("exact_match", "rouge", "bleu", "chrf"), written, right)
-    assert found["exact_match"] == 0
-    assert found["bleu"] == pytest.approx(BLEU().corpus_score(written, [right]).score)
-    assert found["chrf"] == pytest.approx(CHRF().corpus_score(written, [right]).score)
+    actual = text_metrics.measure(("exact_match", "rouge", "bleu", "chrf"), written, right)
+    assert actual["exact_match"] == 0
+    assert actual["bleu"] == pytest.approx(BLEU().corpus_score(written, [right]).score)
+    assert actual["chrf"] == pytest.approx(CHRF().corpus_score(written, [right]).score)
     scorer = RougeScorer(["rouge1"], use_stemmer=True)
     one = [scorer.score(b, a)["rouge1"].fmeasure for a, b in zip(written, right, strict=True)]
-    assert found["rouge1"] == pytest.approx(50 * sum(one))
-    assert text_metrics.signatures(("bleu", "chrf"), 1)["chrf"].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0")
+    assert actual["rouge1"] == pytest.approx(50 * sum(one))
 
 
 def test_eval_prints_what_texts_are_measured_by(tiny_causal: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"prompt": "Once upon", "completion": " a time."}), encoding="utf-8")
     command = ["eval", "generation", str(file), "-m", str(tiny_causal), "-o", "max_new_tokens", "4"]
-    done = CliRunner().invoke(cli, command)
-    assert done.exit_code == 0, done.output
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 0, result.output
     for name in ("exact match", "ROUGE-1  ", "ROUGE-2  ", "ROUGE-Lsum  "):
-        assert name in done.stdout
+        assert name in result.stdout

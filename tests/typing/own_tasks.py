@@ -29,7 +29,7 @@ class Urgency(TextClassification):
 
     name = "urgency"
     labels = ("low", "high")
-    recipe = Recipe(base="minilm", epochs=4)
+    recipe = Recipe(base="minilm", num_train_epochs=4)
 
 
 class Parts(TokenClassification):

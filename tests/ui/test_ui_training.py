@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="the web app needs pip install 'nlptasks[ui]'")
 
-from nlptasks import DataError, Engine, InvalidInputError, Settings
+from nlptasks import DataError, Engine, InvalidInputError, Settings, TrainingError
 from nlptasks.testing import tiny_model
 from nlptasks.training.loop.events import Event
 from nlptasks_ui.training import check, estimate, plots, show
@@ -48,13 +48,20 @@ def trainings(settings: Settings, tmp_path: Path) -> Trainings:
 @pytest.fixture
 def plan(tmp_path: Path, base: Path) -> Plan:
     data = Uploads(tmp_path / "ui").store(write_rows(tmp_path / "notes.csv"))
-    recipe = {"base": str(base), "epochs": 2, "batch_size": 8, "max_length": 32, "dtype": "float32", "lr": 5e-3}
+    recipe = {
+        "base": str(base),
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 8,
+        "max_length": 32,
+        "dtype": "float32",
+        "learning_rate": 5e-3,
+    }
     return Plan(task="sentiment", name="notes", data=str(data), recipe=recipe, held_out=0.2)
 
 
 def long(plan: Plan) -> Plan:
     """So many steps that nobody sees its end."""
-    return dataclasses.replace(plan, recipe={**plan.recipe, "epochs": 5000, "evals_per_epoch": 1})
+    return dataclasses.replace(plan, recipe={**plan.recipe, "num_train_epochs": 5000, "evals_per_epoch": 1})
 
 
 @pytest.fixture
@@ -178,23 +185,23 @@ def html_text(code: str) -> str:
 def test_what_a_training_takes_is_measured_and_leaves_nothing_behind(
     plan: Plan, settings: Settings, tmp_path: Path
 ) -> None:
-    found = estimate.measure(plan, settings)
-    assert (found.steps, found.train_rows, found.held_out_rows) == (8, 32, 8)
-    assert found.measured >= 2
-    assert 0 < found.step_seconds < 30
-    assert 5e7 < found.memory < 8e9
-    assert found.seconds > found.steps * found.step_seconds
-    assert "8 steps of" in estimate.words(found)
+    measured = estimate.measure(plan, settings)
+    assert (measured.steps, measured.train_rows, measured.held_out_rows) == (8, 32, 8)
+    assert measured.measured >= 2
+    assert 0 < measured.step_seconds < 30
+    assert 5e7 < measured.memory < 8e9
+    assert measured.seconds > measured.steps * measured.step_seconds
+    assert "8 steps of" in estimate.words(measured)
     assert not settings.adapters.exists()
     assert not (settings.data / "runs").exists()
-    with pytest.raises(estimate.EstimateError, match="no-such-base"):
+    with pytest.raises(TrainingError, match="no-such-base"):
         estimate.measure(dataclasses.replace(plan, recipe={"base": "no-such-base"}), settings)
 
 
 def test_a_recipe_that_does_not_fit_names_every_fault(plan: Plan) -> None:
     task = installed_plugins().task("sentiment")
     with pytest.raises(InvalidInputError, match=r"(?s)epochs.*banana"):
-        dataclasses.replace(plan, recipe={"epochs": "many", "banana": 1}).full_recipe(task)
+        dataclasses.replace(plan, recipe={"num_train_epochs": "many", "banana": 1}).full_recipe(task)
 
 
 def test_a_history_forgets_what_is_done_again_and_tells_the_time_left() -> None:

@@ -66,7 +66,7 @@ def test_two_hundred_rows_become_an_adapter_that_is_tried(
         take_mood_as_label(page)
         assert page.get_by_label("Text column").input_value() == "review"
         assert str(tmp_path.parent) not in page.content()
-        page.fill("#recipe-epochs input", "4")
+        page.fill("#recipe-num-train-epochs input", "4")
         page.wait_for_selector("#train-start:enabled")
         page.click("#train-start")
         page.wait_for_selector("#run-loss canvas, #run-loss svg")
@@ -135,9 +135,9 @@ def test_what_is_wrong_is_said_on_a_phone(browser: Browser, tmp_path: Path) -> N
         page.click("#train-start")
         page.wait_for_selector("#train-said >> text=Adapter name: expected lower-case letters")
         page.fill("#train-name input, #train-name textarea", "fine")
-        page.fill("#recipe-epochs input", "0")
+        page.fill("#recipe-num-train-epochs input", "0")
         page.click("#train-start")
-        page.wait_for_selector("#train-said >> text=/Epochs: expected/")
+        page.wait_for_selector("#train-said >> text=/Epochs: input should be greater than 0/")
 
         page.get_by_role("tab", name="Trainings").click()
         page.wait_for_selector("#run-head >> text=No trainings yet")

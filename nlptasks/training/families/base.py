@@ -1,6 +1,6 @@
 """What differs between families in training: columns, features, loss and metrics.
 
-The loop, the checkpoints, the gate and the report are the same for all. A task names who trains it: `Task.trainer`.
+The loop, the checkpoints, the gate and the report are the same for all. `Task.trainer` names a task's FamilyTrainer.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Setting(NamedTuple):
 
 
 def is_number(value: Any) -> bool:
-    """Whether a setting is a number; true and false are none."""
+    """Whether a setting is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Dataset(Protocol):
-    """Checked rows. `labels` are the head's; `counts` says how often each thing to learn stands in the rows."""
+    """Checked rows. `labels` are the head's; `counts` are the rows, entities or answers of each label."""
 
     rows: list[Any]
     labels: tuple[str, ...]
@@ -53,8 +53,8 @@ class Dataset(Protocol):
 class Feature:
     """One model input: token ids and masks by name, and its target.
 
-    `request` is what serving is asked to read the same tokens, in JSON values; `source` is what measuring needs
-    besides.
+    `request` is the input of the serving model that gives the same tokens, in JSON values; `source` is what the
+    metrics need in addition.
     """
 
     inputs: Mapping[str, list[int]]
@@ -68,7 +68,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was fitted on held-out rows, and the metrics with it."""
+    """Temperature and threshold that were fitted on held-out rows, and the metrics with them."""
 
     temperature: float = 1.0
     threshold: float | None = None
@@ -77,10 +77,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What served answers to labelled rows are worth.
+    """The quality of served answers to labelled rows.
 
-    `table` has a row for each label or kind, with its `label`, metrics and `rows`. `confusion[right][answered]`
-    counts rows in the order of `labels`; it is empty where a row has no single label.
+    `table` has an entry for each label or kind, with its `label`, metrics and number of `rows`.
+    `confusion[right][answered]` counts rows in the order of `labels`; it is empty where a row has no single label.
     """
 
     metrics: dict[str, float]
@@ -90,36 +90,38 @@ class Assessment:
 
 
 class FamilyTrainer(ABC):
-    """The family's part of a training. `metrics` maps the names a recipe may give to "higher is better".
+    """The family's part of a training.
 
-    `headline` is the metric that one line about an epoch names. What is measured are numpy arrays, one a feature, of
-    what `kept` keeps: logits of shape (labels,) or (tokens, labels), log-probabilities of shape (tokens,). Arrays of
-    several features may be padded behind a feature's own tokens.
+    Logits reach the metrics as numpy arrays, one per feature, in the shape that `preprocess_logits_for_metrics` gives
+    them: (labels,) or (tokens, labels), or log-probabilities of shape (tokens,). Arrays of several features may be
+    padded at the end.
     """
 
     metrics: ClassVar[Mapping[str, bool]]
+    """The metrics that a recipe may name, and whether higher is better."""
     headline: ClassVar[str]
+    """The metric that stands for an epoch in one line of progress."""
     extras: ClassVar[Mapping[str, Setting]] = {}
     """Settings that a recipe may have under `extra`."""
     unit: ClassVar[str] = "rows"
-    """What rows are called where there are no labels to count."""
+    """What is counted where there are no labels."""
     measures_ranges: ClassVar[bool] = False
-    """Whether an encoder's ranges are measured after a training, with which dtype int8 is quicker and rounds more. What
-    answers for each token bears it less: the NER adapter's F1 was 0.730 with them and 0.738 without, and of 400
-    answers on SQuAD 379 stayed as in float32 with them and 384 without."""
+    """Whether the activation ranges of an encoder are measured after training, which makes dtype int8 faster and less
+    exact. Heads on single tokens suffer more: the NER adapter's F1 was 0.730 with them and 0.738 without, and of 400
+    answers on SQuAD 379 were those of float32 with them and 384 without."""
 
     def __init__(self, task: AnyTask, serving: Mapping[str, Any] | None = None) -> None:
-        """`serving` are options of the task that the data is read for."""
+        """`serving` are the options of the task under which the data is read."""
         self.task = task
         self.serving = dict(serving or {})
 
     def extra(self, recipe: Recipe) -> dict[str, Any]:
-        """The family's own settings: the recipe's, else the defaults."""
+        """The settings under `extra` of a recipe, with defaults."""
         return {name: recipe.extra.get(name, setting.default) for name, setting in self.extras.items()}
 
     @property
     def trained_head(self) -> Head:
-        """What is trained on top of the base; of a task without a head the base's own output layer writes."""
+        """The head that is trained; a task without one trains the base to generate."""
         return self.task.head or GENERATE
 
     @property
@@ -143,10 +145,10 @@ class FamilyTrainer(ABC):
 
         Args:
             sources: files and `hub:ORG/NAME[@REVISION][:SPLIT]`.
-            options: columns and label names that the caller gives.
-            labels: those of an adapter or of the training rows; None to take the task's or the data's.
+            options: columns and label names.
+            labels: those of an adapter or of the training rows; None for the task's or the data's.
             offline: whether the network must not be used.
-            split: the split of a Hub data set that names none.
+            split: the split of a Hub data set whose source names none.
 
         Raises:
             DataError: naming every bad row of every source.
@@ -154,56 +156,56 @@ class FamilyTrainer(ABC):
         return self.parse(read_tables(sources, options, offline=offline, split=split), options, labels)
 
     def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> Dataset:
-        """Check the rows of tables, as `read` describes: by default those of `rows_of`. Raises DataError."""
+        """Check the rows of tables, as `read` describes; by default with `parse_record`. Raises DataError."""
         known = labels or options.labels or tuple(getattr(self.task, "labels", ()))
         return parse_rows(self, tables, options, known)
 
-    def rows_of(self, fields: Mapping[str, Any], place: str, labels: Sequence[str]) -> list[Any]:
-        """What is learnt from one record; by default one `TaskRow`.
+    def parse_record(self, fields: Mapping[str, Any], place: str, labels: Sequence[str]) -> list[Any]:
+        """The rows to learn from one record; by default one `TaskRow`.
 
         Raises:
-            ValueError: saying what was expected and what was found; the reader adds the place.
+            ValueError: with what was expected and what was found; the reader adds the place.
         """
         inputs, answer = row_of(fields, self.task)
         return [TaskRow(inputs, self.parse_label(answer, labels), place)]
 
     def parse_label(self, value: Any, labels: Sequence[str]) -> Any:
-        """A record's answer as a row's `label`; raises ValueError as `rows_of` does."""
+        """A record's answer as a row's `label`; raises ValueError as `parse_record` does."""
         return value
 
     def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
-        """What `text_of` says of the rows of sources whose labels do not matter."""
-        return [self.text_of(row) for row in self.read(sources, options, offline=offline).rows]
+        """`row_text` of the rows of sources whose labels do not matter."""
+        return [self.row_text(row) for row in self.read(sources, options, offline=offline).rows]
 
-    def text_of(self, row: Any) -> str:
-        """The text that tells whether two rows are the same, and on which side of a split they stand."""
+    def row_text(self, row: Any) -> str:
+        """The text by which rows are equal; equal rows stay on one side of a split."""
         return "\n".join(value for _, value in row.inputs if isinstance(value, str))
 
-    def label_of(self, row: Any) -> Hashable:
-        """What a split keeps the shares of."""
+    def stratum(self, row: Any) -> Hashable:
+        """The group of a row; a split keeps the share of each group."""
         label: Hashable = row.label
         return label
 
-    def right_of(self, read: Dataset, row: Any) -> str:
-        """What the row says the answer is, for a person."""
+    def reference_text(self, dataset: Dataset, row: Any) -> str:
+        """The right answer to a row, to display."""
         return str(row.label)
 
     def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
-        """Of a file's columns those that are read as text and as label; None where columns are not chosen by name."""
+        """The columns of text and label among a file's; None where columns are not chosen by name."""
         return options.text_column, options.label_column
 
     def check_training(self, rows: Sequence[Any]) -> None:
         """Raise DataError if nothing can be learnt from the rows."""
-        different = {self.label_of(row) for row in rows}
+        different = {self.stratum(row) for row in rows}
         if len(different) < 2:
             raise DataError(f"Training rows: expected at least two different labels, found {len(different)}.")
 
     def augment(self, rows: list[Any], recipe: Recipe) -> list[Any]:
-        """The rows with what the recipe makes of them besides; the same for a seed."""
+        """The rows with those that the recipe derives from them; deterministic for a seed."""
         return rows
 
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Settings of the model's configuration that give the head its outputs, one without labels."""
+    def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Settings of the model's configuration for the head's outputs: one per label, or a single one."""
         if not labels:
             return {"num_labels": 1}
         numbers = {name: index for index, name in enumerate(labels)}
@@ -217,25 +219,32 @@ class FamilyTrainer(ABC):
         max_length: int,
         info: ModelInfo | None = None,
     ) -> list[Feature]:
-        """Model inputs of at most `max_length` tokens, without padding: one or more a row.
+        """Model inputs of at most `max_length` tokens, without padding: one or more per row.
 
-        `info` is what a task may know of the model; where a head is trained nothing depends on it. By default one a
-        row, of what `request_of` gives.
+        `info` describes the model that writes; a head does not need it. By default one input per row, of `head_input`.
         """
-        requests = [self.request_of(row) for row in rows]
-        parts = [(request,) if isinstance(request, str) else request for request in requests]
-        encoded = [tokenizer(*part, truncation=True, max_length=max_length) for part in parts]
+        if not rows:
+            return []
+        requests = [self.head_input(row) for row in rows]
+        columns = [requests] if isinstance(requests[0], str) else [list(part) for part in zip(*requests, strict=True)]
+        options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}
+        encoded = tokenizer(*columns, **options)
+        spans = encoded.pop("offset_mapping", None)
         return [
-            Feature(dict(inputs), self.target_of(row, labels), request)
-            for row, request, inputs in zip(rows, requests, encoded, strict=True)
+            Feature(
+                {name: encoded[name][i] for name in encoded},
+                self.head_target(row, labels),
+                _as_read(request, spans[i], encoded.sequence_ids(i)) if spans else request,
+            )
+            for i, (row, request) in enumerate(zip(rows, requests, strict=True))
         ]
 
-    def request_of(self, row: Any) -> Text:
-        """The text or the pair that the head reads for a row: what the task hands to the model when it serves."""
-        return self.text_of(row)
+    def head_input(self, row: Any) -> Text:
+        """The text or pair of texts that the task gives to the model for a row when it serves."""
+        return self.row_text(row)
 
-    def target_of(self, row: Any, labels: Sequence[str]) -> Any:
-        """What the head should answer for a row, as `targets` makes tensors of."""
+    def head_target(self, row: Any, labels: Sequence[str]) -> Any:
+        """The right answer of the head to a row, which `targets` turns into tensors."""
         return row.label
 
     def collate(self, features: Sequence[Feature], tokenizer: Any) -> dict[str, Any]:
@@ -249,10 +258,10 @@ class FamilyTrainer(ABC):
 
     @abstractmethod
     def targets(self, features: Sequence[Feature], width: int) -> Any:
-        """The targets of a batch whose rows are `width` tokens long, as one tensor."""
+        """The targets of a batch as one tensor; its rows are `width` tokens long."""
 
-    def notes_on(self, features: Sequence[Feature]) -> list[str]:
-        """What the user should know of the encoded rows."""
+    def encoding_notes(self, features: Sequence[Feature]) -> list[str]:
+        """Notes on the encoded rows for the user, such as how many were cut."""
         return []
 
     def forward(self, model: Any, batch: Mapping[str, Any]) -> Any:
@@ -263,29 +272,29 @@ class FamilyTrainer(ABC):
         """The tensor that the loss is computed from, out of a transformers model's outputs."""
         return outputs.logits
 
-    def kept(self, logits: Any, labels: Any) -> Any:
-        """What measuring needs of a batch's logits, shape (rows, ...): all of them, unless there are too many."""
+    def preprocess_logits_for_metrics(self, logits: Any, labels: Any) -> Any:
+        """The part of a batch's logits, shape (rows, ...), that the metrics need; by default all."""
         return logits
 
     @abstractmethod
     def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
         """The mean loss of a batch, computed in float32."""
 
-    def served(self, logits: Any, feature: Feature) -> list[float]:
-        """Of a feature's logits those that serving gives for its request."""
+    def serving_logits(self, logits: Any, feature: Feature) -> list[float]:
+        """The logits that serving gives for a feature's request, out of the feature's logits."""
         values: list[float] = logits.tolist()
         return values
 
-    def input_of(self, row: Any) -> Any:
-        """What serving is asked to answer a row."""
-        return row.inputs if isinstance(row, TaskRow) else self.text_of(row)
+    def task_input(self, row: Any) -> Any:
+        """The input of the task for a row."""
+        return row.inputs if isinstance(row, TaskRow) else self.row_text(row)
 
-    def check_labels(self, read: Dataset, result: Any) -> None:  # noqa: B027
-        """Raise DataError if the first of the served answers shows that the model has other labels than the rows."""
+    def check_labels(self, dataset: Dataset, result: Any) -> None:  # noqa: B027
+        """Raise DataError if a served answer shows that the model has other labels than the rows."""
 
     @abstractmethod
-    def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
-        """Metrics of served answers, one a row."""
+    def assess(self, dataset: Dataset, results: Sequence[Any]) -> Assessment:
+        """Metrics of served answers, one per row."""
 
     @abstractmethod
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
@@ -296,11 +305,22 @@ class FamilyTrainer(ABC):
         return Calibration(metrics=self.measure(logits, features))
 
 
+def _as_read(request: Text, spans: Sequence[tuple[int, int]], segments: Sequence[int | None]) -> Text:
+    """A text or pair as far as its tokens were read, so that serving reads the same ones."""
+    parts = (request,) if isinstance(request, str) else request
+    ends = [0] * len(parts)
+    for (_, end), segment in zip(spans, segments, strict=True):
+        if segment is not None:
+            ends[segment] = max(ends[segment], end)
+    first, *others = (text[:end] or text for text, end in zip(parts, ends, strict=True))
+    return (first, others[0]) if others else first
+
+
 def family_trainer(task: AnyTask, serving: Mapping[str, Any] | None = None) -> FamilyTrainer:
-    """The trainer of a task's family, for data that is read with these options of the task.
+    """The trainer of a task's family, for data that is read under these options of the task.
 
     Raises:
-        TrainingError: the task names no trainer, or one that cannot be had.
+        TrainingError: the task names no trainer, or one that cannot be imported.
     """
     if not task.trainer:
         raise TrainingError(

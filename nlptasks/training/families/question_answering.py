@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
-from statistics import mean
+from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from nlptasks.data.labelled_texts import DataOptions, describe
 from nlptasks.data.questions import QuestionRow, read_questions
@@ -26,6 +28,7 @@ from nlptasks.training.families.base import (
     Setting,
     is_number,
 )
+from nlptasks.training.families.rows import TaskRows
 from nlptasks.training.families.unanswerable import with_unanswerable
 from nlptasks.training.metrics import squad as squad_metrics
 from nlptasks.training.metrics.calibration import MIN_ROWS, fit_temperature
@@ -45,15 +48,8 @@ _STRIDE: int = AnswerOptions.model_fields["stride"].default
 _LONGEST: int = AnswerOptions.model_fields["max_answer_tokens"].default
 
 
-@dataclass
-class QuestionDataset:
+class QuestionDataset(TaskRows):
     """Checked questions. The head has no labels: its two scores are those of an answer's start and end."""
-
-    rows: list[QuestionRow]
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    labels: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -87,17 +83,17 @@ class QuestionAnsweringTrainer(FamilyTrainer):
     SQuAD 2.0's training set. `questions_per_context` is the most that are taken of one context; 0 takes all."""
 
     def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> QuestionDataset:
-        found = read_questions(tables, allow_misaligned=options.allow_misaligned)
-        return QuestionDataset(found.rows, [describe(table) for table in tables], found.notes, found.problems)
+        read = read_questions(tables, allow_misaligned=options.allow_misaligned)
+        return QuestionDataset(read.rows, (), [describe(table) for table in tables], read.notes, read.problems)
 
-    def text_of(self, row: QuestionRow) -> str:
+    def row_text(self, row: QuestionRow) -> str:
         # All questions on one context stand on one side: the other side would have read the context already.
         return row.context
 
-    def label_of(self, row: QuestionRow) -> Hashable:
+    def stratum(self, row: QuestionRow) -> Hashable:
         return bool(row.answers)
 
-    def right_of(self, read: Dataset, row: QuestionRow) -> str:
+    def reference_text(self, dataset: Dataset, row: QuestionRow) -> str:
         return row.answers[0][0] if row.answers else "no answer in the text"
 
     def check_training(self, rows: Sequence[QuestionRow]) -> None:
@@ -109,10 +105,10 @@ class QuestionAnsweringTrainer(FamilyTrainer):
 
     def augment(self, rows: list[QuestionRow], recipe: Recipe) -> list[QuestionRow]:
         extra = self.extra(recipe)
-        kept = _capped(rows, int(extra["questions_per_context"]), recipe.seed)
-        return with_unanswerable(kept, extra["unanswerable"], recipe.seed)
+        rows = _at_most_per_context(rows, int(extra["questions_per_context"]), recipe.seed)
+        return with_unanswerable(rows, extra["unanswerable"], recipe.seed)
 
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+    def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
         return {"num_labels": 2}
 
     def encode(
@@ -157,73 +153,71 @@ class QuestionAnsweringTrainer(FamilyTrainer):
             right = (1 - smoothing) * right - smoothing * likelihood.sum(1) / allowed.sum(1)
         return right.mean()
 
-    def served(self, logits: Any, feature: Feature) -> list[float]:
-        place = feature.source.place
-        context = logits[place.tokens]
-        return [*context[:, 0].tolist(), *context[:, 1].tolist(), float(logits[place.null].sum())]
+    def serving_logits(self, logits: Any, feature: Feature) -> list[float]:
+        scores = _span_logits(logits, feature.source.place)
+        return [*scores.starts, *scores.ends, scores.null]
 
-    def input_of(self, row: QuestionRow) -> dict[str, str]:
+    def task_input(self, row: QuestionRow) -> dict[str, str]:
         return {"question": row.question, "context": row.context}
 
-    def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
+    def assess(self, dataset: Dataset, results: Sequence[Any]) -> Assessment:
         """F1 and exact match as served; `best_threshold` is the null threshold that gives `best_f1` on these rows."""
-        rows: list[QuestionRow] = read.rows
-        answered = [_served_answer(row, result) for row, result in zip(rows, results, strict=True)]
-        given = [result.text if result.answerable else "" for result in results]
-        right = [squad_metrics.exact_match(text, row.gold) for text, row in zip(given, answered, strict=True)]
-        shared = [squad_metrics.f1(text, row.gold) for text, row in zip(given, answered, strict=True)]
-        answers = Answers(answered)
+        rows: list[QuestionRow] = dataset.rows
+        answers = Answers([_served_answer(row, result) for row, result in zip(rows, results, strict=True)])
+        pairs = [
+            (result.text if result.answerable else "", row.references)
+            for row, result in zip(answers.rows, results, strict=True)
+        ]
+        exact = [squad_metrics.exact_match(*pair) for pair in pairs]
+        shared = [squad_metrics.f1(*pair) for pair in pairs]
         threshold, best = answers.best_threshold()
         measured = {
-            "f1": mean(shared),
-            "exact_match": mean(right),
+            "f1": fmean(shared),
+            "exact_match": fmean(exact),
             "best_f1": best,
             "best_threshold": threshold,
             "has_answer_f1": answers.measure()["has_answer_f1"],
-            "ece": calibration_error([result.score for result in results], right),
+            "ece": calibration_error([result.score for result in results], exact),
         }
         kinds = ["with answer" if row.answers else "without" for row in rows]
-        table = squad_metrics.per_kind(kinds, right, shared)
-        return Assessment(metrics=measured, table=tuple(table))
+        return Assessment(measured, tuple(squad_metrics.per_kind(kinds, exact, shared)))
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return {**_answers(logits, features).measure(), "loss": _loss(logits, features)}
 
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
         answers = _answers(logits, features)
-        unanswerable = sum(not row.gold for row in answers.rows)
+        answerable = {bool(row.references) for row in answers.rows}
         threshold = None
-        if len(answers.rows) >= MIN_ROWS and 0 < unanswerable < len(answers.rows):
+        if len(answers.rows) >= MIN_ROWS and len(answerable) == 2:
             threshold = round(answers.best_threshold()[0], 4)
         cut = threshold or 0.0
-        temperature = fit_temperature(
-            lambda value: answers.answer_loss(cut, value), len(answers.rows), answers.right(cut).count(False)
-        )
-        return Calibration(
-            temperature, threshold, {**answers.measure(cut, temperature), "loss": _loss(logits, features)}
-        )
+        errors = len(answers.rows) - sum(answers.right(cut))
+        temperature = fit_temperature(lambda value: answers.answer_loss(cut, value), len(answers.rows), errors)
+        metrics = {**answers.measure(cut, temperature), "loss": _loss(logits, features)}
+        return Calibration(temperature, threshold, metrics)
 
 
 def _served_answer(row: QuestionRow, result: Answer) -> Answered:
     # The margin is all that the choice of a threshold needs of the raw scores.
-    found = result.alternatives[0].text if result.alternatives else ""
-    raw = (0.0,) if result.alternatives else ()
-    return Answered(found, raw, result.null_score, tuple(text for text, _ in row.answers))
+    text = result.alternatives[0].text if result.alternatives else ""
+    return Answered(text, (0.0,) if result.alternatives else (), result.null_score, _texts(row))
 
 
-def _capped(rows: list[QuestionRow], most: int, seed: int) -> list[QuestionRow]:
-    """At most `most` questions of each context, in their order."""
+def _texts(row: QuestionRow) -> tuple[str, ...]:
+    return tuple(text for text, _ in row.answers)
+
+
+def _at_most_per_context(rows: list[QuestionRow], most: int, seed: int) -> list[QuestionRow]:
+    """At most `most` questions of each context, in their order; all for 0."""
     if not most:
         return rows
     order = list(range(len(rows)))
     random.Random(seed).shuffle(order)
-    taken: Counter[str] = Counter()
-    kept = set()
+    members: dict[str, list[int]] = defaultdict(list)
     for index in order:
-        taken[rows[index].context] += 1
-        if taken[rows[index].context] <= most:
-            kept.add(index)
-    return [row for index, row in enumerate(rows) if index in kept]
+        members[rows[index].context].append(index)
+    return [rows[index] for index in sorted(index for group in members.values() for index in group[:most])]
 
 
 def _encode(rows: Sequence[QuestionRow], first: int, tokenizer: Any, max_length: int) -> list[Feature]:
@@ -252,24 +246,19 @@ def _encode(rows: Sequence[QuestionRow], first: int, tokenizer: Any, max_length:
 
 def _pieces(rows: Sequence[QuestionRow], tokenizer: Any, max_length: int) -> list[tuple[int, str, int, int]]:
     """(row index, question, start, end) of each window; a question keeps half a window at most."""
-    spans = _token_spans(tokenizer, {text for row in rows for text in (row.question, row.context)})
+    texts = list(dict.fromkeys(text for row in rows for text in (row.question, row.context)))
+    if not texts:
+        return []
+    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    spans = dict(zip(texts, encoded["offset_mapping"], strict=True))
     pieces = []
     for number, row in enumerate(rows):
-        asked = spans[row.question][: max_length // 2]
-        question = row.question[: asked[-1][1]] if asked else row.question
-        room = max(1, max_length - windows.MARGIN - len(asked))
+        start_of_question = spans[row.question][: max_length // 2]
+        question = row.question[: start_of_question[-1][1]] if start_of_question else row.question
+        room = max(1, max_length - windows.MARGIN - len(start_of_question))
         for start, end in windows.cut(spans[row.context], len(row.context), room, min(_STRIDE, room // 2)):
             pieces.append((number, question, start, end))
     return pieces
-
-
-def _token_spans(tokenizer: Any, texts: set[str]) -> dict[str, Sequence[tuple[int, int]]]:
-    """Code points of each text's tokens."""
-    if not texts:
-        return {}
-    ordered = sorted(texts)
-    found = tokenizer(ordered, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    return dict(zip(ordered, found["offset_mapping"], strict=True))
 
 
 def _borders(window: Window) -> tuple[int, int]:
@@ -306,7 +295,7 @@ def _answered(group: Sequence[tuple[Any, Window]], words: candidates.Words) -> A
         text=row.context[order[0].start : order[0].end] if order else "",
         raw=tuple(candidate.score for candidate in order),
         null=min(part.null for part, _ in parts),
-        gold=tuple(text for text, _ in row.answers),
+        references=_texts(row),
     )
 
 
@@ -323,13 +312,10 @@ def _span_logits(values: Any, place: Segment) -> SpanLogits:
 
 def _loss(logits: Sequence[Any], features: Sequence[Feature]) -> float:
     """Mean negative log-likelihood of the right start and end of each window."""
-    import numpy as np
-
-    total = 0.0
+    losses = []
     for values, feature in zip(logits, features, strict=True):
         place = feature.source.place
         allowed = np.concatenate([values[place.tokens], values[place.null : place.null + 1]])
-        top = allowed.max(axis=0)
-        evidence = np.log(np.exp(allowed - top).sum(axis=0)) + top
-        total += float((evidence - [values[border, side] for side, border in enumerate(feature.target)]).mean())
-    return total / max(1, len(features))
+        right = [values[border, side] for side, border in enumerate(feature.target)]
+        losses.append(float((np.logaddexp.reduce(allowed) - right).mean()))
+    return fmean(losses) if losses else 0.0

@@ -1,4 +1,4 @@
-"""Rows of a task's own types: columns have the names of the input's fields, the answer's that of the result's first."""
+"""Rows of a task's types: columns are named as the fields of the input and as the first field of the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One checked row: an input of the task, and what the row says of it; `place` is where it stands in its file."""
+    """One checked row: an input of the task and the answer to it; `place` is its file and line."""
 
     inputs: Any
     label: Any
@@ -30,7 +30,7 @@ class TaskRow:
 
 @dataclass
 class TaskRows:
-    """Checked rows. `labels` are the head's; without any, `unit` is what one row is called."""
+    """Checked rows. `labels` are the head's; without any, `unit` is what is counted."""
 
     rows: list[Any]
     labels: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class TaskRows:
 
 
 def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOptions, labels: Sequence[str]) -> TaskRows:
-    """What a family's `rows_of` makes of all records.
+    """The rows that a family's `parse_record` makes of all records.
 
     Raises:
         DataError: naming every bad row.
@@ -57,7 +57,7 @@ def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOpti
         faults: list[str] = []
         for row in table.rows:
             try:
-                rows += family.rows_of(_named(row.fields, family.task, options), row.place, labels)
+                rows += family.parse_record(_named(row.fields, family.task, options), row.place, labels)
             except (ValueError, InvalidInputError) as error:
                 faults.append(f"{row.place}: {_sentence(error)}")
         findings.add_table(table, faults)
@@ -83,8 +83,8 @@ def row_of(fields: Mapping[str, Any], task: Task[Any, Any, Any]) -> tuple[Any, A
 def _named(fields: Mapping[str, Any], task: Task[Any, Any, Any], options: DataOptions) -> Mapping[str, Any]:
     """The row with the columns that the user named under the names of the fields they stand for."""
     answer = _answer(task.result_type)
-    given = {next(iter(task.input_type.model_fields)): options.text_column, answer: options.label_column}
-    named = {name: column for name, column in given.items() if column is not None}
+    chosen = {next(iter(task.input_type.model_fields)): options.text_column, answer: options.label_column}
+    named = {name: column for name, column in chosen.items() if column is not None}
     missing = [column for column in named.values() if column not in fields]
     if missing:
         raise ValueError(f"expected a column {missing[0]!r}, found {', '.join(fields)}")
@@ -104,7 +104,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, InvalidInputError):
         return " ".join(error.problems)
     if isinstance(error, ValidationError):
-        return (
-            "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()) + "."
-        )
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors())
+        return "; ".join(faults) + "."
     return f"{error}."

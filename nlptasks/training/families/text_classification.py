@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from nlptasks.data import DataOptions, match_columns
 from nlptasks.data.labelled_texts import Example, Examples, read_examples, read_texts
 from nlptasks.data.rows import Table
 from nlptasks.errors import DataError
-from nlptasks.model import ModelInfo
 from nlptasks.results import Classification
 from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
 from nlptasks.training.metrics import labels as metrics
@@ -30,12 +31,12 @@ class LabelTrainer(FamilyTrainer):
         numbers = sorted({labels.index(str(name).strip()) for name in names})
         return tuple(numbers) if self.multi_label else numbers[0]
 
-    def right_of(self, read: Dataset, row: Any) -> str:
-        return ", ".join(_names(read, row))
+    def reference_text(self, dataset: Dataset, row: Any) -> str:
+        return ", ".join(_names(dataset, row))
 
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+    def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
-        return {**super().head(labels), "problem_type": kind}
+        return {**super().head_config(labels), "problem_type": kind}
 
     def targets(self, features: Sequence[Feature], width: int) -> Any:
         import torch
@@ -51,64 +52,53 @@ class LabelTrainer(FamilyTrainer):
             return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         return functional.binary_cross_entropy_with_logits(logits, labels * (1 - smoothing) + smoothing / 2)
 
-    def check_labels(self, read: Dataset, result: Classification) -> None:
-        own = {score.label.casefold() for score in result.scores}
-        strange = [name for name, rows in read.counts.items() if rows and name.casefold() not in own]
-        if strange:
+    def check_labels(self, dataset: Dataset, result: Classification) -> None:
+        known = {score.label.casefold() for score in result.scores}
+        if any(rows and name.casefold() not in known for name, rows in dataset.counts.items()):
             raise DataError(
-                f"The data has the labels {', '.join(read.labels)}; {result.model} answers "
+                f"The data has the labels {', '.join(dataset.labels)}; {result.model} answers "
                 f"{', '.join(sorted(score.label for score in result.scores))}. Name the data's labels with --labels, "
                 "in the order of their numbers, as the model calls them, or --rename them."
             )
 
-    def assess(self, read: Dataset, results: Sequence[Classification]) -> Assessment:
-        labels = _ordered(read.labels, results[0])
+    def assess(self, dataset: Dataset, results: Sequence[Classification]) -> Assessment:
+        labels = _ordered(dataset.labels, results[0])
         place = {name.casefold(): index for index, name in enumerate(labels)}
         chances = _chances(results, place)
         if self.multi_label:
-            gold = _marked([_names(read, row) for row in read.rows], place)
-            found = _marked([result.labels for result in results], place)
-            return Assessment(metrics.multi_label(chances, gold, found=found), labels=labels)
-        right = [place[read.labels[row.label].casefold()] for row in read.rows]
+            references = _marked([_names(dataset, row) for row in dataset.rows], place)
+            predictions = _marked([result.labels for result in results], place)
+            return Assessment(metrics.multi_label(chances, references, predictions=predictions), labels=labels)
+        right = [place[dataset.labels[row.label].casefold()] for row in dataset.rows]
         answered = chances.argmax(axis=1).tolist()
-        confusion = metrics.confusion(right, answered, len(labels))
         return Assessment(
             metrics.single_label(chances, right),
             tuple(metrics.per_label(right, answered, labels)),
             labels,
-            tuple(map(tuple, confusion)),
+            tuple(map(tuple, metrics.confusion(right, answered, len(labels)))),
         )
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return self._measure(*_arrays(logits, features))
 
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
-        values, gold = _arrays(logits, features)
-        wrong = round((1 - self._measure(values, gold)["accuracy"]) * len(values))
-        temperature = fit_temperature(lambda t: self._likelihood_loss(values / t, gold), len(values), wrong)
-        scaled = values / temperature
+        values, references = _arrays(logits, features)
+        errors = round((1 - self._measure(values, references)["accuracy"]) * len(values))
+        chances_of = metrics.sigmoid if self.multi_label else metrics.softmax
+        loss = metrics.binary_loss if self.multi_label else metrics.label_loss
+        temperature = fit_temperature(lambda t: loss(chances_of(values / t), references), len(values), errors)
+        chances = chances_of(values / temperature)
         if not self.multi_label:
-            return Calibration(temperature, None, self._measure(scaled, gold))
-        chances = metrics.sigmoid(scaled)
-        threshold = fit_threshold(chances, gold)
-        return Calibration(temperature, threshold, metrics.multi_label(chances, gold, threshold or 0.5))
+            return Calibration(temperature, None, metrics.single_label(chances, references))
+        threshold = fit_threshold(chances, references)
+        return Calibration(temperature, threshold, metrics.multi_label(chances, references, threshold or 0.5))
 
     def _measure(self, logits: Any, labels: Any) -> dict[str, float]:
         if self.multi_label:
             return metrics.multi_label(metrics.sigmoid(logits), labels)
         return metrics.single_label(metrics.softmax(logits), labels)
 
-    def _likelihood_loss(self, logits: Any, labels: Any) -> float:
-        """Negative log-likelihood, without the metrics that cost more."""
-        import numpy as np
-
-        if self.multi_label:
-            chances = np.clip(metrics.sigmoid(logits), 1e-12, 1 - 1e-12)
-            return float(-(labels * np.log(chances) + (1 - labels) * np.log(1 - chances)).mean())
-        chances = metrics.softmax(logits)[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(chances, 1e-12)).mean())
-
-    def target_of(self, row: Any, labels: Sequence[str]) -> int | list[float]:
+    def head_target(self, row: Any, labels: Sequence[str]) -> int | list[float]:
         if isinstance(row.label, int):
             return row.label
         return [float(index in row.label) for index in range(len(labels))]
@@ -126,51 +116,27 @@ class TextClassificationTrainer(LabelTrainer):
     def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
         return read_texts(sources, options, offline=offline)
 
-    def text_of(self, row: Example) -> str:
+    def row_text(self, row: Example) -> str:
         return row.text
 
     def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
         matched = match_columns("", names, ("text", "label"))
         return options.column("text") or matched.get("text"), options.column("label") or matched.get("label")
 
-    def encode(
-        self,
-        rows: Sequence[Example],
-        labels: Sequence[str],
-        tokenizer: Any,
-        max_length: int,
-        info: ModelInfo | None = None,
-    ) -> list[Feature]:
-        if not rows:
-            return []
-        options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": tokenizer.is_fast}
-        encoded = tokenizer([row.text for row in rows], **options)
-        spans = encoded.pop("offset_mapping", None)
-        return [
-            Feature(
-                {name: encoded[name][i] for name in encoded},
-                self.target_of(row, labels),
-                _read_part(row.text, spans[i]) if spans else row.text,
-            )
-            for i, row in enumerate(rows)
-        ]
-
 
 def _ordered(names: Sequence[str], result: Classification) -> tuple[str, ...]:
     """The model's labels: those of the data in its order, then the others."""
-    own = {score.label.casefold(): score.label for score in result.scores}
-    first = [own[name.casefold()] for name in names if name.casefold() in own]
-    return (*first, *sorted(label for label in own.values() if label not in first))
+    known = {score.label.casefold(): score.label for score in result.scores}
+    first = [known[name.casefold()] for name in names if name.casefold() in known]
+    return (*first, *sorted(label for label in known.values() if label not in first))
 
 
-def _names(read: Dataset, row: Any) -> list[str]:
-    return [read.labels[index] for index in (row.label if isinstance(row.label, tuple) else (row.label,))]
+def _names(dataset: Dataset, row: Any) -> list[str]:
+    return [dataset.labels[index] for index in (row.label if isinstance(row.label, tuple) else (row.label,))]
 
 
 def _chances(results: Sequence[Classification], place: Mapping[str, int]) -> Any:
     """Probabilities of shape (rows, labels)."""
-    import numpy as np
-
     chances = np.zeros((len(results), len(place)))
     for row, result in enumerate(results):
         for score in result.scores:
@@ -180,8 +146,6 @@ def _chances(results: Sequence[Classification], place: Mapping[str, int]) -> Any
 
 def _marked(rows: Sequence[Sequence[str]], place: Mapping[str, int]) -> Any:
     """1 for each of a row's labels, 0 for the others; shape (rows, labels)."""
-    import numpy as np
-
     marks = np.zeros((len(rows), len(place)))
     for index, names in enumerate(rows):
         for name in names:
@@ -191,11 +155,4 @@ def _marked(rows: Sequence[Sequence[str]], place: Mapping[str, int]) -> Any:
 
 def _arrays(logits: Sequence[Any], features: Sequence[Feature]) -> tuple[Any, Any]:
     """Logits of shape (rows, labels), and the targets."""
-    import numpy as np
-
     return np.asarray(logits, dtype=np.float64), np.asarray([feature.target for feature in features])
-
-
-def _read_part(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """The text as far as its tokens were kept."""
-    return text[: max((end for _, end in spans), default=0)] or text

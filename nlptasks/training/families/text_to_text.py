@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from nlptasks.data.rows import plural
 from nlptasks.errors import DataError
-from nlptasks.families.text_to_text import Lesson, prompt_text
+from nlptasks.families.text_to_text import TrainingExample, prompt_text
 from nlptasks.model import Decoding, ModelInfo, Prompt
 from nlptasks.training.families import writing
 from nlptasks.training.families.base import Assessment, Dataset, FamilyTrainer, Feature, Setting
@@ -18,9 +18,9 @@ from nlptasks.training.metrics import texts as text_metrics
 
 @dataclass(frozen=True)
 class WritingRow:
-    """One lesson of the data; `place` is where it stands in its file."""
+    """One example of the data; `place` is where it stands in its file."""
 
-    lesson: Lesson[Any, Any]
+    example: TrainingExample[Any, Any]
     place: str
 
 
@@ -35,33 +35,33 @@ class TextToTextTrainer(FamilyTrainer):
     }
     """`options` are the task's own, under which the prompts are made."""
 
-    def rows_of(self, fields: Mapping[str, Any], place: str, labels: Sequence[str]) -> list[WritingRow]:
+    def parse_record(self, fields: Mapping[str, Any], place: str, labels: Sequence[str]) -> list[WritingRow]:
         task: Any = self.task
-        lessons = task.lessons(fields, self.task.validate_options(self.serving))
-        rows = [WritingRow(lesson, place) for lesson in lessons]
-        if any(not row.lesson.target.strip() for row in rows):
+        examples = task.training_examples(fields, self.task.validate_options(self.serving))
+        rows = [WritingRow(example, place) for example in examples]
+        if any(not row.example.target.strip() for row in rows):
             raise ValueError("expected a text to write, found an empty one")
         return rows
 
-    def text_of(self, row: WritingRow) -> str:
+    def row_text(self, row: WritingRow) -> str:
         task: Any = self.task
         # A text alone is learnt behind an empty prompt: without its own words all such rows would be one.
-        return prompt_text(task.prompt(row.lesson.inputs, row.lesson.options)) or row.lesson.target
+        return prompt_text(task.prompt(row.example.inputs, row.example.options)) or row.example.target
 
-    def label_of(self, row: WritingRow) -> Hashable:
+    def stratum(self, row: WritingRow) -> Hashable:
         return None
 
-    def right_of(self, read: Dataset, row: WritingRow) -> str:
-        return row.lesson.target
+    def reference_text(self, dataset: Dataset, row: WritingRow) -> str:
+        return row.example.target
 
     def check_training(self, rows: Sequence[WritingRow]) -> None:
         if not rows:
             raise DataError("Training rows: expected at least one text to learn, found none.")
 
-    def input_of(self, row: WritingRow) -> Any:
-        return row.lesson.inputs
+    def task_input(self, row: WritingRow) -> Any:
+        return row.example.inputs
 
-    def head(self, labels: Sequence[str]) -> dict[str, Any]:
+    def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
         return {}
 
     def encode(
@@ -78,17 +78,17 @@ class TextToTextTrainer(FamilyTrainer):
     def _request(self, row: WritingRow, info: ModelInfo, max_length: int) -> dict[str, Any]:
         """What serving would give the model for a row, and what it should write, in JSON values."""
         task: Any = self.task
-        inputs, options = row.lesson.inputs, row.lesson.options
+        inputs, options = row.example.inputs, row.example.options
         prompt: Prompt = task.ask(inputs, options, info)
         decoding: Decoding = task.decoding(inputs, options, info)
         return {
             "prompt": prompt if isinstance(prompt, str) else [turn.model_dump() for turn in prompt],
-            "target": row.lesson.target,
+            "target": row.example.target,
             "languages": [decoding.source_language, decoding.target_language],
             "max_length": max_length,
         }
 
-    def notes_on(self, features: Sequence[Feature]) -> list[str]:
+    def encoding_notes(self, features: Sequence[Feature]) -> list[str]:
         cut = sum(feature.source.cut for feature in features)
         return [f"{plural(cut, 'text')} of {len(features)} did not fit max_length and were cut"] if cut else []
 
@@ -101,7 +101,7 @@ class TextToTextTrainer(FamilyTrainer):
     def forward(self, model: Any, batch: Mapping[str, Any]) -> Any:
         return writing.forward(model, batch)
 
-    def kept(self, logits: Any, labels: Any) -> Any:
+    def preprocess_logits_for_metrics(self, logits: Any, labels: Any) -> Any:
         return writing.logprobs(logits, labels)
 
     def loss(self, logits: Any, labels: Any, smoothing: float) -> Any:
@@ -112,7 +112,7 @@ class TextToTextTrainer(FamilyTrainer):
             logits.float().flatten(0, 1), labels.flatten(), ignore_index=writing.IGNORED, label_smoothing=smoothing
         )
 
-    def served(self, logits: Any, feature: Feature) -> list[float]:
+    def serving_logits(self, logits: Any, feature: Feature) -> list[float]:
         values: list[float] = logits[: len(feature.target)].tolist()
         return values
 
@@ -122,7 +122,9 @@ class TextToTextTrainer(FamilyTrainer):
         loss = total / max(1, sum(len(feature.target) for feature in features))
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
-    def assess(self, read: Dataset, results: Sequence[Any]) -> Assessment:
+    def assess(self, dataset: Dataset, results: Sequence[Any]) -> Assessment:
         task: Any = self.task
         written = [task.target(result) for result in results]
-        return Assessment(text_metrics.measure(task.text_metrics, written, [row.lesson.target for row in read.rows]))
+        return Assessment(
+            text_metrics.measure(task.text_metrics, written, [row.example.target for row in dataset.rows])
+        )

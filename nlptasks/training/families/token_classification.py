@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ from nlptasks.families import spans, windows
 from nlptasks.model import ModelInfo
 from nlptasks.results import Entities
 from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.families.rows import TaskRows
 from nlptasks.training.metrics import entities as entity_metrics
 from nlptasks.training.metrics.calibration import fit_temperature
 from nlptasks.training.metrics.entities import TaggedWords
@@ -25,29 +26,14 @@ IGNORED = -100
 """The target of tokens that are no part of a word; torch's cross entropy leaves it out."""
 
 
-@dataclass
-class EntityDataset:
-    """Checked texts with entities; `labels` are the tags of a head for `types`."""
-
-    rows: list[EntityRow]
-    types: tuple[str, ...]
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return spans.iob2(self.types)
-
-    @labels.setter
-    def labels(self, tags: tuple[str, ...]) -> None:
-        self.types = types_of(tags)
+class EntityDataset(TaskRows):
+    """Checked texts with entities; `labels` are the IOB2 tags of the head."""
 
     @property
     def counts(self) -> dict[str, int]:
         """How many entities each type has."""
-        found = Counter(span.label for row in self.rows for span in row.spans)
-        return {name: found[name] for name in self.types}
+        counts = Counter(span.label for row in self.rows for span in row.spans)
+        return {name: counts[name] for name in types_of(self.labels)}
 
 
 class TokenClassificationTrainer(FamilyTrainer):
@@ -58,33 +44,35 @@ class TokenClassificationTrainer(FamilyTrainer):
 
     def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> EntityDataset:
         read = read_entities(tables, allow_misaligned=options.allow_misaligned)
-        own = tuple(getattr(self.task, "labels", ()))
         rows = _renamed(read.rows, options.rename)
-        found = tuple(dict.fromkeys(span.label for row in rows for span in row.spans))
-        given = types_of(labels) if labels else options.labels or ()
-        types = given or (own if {name.casefold() for name in found} <= {name.casefold() for name in own} else found)
+        in_data = tuple(dict.fromkeys(span.label for row in rows for span in row.spans))
+        of_task = tuple(getattr(self.task, "labels", ()))
+        chosen = types_of(labels) if labels else options.labels or ()
+        covered = {name.casefold() for name in in_data} <= {name.casefold() for name in of_task}
+        types = chosen or (of_task if covered else in_data)
         rows, dropped = _with_types(rows, types)
-        if found and not any(row.spans for row in rows):
+        if in_data and not any(row.spans for row in rows):
             raise DataError(
-                f"Entity types: expected {', '.join(types)}, found {', '.join(found)}. "
+                f"Entity types: expected {', '.join(types)}, found {', '.join(in_data)}. "
                 "Give --rename OLD=NEW for each type that has another name."
             )
         notes = list(read.notes)
-        if not given and own and types != own:
-            notes.append(f"the data's own types are taken: {', '.join(types)} (the task's are {', '.join(own)})")
+        if not chosen and of_task and types != of_task:
+            notes.append(f"entity types of the data: {', '.join(types)} (the task has {', '.join(of_task)})")
         if dropped:
             listed = ", ".join(f"{name} ({count})" for name, count in dropped.most_common())
             notes.append(f"{plural(dropped.total(), 'span')} of other types left out: {listed}")
-        return EntityDataset(rows, types, [describe(table) for table in tables], notes, list(read.problems))
+        sources = [describe(table) for table in tables]
+        return EntityDataset(rows, spans.iob2(types), sources, notes, list(read.problems))
 
-    def text_of(self, row: EntityRow) -> str:
+    def row_text(self, row: EntityRow) -> str:
         return row.text
 
-    def label_of(self, row: EntityRow) -> Hashable:
+    def stratum(self, row: EntityRow) -> Hashable:
         # By the set of its types many a row of a small file would be alone, and could not be held out.
         return bool(row.spans)
 
-    def right_of(self, read: Dataset, row: EntityRow) -> str:
+    def reference_text(self, dataset: Dataset, row: EntityRow) -> str:
         return ", ".join(f"{row.text[span.start : span.end]} ({span.label})" for span in row.spans) or "no entity"
 
     def check_training(self, rows: Sequence[EntityRow]) -> None:
@@ -124,23 +112,23 @@ class TokenClassificationTrainer(FamilyTrainer):
         flat = logits.float().flatten(0, 1)
         return functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
 
-    def served(self, logits: Any, feature: Feature) -> list[float]:
+    def serving_logits(self, logits: Any, feature: Feature) -> list[float]:
         values: list[float] = logits[list(feature.source.tokens)].ravel().tolist()
         return values
 
-    def assess(self, read: Dataset, results: Sequence[Entities]) -> Assessment:
+    def assess(self, dataset: Dataset, results: Sequence[Entities]) -> Assessment:
         """seqeval's scores of exact spans; `accuracy` is that of words."""
         pairs = [
             ([(s.label, s.start, s.end) for s in row.spans], [(e.label, e.start, e.end) for e in result.entities])
-            for row, result in zip(read.rows, results, strict=True)
+            for row, result in zip(dataset.rows, results, strict=True)
         ]
-        tagged = [_aligned(row.text, *pair) for row, pair in zip(read.rows, pairs, strict=True)]
-        gold, found = [list(side) for side in zip(*tagged, strict=True)]
+        tagged = [_aligned(row.text, *pair) for row, pair in zip(dataset.rows, pairs, strict=True)]
+        references, predictions = [list(side) for side in zip(*tagged, strict=True)]
         scores = [entity.score for result in results for entity in result.entities]
-        right = [span in of_row for of_row, answered in pairs for span in answered]
-        measured = entity_metrics.entity_scores(gold, found)
-        measured["ece"] = calibration_error(scores, right) if right else 0.0
-        return Assessment(measured, tuple(entity_metrics.per_type(gold, found)))
+        right = [span in expected for expected, answered in pairs for span in answered]
+        measured = entity_metrics.entity_scores(references, predictions)
+        measured["ece"] = calibration_error(scores, right)
+        return Assessment(measured, tuple(entity_metrics.per_type(references, predictions)))
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return entity_metrics.Tagging(logits, [feature.source for feature in features]).measure()
@@ -180,24 +168,23 @@ def _renamed(rows: Sequence[EntityRow], names: Mapping[str, str]) -> list[Entity
 
 def _with_types(rows: Sequence[EntityRow], types: Sequence[str]) -> tuple[list[EntityRow], Counter[str]]:
     """Rows with entities of the types only, in the types' own spelling, and how many others there were."""
-    own = {name.casefold(): name for name in types}
-    dropped: Counter[str] = Counter()
-    kept = []
+    spelling = {name.casefold(): name for name in types}
+    dropped = Counter(span.label for row in rows for span in row.spans if span.label.casefold() not in spelling)
+    selected = []
     for row in rows:
-        dropped.update(span.label for span in row.spans if span.label.casefold() not in own)
-        known = (span for span in row.spans if span.label.casefold() in own)
-        kept.append(replace(row, spans=tuple(replace(span, label=own[span.label.casefold()]) for span in known)))
-    return kept, dropped
+        known = [span for span in row.spans if span.label not in dropped]
+        selected.append(replace(row, spans=tuple(replace(s, label=spelling[s.label.casefold()]) for s in known)))
+    return selected, dropped
 
 
 def _pieces(row: EntityRow, tokenizer: Any, max_length: int) -> list[tuple[str, tuple[EntitySpan, ...]]]:
     """The row's text in windows that fit, each with its entities; one torn by a border has a part in both."""
     if not windows.may_overflow(row.text, max_length):
         return [(row.text, row.spans)]
-    found = tokenizer(row.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    encoded = tokenizer(row.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     room = max(1, max_length - windows.MARGIN)
     pieces = []
-    for start, end in windows.cut(found["offset_mapping"], len(row.text), room):
+    for start, end in windows.cut(encoded["offset_mapping"], len(row.text), room):
         inside = (span for span in row.spans if span.start < end and start < span.end)
         clipped = (EntitySpan(s.label, max(s.start, start) - start, min(s.end, end) - start) for s in inside)
         pieces.append((row.text[start:end], tuple(clipped)))
@@ -213,13 +200,13 @@ def _tagged(
 ) -> tuple[TaggedWords, list[int]]:
     """The words of a text with their tags, and each token's target."""
     words = spans.words(text)
-    wanted = [tags[tag] for tag in tags_of_spans(words, entities)]
-    owned = spans.tokens_of_words(words, offsets)
+    references = [tags[tag] for tag in tags_of_spans(words, entities)]
+    tokens_of = spans.tokens_of_words(words, offsets)
     target = [IGNORED] * len(offsets)
-    for word, tokens in owned.items():
+    for word, tokens in tokens_of.items():
         for token in tokens:
             # A token that reaches over several words answers for the first of them.
-            target[token] = wanted[word] if target[token] == IGNORED else target[token]
-    firsts = tuple(owned[word][0] if word in owned else None for word in range(len(words)))
+            target[token] = references[word] if target[token] == IGNORED else target[token]
+    firsts = tuple(tokens_of[word][0] if word in tokens_of else None for word in range(len(words)))
     read = tuple(index for index, part in enumerate(segments) if part is not None)
-    return TaggedWords(tuple(map(spans.parse_tag, tags)), firsts, tuple(wanted), read), target
+    return TaggedWords(tuple(map(spans.parse_tag, tags)), firsts, tuple(references), read), target

@@ -40,8 +40,8 @@ def encode(request: Mapping[str, Any], tokenizer: Any, max_length: int, kind: Mo
         kind: causal or seq2seq.
     """
     source, target = request["languages"]
-    given = request["prompt"]
-    prompt = given if isinstance(given, str) else [Message(**turn) for turn in given]
+    prompt = request["prompt"]
+    prompt = prompt if isinstance(prompt, str) else [Message(**turn) for turn in prompt]
     read = prompt_ids(tokenizer, prompt, source, target)
     if kind == "seq2seq":
         written = languages.target_ids(tokenizer, request["target"], target)
@@ -111,9 +111,9 @@ def forward(model: Any, batch: Mapping[str, Any]) -> Any:
 def logprobs(logits: Any, labels: Any) -> Any:
     """Natural-log probabilities of the targets, moved to the front of each row; zeros behind. Shape of `labels`."""
     known = labels != IGNORED
-    found = logits.float().log_softmax(-1).gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    values = logits.float().log_softmax(-1).gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     front = known.int().argsort(dim=1, descending=True, stable=True)
-    return found.masked_fill(~known, 0.0).gather(1, front)
+    return values.masked_fill(~known, 0.0).gather(1, front)
 
 
 def served_logprobs(model: Any, tokenizer: Any, requests: Sequence[Mapping[str, Any]]) -> list[list[float]]:
@@ -122,10 +122,10 @@ def served_logprobs(model: Any, tokenizer: Any, requests: Sequence[Mapping[str, 
     Each request has its `max_length` besides what `encode` takes.
     """
     kind: ModelKind = "seq2seq" if model.config.is_encoder_decoder else "causal"
-    found = []
+    rows = []
     for request in requests:
         feature = encode(request, tokenizer, request["max_length"], kind)
         batch = {name: tensor.to(model.device) for name, tensor in collate([feature], tokenizer).items()}
         values = logprobs(forward(model, batch), batch["labels"])[0, : len(feature.target)]
-        found.append([float(value) for value in values])
-    return found
+        rows.append(values.tolist())
+    return rows

@@ -8,12 +8,12 @@ from typing import Any
 
 
 def decay_at(step: int, decay: float) -> float:
-    """The decay of one step: small at first, so that the random start is soon forgotten."""
+    """The decay of one step: small at first, so that the initial weights soon lose their influence."""
     return min(decay, (1 + step) / (10 + step))
 
 
 class WeightAverage:
-    """Averages of named parameters; kept on the parameters' own device, in their own type."""
+    """Averages of named parameters, on the device and in the type of each parameter."""
 
     def __init__(self, parameters: Mapping[str, Any], decay: float) -> None:
         self._parameters = dict(parameters)

@@ -1,4 +1,4 @@
-"""A run's folder: checkpoints that are whole or not taken, events, and what the run was started with."""
+"""A run's folder: checkpoints, which count only when complete, events, and the settings of the run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from typing import Any
 from nlptasks.errors import TrainingError
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import check_name
+from nlptasks.task import current_settings
 
 MARKER = "whole.json"
 WEIGHTS = "trained.safetensors"
 AVERAGE = "average.safetensors"
+RECIPE = "recipe."
+"""Begins the names of the recipe's settings in a plan."""
 
 
 class RunFolder:
@@ -28,8 +31,7 @@ class RunFolder:
     @property
     def checkpoints(self) -> list[Path]:
         """The whole checkpoints, oldest first."""
-        found = [path.parent for path in self.path.glob(f"checkpoint-*/{MARKER}")]
-        return sorted(found, key=_step)
+        return sorted((path.parent for path in self.path.glob(f"checkpoint-*/{MARKER}")), key=_step)
 
     @property
     def last(self) -> Path | None:
@@ -70,11 +72,13 @@ class RunFolder:
             if last is None:
                 raise TrainingError(f"There is no checkpoint of {self.path.name!r} to resume: train without --resume.")
             self._check_plan(plan)
-            self._drop_partial()
+            # A checkpoint without its marker was cut short by a kill.
+            for path in {*self.path.glob("checkpoint-*")}.difference(self.checkpoints):
+                shutil.rmtree(path, ignore_errors=True)
             return last
         if last is not None and not replace:
             raise TrainingError(
-                f"An unfinished run of {self.path.name!r} stands at step {_step(last)}: "
+                f"An unfinished run of {self.path.name!r} has a checkpoint of step {_step(last)}: "
                 "continue it with --resume, or start over with --replace."
             )
         self.clear()
@@ -87,30 +91,31 @@ class RunFolder:
         for path in self.path.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _drop_partial(self) -> None:
-        """A checkpoint without its marker was cut short by a kill."""
-        whole = set(self.checkpoints)
-        for path in self.path.glob("checkpoint-*"):
-            if path not in whole:
-                shutil.rmtree(path, ignore_errors=True)
-
     def _check_plan(self, plan: Mapping[str, Any]) -> None:
         try:
             before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             before = {}
+        before = _with_current_names(before)
         now = json.loads(json.dumps(plan))
         differing = [
             f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}"
             for name in sorted({*before, *now})
-            # A setting that a later version took out changes nothing where it was off.
-            if before.get(name) != now.get(name) and (name in now or before[name])
+            if before.get(name) != now.get(name)
         ]
         if differing:
             raise TrainingError(
-                "A run is resumed with the settings and data it was started with. Different are: "
+                "A run can only be resumed with the settings and data that it was started with. Different: "
                 f"{'; '.join(differing)}. Give the same again, or start over with --replace."
             )
+
+
+def _with_current_names(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of a run, which the last version may have started, with recipe settings as this version calls them."""
+    recipe = {name.removeprefix(RECIPE): value for name, value in plan.items() if name.startswith(RECIPE)}
+    settings, _ = current_settings(recipe)
+    others = {name: value for name, value in plan.items() if not name.startswith(RECIPE)}
+    return {**others, **{f"{RECIPE}{name}": value for name, value in settings.items()}}
 
 
 def write_marker(checkpoint: Path, content: Mapping[str, Any]) -> None:
@@ -124,7 +129,7 @@ def write_marker(checkpoint: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_marker(checkpoint: Path) -> dict[str, Any]:
-    """What `write_marker` wrote."""
+    """The content that `write_marker` wrote."""
     content: dict[str, Any] = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
     return content
 

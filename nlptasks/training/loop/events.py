@@ -1,4 +1,4 @@
-"""What happens in a training, as small records: for the terminal, for a file, for whoever listens."""
+"""The events of a training as small records, for the terminal, a file and other listeners."""
 
 from __future__ import annotations
 
@@ -10,23 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal[
-    "note",
-    "warning",
-    "model",
-    "start",
-    "step",
-    "evaluation",
-    "checkpoint",
-    "gate",
-    "published",
-    "interrupted",
+    "note", "warning", "model", "start", "step", "evaluation", "checkpoint", "gate", "published", "interrupted",
     "failed",
-]
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened; `values` are plain JSON values."""
+    """One event; `values` are plain JSON values."""
 
     kind: Kind
     values: dict[str, Any] = field(default_factory=dict)
@@ -68,10 +59,10 @@ class EventFile:
 
 
 def read_events(path: Path, start: int = 0) -> tuple[list[Event], int]:
-    """The events behind byte `start`, and the byte to go on from; a line that is still being written is left for later.
+    """The events after byte `start`, and the byte at which the next call should start.
 
-    Their values have `time`, in seconds since 1970. A line that is no event, as a killed process may leave it, is
-    passed over; a file that is not there yet has no events.
+    Their values have `time`, in seconds since 1970. An incomplete last line is left to the next call, a line that is no
+    event, as a killed process may leave it, is skipped; a missing file has no events.
     """
     try:
         with path.open("rb") as stream:

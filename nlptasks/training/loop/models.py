@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 class Trainable:
     """A task model ready for training, in float32.
 
-    `config_changes` are the settings of the architecture that differ from the base's own; whoever serves
-    the adapter must set them too. `targets` is None for full fine-tuning. `info` is what a task may know of the
-    base with what is trained on it.
+    `config_changes` are the settings of the architecture that differ from the base's; serving the adapter needs them
+    too. `targets` is None for full fine-tuning. `info` describes the model to the task.
     """
 
     model: Any
@@ -59,7 +58,7 @@ class Trainable:
 
     @property
     def summary(self) -> str:
-        """What is trained and how much of it, for a person."""
+        """The layers that are trained and the share of parameters, to display."""
         trained = total = sum(p.numel() for p in self.model.parameters())
         if self.targets:
             # PEFT knows how many parameters a tensor of packed 4-bit numbers holds.
@@ -81,30 +80,31 @@ def build(
 
     Raises:
         UnsupportedModelError: transformers has no such head for this architecture.
-        TrainingError: the recipe's targets match no layer.
+        TrainingError: the recipe's target_modules match no layer.
     """
     import transformers
 
     check_folder(folder.path)
     transformers.set_seed(recipe.seed)
     tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
-    dropout = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
-    in_4bit = quantizing.loading(placement) if recipe.load_in_4bit else {}
-    model, fresh = load_task_model(folder, family, labels, trust_remote_code, {**dropout, **in_4bit})
+    settings = _dropout_settings(folder, recipe.base_dropout, trust_remote_code)
+    if recipe.load_in_4bit:
+        settings |= quantizing.loading(placement)
+    model, fresh = load_task_model(folder, family, labels, trust_remote_code=trust_remote_code, **settings)
     changes = _align_padding(model, tokenizer)
     loaded = LoadedBase(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
     targets = None
     if recipe.method == "lora":
         if family.verb == "generate":
-            targets = choose_writer_targets(model, recipe.targets)
+            targets = choose_writer_targets(model, recipe.target_modules)
         else:
-            targets = choose_targets(model, recipe.targets, fresh)
+            targets = choose_targets(model, recipe.target_modules, fresh)
         with quiet_transformers():
-            if in_4bit:
+            if recipe.load_in_4bit:
                 model = quantizing.prepared(model)
             model = _with_lora(model, targets, recipe, folder, family.trained_head)
     limit = min(recipe.max_length, loaded.max_tokens)
-    # A task asks a model that was trained for it otherwise than a bare one: training shows what serving will ask.
+    # A task prompts a model that was trained for it differently from a bare one: training must see the same prompts.
     info = dataclasses.replace(describe(loaded, folder.id, None), adapter="in training")
     return Trainable(model, tokenizer, targets, limit, changes, info)
 
@@ -112,13 +112,13 @@ def build(
 def on_plain_base(
     trainable: Trainable, folder: BaseFolder, family: FamilyTrainer, recipe: Recipe, placement: Placement, device: str
 ) -> Trainable:
-    """An adapter that was trained on a base in 4 bits, on the unquantised base that it is served on."""
+    """An adapter that was trained on a base in 4 bits, now on the unquantised base, as it is served."""
     import torch
 
     weights = {name: value.detach().cpu() for name, value in trainable.trained.items()}
     # Both bases need not be in the device's memory at once.
     trainable.model = None
-    plain = build(folder, family, (), dataclasses.replace(recipe, load_in_4bit=False), placement)
+    plain = build(folder, family, (), recipe.replace(load_in_4bit=False), placement)
     with torch.no_grad():
         for name, parameter in plain.trained.items():
             parameter.copy_(weights[name])
@@ -130,57 +130,53 @@ def load_task_model(
     folder: BaseFolder,
     family: FamilyTrainer,
     labels: Sequence[str],
-    trust_remote_code: bool,
-    settings: Mapping[str, Any],
+    *,
+    trust_remote_code: bool = False,
+    **settings: Any,
 ) -> tuple[Any, list[str]]:
-    """The task model in float32, and the names of the parameters that the checkpoint does not hold.
+    """The task model in float32, and the names of the parameters that the checkpoint lacks.
 
     Raises:
         UnsupportedModelError: transformers has no such head, or the checkpoint no such body.
     """
-    if family.trained_head.make:
-        return _with_new_head(folder, family, labels, trust_remote_code, settings)
+    head = family.trained_head
+    options = {"trust_remote_code": trust_remote_code, **settings}
+    if head.make:
+        return _with_new_head(folder, family, labels, options)
     try:
         # A checkpoint that is already a classifier may have another number of labels.
         model, fresh = _from_pretrained(
-            _task_class(folder, family.trained_head, trust_remote_code),
+            _task_class(folder, head, trust_remote_code),
             folder,
-            trust_remote_code,
-            ignore_mismatched_sizes=True,
-            **family.head(labels),
-            **settings,
+            {"ignore_mismatched_sizes": True, **family.head_config(labels), **options},
         )
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             raise
         raise UnsupportedModelError(f"{folder.id}: transformers has no {family.verb} head for this model.") from error
-    if family.trained_head.model and _at_random(model, fresh):
-        fresh = _load_body(model, fresh, folder, trust_remote_code, settings)
+    if head.model and _at_random(model, fresh):
+        fresh = _load_body(model, fresh, folder, options)
     for config in (model.config, model.base_model.config):
         config.use_cache = False
     return model, sorted(fresh)
 
 
 def _with_new_head(
-    folder: BaseFolder,
-    family: FamilyTrainer,
-    labels: Sequence[str],
-    trust_remote_code: bool,
-    settings: Mapping[str, Any],
+    folder: BaseFolder, family: FamilyTrainer, labels: Sequence[str], options: Mapping[str, Any]
 ) -> tuple[Any, list[str]]:
     """The body with a head that the family makes itself."""
     from nlptasks.runtime.loading.new_head import HeadModel
 
-    if model_kind(load_config(folder, trust_remote_code)) == "seq2seq":
+    if model_kind(load_config(folder, options["trust_remote_code"])) == "seq2seq":
         raise UnsupportedModelError(
-            f"{folder.id} is a seq2seq model; a {family.verb} head stands on an encoder or a causal model."
+            f"{folder.id} is a seq2seq model; a {family.verb} head needs an encoder or a causal model."
         )
-    body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
+    body, missing = _from_pretrained("AutoModel", folder, options)
     body.config.use_cache = False
     if getattr(body, "pooler", None) is not None:
         # The head reads all hidden states: what BERT and its like make of the first would be trained for nothing.
         body.pooler = None
-    for name, value in family.head(labels).items():
+    for name, value in family.head_config(labels).items():
         setattr(body.config, name, value)
     prefix = HeadModel.base_model_prefix
     return HeadModel(body, family.trained_head.make, body.config), sorted(
@@ -204,16 +200,14 @@ def _task_class(folder: BaseFolder, head: Head, trust_remote_code: bool) -> str:
     return BODY_CLASSES[kind]
 
 
-def _load_body(
-    model: Any, fresh: set[str], folder: BaseFolder, trust_remote_code: bool, settings: Mapping[str, Any]
-) -> set[str]:
-    """Put the checkpoint's body into a task model that calls it by another name than the checkpoint does.
+def _load_body(model: Any, fresh: set[str], folder: BaseFolder, options: Mapping[str, Any]) -> set[str]:
+    """Put the checkpoint's body into a task model that has another name for it than the checkpoint.
 
     Llama's body is `model`, but `LlamaForQuestionAnswering` calls it `transformer`, and eleven other decoders (Qwen,
     SmolLM3, ...) do the same: transformers finds none of its weights and leaves it at random.
     """
     prefix = model.base_model_prefix
-    body, missing = _from_pretrained("AutoModel", folder, trust_remote_code, **settings)
+    body, missing = _from_pretrained("AutoModel", folder, options)
     setattr(model, prefix, body)
     fresh = {name for name in fresh if not name.startswith(f"{prefix}.")} | {f"{prefix}.{name}" for name in missing}
     if _at_random(model, fresh):
@@ -225,31 +219,26 @@ def _load_body(
 
 
 def _at_random(model: Any, fresh: set[str]) -> bool:
-    """Whether the checkpoint holds less than half of the body's parameters; a pooler may well be missing."""
+    """Whether the checkpoint lacks more than half of the body's parameters; a pooler alone may be missing."""
     prefix = f"{model.base_model_prefix}."
     body = [name for name, _ in model.named_parameters() if name.startswith(prefix)]
     return 2 * len(fresh.intersection(body)) > len(body)
 
 
-def _from_pretrained(auto: str, folder: BaseFolder, trust_remote_code: bool, **options: Any) -> tuple[Any, set[str]]:
+def _from_pretrained(auto: str, folder: BaseFolder, options: Mapping[str, Any]) -> tuple[Any, set[str]]:
     import torch
     import transformers
 
     with quiet_transformers():
         model, info = getattr(transformers, auto).from_pretrained(
-            folder.path,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
+            folder.path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True,
             **options,
-        )
+        )  # fmt: skip
     mismatched = (entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"])
     return model, {*info["missing_keys"], *mismatched}
 
 
-def _dropout_settings(folder: BaseFolder, rate: float | None, trust_remote_code: bool) -> dict[str, float]:
+def _dropout_settings(folder: BaseFolder, rate: float | None, trust_remote_code: bool) -> dict[str, Any]:
     """The settings of the base's configuration that make its layers drop out at `rate`; none for None.
 
     Architectures name them differently (`hidden_dropout_prob`, `attn_pdrop`, `dropout_rate`, ...); all have "drop".
@@ -284,8 +273,8 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder,
 
     config = peft.LoraConfig(
         r=recipe.r,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
         target_modules=list(targets.lora),
         use_rslora=recipe.use_rslora,
         use_dora=recipe.use_dora,
@@ -305,7 +294,7 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder,
 
 
 def hub_name(folder: BaseFolder) -> str:
-    """How others find the base: its Hub id if the catalog knows one, else the name it was given by."""
+    """The base's Hub id if the catalog has one, else its name here."""
     from nlptasks.store.catalog import CATALOG, HubSource
 
     base = CATALOG.get(folder.id)
@@ -316,7 +305,7 @@ def hub_name(folder: BaseFolder) -> str:
 def logits_of(
     trainable: Trainable, family: FamilyTrainer, features: Sequence[Feature], device: str, batch_size: int = 64
 ) -> list[Any]:
-    """What the family keeps of features, in their order, one numpy array each; in float32 without dropout."""
+    """The logits that the metrics need, one numpy array per feature, in order; in float32, without dropout."""
     import numpy as np
     import torch
 
@@ -327,8 +316,8 @@ def logits_of(
         for start in range(0, len(features), batch_size):
             batch = family.collate(features[start : start + batch_size], trainable.tokenizer)
             inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-            kept = family.kept(family.forward(model, inputs), inputs["labels"])
-            rows += list(kept.float().cpu().numpy().astype(np.float64))
+            logits = family.preprocess_logits_for_metrics(family.forward(model, inputs), inputs["labels"])
+            rows += list(logits.float().cpu().numpy().astype(np.float64))
     if not all(math.isfinite(float(np.abs(row).max())) for row in rows):
-        raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower lr.")
+        raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower learning_rate.")
     return rows

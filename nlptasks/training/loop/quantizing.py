@@ -33,8 +33,8 @@ def check(recipe: Recipe, verb: str, device: str) -> None:
     if problems:
         raise InvalidInputError("The recipe is not valid", problems)
     if not torch.cuda.is_available() or not device.startswith(("auto", "cuda")):
-        found = "torch sees none here" if device in ("auto", "cuda") else f"the device is {device!r}"
-        raise TrainingError(f"load_in_4bit (QLoRA) needs a CUDA GPU, and {found}: train without it.")
+        reason = "torch sees none here" if device in ("auto", "cuda") else f"the device is {device!r}"
+        raise TrainingError(f"load_in_4bit (QLoRA) needs a CUDA GPU, and {reason}: train without it.")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtraError("Training in 4 bits", "qlora")
 

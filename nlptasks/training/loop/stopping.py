@@ -12,20 +12,20 @@ from nlptasks.model import CancelToken
 
 @contextlib.contextmanager
 def stopping(cancel: CancelToken) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks for an end after the current step; a second one ends at once."""
-    asked = False
+    """Ctrl-C ends the training after the current step; a second one ends it at once."""
+    interrupted = False
 
     def handle(*_: object) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal interrupted
+        if interrupted:
             raise KeyboardInterrupt
-        asked = True
+        interrupted = True
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: cancel.cancelled
         return
     before = signal.signal(signal.SIGINT, handle)
     try:
-        yield lambda: asked or cancel.cancelled
+        yield lambda: interrupted or cancel.cancelled
     finally:
         signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""Which layers are trained how: LoRA on the body's linear layers, everything new whole."""
+"""The layers that are trained: LoRA on the body's linear layers, new layers as a whole."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from nlptasks.errors import TrainingError, UnsupportedModelError
 
 @dataclass(frozen=True)
 class Targets:
-    """Names of modules in the task model: `lora` get factors, `whole` are trained and saved as they are."""
+    """Names of modules in the task model: `lora` get LoRA factors, `whole` are trained and saved completely."""
 
     lora: tuple[str, ...]
     whole: tuple[str, ...]
 
     @property
     def summary(self) -> str:
-        """The kinds of layers, for a person."""
+        """The kinds of layers, to display."""
         kinds = sorted({name.rpartition(".")[2] for name in self.lora})
         whole = f"; trained whole: {', '.join(self.whole)}" if self.whole else ""
         return f"LoRA on {len(self.lora)} layers ({', '.join(kinds)}){whole}"
 
 
 def choose_targets(model: Any, wanted: str | Sequence[str], fresh: Iterable[str] = ()) -> Targets:
-    """Decide what of a task model is trained.
+    """The layers of a task model that are trained.
 
-    The head, the body's pooler and every parameter of `fresh` (those that the checkpoint does not hold)
-    are trained whole: they start at random or were trained for something else. LoRA goes on the linear
-    layers of the rest of the body.
+    The head, the body's pooler and every parameter of `fresh` (those that the checkpoint lacks) are trained as a whole:
+    they start at random or were trained for something else. LoRA is put on the other linear layers of the body.
 
     Raises:
         TrainingError: a wanted name matches no layer.
@@ -55,7 +54,7 @@ def choose_targets(model: Any, wanted: str | Sequence[str], fresh: Iterable[str]
 
 
 def choose_writer_targets(model: Any, wanted: str | Sequence[str]) -> Targets:
-    """What of a language model is trained: LoRA on all linear layers but the output layer, which stays.
+    """The layers of a language model that are trained: LoRA on all linear layers but the output layer.
 
     Raises:
         TrainingError: a wanted name matches no layer.
@@ -76,14 +75,14 @@ def _named(linear: Sequence[str], wanted: str | Sequence[str], model: str) -> tu
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise TrainingError(
-                f"targets: {name!r} matches no linear layer of {model}.{hint} There are: {', '.join(known)}."
+                f"target_modules: {name!r} matches no linear layer of {model}.{hint} There are: {', '.join(known)}."
             )
         chosen.update(matched)
     return tuple(layer for layer in linear if layer in chosen)
 
 
 def _check_whole(model: Any, whole: Sequence[str]) -> None:
-    """PEFT matches names by their ending; a layer matched by chance would be trained without being meant."""
+    """PEFT matches names by their ending, and would also train a layer that matches by chance."""
     for name, _ in model.named_modules():
         if name not in whole and any(name.endswith(ending) for ending in whole):
             raise UnsupportedModelError(

@@ -1,9 +1,10 @@
-"""transformers.Trainer with what a run here needs besides: whole checkpoints, averages, events, early ends."""
+"""transformers.Trainer with complete checkpoints, averaged weights, events and early ends."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
     from nlptasks.training.loop.models import Trainable
 
 STILL_STEPS = 20
-"""Steps with one and the same loss after which nothing is learned any more."""
+"""Steps with exactly the same loss after which the model is taken to learn nothing."""
 
 
 class Interrupted(Exception):
-    """The user asked for an end; a checkpoint of the last step is written."""
+    """The user stopped the training; there is a checkpoint of the last step."""
 
 
 class Loop(Trainer):
-    """One training. `stop` and `finish` are asked after every step.
+    """One training. `stop` and `finish` are called after every step.
 
-    When `stop` is true, a checkpoint is written and the run ends. When `finish` is true, the weights are measured and
-    the training ends as if this had been its last step.
+    When `stop` returns True, a checkpoint is written and the run ends. When `finish` returns True, the weights are
+    evaluated and the training ends as if this had been its last step.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Loop(Trainer):
         self.held_out = sorted(held_out, key=lambda feature: -len(feature))
         super().__init__(
             model=trainable.model,
-            args=training_arguments(recipe, placement, folder, higher=family.metrics[recipe.metric]),
+            args=training_arguments(recipe, placement, folder, higher=family.metrics[recipe.metric_for_best_model]),
             data_collator=lambda features: family.collate(features, trainable.tokenizer),
             train_dataset=training,
             eval_dataset=self.held_out,
@@ -82,20 +83,22 @@ class Loop(Trainer):
         # Our loss is a plain mean over the batch, whatever the model's forward would accept.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
-        batches = math.ceil(len(training) / recipe.batch_size)
-        self.steps_per_epoch = math.ceil(batches / recipe.accumulate)
-        if recipe.average:
-            self.average = WeightAverage(trainable.trained, recipe.average)
+        batches = math.ceil(len(training) / recipe.per_device_train_batch_size)
+        self.steps_per_epoch = math.ceil(batches / recipe.gradient_accumulation_steps)
+        if recipe.ema_decay:
+            self.average = WeightAverage(trainable.trained, recipe.ema_decay)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         data: Any = self.train_dataset if train_dataset is None else train_dataset
-        return LengthSampler([len(feature) for feature in data], self.recipe.batch_size, self.recipe.seed)
+        return LengthSampler(
+            [len(feature) for feature in data], self.recipe.per_device_train_batch_size, self.recipe.seed
+        )
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         logits = self.family.forward(model, inputs)
-        smoothing = self.recipe.label_smoothing if model.training else 0.0
+        smoothing = self.recipe.label_smoothing_factor if model.training else 0.0
         loss = self.family.loss(logits, inputs["labels"], smoothing)
         return (loss, logits) if return_outputs else loss
 
@@ -114,14 +117,14 @@ class Loop(Trainer):
         step = self.state.global_step + 1
         if not math.isfinite(value):
             raise TrainingError(
-                f"The loss became {value} at step {step}. Use a lower lr (now {self.recipe.lr:g}), more warmup, "
-                "or --dtype float32."
+                f"The loss became {value} at step {step}. Use a lower learning_rate "
+                f"(now {self.recipe.learning_rate:g}), a higher warmup_ratio, or --dtype float32."
             )
         self.still_steps = self.still_steps + 1 if value == self.step_loss else 0
         if self.still_steps >= STILL_STEPS:
             raise TrainingError(
                 f"The loss has been exactly {value:g} for {STILL_STEPS} steps: the model learns nothing. Check that "
-                "the labels differ between rows, use a lower lr, or --dtype float32."
+                "the labels differ between rows, use a lower learning_rate, or --dtype float32."
             )
 
     def prediction_step(
@@ -130,22 +133,19 @@ class Loop(Trainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, logits = self.compute_loss(model, inputs, return_outputs=True)
-            kept = self.family.kept(logits, inputs["labels"])
-        return loss.detach(), kept.detach().float(), inputs["labels"]
+            logits = self.family.preprocess_logits_for_metrics(logits, inputs["labels"])
+        return loss.detach(), logits.detach().float(), inputs["labels"]
 
     def _measure(self, answers: EvalPrediction) -> dict[str, float]:
-        # The features are told by their place: evaluation keeps the order.
+        # Evaluation keeps the order of the features.
         predictions: Any = answers.predictions
         return self.family.measure(predictions.astype("float64"), self.held_out)
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
-        if self.average:
-            with self.average.applied():
-                found = super().evaluate(*arguments, **named)
-        else:
-            found = super().evaluate(*arguments, **named)
-        self._record({name: found[f"eval_{name}"] for name in self.family.metrics})
-        return found
+        with self.average.applied() if self.average else nullcontext():
+            metrics = super().evaluate(*arguments, **named)
+        self._record({name: metrics[f"eval_{name}"] for name in self.family.metrics})
+        return metrics
 
     def _record(self, metrics: dict[str, float]) -> None:
         entry = {
@@ -157,37 +157,33 @@ class Loop(Trainer):
         }
         self.history.append(entry)
         self.events("evaluation", **entry)
-        if self.recipe.patience and self._since_best() >= self.recipe.patience:
+        patience = self.recipe.early_stopping_patience
+        if patience and not any(entry["best"] for entry in self.history[-patience:]):
             self.control.should_training_stop = True
 
     def _is_best(self, metrics: dict[str, float]) -> bool:
         """Better than every evaluation before; of equal ones the one with the lower loss."""
 
         def rank(values: dict[str, float]) -> tuple[float, float]:
-            value = values[self.recipe.metric]
-            return (value if self.family.metrics[self.recipe.metric] else -value, -values["loss"])
+            value = values[self.recipe.metric_for_best_model]
+            return (value if self.family.metrics[self.recipe.metric_for_best_model] else -value, -values["loss"])
 
         return all(rank(metrics) > rank(entry["metrics"]) for entry in self.history)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         last = self.history[-1]
         if last["best"]:
-            self.state.best_metric = last["metrics"][self.recipe.metric]
+            self.state.best_metric = last["metrics"][self.recipe.metric_for_best_model]
             self.state.best_global_step = self.state.global_step
         return bool(last["best"])
 
-    def _since_best(self) -> int:
-        """How often the metric was measured since it was best."""
-        since = [index for index, entry in enumerate(reversed(self.history)) if entry["best"]]
-        return since[0] if since else 0
-
     @property
     def evaluated(self) -> bool:
-        """Whether the weights of this step were measured."""
+        """Whether the weights of this step were evaluated."""
         return bool(self.history) and self.history[-1]["step"] == self.state.global_step
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Write the trained parameters only: the base stays where it is."""
+        """Write the trained parameters only, not the base."""
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_file(_contiguous(self.trainable.trained), folder / WEIGHTS)
@@ -214,7 +210,7 @@ class Loop(Trainer):
         """Leave it to `restore_best`: the Trainer skips this when a run is resumed after its last step."""
 
     def restore_best(self) -> None:
-        """Put the weights of the best evaluation back: their average where one is kept.
+        """Load the weights of the best evaluation, averaged if the recipe says so.
 
         Raises:
             TrainingError: the checkpoint of that evaluation is gone.
@@ -235,7 +231,7 @@ class Loop(Trainer):
 
 
 class _Watch(TrainerCallback):
-    """Follows the loop: averages, events, evaluations within an epoch, early ends."""
+    """Updates the average, sends events, and decides on evaluations within an epoch and early ends."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -246,13 +242,13 @@ class _Watch(TrainerCallback):
             "start",
             steps=state.max_steps,
             done=state.global_step,
-            epochs=loop.recipe.epochs,
-            metric=loop.recipe.metric,
+            epochs=loop.recipe.num_train_epochs,
+            metric=loop.recipe.metric_for_best_model,
             headline=loop.family.headline,
         )
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # A run that is resumed within an epoch goes on with the sums it had.
+        # A run that is resumed within an epoch continues its sums.
         if float(state.epoch or 0).is_integer():
             self._loop.loss_sum, self._loop.loss_rows = 0.0, 0
 
@@ -271,7 +267,7 @@ class _Watch(TrainerCallback):
             control.should_save = True
 
     def _due(self, place: int) -> bool:
-        """Whether an evaluation falls on this step of the epoch; the epoch's end is the Trainer's own."""
+        """Whether an evaluation is due after this step of the epoch; at its end the Trainer itself evaluates."""
         steps = self._loop.steps_per_epoch
         times = min(self._loop.recipe.evals_per_epoch, steps)
         return any(place == round(part * steps / times) for part in range(1, times))
@@ -286,7 +282,7 @@ class _Watch(TrainerCallback):
 
 
 class LengthSampler:
-    """A random order in which neighbours have like lengths; the same for a seed and an epoch, also when resumed."""
+    """A random order in which neighbours have similar lengths; it only depends on the seed and the epoch."""
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
         self._lengths = lengths
@@ -311,9 +307,7 @@ class LengthSampler:
             batches += [chunk[i : i + self._batch_size] for i in range(0, len(chunk), self._batch_size)]
         # A short last batch stays last: a batch in the middle would otherwise take rows of its neighbour.
         last = [batches.pop()] if len(batches[-1]) < self._batch_size else []
-        for index in torch.randperm(len(batches), generator=chance).tolist():
-            yield from batches[index]
-        for batch in last:
+        for batch in [*(batches[i] for i in torch.randperm(len(batches), generator=chance).tolist()), *last]:
             yield from batch
 
 
@@ -321,19 +315,19 @@ def training_arguments(recipe: Recipe, placement: Placement, folder: Path, *, hi
     """The recipe as the Trainer's settings."""
     arguments = TrainingArguments(
         output_dir=str(folder),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=max(32, recipe.batch_size),
-        gradient_accumulation_steps=recipe.accumulate,
-        learning_rate=recipe.lr,
+        num_train_epochs=recipe.num_train_epochs,
+        per_device_train_batch_size=recipe.per_device_train_batch_size,
+        per_device_eval_batch_size=max(32, recipe.per_device_train_batch_size),
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        learning_rate=recipe.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=recipe.warmup,
+        warmup_steps=recipe.warmup_ratio,
         weight_decay=recipe.weight_decay,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model=recipe.metric,
+        metric_for_best_model=recipe.metric_for_best_model,
         greater_is_better=higher,
         logging_strategy="no",
         logging_nan_inf_filter=False,
@@ -347,7 +341,7 @@ def training_arguments(recipe: Recipe, placement: Placement, folder: Path, *, hi
         bf16=placement.dtype == "bfloat16",
         dataloader_pin_memory=placement.device.startswith("cuda"),
     )
-    # Two GPUs would otherwise be used by DataParallel, which changes the batch size behind the recipe's back.
+    # Two GPUs would otherwise be used by DataParallel, which changes the batch size without the recipe's consent.
     arguments._n_gpu = min(1, arguments.n_gpu)
     # An ACCELERATE_MIXED_PRECISION of the user's environment would win over the recipe.
     arguments.mixed_precision = "bf16" if arguments.bf16 else "no"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nlptasks.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -16,103 +17,100 @@ if TYPE_CHECKING:
 HIGHER_IS_BETTER = {"accuracy": True, "macro_f1": True, "mcc": True, "ece": False, "loss": False}
 """Metrics that a recipe may name; `loss` is the negative log-likelihood in nats."""
 
-_TINY = 1e-12
+TINY = 1e-12
+"""The least probability that a logarithm is taken of."""
 
 
 def softmax(logits: Array) -> Array:
     """Probabilities of each row."""
-    from scipy.special import softmax
-
-    return softmax(logits, axis=1)  # type: ignore[no-any-return]
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chances: Array = powers / powers.sum(axis=1, keepdims=True)
+    return chances
 
 
 def sigmoid(logits: Array) -> Array:
-    """Probability of each label on its own."""
+    """The probability of each label, independent of the others."""
     from scipy.special import expit
 
     return expit(logits)  # type: ignore[no-any-return]
 
 
-def single_label(probabilities: Array, gold: Sequence[int]) -> dict[str, float]:
+def label_loss(probabilities: Array, references: Sequence[int]) -> float:
+    """Mean negative log-likelihood of the right label, one per row, in nats."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(references)), references], TINY)).mean())
+
+
+def binary_loss(probabilities: Array, references: Any) -> float:
+    """Mean negative log-likelihood, in nats, of references of 0 and 1 in an array of the same shape."""
+    clipped = np.clip(probabilities, TINY, 1 - TINY)
+    return float(-np.where(references, np.log(clipped), np.log(1 - clipped)).mean())
+
+
+def single_label(probabilities: Array, references: Sequence[int]) -> dict[str, float]:
     """Metrics of rows with one label each.
 
     Args:
         probabilities: array of shape (rows, labels).
-        gold: index of the right label of each row.
+        references: index of the right label of each row.
     """
-    import numpy as np
-
     metrics = _sklearn()
-    right = np.asarray(gold)
-    found = probabilities.argmax(axis=1)
-    likelihood = probabilities[np.arange(len(right)), right]
-    present = sorted(set(right.tolist()) | set(found.tolist()))
+    right, predictions = np.asarray(references), probabilities.argmax(axis=1)
+    present = np.union1d(right, predictions)
     return {
-        "accuracy": float(metrics.accuracy_score(right, found)),
-        "macro_f1": float(metrics.f1_score(right, found, labels=present, average="macro", zero_division=0)),
-        "mcc": float(metrics.matthews_corrcoef(right, found)),
-        "ece": calibration_error(probabilities.max(axis=1), found == right),
-        "loss": float(-np.log(np.maximum(likelihood, _TINY)).mean()),
+        "accuracy": float(metrics.accuracy_score(right, predictions)),
+        "macro_f1": float(metrics.f1_score(right, predictions, labels=present, average="macro", zero_division=0)),
+        "mcc": float(metrics.matthews_corrcoef(right, predictions)),
+        "ece": calibration_error(probabilities.max(axis=1), predictions == right),
+        "loss": label_loss(probabilities, references),
     }
 
 
 def multi_label(
-    probabilities: Array, gold: Array, threshold: float = 0.5, found: Array | None = None
+    probabilities: Array, references: Array, threshold: float = 0.5, predictions: Array | None = None
 ) -> dict[str, float]:
     """Metrics of rows with any number of labels; accuracy counts rows whose labels are all right.
 
     Args:
         probabilities: array of shape (rows, labels).
-        gold: array of 0 and 1 of the same shape.
+        references: array of 0 and 1 of the same shape.
         threshold: least probability for a label to count.
-        found: the answers as 0 and 1 where they are known; `threshold` is not used then.
+        predictions: answers as 0 and 1, which stand in for `threshold`.
     """
-    import numpy as np
-
     metrics = _sklearn()
-    found = (probabilities >= threshold).astype(float) if found is None else found
-    clipped = np.clip(probabilities, _TINY, 1 - _TINY)
-    nll = -(gold * np.log(clipped) + (1 - gold) * np.log(1 - clipped))
+    predictions = (probabilities >= threshold).astype(float) if predictions is None else predictions
+    correct = (predictions == references).ravel()
     return {
-        "accuracy": float(metrics.accuracy_score(gold, found)),
-        "macro_f1": float(metrics.f1_score(gold, found, average="macro", zero_division=0)),
-        "mcc": float(metrics.matthews_corrcoef(gold.ravel(), found.ravel())),
-        "ece": calibration_error(np.maximum(probabilities, 1 - probabilities).ravel(), (found == gold).ravel()),
-        "loss": float(nll.mean()),
+        "accuracy": float(metrics.accuracy_score(references, predictions)),
+        "macro_f1": float(metrics.f1_score(references, predictions, average="macro", zero_division=0)),
+        "mcc": float(metrics.matthews_corrcoef(references.ravel(), predictions.ravel())),
+        "ece": calibration_error(np.maximum(probabilities, 1 - probabilities).ravel(), correct),
+        "loss": binary_loss(probabilities, references),
     }
 
 
 def calibration_error(confidence: Any, correct: Any, bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over bins of equal width (Guo et al. 2017, arXiv:1706.04599)."""
-    import numpy as np
-
     confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    total = 0.0
-    for index in range(bins):
-        inside = place == index
-        if inside.any():
-            total += inside.mean() * abs(confidence[inside].mean() - correct[inside].mean())
-    return float(total)
+    # A bin's share of the rows times the gap of its means is the gap of its sums over all rows.
+    gaps = np.abs(np.bincount(place, confidence - correct, minlength=bins))
+    return float(gaps.sum() / max(1, len(confidence)))
 
 
-def per_label(gold: Sequence[int], found: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
+def per_label(references: Sequence[int], predictions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
     """Precision, recall, F1 and row count of each label."""
-    metrics = _sklearn()
-    precision, recall, f1, rows = metrics.precision_recall_fscore_support(
-        list(gold), list(found), labels=list(range(len(names))), zero_division=0
+    columns = _sklearn().precision_recall_fscore_support(
+        references, predictions, labels=range(len(names)), zero_division=0
     )
     return [
         {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "rows": int(n)}
-        for name, p, r, f, n in zip(names, precision, recall, f1, rows, strict=True)
+        for name, p, r, f, n in zip(names, *columns, strict=True)
     ]
 
 
-def confusion(gold: Sequence[int], found: Sequence[int], size: int) -> list[list[int]]:
+def confusion(references: Sequence[int], predictions: Sequence[int], size: int) -> list[list[int]]:
     """Row counts: `matrix[right][answered]`."""
-    matrix = [[0] * size for _ in range(size)]
-    for right, answered in zip(gold, found, strict=True):
-        matrix[right][answered] += 1
+    matrix: list[list[int]] = _sklearn().confusion_matrix(references, predictions, labels=range(size)).tolist()
     return matrix
 
 

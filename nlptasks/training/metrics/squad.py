@@ -11,11 +11,12 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
+import numpy as np
+
 from nlptasks.families.scores import softmax
-from nlptasks.training.metrics.labels import calibration_error
+from nlptasks.training.metrics.labels import binary_loss, calibration_error
 
 HIGHER_IS_BETTER = {
     "f1": True,
@@ -31,7 +32,6 @@ negative log-likelihood in nats of a border's right token."""
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_TINY = 1e-12
 
 
 def normalise(text: str) -> str:
@@ -39,45 +39,45 @@ def normalise(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def exact_match(found: str, gold: Sequence[str]) -> float:
-    """1 if `found` is one of the right answers, normalised, else 0; no right answer means "no answer"."""
-    return float(any(normalise(found) == answer for answer in _normalised(gold)))
+def exact_match(text: str, references: Sequence[str]) -> float:
+    """1 if `text` is a right answer, normalised, else 0; no right answer means "no answer"."""
+    return float(normalise(text) in _normalised(references))
 
 
-def f1(found: str, gold: Sequence[str]) -> float:
-    """The best F1 of the words of `found` against any right answer; no right answer means "no answer"."""
-    words = normalise(found).split()
-    return max(_word_f1(words, answer.split()) for answer in _normalised(gold))
+def f1(text: str, references: Sequence[str]) -> float:
+    """The best F1 of the words of `text` against any right answer; no right answer means "no answer"."""
+    words = normalise(text).split()
+    return max(_word_f1(words, reference.split()) for reference in _normalised(references))
 
 
-def _normalised(gold: Sequence[str]) -> list[str]:
+def _normalised(references: Sequence[str]) -> list[str]:
     # The official script drops answers that are articles and punctuation only.
-    return [answer for answer in map(normalise, gold) if answer] or [""]
+    return [answer for answer in map(normalise, references) if answer] or [""]
 
 
-def _word_f1(found: Sequence[str], gold: Sequence[str]) -> float:
-    if not found or not gold:
-        return float(list(found) == list(gold))
-    shared = (Counter(found) & Counter(gold)).total()
-    return 2 * shared / (len(found) + len(gold))
+def _word_f1(words: Sequence[str], reference: Sequence[str]) -> float:
+    if not words or not reference:
+        return float(words == reference)
+    shared = (Counter(words) & Counter(reference)).total()
+    return 2 * shared / (len(words) + len(reference))
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What a model says of one question.
+    """A model's answer to one question.
 
-    `raw` are the raw scores of the best spans, best first, `null` that of no answer, `text` the best span's words
-    ("" where no span could be an answer), `gold` the right answers' texts.
+    `raw` are the raw scores of the best spans, best first, `null` that of no answer, `text` the best span's text
+    ("" where no span could be an answer), `references` the texts of the right answers.
     """
 
     text: str
     raw: tuple[float, ...]
     null: float
-    gold: tuple[str, ...]
+    references: tuple[str, ...]
 
     @property
     def margin(self) -> float:
-        """By how much no answer outscores the best span; an answer is given up to a threshold of it."""
+        """By how much no answer outscores the best span, which is the answer if the margin is at most a threshold."""
         return self.null - self.raw[0] if self.raw else float("inf")
 
 
@@ -86,75 +86,65 @@ class Answers:
 
     def __init__(self, rows: Sequence[Answered]) -> None:
         self.rows = rows
-        self._f1 = [f1(row.text, row.gold) for row in rows]
-        self._exact = [exact_match(row.text, row.gold) for row in rows]
-        self._null = [f1("", row.gold) for row in rows]
+        self._margins = np.asarray([row.margin for row in rows])
+        self._answerable = np.asarray([bool(row.references) for row in rows], dtype=bool)
+        self._f1 = np.asarray([f1(row.text, row.references) for row in rows])
+        self._exact = np.asarray([exact_match(row.text, row.references) for row in rows])
+        # F1 and exact match of no answer.
+        self._null = np.asarray([f1("", row.references) for row in rows])
 
     def measure(self, threshold: float = 0.0, temperature: float = 1.0) -> dict[str, float]:
         """All metrics but the loss."""
-        import numpy as np
-
-        given = [row.margin <= threshold for row in self.rows]
-        count = max(1, len(self.rows))
         right = self.right(threshold)
-        answerable = [index for index, row in enumerate(self.rows) if row.gold]
         return {
-            "f1": sum(f if yes else n for f, n, yes in zip(self._f1, self._null, given, strict=True)) / count,
-            "exact_match": sum(right) / count,
+            "f1": _mean(np.where(self._margins <= threshold, self._f1, self._null)),
+            "exact_match": _mean(right),
             "best_f1": self.best_threshold()[1],
-            "has_answer_f1": sum(self._f1[index] for index in answerable) / max(1, len(answerable)),
-            "ece": calibration_error(np.asarray(self.scores(threshold, temperature)), np.asarray(right, dtype=bool)),
+            "has_answer_f1": _mean(self._f1[self._answerable]),
+            "ece": calibration_error(self.scores(threshold, temperature), right),
         }
 
     def best_threshold(self) -> tuple[float, float]:
         """The null threshold with the best F1, half way to the next margin, and that F1."""
-        order = sorted(range(len(self.rows)), key=lambda index: self.rows[index].margin)
-        total = sum(self._null)
-        lowest = self.rows[order[0]].margin - 1.0 if order else 0.0
-        best, threshold, before = total, lowest, None
-        for margin, group in groupby(order, key=lambda index: self.rows[index].margin):
-            if before is not None and threshold == before:
-                threshold = (before + margin) / 2 if margin < float("inf") else before
-            before = margin
-            total += sum(self._f1[index] - self._null[index] for index in group)
-            if total > best:
-                best, threshold = total, margin
-        return threshold, best / max(1, len(self.rows))
+        if not self.rows:
+            return 0.0, 0.0
+        order = np.argsort(self._margins, kind="stable")
+        margins = self._margins[order]
+        # The sum of F1 if the first `count` questions are answered; questions with one margin only together.
+        totals = self._null.sum() + np.cumsum([0.0, *(self._f1 - self._null)[order]])
+        totals[1:-1][margins[1:] == margins[:-1]] = -np.inf
+        count = int(totals.argmax())
+        borders = [margins[0] - 1.0 if count == 0 else margins[count - 1]]
+        borders += [margins[count]] if 0 < count < len(margins) and np.isfinite(margins[count]) else []
+        return float(np.mean(borders)), float(totals[count]) / len(self.rows)
 
-    def right(self, threshold: float) -> list[bool]:
-        """Whether each answer, or its absence, is exactly right."""
-        return [
-            bool(exact if row.margin <= threshold else null)
-            for row, exact, null in zip(self.rows, self._exact, self._null, strict=True)
-        ]
+    def right(self, threshold: float) -> Any:
+        """Whether each answer, or its absence, is exactly right: an array of booleans."""
+        return np.where(self._margins <= threshold, self._exact, self._null).astype(bool)
 
     def scores(self, threshold: float, temperature: float) -> list[float]:
         """Each answer's score as in serving: its share of a softmax over the best spans and no answer."""
-        found = []
-        for row in self.rows:
-            chances = softmax([*row.raw, row.null], temperature)
-            found.append(chances[0] if row.margin <= threshold else chances[-1])
-        return found
+        chances = [softmax([*row.raw, row.null], temperature) for row in self.rows]
+        return [row[0 if margin <= threshold else -1] for row, margin in zip(chances, self._margins, strict=True)]
 
     def answer_loss(self, threshold: float, temperature: float) -> float:
         """Negative log-likelihood, in nats, of each answer being right with the probability of its score."""
-        import numpy as np
-
-        scores = np.clip(self.scores(threshold, temperature), _TINY, 1 - 1e-9)
-        return float(-np.where(self.right(threshold), np.log(scores), np.log(1 - scores)).mean())
+        return binary_loss(np.asarray(self.scores(threshold, temperature)), self.right(threshold))
 
 
-def per_kind(kinds: Sequence[str], right: Sequence[float], shared: Sequence[float]) -> list[dict[str, Any]]:
+def per_kind(kinds: Sequence[str], exact: Sequence[float], shared: Sequence[float]) -> list[dict[str, Any]]:
     """Exact match, F1 and count of each kind of row."""
-    table = []
-    for kind in sorted(set(kinds)):
-        members = [index for index, other in enumerate(kinds) if other == kind]
-        table.append(
-            {
-                "label": kind,
-                "exact_match": sum(right[index] for index in members) / len(members),
-                "f1": sum(shared[index] for index in members) / len(members),
-                "rows": len(members),
-            }
-        )
-    return table
+    groups = {kind: [index for index, other in enumerate(kinds) if other == kind] for kind in sorted(set(kinds))}
+    return [
+        {
+            "label": kind,
+            "exact_match": _mean([exact[index] for index in group]),
+            "f1": _mean([shared[index] for index in group]),
+            "rows": len(group),
+        }
+        for kind, group in groups.items()
+    ]
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(values)) if len(values) else 0.0

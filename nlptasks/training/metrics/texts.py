@@ -39,17 +39,6 @@ def chrf(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     return {"chrf": float(_sacrebleu().CHRF().corpus_score(list(written), [list(references)]).score)}
 
 
-def signatures(kinds: Sequence[str], references: int) -> dict[str, str]:
-    """sacreBLEU's signatures, which say how a figure was computed, by metric."""
-    found = {}
-    for kind, name in (("bleu", "BLEU"), ("chrf", "CHRF")):
-        if kind in kinds:
-            metric = getattr(_sacrebleu(), name)()
-            metric.corpus_score(["a"] * references, [["a"] * references])
-            found[kind] = str(metric.get_signature())
-    return found
-
-
 METRICS: Mapping[str, Callable[[Sequence[str], Sequence[str]], dict[str, float]]] = {
     "exact_match": exact_match,
     "rouge": rouge,

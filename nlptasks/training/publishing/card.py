@@ -1,4 +1,4 @@
-"""The model card: what an adapter is, where it comes from, how to make it again."""
+"""The model card: what an adapter does, its data and metrics, and the command that trains it again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.store.adapters import Manifest
 from nlptasks.task import AnyTask, Recipe
-from nlptasks.training.recipes import as_dict
 
 
 def use_line(task: AnyTask, choice: str) -> str:
@@ -25,7 +24,7 @@ def use_line(task: AnyTask, choice: str) -> str:
 
 
 def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, command: str, licence: str | None) -> str:
-    """README.md for whoever finds the folder; `base` is the base as others know it."""
+    """README.md of the folder; `base` is the public name of the base."""
     head = ["---", "library_name: peft", f"base_model: {base}"] if manifest.method == "lora" else ["---"]
     head += [f"license: {licence}"] if licence else []
     use = use_line(task, f"-a {manifest.name}" if manifest.method == "lora" else "-m PATH_OF_THIS_FOLDER")
@@ -63,7 +62,7 @@ def _data_lines(data: Mapping[str, Any]) -> list[str]:
             rows = f", {source['rows']} rows" if "rows" in source else ""
             lines.append(f"- {role}: `{source['name']}`{rows}{digest}")
     if start := data.get("start"):
-        lines.append(f"- training went on from the adapter `{start['name']}`, SHA-256 `{start['sha256']}`")
+        lines.append(f"- training started from the adapter `{start['name']}`, SHA-256 `{start['sha256']}`")
     lines.append(f"- {data.get('train_rows')} rows were trained on, {data.get('held_out_rows')} were held out")
     return lines
 
@@ -83,7 +82,7 @@ def command_line(
         for file in files:
             words += [flag, _file_name(file)]
     options = options or DataOptions()
-    given = {
+    flags = {
         "--text-column": options.text_column,
         "--label-column": options.label_column,
         "--labels": ",".join(options.labels) if options.labels else None,
@@ -93,21 +92,21 @@ def command_line(
         "--sheet": options.sheet,
         "--held-out": options.held_out if options.held_out != DataOptions.held_out else None,
     }
-    for flag, value in given.items():
+    for flag, value in flags.items():
         words += [flag, str(value)] if value is not None else []
     for old, new in options.rename.items():
         words += ["--rename", f"{old}={new}"]
     words += ["--allow-misaligned"] if options.allow_misaligned else []
-    own = _flat(task.recipe)
+    defaults = _flat(task.recipe)
     for key, value in _flat(recipe).items():
-        if key not in own or value != own[key]:
+        if key not in defaults or value != defaults[key]:
             words += ["-o", key, ",".join(value) if isinstance(value, list) else str(value)]
     return shlex.join(words)
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
     """The recipe's settings by the names that `-o` takes."""
-    values = as_dict(recipe)
+    values = recipe.model_dump(mode="json")
     extra = values.pop("extra")
     return values | {f"extra.{name}": value for name, value in extra.items()}
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def serve(model: Model, verb: str, requests: Sequence[Any]) -> list[list[float]]:
-    """A flat list of numbers for each request, as `FamilyTrainer.served` gives it."""
+    """A flat list of numbers for each request, as `FamilyTrainer.serving_logits` gives it."""
     if verb == GENERATE.verb:
         written: list[list[float]] = model.submit(functools.partial(served_logprobs, requests=requests))
         return written
     if verb == "embed":
         return [list(vector.values) for vector in model.embed(requests)]
-    # What was a pair before JSON is a list behind it.
+    # JSON turns a pair into a list.
     items = [tuple(request) if isinstance(request, list) else request for request in requests]
     return [numbers(answer) for answer in model.apply(verb, items)]
 
@@ -63,7 +63,7 @@ def serve_again(
     """The logits of a fresh process in which a backend serves the folder in float32.
 
     Raises:
-        GateError: the process fails; its own words are in the error.
+        GateError: the process failed; the error has its message.
     """
     request = {
         "base": {**asdict(base), "path": str(base.path)},
@@ -90,7 +90,7 @@ def serve_folder(
     backend: str = "torch",
     trust_remote_code: bool = False,
 ) -> list[list[float]]:
-    """What `serve_again` asks of its process, in JSON values."""
+    """`serve_again` in JSON values, for the other process."""
     from nlptasks.plugins import Plugins, default_plugins
     from nlptasks.store.adapters import open_adapter
     from nlptasks.store.download import BaseFolder

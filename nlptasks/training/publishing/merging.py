@@ -1,4 +1,4 @@
-"""Merging: a model folder with an adapter's weights in it, by PEFT, kept only if it gives the adapter's logits."""
+"""Merging: a model folder with an adapter's weights in it, by PEFT, written only if it gives the adapter's logits."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from nlptasks.store.adapter_store import writing
 from nlptasks.store.adapters import MANIFEST, RANGES, AdapterFolder, Manifest, check_base
 from nlptasks.task import AnyTask
 from nlptasks.training.families.base import FamilyTrainer, family_trainer
+from nlptasks.training.publishing.publish import write_manifest
 
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins
@@ -33,7 +34,7 @@ TOKENS = 128
 @dataclass(frozen=True)
 class MergeReport:
     """A merged folder. `largest` and `mean` are differences of `numbers` logits on `rows` inputs, as shares of the
-    largest logit."""
+    largest logit; `limit` is the largest that is allowed."""
 
     path: Path
     task: str
@@ -52,7 +53,7 @@ class MergeReport:
 
     @property
     def summary(self) -> str:
-        """The comparison, for a person."""
+        """The comparison, to display."""
         return (
             f"{self.base} with {self.adapter} in {self.dtype}; against the adapter on {self.rows} rows "
             f"({self.numbers} logits) the largest difference is {self.largest:.1e}, the mean {self.mean:.1e} "
@@ -76,16 +77,16 @@ def merge(
     """Write base and adapter as one model to the new folder `target`: safetensors, tokenizer, config, head included.
 
     Args:
-        task: what the adapter is for.
-        adapter: with its `nlptasks.json`.
-        target: a folder that is not there yet.
-        settings: where the bases are.
+        task: the task of the adapter.
+        adapter: an adapter with `nlptasks.json`.
+        target: a folder that does not exist yet.
+        settings: the folder of the bases.
         plugins: whose bases may be named.
-        rows: inputs of the task to compare on; the task's examples if not given.
-        dtype: numbers of the written weights, float32 or bfloat16; merged and compared is in float32.
-        limit: largest difference allowed, as a share of the largest logit; `LIMITS` if not given.
-        model: the base; the one that the adapter names if not given.
-        on_progress: hears the progress of fetching the base.
+        rows: inputs of the task to compare on; by default the task's examples.
+        dtype: number format of the written weights, float32 or bfloat16; merging and comparing use float32.
+        limit: largest difference allowed, as a share of the largest logit; by default that of `LIMITS`.
+        model: the base; by default the one that the adapter names.
+        on_progress: receives the progress of the base's download.
 
     Raises:
         AdapterError: another tool's folder that was not imported, or `target` exists.
@@ -114,8 +115,8 @@ def merge(
     # Any text of the row will do: the two models differ by rounding only.
     texts = [one.model_dump_json(exclude_none=True) for one in inputs]
     with writing(target) as staging:
-        expected, found = _write(base, adapter, adapter.manifest, family_trainer(task), texts, dtype, staging)
-        gaps = (expected - found).abs() / expected.abs().max().clamp(min=1e-6)
+        expected, merged = _write(base, adapter, adapter.manifest, family_trainer(task), texts, dtype, staging)
+        gaps = (expected - merged).abs() / expected.abs().max().clamp(min=1e-6)
         largest, mean = float(gaps.max()), float(gaps.mean())
         # "not <=" and not ">": NaN must not pass.
         if not largest <= limit:
@@ -139,15 +140,10 @@ def _refuse_quantised(base: BaseFolder) -> None:
 
 
 def _write(
-    base: BaseFolder,
-    adapter: AdapterFolder,
-    manifest: Manifest,
-    family: FamilyTrainer,
-    texts: Sequence[str],
-    dtype: str,
-    folder: Path,
-) -> tuple[Any, Any]:
-    """Save the merged model; the logits of base and adapter, and those of what was saved."""
+    base: BaseFolder, adapter: AdapterFolder, manifest: Manifest, family: FamilyTrainer, texts: Sequence[str],
+    dtype: str, folder: Path,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Save the merged model; the logits of base and adapter, and those of the saved model."""
     import peft
     import torch
 
@@ -163,17 +159,11 @@ def _write(
         # Two models need not be in memory at once.
         del wrapped
         saved = _load(BaseFolder(str(folder), None, folder, "merging"), family, manifest)
-        found = _logits(saved, load_tokenizer(folder), family, texts)
-    whole = manifest.model_copy(update={"method": "full"})
-    text = json.dumps(whole.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_card(manifest, dtype), encoding="utf-8")
+        merged = _logits(saved, load_tokenizer(folder), family, texts)
     if (adapter.path / RANGES).is_file():
         shutil.copyfile(adapter.path / RANGES, folder / RANGES)
-    for file in folder.iterdir():
-        # safetensors creates files that only their owner may read.
-        file.chmod(0o644)
-    return expected, found
+    write_manifest(folder, manifest.model_copy(update={"method": "full"}), _card(manifest, dtype))
+    return expected, merged
 
 
 def _card(manifest: Manifest, dtype: str) -> str:
@@ -189,7 +179,7 @@ def _load(folder: BaseFolder, family: FamilyTrainer, manifest: Manifest) -> Any:
     """The task model in float32, with the settings that its adapter was trained with."""
     from nlptasks.training.loop.models import load_task_model
 
-    model, _ = load_task_model(folder, family, manifest.labels or (), False, {})
+    model, _ = load_task_model(folder, family, manifest.labels or ())
     for config in (model.config, model.base_model.config):
         config.use_cache = True
     for name, value in manifest.settings.get("config", {}).items():

@@ -1,4 +1,4 @@
-"""Run a task on some rows to see what ranges its model's layers are given; dtype int8 takes its scales from them."""
+"""Measure the ranges of activations on some rows; dtype int8 takes its scales from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nlptasks.store.sources import ProgressCallback
 
 ROWS = 256
-"""Rows that are run: some thousand tokens, after which the ends of a range hardly move."""
+"""Rows that are run: some thousand tokens, after which the ranges hardly change."""
 
 SEED = 13
 
@@ -36,18 +36,18 @@ def measure_ranges(
     *,
     trust_remote_code: bool = False,
 ) -> Ranges:
-    """The ranges with which a task reads at most `count` of its family's rows, served in float32 on the CPU.
+    """The ranges of activations over at most `count` rows, served in float32 on the CPU.
 
     Raises:
         AdapterMismatchError: the adapter was trained on another base.
-        UnsupportedModelError: the base is no encoder, which int8 is for.
+        UnsupportedModelError: the base is no encoder; int8 is for encoders only.
     """
     task = family.task
-    inputs = [family.input_of(row) for row in sample(rows, count, SEED, label=family.label_of)]
+    inputs = [family.task_input(row) for row in sample(rows, count, SEED, label=family.stratum)]
     kind = model_kind(load_config(base, trust_remote_code))
     if kind != "encoder":
         raise UnsupportedModelError(
-            f"dtype 'int8' is for encoders, and {base.id} is a {kind} model: ranges are of no use to it."
+            f"dtype 'int8' is for encoders, and {base.id} is a {kind} model: it has no use for ranges."
         )
     resident = ResidentModel(
         base, "cpu", "float32", trust_remote_code=trust_remote_code, head=lambda _: family.trained_head
@@ -77,14 +77,14 @@ def add_ranges(
     """Measure an adapter's ranges on labelled data, and write them into its folder.
 
     Args:
-        task: what the adapter is for.
-        adapter: whose folder is written to.
-        sources: files and Hub data sets, read as `evaluate` reads them; rows like those that it was trained on.
-        settings: where the bases are.
+        task: the task of the adapter.
+        adapter: its folder is written to.
+        sources: files and Hub data sets as for `evaluate`, with rows similar to the training data.
+        settings: the folder of the bases.
         plugins: whose bases may be named.
-        options: columns, label names, most rows.
-        model: the base; the one that the adapter names if not given.
-        on_progress: hears the progress of fetching the base.
+        options: columns, label names, maximum of rows.
+        model: the base; by default the one that the adapter names.
+        on_progress: receives the progress of the base's download.
 
     Raises:
         DataError: bad rows.

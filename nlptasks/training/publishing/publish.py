@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.store.adapters import MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, BaseReference, Manifest, fingerprint
-from nlptasks.training.recipes import as_dict
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
@@ -53,7 +52,7 @@ def describe(
         threshold=calibration.threshold,
         max_length=trainable.max_length,
         settings=changes,
-        recipe=as_dict(recipe),
+        recipe=recipe.model_dump(mode="json"),
         metrics={name: round(value, 6) for name, value in calibration.metrics.items()},
         data=dict(data),
         versions=versions(),
@@ -62,11 +61,16 @@ def describe(
 
 
 def save(trainable: Trainable, folder: Path, manifest: Manifest, card: str) -> None:
-    """Write everything that serving needs: an adapter folder for LoRA, a whole model for full fine-tuning."""
+    """Write the folder to serve: an adapter for LoRA, a whole model for full fine-tuning."""
     if trainable.targets:
         _save_adapter(trainable, folder)
     else:
         _save_model(trainable, folder)
+    write_manifest(folder, manifest, card)
+
+
+def write_manifest(folder: Path, manifest: Manifest, card: str) -> None:
+    """Write the manifest and the card of a complete folder, and let others read its files."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -79,7 +83,7 @@ def _save_adapter(trainable: Trainable, folder: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    # Told not to look for changed embeddings: "auto" would ask the Hub about the base (peft#1452).
+    # Not "auto", which asks the Hub whether the base's embeddings were changed (peft#1452).
     state = get_peft_model_state_dict(trainable.model, save_embedding_layers=False)
     tensors = {name: tensor.detach().float().cpu().contiguous().clone() for name, tensor in state.items()}
     save_file(tensors, folder / PEFT_WEIGHTS, metadata={"format": "pt"})
@@ -104,11 +108,11 @@ def _save_model(trainable: Trainable, folder: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that takes part in a training."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the packages that take part in a training."""
+    by_package = {"python": platform.python_version()}
     for package in ("nlptasks", "torch", "transformers", "peft"):
         try:
-            found[package] = version(package)
+            by_package[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            by_package[package] = "not installed"
+    return by_package

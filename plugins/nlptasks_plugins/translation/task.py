@@ -16,7 +16,6 @@ from nlptasks import (
     Decoding,
     GenerationOptions,
     InvalidInputError,
-    Lesson,
     Message,
     Model,
     ModelInfo,
@@ -24,6 +23,7 @@ from nlptasks import (
     Recipe,
     TaskInput,
     TextToText,
+    TrainingExample,
     UnsupportedModelError,
     hookimpl,
 )
@@ -90,7 +90,14 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     input_type = TranslationInput
     options_type = TranslationOptions
     result_type = Translation
-    recipe = Recipe(base=EMBEDDED, lr=5e-4, epochs=2, batch_size=16, max_length=256, metric="loss")
+    recipe = Recipe(
+        base=EMBEDDED,
+        learning_rate=5e-4,
+        num_train_epochs=2,
+        per_device_train_batch_size=16,
+        max_length=256,
+        metric_for_best_model="loss",
+    )
     bases = MappingProxyType({EMBEDDED: Path(__file__).parents[1] / "models" / EMBEDDED})
     hub_first = True
     text_metrics = ("bleu", "chrf")
@@ -153,11 +160,11 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     def target(self, result: Translation) -> str:
         return result.translation
 
-    def lessons(
+    def training_examples(
         self, row: Mapping[str, Any], options: TranslationOptions
-    ) -> Sequence[Lesson[TranslationInput, TranslationOptions]]:
+    ) -> Sequence[TrainingExample[TranslationInput, TranslationOptions]]:
         return [
-            Lesson(
+            TrainingExample(
                 self.validate([{"text": text, "source_language": source, "target_language": target}])[0],
                 options,
                 translation,

@@ -74,7 +74,7 @@ def compare(engine: Engine, plan: Plan, report: dict[str, Any]) -> Comparison:
     before, answers_before = _side(engine, task, family, read, "Before", serving)
     after, answers_after = _side(engine, task, family, read, plan.name, {**serving, **trained})
     rows = [
-        Row(words(family.input_of(row)), family.right_of(read, row), *answers)
+        Row(words(family.task_input(row)), family.reference_text(read, row), *answers)
         for row, *answers in zip(read.rows, answers_before, answers_after, strict=True)
     ]
     rows.sort(key=lambda row: row.before == row.after)
@@ -98,14 +98,14 @@ def held_out_rows(family: FamilyTrainer, plan: Plan, settings: Settings) -> tupl
     held = prepare(family, [plan.data], (), (), plan.options, recipe, settings).held_out
     most = MAX_GENERATED if family.verb == "generate" else MAX_ROWS
     read = family.read([plan.data], plan.options, offline=settings.offline)
-    read.rows = sample(held, most, _SEED, label=family.label_of)
+    read.rows = sample(held, most, _SEED, label=family.stratum)
     return read, len(held)
 
 
 def _side(
     engine: Engine, task: AnyTask, family: FamilyTrainer, read: Dataset, name: str, arguments: dict[str, Any]
 ) -> tuple[Side, Sequence[str]]:
-    inputs = [family.input_of(row) for row in read.rows]
+    inputs = [family.task_input(row) for row in read.rows]
     try:
         results = engine.run(task.name, inputs, **arguments)
         family.check_labels(read, results[0])

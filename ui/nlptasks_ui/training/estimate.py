@@ -1,58 +1,36 @@
-"""Time and memory of a training before it is started: measured by the library on some of its own batches."""
+"""Time and memory of a training before it is started: measured by the library on some of its batches."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
-from nlptasks import CancelToken, NlptasksError, Settings
+from nlptasks import CancelToken, Settings
 from nlptasks_ui.amounts import duration
 from nlptasks_ui.training.plan import Plan, environment
 
 if TYPE_CHECKING:
-    from nlptasks.training import Probe
+    from nlptasks.training import Estimate
 
 LONGEST = 300.0
-"""Seconds after which measuring is given up: a base may have to be fetched first."""
+"""Seconds after which measuring is stopped: a base may have to be downloaded first."""
 
 
-class EstimateError(NlptasksError):
-    """Nothing could be measured."""
+def measure(plan: Plan, settings: Settings, cancel: CancelToken | None = None) -> Estimate:
+    """Measure some steps of a planned training, as `nlptasks.training.estimate` does."""
+    from nlptasks.training import estimate
+
+    return estimate(
+        plan.task, [plan.data], changes=plan.recipe, options=plan.options, environment=environment(settings),
+        cancel=cancel, timeout=LONGEST,
+    )  # fmt: skip
 
 
-def measure(plan: Plan, settings: Settings, cancel: CancelToken | None = None) -> Probe:
-    """Measure some steps of a planned training in a process of its own, which `cancel` ends.
-
-    Raises:
-        EstimateError: the training could not be started so, or measuring took too long.
-        CancelledError: nobody waits for it any more.
-    """
-    from nlptasks.training import probe, subprocesses
-
-    request = {
-        "task": plan.task,
-        "data": [plan.data],
-        "recipe": plan.recipe,
-        "options": dataclasses.asdict(plan.options),
-    }
-    try:
-        answer = subprocesses.call(
-            probe.measure, request, offline=settings.offline, environment=environment(settings), cancel=cancel,
-            timeout=LONGEST,
-        )  # fmt: skip
-    except subprocesses.ProcessError as error:
-        raise EstimateError(str(error)) from error
-    except TimeoutError:
-        raise EstimateError(f"Measuring took more than {duration(LONGEST)} and was given up.") from None
-    return probe.Probe(**answer)
-
-
-def words(found: Probe) -> str:
+def words(estimate: Estimate) -> str:
     """The estimate as sentences, with where it comes from."""
-    memory = f"{found.memory / 1e9:.1f} GB"
-    where = "" if found.device == "cpu" else f" of {found.device}"
+    memory = f"{estimate.memory / 1e9:.1f} GB"
+    where = "" if estimate.device == "cpu" else f" of {estimate.device}"
     return (
-        f"About {duration(found.seconds)} and {memory} of memory{where}: {found.steps:,} steps of "
-        f"{found.step_seconds:.2f} s on {found.train_rows:,} rows, {found.held_out_rows:,} held out. Measured "
-        f"just now on {found.measured} steps of this training, in {duration(found.seconds_spent)}."
+        f"About {duration(estimate.seconds)} and {memory} of memory{where}: {estimate.steps:,} steps of "
+        f"{estimate.step_seconds:.2f} s on {estimate.train_rows:,} rows, {estimate.held_out_rows:,} held out. Measured "
+        f"just now on {estimate.measured} steps of this training, in {duration(estimate.seconds_spent)}."
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from nlptasks import InvalidInputError, Recipe, Task
 from nlptasks.store import CATALOG, AdapterStore
@@ -17,25 +17,34 @@ NEW_ADAPTER = "New adapter"
 
 MAIN = {
     "base": ("Base model", "A catalog name, a Hub id or a folder."),
-    "start": ("Start from", "A new adapter, or an existing one with the same base model, rank and labels."),
-    "epochs": ("Epochs", "Passes over the training rows; a fraction is allowed."),
-    "lr": ("Learning rate", "The peak value, reached after the warm-up; it then decays linearly to 0."),
-    "batch_size": ("Batch size", "Rows per batch. A smaller batch needs less memory."),
+    "init_from": ("Start from", "A new adapter, or an existing one with the same base model, rank and labels."),
+    "num_train_epochs": ("Epochs", "Passes over the training rows; a fraction is allowed."),
+    "learning_rate": ("Learning rate", "The peak value, reached after the warm-up; it then decays linearly to 0."),
+    "per_device_train_batch_size": ("Batch size", "Rows per batch. A smaller batch needs less memory."),
     "max_length": ("Maximum length", "In tokens. Longer texts are cut in training only."),
 }
 MORE = {
     "method": ("Method", "lora trains a small adapter; full trains all weights and stores a whole model."),
     "r": ("LoRA rank (r)", "A higher rank can learn more; the adapter becomes larger."),
-    "alpha": ("LoRA alpha", "The LoRA update is scaled by alpha / r."),
-    "dropout": ("LoRA dropout", "Dropout probability at the input of the LoRA layers."),
-    "warmup": ("Warm-up ratio", "Share of all steps in which the learning rate rises to its peak."),
+    "lora_alpha": ("LoRA alpha", "The LoRA update is scaled by lora_alpha / r."),
+    "lora_dropout": ("LoRA dropout", "Dropout probability at the input of the LoRA layers."),
+    "warmup_ratio": ("Warm-up ratio", "Share of all steps in which the learning rate rises to its peak."),
     "weight_decay": ("Weight decay", "For the AdamW optimizer; 0 for none."),
-    "label_smoothing": ("Label smoothing", "Share of the target probability that is spread over the other labels."),
-    "accumulate": ("Gradient accumulation", "Batches per step: the effect of a larger batch without its memory."),
-    "average": ("EMA decay", "Decay of the moving average of the weights, such as 0.998; 0 turns it off."),
-    "metric": ("Best-model metric", "The weights with the best value of this metric are kept."),
+    "label_smoothing_factor": (
+        "Label smoothing",
+        "Share of the target probability that is spread over the other labels.",
+    ),
+    "gradient_accumulation_steps": (
+        "Gradient accumulation",
+        "Batches per step: the effect of a larger batch without its memory.",
+    ),
+    "ema_decay": ("EMA decay", "Decay of the moving average of the weights, such as 0.998; 0 turns it off."),
+    "metric_for_best_model": ("Best-model metric", "The weights with the best value of this metric are kept."),
     "evals_per_epoch": ("Evaluations per epoch", "Each evaluation also saves a checkpoint."),
-    "patience": ("Early-stopping patience", "Evaluations without improvement before training stops; 0 for no limit."),
+    "early_stopping_patience": (
+        "Early-stopping patience",
+        "Evaluations without improvement before training stops; 0 for no limit.",
+    ),
     "seed": ("Random seed", "For the split, the order of rows and the new layers."),
     "dtype": ("Number format (dtype)", "For the forward pass; the weights stay in float32."),
 }
@@ -43,7 +52,7 @@ LABELS = {**MAIN, **MORE}
 """Label and help of each setting."""
 
 _PER_ROW = 3
-_NAMES = ("base", "start", "metric")
+_NAMES = ("base", "init_from", "metric_for_best_model")
 """Settings whose choices depend on the task."""
 
 Values = Mapping[Any, Any]
@@ -68,7 +77,7 @@ class RecipeForm:
             self._add(MORE, recipe)
             self.other = gr.Textbox(
                 label="Other settings", info="TOML, one setting per line, as in a recipe file.",
-                placeholder='use_dora = true\ntargets = ["query", "value"]', lines=2, max_lines=8,
+                placeholder='use_dora = true\ntarget_modules = ["query", "value"]', lines=2, max_lines=8,
                 elem_id="train-other",
             )  # fmt: skip
 
@@ -84,9 +93,11 @@ class RecipeForm:
         updates: dict[Any, Any] = {
             component: gr.update(value=getattr(task.recipe, setting)) for setting, component in self.settings.items()
         }
-        updates[self.settings["start"]] = gr.Dropdown(choices=self._starts(task), value=NEW_ADAPTER)
+        updates[self.settings["init_from"]] = gr.Dropdown(choices=self._starts(task), value=NEW_ADAPTER)
         metrics = list(family_trainer(task).metrics)
-        updates[self.settings["metric"]] = gr.Dropdown(choices=metrics, value=task.recipe.metric)
+        updates[self.settings["metric_for_best_model"]] = gr.Dropdown(
+            choices=metrics, value=task.recipe.metric_for_best_model
+        )
         updates[self.settings["base"]] = gr.Dropdown(choices=self._bases(task), value=task.recipe.base)
         return updates
 
@@ -100,8 +111,8 @@ class RecipeForm:
 
         recipe = self._task(task).recipe
         settings = {setting: values[component] for setting, component in self.settings.items()}
-        if settings["start"] in (NEW_ADAPTER, "", None):
-            del settings["start"]
+        if settings["init_from"] in (NEW_ADAPTER, "", None):
+            del settings["init_from"]
         missing = [
             f"{LABELS[name][0]}: expected a value, found none." for name, value in settings.items() if value is None
         ]
@@ -109,7 +120,12 @@ class RecipeForm:
             raise InvalidInputError("The recipe is not valid", missing)
         changes = {name: value for name, value in settings.items() if value != getattr(recipe, name)}
         changes |= _parsed(values[self.other] or "")
-        check_for(override(recipe, changes), family_trainer(self._task(task)))
+        try:
+            check_for(override(recipe, changes), family_trainer(self._task(task)))
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                "The recipe is not valid", [_with_label(problem) for problem in error.problems]
+            ) from None
         return changes
 
     def _add(self, settings: Mapping[str, tuple[str, str]], recipe: Recipe) -> None:
@@ -136,13 +152,18 @@ def _component(name: str, value: Any, label: str, info: str) -> Any:
     import gradio as gr
 
     common: dict[str, Any] = {"label": label, "info": info, "elem_id": f"recipe-{name.replace('_', '-')}"}
-    kind = _KINDS[name]
+    kind = Recipe.model_fields[name].annotation
     if get_origin(kind) is Literal:
         return gr.Dropdown(list(get_args(kind)), value=value, **common)
     if name in _NAMES:
         start = value or NEW_ADAPTER
-        return gr.Dropdown([start], value=start, allow_custom_value=name != "metric", **common)
+        return gr.Dropdown([start], value=start, allow_custom_value=name != "metric_for_best_model", **common)
     return gr.Number(value=value, precision=0 if kind is int else None, minimum=0, **common)
+
+
+def _with_label(problem: str) -> str:
+    """A fault of a setting under the label that the form has for it."""
+    return re.sub(r"^setting '(\w+)'", lambda match: LABELS.get(match[1], (match[0],))[0], problem)
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -152,6 +173,3 @@ def _parsed(text: str) -> dict[str, Any]:
         raise InvalidInputError(
             "The recipe is not valid", [f"Other settings: expected TOML, found an error: {error}."]
         ) from None
-
-
-_KINDS = {field.name: get_type_hints(Recipe)[field.name] for field in fields(Recipe) if field.default is not MISSING}
