@@ -43,10 +43,7 @@ class ClassificationOptions(TaskOptions):
     multi_label: bool | None = Field(
         default=None, description="Score each label independently, so that several may apply. Unset: as trained."
     )
-    on_overflow: Overflow = Field(
-        default="window",
-        description="A text longer than the model's window: read all of it in windows, cut it, or refuse it.",
-    )
+    on_overflow: Overflow = windows.ON_OVERFLOW
     pool: Literal["mean", "max", "first"] = Field(
         default="mean", description="How the windows of a long text become one answer."
     )
