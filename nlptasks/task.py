@@ -128,8 +128,8 @@ class Task(ABC, Generic[I, O, R]):
     """Whether the profile `auto` prefers `hub_base` where it can be had."""
 
     @property
-    def needs(self) -> str:
-        """The verb that needs a trained head, or "" if any model will do."""
+    def verb(self) -> str:
+        """The verb of the head that the task needs, or "" if any model will do."""
         return self.head.verb if self.head else ""
 
     @property

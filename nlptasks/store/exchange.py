@@ -170,7 +170,7 @@ def _described(
 ) -> tuple[Manifest, list[str]]:
     """What `nlptasks.json` would say of another tool's folder, and how much of it was inferred."""
     check_base(adapter, base.id, base.path)
-    verb = task.needs or "generate"
+    verb = task.verb or "generate"
     if adapter.peft_verb not in (None, verb):
         raise AdapterError(f"{adapter.path.name}: PEFT says it is for {adapter.peft_verb}, {task.name} needs {verb}.")
     config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
