@@ -58,7 +58,7 @@ def random_adapter(task: Any, base: BaseFolder, folder: Path) -> AdapterFolder:
     from peft import LoraConfig, get_peft_model
 
     with quiet_transformers():
-        model = getattr(transformers, HEAD_CLASSES[task.needs]).from_pretrained(base.path)
+        model = getattr(transformers, HEAD_CLASSES[task.verb]).from_pretrained(base.path)
     lora = LoraConfig(
         task_type=task.head.task_type,
         r=task.recipe.r,
@@ -72,7 +72,7 @@ def random_adapter(task: Any, base: BaseFolder, folder: Path) -> AdapterFolder:
         name="random",
         task=task.name,
         family=task.family,
-        verb=task.needs,
+        verb=task.verb,
         base=BaseReference(id=base.id, fingerprint=fingerprint(base.path), model_type=model.config.model_type),
         max_length=task.recipe.max_length,
     )

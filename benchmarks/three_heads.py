@@ -123,7 +123,7 @@ def read_separate(checkpoints: dict[str, str], _: str) -> None:
 
     loaded = {}
     for task, place in checkpoints.items():
-        model_class = getattr(transformers, HEAD_CLASSES[default_plugins().task(task).needs])
+        model_class = getattr(transformers, HEAD_CLASSES[default_plugins().task(task).verb])
         loaded[task] = transformers.AutoTokenizer.from_pretrained(place), model_class.from_pretrained(place).eval()
     for task in [*TASKS, *TASKS]:
         tokenizer, model = loaded[task]

@@ -178,7 +178,7 @@ class Plugins:
                 for name in group.commands:
                     if name in cli.commands or name in reserved:
                         raise Refused(f"Its command {name!r} already exists; give it another name.")
-                cli.commands |= group.commands
+                cli.commands.update(group.commands)
                 self.records[self.records.index(record)] = replace(record, commands=tuple(group.commands))
 
     def views(self) -> Mapping[type[Result], View]:

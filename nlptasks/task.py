@@ -220,7 +220,7 @@ class Task(ABC, Generic[I, O, R]):
     """Whether the profile `auto` prefers `hub_base` if it is available."""
 
     @property
-    def needs(self) -> str:
+    def verb(self) -> str:
         """The verb of the head that the task needs, or "" if any model will do."""
         return self.head.verb if self.head else ""
 

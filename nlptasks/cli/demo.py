@@ -23,7 +23,8 @@ def demo_command(as_json: bool) -> None:
             if not task.examples:
                 continue
             start = time.perf_counter()
-            options = {"max_new_tokens": 60} if "max_new_tokens" in task.options_type.model_fields else {}
+            writes = "max_new_tokens" in task.options_type.model_fields
+            options: dict[str, Any] = {"max_new_tokens": 60} if writes else {}
             try:
                 results = engine.run(name, list(task.examples), **options)
             except UnsupportedModelError as error:

@@ -24,7 +24,7 @@ from nlptasks.results import Answer, AnswerSpan
 from nlptasks.task import Overflow, SequenceInput, Task, TaskOptions
 
 LEAST_ROOM = 16
-"""Fewest tokens of a context in one window; in less no answer fits, and a context makes too many windows."""
+"""Fewest tokens of a context in one window; fewer hold no answer, and make too many windows."""
 
 NOTHING_READ = 1e6
 """`null_score` of a context without a single token that could be an answer: higher than any model's."""
@@ -54,10 +54,7 @@ class AnswerOptions(TaskOptions):
         ge=0,
         description="Tokens that neighbouring windows of a long context share, half a window at most.",
     )
-    on_overflow: Overflow = Field(
-        default="window",
-        description="A context longer than the model's window: read all of it in windows, cut it, or refuse it.",
-    )
+    on_overflow: Overflow = windows.ON_OVERFLOW
 
 
 class QuestionAnswering(Task[QuestionInput, AnswerOptions, Answer]):
@@ -181,15 +178,10 @@ def _answer(
         for span, chance in zip(order, chances, strict=False)
     ]
     alternatives = tuple(spans[i] for i in candidates.without_overlaps(order, options.top_k))
-    if options.allow_no_answer and null - raw[0] > _threshold(options, info):
+    threshold = options.null_threshold if options.null_threshold is not None else info.threshold or 0.0
+    if options.allow_no_answer and null - raw[0] > threshold:
         return _no_answer(chances[-1], null - raw[0], alternatives)
     return Answer(**dict(spans[0]), answerable=True, null_score=null - raw[0], alternatives=alternatives)
-
-
-def _threshold(options: AnswerOptions, info: ModelInfo) -> float:
-    if options.null_threshold is not None:
-        return options.null_threshold
-    return info.threshold if info.threshold is not None else 0.0
 
 
 def _no_answer(score: float, null_score: float, alternatives: tuple[AnswerSpan, ...]) -> Answer:

@@ -1,8 +1,7 @@
-"""Words, tags and spans: pure functions on code points, from a text to the entities that its tags name."""
+"""Words, tags and spans: pure functions on code points, from a text and its tags to entities."""
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ Row = Sequence[float]
 Aggregation = Literal["first", "average", "max"]
 
 _ZWJ = "\u200d"
-# Invisible, but they stand inside words and emoji: soft hyphen, Mongolian separator, (non-)joiners, flag tags.
+# Invisible characters inside words and emoji: soft hyphen, Mongolian separator, (non-)joiners, flag tags.
 _JOINERS = frozenset({"\u00ad", "\u180e", "\u200c", _ZWJ, "\u2060", *map(chr, range(0xE0020, 0xE0080))})
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -140,7 +139,7 @@ def merge(words: Sequence[Span], windows: Iterable[tuple[Span, dict[int, Row]]])
 
 @dataclass(frozen=True)
 class Tag:
-    """What a model's label says of a word. `type` is empty outside of entities."""
+    """A word's place in an entity, from a model's label. `type` is empty outside of entities."""
 
     place: Literal["begin", "inside", "end", "single", "outside"]
     type: str = ""
@@ -182,7 +181,7 @@ class Group:
 
 
 def decode(tags: Sequence[Tag]) -> list[Group]:
-    """The entities that a sequence of tags names, one tag a word.
+    """The entities of a sequence of tags, one tag a word.
 
     Faults are repaired as in conlleval: inside or end without an open entity of its type starts one.
     """
@@ -201,8 +200,3 @@ def decode(tags: Sequence[Tag]) -> list[Group]:
 def type_probability(row: Row, tags: Sequence[Tag], wanted: str) -> float:
     """The probability of an entity type in one word: that of all its tags together."""
     return min(1.0, sum(p for p, tag in zip(softmax(row), tags, strict=True) if tag.type == wanted))
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """The n-th root of the product, without underflow; the values are above zero."""
-    return min(1.0, math.exp(sum(math.log(value) for value in values) / len(values)))

@@ -52,7 +52,7 @@ NOTHING = "the model wrote no whole sentence: these are the text's first ones"
 
 
 class SummarizationOptions(GenerationOptions):
-    """How to summarize. What is unset is the checkpoint's own for a seq2seq model, else plain greedy decoding."""
+    """How to summarize. Unset options are those of a seq2seq checkpoint, else greedy decoding."""
 
     length: Literal["short", "medium", "long"] | Annotated[int, Field(ge=5, le=5000)] = Field(
         default="medium", description="short, medium, long (about 30, 70, 150 words), or a number of words."
@@ -72,7 +72,7 @@ class SummarizationOptions(GenerationOptions):
         default=None, ge=1, le=16, description="Beams of beam search; 1 for none."
     )
     repetition_penalty: float | None = Field(  # type: ignore[assignment]
-        default=None, gt=0, le=5, description="Above 1 discourages repetition, and the text's own words."
+        default=None, gt=0, le=5, description="Above 1 discourages repetition, and words of the text."
     )
     no_repeat_ngram_size: int | None = Field(
         default=None, ge=0, description="No sequence of so many tokens comes twice; 0 for no such rule."
@@ -86,17 +86,11 @@ class SummarizationOptions(GenerationOptions):
 
     @property
     def words(self) -> int:
-        """About how many words are asked for."""
+        """About how many words the summary should have."""
         return WORDS[self.length] if isinstance(self.length, str) else self.length
 
     def decoding(self) -> Decoding:
-        return dataclasses.replace(
-            super().decoding(),
-            max_new_tokens=self.max_new_tokens or 2 * self.words + 32,
-            min_new_tokens=self.min_new_tokens,
-            no_repeat_ngram_size=self.no_repeat_ngram_size,
-            length_penalty=self.length_penalty,
-        )
+        return dataclasses.replace(super().decoding(), max_new_tokens=self.max_new_tokens or 2 * self.words + 32)
 
 
 I = TypeVar("I", bound=TextInput)  # noqa: E741 - Input, Options

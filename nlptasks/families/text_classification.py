@@ -8,7 +8,7 @@ class Urgency(TextClassification):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -43,10 +43,7 @@ class ClassificationOptions(TaskOptions):
     multi_label: bool | None = Field(
         default=None, description="Score each label independently, so that several may apply. Unset: as trained."
     )
-    on_overflow: Overflow = Field(
-        default="window",
-        description="A text longer than the model's window: read all of it in windows, cut it, or refuse it.",
-    )
+    on_overflow: Overflow = windows.ON_OVERFLOW
     pool: Literal["mean", "max", "first"] = Field(
         default="mean", description="How the windows of a long text become one answer."
     )
@@ -73,18 +70,14 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         trained = _has_head(model.info)
         size = model.info.max_tokens if trained else min(ZERO_SHOT_WINDOW, model.info.max_tokens - 256)
         room = size - windows.MARGIN
-
-        def some(indices: Iterable[int]) -> dict[int, str]:
-            return {i: texts[i] for i in indices}
-
         # Without a head only the offsets say how many tokens a text has.
-        long = [i for i in texts if not trained or windows.may_overflow(texts[i], BYTES_A_TOKEN * size)]
-        spans = windows.measure(model, some(long))
+        long = {i: t for i, t in texts.items() if not trained or windows.may_overflow(t, BYTES_A_TOKEN * size)}
+        spans = windows.measure(model, long)
         groups = self._read(texts, spans, room, options, model)
         # A head reports the length of a text: those that did not fit after all are read again, in windows.
-        doubtful = [i for i, group in groups.items() if i not in spans and group[0].num_tokens > room]
-        spans |= windows.measure(model, some(doubtful))
-        groups |= self._read(some(i for i in doubtful if len(spans[i]) > room), spans, room, options, model)
+        doubtful = {i: texts[i] for i, g in groups.items() if i not in spans and g[0].num_tokens > room}
+        spans |= windows.measure(model, doubtful)
+        groups |= self._read({i: t for i, t in doubtful.items() if len(spans[i]) > room}, spans, room, options, model)
         labels = self._labels(model.info) if trained else self.labels
         results = []
         for i, group in groups.items():

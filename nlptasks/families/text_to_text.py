@@ -41,21 +41,14 @@ class GenerationOptions(TaskOptions):
     )
 
     def decoding(self) -> Decoding:
-        """These options as the model's verbs take them."""
-        tuned = any(value is not None for value in (self.temperature, self.top_p, self.top_k))
-        sample = tuned if self.do_sample is None else self.do_sample
-        return Decoding(
-            max_new_tokens=self.max_new_tokens,
-            do_sample=sample and self.temperature != 0,
-            temperature=self.temperature if self.temperature is not None else 1.0,
-            top_p=self.top_p if self.top_p is not None else 1.0,
-            top_k=self.top_k if self.top_k is not None else 0,
-            repetition_penalty=self.repetition_penalty,
-            num_beams=self.num_beams,
-            stop=self.stop,
-            seed=self.seed,
-            truncate_prompt=self.on_overflow != "error",
-        )
+        """The options as the model's verbs take them: every option that is named like a field of `Decoding`."""
+        sampling = ("temperature", "top_p", "top_k")
+        unset = {name for name in sampling if getattr(self, name) is None}
+        sample = len(unset) < len(sampling) if self.do_sample is None else self.do_sample
+        names = (Decoding.__dataclass_fields__.keys() & type(self).model_fields.keys()) - unset
+        values = {name: getattr(self, name) for name in names}
+        values["do_sample"] = sample and self.temperature != 0
+        return Decoding(**values, truncate_prompt=self.on_overflow != "error")
 
 
 I = TypeVar("I", bound=TaskInput)  # noqa: E741 - Input, Options, Result

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import statistics
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -41,10 +42,7 @@ class TaggingOptions(TaskOptions):
         default="first",
         description="How a word is scored from its tokens: the first one, their mean, or the surest.",
     )
-    on_overflow: Overflow = Field(
-        default="window",
-        description="A text longer than the model's window: read all of it in windows, cut it, or refuse it.",
-    )
+    on_overflow: Overflow = windows.ON_OVERFLOW
     stride: int = Field(
         default=64, ge=0, description="Tokens that neighbouring windows share; half a window at most is used."
     )
@@ -128,12 +126,12 @@ def _entities(
     """The entities of one text from the tags of its windows; words are put together before tags are decoded."""
     words = spans.words(text)
     rows = spans.merge(words, ((window, _word_rows(words, window, a, info, options)) for window, a in group))
-    decided = [_best(rows[i], tags) if i in rows else spans.OUTSIDE for i in range(len(words))]
+    best = {word: tags[max(range(len(tags)), key=row.__getitem__)] for word, row in rows.items()}
     threshold = options.threshold if options.threshold is not None else info.threshold or 0.0
     entities = []
-    for entity in spans.decode(decided):
+    for entity in spans.decode([best.get(i, spans.OUTSIDE) for i in range(len(words))]):
         chances = [spans.type_probability(rows[i], tags, entity.type) for i in range(entity.first, entity.last + 1)]
-        score = spans.geometric_mean(chances)
+        score = min(1.0, statistics.geometric_mean(chances))
         if score >= threshold and (options.labels is None or entity.type in options.labels):
             start, end = words[entity.first][0], words[entity.last][1]
             entities.append(Entity(label=entity.type, text=text[start:end], start=start, end=end, score=score))
@@ -150,7 +148,3 @@ def _word_rows(
     return {
         word: spans.aggregate([scaled[t] for t in indices], options.aggregation) for word, indices in tokens_of.items()
     }
-
-
-def _best(row: Row, tags: Sequence[Tag]) -> Tag:
-    return tags[max(range(len(tags)), key=row.__getitem__)]

@@ -6,9 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from pydantic import Field
+
 from nlptasks.errors import OverflowRefusedError
 from nlptasks.model import Logits, Model, Offsets, SpanLogits, TokenLogits
 from nlptasks.task import Overflow
+
+ON_OVERFLOW: Any = Field(
+    default="window",
+    description="A text longer than the model's window: read all of it in windows, cut it, or refuse it.",
+)
 
 K = TypeVar("K")
 Spans = Sequence[tuple[int, int]]
@@ -60,8 +67,7 @@ def cut(spans: Spans, length: int, size: int, overlap: int = 0) -> list[tuple[in
         windows.append((start, end))
         if last == len(spans):
             return windows
-        back = _word_start(spans, max(first + 1, last - overlap), lowest=first + 1) if overlap else last
-        first = back
+        first = _word_start(spans, max(first + 1, last - overlap), lowest=first + 1) if overlap else last
 
 
 def ranges(
@@ -97,11 +103,9 @@ def reading(group: Sequence[Logits | TokenLogits | SpanLogits], cut: bool, measu
 
 def _word_start(spans: Spans, index: int, lowest: int) -> int:
     """The nearest token at or before `index` that begins a word, or `index` when there is none from `lowest` on."""
-    for i in range(index, lowest - 1, -1):
-        if spans[i][0] > spans[i - 1][1]:
-            return i
     # Without spaces (Chinese, one long line of symbols) a cut falls between characters at least.
-    for i in range(index, lowest - 1, -1):
-        if spans[i][0] >= spans[i - 1][1]:
-            return i
+    for gap in (1, 0):
+        for i in range(index, lowest - 1, -1):
+            if spans[i][0] - spans[i - 1][1] >= gap:
+                return i
     return index

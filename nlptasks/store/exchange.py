@@ -172,7 +172,7 @@ def _described(
 ) -> tuple[Manifest, list[str]]:
     """The manifest for another tool's folder, and notes on what was inferred."""
     check_base(adapter, base.id, base.path)
-    verb = task.needs or "generate"
+    verb = task.verb or "generate"
     if adapter.peft_verb not in (None, verb):
         raise AdapterError(
             f"{adapter.path.name}: expected an adapter for {verb}, as {task.name} needs, "

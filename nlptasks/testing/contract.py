@@ -60,10 +60,10 @@ class _Bench:
         """The field that a bare string stands for."""
         return next(iter(self.task.input_type.model_fields))
 
-    @property
-    def textual(self) -> Any:
-        """An input whose first field is a text, or None."""
-        return next((item for item in self.inputs if isinstance(getattr(item, self.first), str)), None)
+    def reworded(self, text: str) -> list[Any]:
+        """An input with another text as its first field, in a list; an empty one if no input has a text there."""
+        item = next((item for item in self.inputs if isinstance(getattr(item, self.first), str)), None)
+        return [] if item is None else self.task.validate([{**dict(item), self.first: text}])
 
     @property
     def writes(self) -> bool:
@@ -210,14 +210,11 @@ def _refuses_blank(bench: _Bench) -> Iterator[str]:
 
 
 def _reads_unicode(bench: _Bench) -> Iterator[str]:
-    item, name = bench.textual, bench.first
-    if item is None:
-        return
     for text in _UNICODE:
         try:
-            valid = bench.task.validate([{**dict(item), name: text}])
+            valid = bench.reworded(text)
         except InvalidInputError as error:
-            yield f"{name}={text!r} was refused: {'; '.join(error.problems)}"
+            yield f"{bench.first}={text!r} was refused: {'; '.join(error.problems)}"
             continue
         if bench.author_model is None or isinstance(bench.author_model, FakeModel):
             bench.run(valid)
@@ -321,13 +318,10 @@ _BEHAVIOUR = (
 
 def _variants(bench: _Bench) -> list[Any]:
     """The first input with other texts, so that neighbours differ."""
-    item, name = bench.textual, bench.first
-    if item is None:
-        return []
     variants: list[Any] = []
     for text in ("A short text.", "A somewhat longer text, with a comma and 42 as a number."):
         with suppress(InvalidInputError):
-            variants += bench.task.validate([{**dict(item), name: text}])
+            variants += bench.reworded(text)
     return variants
 
 

@@ -60,8 +60,7 @@ class FakeModel(Model):
         likelihoods: maps a prompt and a choice to a natural-log likelihood.
         head: a trained head of a family's own; it answers from `scores`, `tags` or `answers` too, and to a text
             without labels with one number.
-        cancel: the request's token.
-        counter: counts all progress.
+        cancel, counter: the request's token, and what counts its progress.
         info: other fields of `ModelInfo`: `max_tokens`, `languages`, `has_offsets`, ...
 
     Attributes:

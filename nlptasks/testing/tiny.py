@@ -19,6 +19,7 @@ _CHAT_TEMPLATE = (
 )
 
 _HIDDEN, _LAYERS, _HEADS, _INNER = 32, 2, 2, 64
+_CLASSES = {"encoder": "AutoModel", "causal": "AutoModelForCausalLM", "seq2seq": "AutoModelForSeq2SeqLM"}
 _WINDOW = {"encoder": 128, "causal": 512, "seq2seq": 256}
 
 _STANDARD = {
@@ -93,14 +94,9 @@ def tiny_model(folder: Path, kind: ModelKind = "encoder", architecture: str | No
     ids = {"pad_token_id": _PAD, "bos_token_id": _BOS, "eos_token_id": _EOS}
     positions = {} if name in _NO_POSITIONS else {"max_position_embeddings": _WINDOW[kind]}
     config = transformers.AutoConfig.for_model(name, vocab_size=len(tokenizer), **{**ids, **positions, **sizes})
-    automatic = {
-        "encoder": transformers.AutoModel,
-        "causal": transformers.AutoModelForCausalLM,
-        "seq2seq": transformers.AutoModelForSeq2SeqLM,
-    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = automatic[kind].from_config(config)  # type: ignore[no-untyped-call]
+        model = getattr(transformers, _CLASSES[kind]).from_config(config)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -32,8 +32,8 @@ def plugin_of(*tasks: Any) -> Any:
 
 
 def test_a_task_s_head_says_what_it_needs() -> None:
-    assert (Mood().needs, Mood.head, Echo().needs) == ("classify", CLASSIFY, "")
-    assert named("rated", head=RATE).needs == "rate"
+    assert (Mood().verb, Mood.head, Echo().verb) == ("classify", CLASSIFY, "")
+    assert named("rated", head=RATE).verb == "rate"
 
 
 def test_a_verb_has_one_head(settings: Settings) -> None:

@@ -266,7 +266,9 @@ def test_unknown_task_names_the_near_miss_and_the_failed_plugin(site: Site, plug
     assert "1 plugin is disabled (nlptasks-invoice:invoice): see `nlptasks plugins`." in str(caught.value)
     with pytest.raises(UnknownNameError) as caught:
         plugins.task("invoice")
-    assert "The plugin nlptasks-invoice:invoice may provide it, but is disabled: It needs the module" in str(caught.value)
+    assert "The plugin nlptasks-invoice:invoice may provide it, but is disabled: It needs the module" in str(
+        caught.value
+    )
 
 
 def test_a_failure_in_a_shared_distribution_is_named_with_its_entry_point(site: Site, plugins: Plugins) -> None:

@@ -59,7 +59,7 @@ class Mapper:
         self._context = context
         tasks = context.engine.plugins.tasks
         # A task with a trained head is quick: a better first guess for many rows than one that writes.
-        first = next((name for name, task in tasks.items() if task.needs), next(iter(tasks), None))
+        first = next((name for name, task in tasks.items() if task.verb), next(iter(tasks), None))
         with gr.Column(visible=False) as self.area:
             self.task = gr.Dropdown(
                 [(f"{name}: {task.summary}", name) for name, task in tasks.items()],

@@ -112,9 +112,9 @@ class Router:
 
     def _encoder(self) -> Task[Any, Any, Any] | None:
         """A task with an encoder, whose bare base computes the embeddings."""
-        return next((task for task in self._engine.plugins.tasks.values() if task.needs), None)
+        return next((task for task in self._engine.plugins.tasks.values() if task.verb), None)
 
     def _reader(self) -> Task[Any, Any, Any] | None:
         """The task that reads a question and a text."""
         tasks = self._engine.plugins.tasks.values()
-        return next((task for task in tasks if task.needs == "extract" and len(text_fields(task)) == 2), None)
+        return next((task for task in tasks if task.verb == "extract" and len(text_fields(task)) == 2), None)
