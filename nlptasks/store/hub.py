@@ -23,16 +23,7 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 0.1
 _METADATA_SECONDS = 5.0
 # Of the top folder only: repositories keep exports for other runtimes below it.
-_WANTED: Sequence[str] = (
-    "model*.safetensors",
-    "*.json",
-    "*.txt",
-    "*.model",
-    "*.spm",
-    "*.jinja",
-    "*.tiktoken",
-    "LICENSE*",
-)
+_WANTED = ("model*.safetensors", "*.json", "*.txt", "*.model", "*.spm", "*.jinja", "*.tiktoken", "LICENSE*")
 _UNWANTED = ("*/*", "model.*.safetensors")
 
 CONVERTER = "SFconvertbot"
