@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from nlptasks.errors import CancelledError, DataError
+from nlptasks.errors import CancelledError, DataError, TrainingError
 from nlptasks.model import CancelToken
+from nlptasks.training import estimate
 from nlptasks.training.subprocesses import ProcessError, call
 
 
@@ -80,3 +81,12 @@ def test_the_process_ends_with_the_call(how: str, error: type[BaseException], tm
     with pytest.raises(error):
         call(sleeping, {"file": str(file)}, cancel=cancel, timeout=10 if how == "timeout" else 60)
     assert not alive(int(file.read_text()))
+
+
+def test_an_estimate_raises_what_the_training_would_and_ends_in_time(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"gone\.csv: expected a file, found none"):
+        estimate("sentiment", [str(tmp_path / "gone.csv")], changes={"num_train_epochs": 1})
+    with pytest.raises(TrainingError, match=r"setting 'num_train_epochs': input should be greater than 0, found 0\."):
+        estimate("sentiment", [str(tmp_path / "gone.csv")], changes={"num_train_epochs": 0})
+    with pytest.raises(TrainingError, match=r"Measuring took more than 0 seconds and was stopped\."):
+        estimate("sentiment", [str(tmp_path / "gone.csv")], timeout=0)
