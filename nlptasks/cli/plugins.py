@@ -56,7 +56,7 @@ def tasks_command(as_json: bool) -> None:
     for name, task in plugins.tasks.items():
         click.echo(f"{name:<{width}}  {task.summary}".rstrip())
     if not plugins.tasks:
-        click.echo("No task is loaded; `nlptasks plugins` says why.")
+        click.echo("No task is loaded; `nlptasks plugins` shows why.")
 
 
 def _loaded_plugins() -> Plugins:

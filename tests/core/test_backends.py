@@ -158,7 +158,7 @@ def test_a_broken_registration_is_one_line_of_warning(site: Site, settings: Sett
     assert (list(plugins.tasks), plugins.backends) == (["a-good"], {}), "taken whole or not at all"
     [failure] = plugins.failures
     assert reason in failure.reason
-    assert plugins.failure_notice() == "1 plugin is off (nlptasks-b-broken): see `nlptasks plugins`."
+    assert plugins.failure_notice() == "1 plugin is disabled (nlptasks-b-broken:b-broken): see `nlptasks plugins`."
     with pytest.raises(PluginError):
         Plugins(dataclasses.replace(settings, strict=True)).load_entry_points(site.entry_points())
 
@@ -200,7 +200,7 @@ def test_a_backend_that_fails_is_off_with_its_plugin_and_the_others_serve(
                 continue
             assert engine.run("echo", "Once", model=str(tiny_causal)).model == str(tiny_causal)
         assert list(plugins.tasks) == ["echo"]
-        assert plugins.failure_notice() == "1 plugin is off (bad): see `nlptasks plugins`."
+        assert plugins.failure_notice() == "1 plugin is disabled (bad): see `nlptasks plugins`."
         [failure] = plugins.failures
         assert failure.reason == "OSError in its backend 'bad': no device."
         assert "Traceback" in failure.traceback

@@ -41,7 +41,7 @@ def test_a_verb_has_one_head(settings: Settings) -> None:
     plugins.register(plugin_of(named("one", head=RATE), named("two", head=RATE)), "first")
     assert plugins.heads["rate"] == RATE
     for head in (Head("rate", make="other:make"), Head("tag", "token", make="other:make")):
-        with pytest.raises(PluginError, match=f"Its task 'three' has a head of its own for '{head.verb}'"):
+        with pytest.raises(PluginError, match=f"Its task 'three' defines another head for the verb '{head.verb}'"):
             plugins.register(plugin_of(named("three", head=head)), "second")
     plugins.register(plugin_of(named("four", head=RATE)), "third")
     assert list(plugins.tasks) == ["one", "two", "four"]

@@ -73,6 +73,7 @@ BELOW: dict[str, set[str]] = {
         *("task.py", "training/families"),
     },
     "training/publishing": {
+        "training/subprocesses.py",
         *("backends.py", "data", "errors.py", "model.py", "plugins.py", "runtime/int8", "runtime/loading"),
         *("runtime/resident.py", "settings.py", "store", "task.py"),
         *("training/families", "training/loop", "training/recipes.py"),

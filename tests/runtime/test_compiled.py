@@ -298,7 +298,7 @@ def test_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_it_cannot_be_computed_the_reason_is_said(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], installed: bool, reason: str
 ) -> None:
-    monkeypatch.setattr(compiled, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(devices, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
     int8_obstacle.cache_clear()
     try:

@@ -266,7 +266,7 @@ def test_a_decoder_has_none(tiny_causal: Path, notes: str) -> None:
     read = family.read([notes], DataOptions()).rows
     with pytest.raises(
         UnsupportedModelError,
-        match=r"dtype 'int8' is for encoders, and .* is a causal model: ranges are of no use to it\.",
+        match=r"dtype 'int8' is for encoders, and .* is a causal model: it has no use for ranges\.",
     ):
         measure_ranges(family, folder_of(tiny_causal), None, read)
 
@@ -288,7 +288,7 @@ def test_a_training_measures_them(train: Callable[..., TrainReport], monkeypatch
     told: list[str] = []
     report = train(recipe=once, replace=True, on_event=lambda event: told.append(str(event.values.get("text"))))
     assert read_ranges(report.path) == {}
-    assert "the ranges that make dtype int8 quicker could not be measured: No." in told
+    assert "the activation ranges that make dtype int8 faster could not be measured: No." in told
 
 
 def test_the_command(

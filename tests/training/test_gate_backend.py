@@ -47,7 +47,7 @@ def test_the_gate_runs_on_the_backend_that_serves(
     monkeypatch.setenv("NOTED", str(noted))
     plugins = Plugins(settings)
     plugins.load_entry_points(site.entry_points())
-    recipe = dataclasses.replace(QUICK, base=str(tiny_model(tmp_path / "base")), epochs=1)
+    recipe = QUICK.replace(base=str(tiny_model(tmp_path / "base")), num_train_epochs=1)
     data = write_csv(tmp_path / "notes.csv", rows(24))
 
     def train(name: str, settings: Settings) -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import importlib.util
 from pathlib import Path
@@ -45,7 +44,7 @@ def test_without_cuda_one_sentence_stands_before_anything_is_read(
 
 def test_what_4_bits_are_not_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInputError, match="expected method lora, whose base stays as it is, found 'full'"):
-        quantizing.check(dataclasses.replace(QLORA, method="full"), "generate", "auto")
+        quantizing.check(QLORA.replace(method="full"), "generate", "auto")
     with pytest.raises(InvalidInputError, match="expected a task that writes"):
         quantizing.check(QLORA, "classify", "auto")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -67,7 +66,9 @@ def test_the_base_is_loaded_as_the_paper_says_and_never_computed_in_float16(
     assert (config.load_in_4bit, config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant) == (True, "nf4", True)
     assert config.bnb_4bit_compute_dtype == getattr(torch, dtype)
     assert arguments["device_map"] == {"": "cuda"}
-    with pytest.raises(InvalidInputError, match="dtype: expected one of auto, float32, bfloat16, found 'float16'"):
+    with pytest.raises(
+        InvalidInputError, match="setting 'dtype': input should be 'auto', 'float32' or 'bfloat16', found 'float16'"
+    ):
         override(QLORA, {"dtype": "float16"})
 
 

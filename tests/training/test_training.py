@@ -263,7 +263,7 @@ def test_a_hopeless_loss_ends_the_training(
     monkeypatch.setattr(TextClassificationTrainer, "loss", lambda self, logits, *_: logits.sum() * 0 + value)
     with pytest.raises(TrainingError, match=words) as caught:
         train(recipe=QUICK.replace(per_device_train_batch_size=4))
-    assert "lower lr" in str(caught.value)
+    assert "lower learning_rate" in str(caught.value)
     assert AdapterStore(settings).names("feeling") == []
 
 
@@ -290,7 +290,7 @@ def test_validation_data_of_its_own(train: Callable[..., TrainReport], tmp_path:
 def test_data_that_teaches_nothing_is_refused_before_a_model_loads(
     train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nlptasks.training.run._find_base", lambda *_: pytest.fail("a model was looked for"))
+    monkeypatch.setattr("nlptasks.store.download.find_base", lambda *_: pytest.fail("a model was looked for"))
     one = write_csv(tmp_path / "one.csv", [("a", "sad"), ("b", "sad"), ("c", "sad")])
     with pytest.raises(DataError, match="at least two different labels, found 1"):
         train(data=one)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from nlptasks import Engine, Plugins, Recipe, hookimpl
+from nlptasks.model import GENERATE
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import PEFT_WEIGHTS
 from nlptasks.testing import tiny_model
@@ -101,7 +102,7 @@ def test_what_is_trained_is_saved_and_served(outcomes: dict[str, Outcome], engin
     assert [name for name, tensor in factors.items() if not torch.any(tensor)] == []
     assert len(outcome.request["names"]) >= 8
     assert not isinstance(outcome.served, str), outcome.served
-    assert gate.compare(outcome.expected, outcome.served) < gate.TOLERANCE
+    assert gate.compare(outcome.expected, outcome.served) < GENERATE.tolerance
     assert report.metrics["perplexity"] == pytest.approx(2.718281828 ** report.metrics["loss"])
     answer = engine.run("plain", "A text about rain.", adapter=architecture, max_new_tokens=5)
     assert (type(answer), answer.adapter) == (TitleResult, architecture)

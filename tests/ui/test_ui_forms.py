@@ -242,7 +242,7 @@ def test_any_other_result_is_shown_field_by_field() -> None:
 def test_facts_tell_what_matters() -> None:
     result = TitleResult(title="x", model="minilm", adapter="mine", truncated=True, windows=3, num_tokens=1200)
     shown = views.facts(result, 1.234)
-    for fact in ("model minilm", "adapter mine", "3 windows", "input truncated", "1,200 tokens", "1.23 s"):
+    for fact in ("model minilm", "adapter mine", "3 windows", "part of the input was cut", "1,200 tokens", "1.23 s"):
         assert f">{fact}</span>" in shown
 
 

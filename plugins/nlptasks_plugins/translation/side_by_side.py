@@ -11,7 +11,7 @@ from nlptasks_plugins.translation import languages
 if TYPE_CHECKING:
     from nlptasks_plugins.translation.results import Translation
 
-Place = tuple[int, int]
+Span = tuple[int, int]
 
 
 def view(result: Translation, inputs: Any) -> str:
@@ -23,7 +23,7 @@ def view(result: Translation, inputs: Any) -> str:
     return f'<div class="nlp-columns">{left}{right}</div>{"".join(_remarks(result))}'
 
 
-def _aligned(text: str, places: Sequence[Place], result: Translation) -> str:
+def _aligned(text: str, places: Sequence[Span], result: Translation) -> str:
     """A text with each of its sentences in an element of its own; between them it stays as it is."""
     parts, at = [], 0
     for number, ((start, end), segment) in enumerate(zip(places, result.segments, strict=True)):
