@@ -72,6 +72,7 @@ BELOW: dict[str, set[str]] = {
         *("errors.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/resident.py", "settings.py", "store"),
         *("task.py", "training/families"),
     },
+    "training/subprocesses.py": {"errors.py", "model.py"},
     "training/publishing": {
         "training/subprocesses.py",
         *("backends.py", "data", "errors.py", "model.py", "plugins.py", "runtime/int8", "runtime/loading"),

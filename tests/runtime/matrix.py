@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from nlptasks.model import Head
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
 from nlptasks.training import TrainReport, finetune
@@ -47,12 +48,12 @@ def train_noting(
     """Train with a gate that only notes what it would compare."""
     outcome = Outcome()
 
-    def serve_again(base: Any, adapter: Path, verb: str, requests: Any, **options: Any) -> list[list[float]]:
+    def serve_again(base: Any, adapter: Path, head: Head, requests: Any, **options: Any) -> list[list[float]]:
         fields = {**dataclasses.asdict(base), "path": str(base.path)}
-        outcome.request = {"base": fields, "verb": verb, "requests": requests, **options}
+        outcome.request = {"base": fields, "head": dataclasses.asdict(head), "requests": requests, **options}
         return []
 
-    def compare(expected: list[list[float]], served: list[list[float]]) -> float:
+    def compare(expected: list[list[float]], served: list[list[float]], tolerance: float) -> float:
         outcome.expected = expected
         return 0.0
 
@@ -78,7 +79,7 @@ for asked in sys.argv[1:]:
     with open(asked + ".error", "w") as errors, contextlib.redirect_stderr(errors):
         try:
             with open(asked) as request:
-                served = gate.serve(**json.load(request))
+                served = gate.serve_folder(**json.load(request))
             with open(asked + ".answer", "w") as answer:
                 json.dump(served, answer)
         except Exception:

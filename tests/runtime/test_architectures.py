@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from nlptasks import Engine, Plugins, QuestionAnswering, Recipe, TokenClassification, hookimpl
 from nlptasks.errors import UnsupportedModelError
+from nlptasks.model import GENERATE
 from nlptasks.results import Answer, Classification, Entities, Result
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import PEFT_WEIGHTS, open_adapter
@@ -253,7 +254,7 @@ def test_what_is_trained_is_saved_and_served(
     check_saved(report.path, CASES[architecture], verb)
     assert len(outcome.request["requests"]) >= 8
     assert not isinstance(outcome.served, str), outcome.served
-    assert gate.compare(outcome.expected, outcome.served) < gate.TOLERANCE
+    assert gate.compare(outcome.expected, outcome.served) < GENERATE.tolerance
     answer = engine.run(TASKS[verb].name, ASKED[verb], adapter=architecture)
     assert type(answer) is ANSWERS[verb]
     assert answer.adapter == architecture
@@ -284,7 +285,7 @@ def test_a_decoder_trained_whole_keeps_the_body_of_its_base(
     report = finetune(
         TASKS["extract"], data, name="w", recipe=recipe, validation=[held], settings=settings, device="cpu"
     )
-    assert report.gate < gate.TOLERANCE
+    assert report.gate < GENERATE.tolerance
     model, info = transformers.AutoModelForQuestionAnswering.from_pretrained(report.path, output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]

@@ -63,9 +63,9 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
         trained.append((base, texts))
         return serve(base, adapter, head, texts, **options)
 
-    def compared(expected: Any, served: Any) -> float:
+    def compared(expected: Any, served: Any, tolerance: float) -> float:
         trained[-1] += (expected,)  # type: ignore[assignment]
-        return compare(expected, served)
+        return compare(expected, served, tolerance)
 
     monkeypatch.setattr(gate, "serve_again", recording)
     monkeypatch.setattr(gate, "compare", compared)
@@ -85,8 +85,9 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
         }
         words += [str(tmp_path / f"{report.name}.json"), str(tmp_path / f"{report.name}.answer")]
         Path(words[-2]).write_text(json.dumps(request))
-    code = "import sys; from nlptasks.training.publishing import gate; w = sys.argv[1:]; "
-    code += "sys.exit(sum(gate.main(w[i : i + 2]) for i in range(0, len(w), 2)))"
+    code = "import sys; from nlptasks.training import subprocesses; w = sys.argv[1:]; "
+    code += "f = 'nlptasks.training.publishing.gate:serve_folder'; "
+    code += "sys.exit(sum(subprocesses.main([f, *w[i : i + 2]]) for i in range(0, len(w), 2)))"
     subprocess.run([sys.executable, "-c", code, *words], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     for report, (_, texts, expected) in zip(reports, trained, strict=True):
         assert report.steps == 5
@@ -181,7 +182,7 @@ def test_changed_weights_do_not_pass_the_gate(
 def test_the_gate_reports_a_folder_that_cannot_be_served(tmp_path: Path) -> None:
     base = BaseFolder("gone", None, tmp_path / "gone", "test")
     with pytest.raises(GateError, match=r"cannot be served: .*gone"):
-        gate.serve_again(base, None, "classify", ["a"], device="cpu")
+        gate.serve_again(base, None, CLASSIFY, ["a"], device="cpu")
     with pytest.raises(GateError, match="1 rows of"):
         gate.compare([[1.0, 2.0]], [[1.0]])
     with pytest.raises(GateError):
