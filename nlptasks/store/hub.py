@@ -194,8 +194,8 @@ def _sizes(info: ModelInfo) -> dict[str, int]:
 def _download(repo: str, revision: str | None, wanted: Sequence[str], **options: Any) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = {"allow_patterns": list(wanted), "ignore_patterns": list(_UNWANTED)}
-    return Path(snapshot_download(repo, revision=revision, **patterns, **options))
+    options |= {"allow_patterns": list(wanted), "ignore_patterns": list(_UNWANTED)}
+    return Path(snapshot_download(repo, revision=revision, **options))
 
 
 def _snapshot(
