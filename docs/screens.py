@@ -31,7 +31,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dis
 DESK = {"width": 1200, "height": 860}
 PHONE = {"width": 390, "height": 780}
 THINGS = ("Their new track", "The gig", "That drop", "His latest single", "The encore", "Her verse")
-SAID = {
+VERDICTS = {
     "negative": ("was so mid", "was basic", "was pure cringe", "was a snooze", "was tired"),
     "positive": ("was sick", "was wicked", "was killer", "was insane", "went so hard"),
 }
@@ -48,7 +48,7 @@ def main(wanted: list[str]) -> None:
     if chromium is None:
         raise SystemExit("Expected a chromium on PATH, found none: apt install chromium.")
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as runs, own_engine(Path(runs)) as engine, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as runs, bare_engine(Path(runs)) as engine, sync_playwright() as playwright:
         app = build_app(engine, runs=Path(runs))
         url = launch(app, Address())
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -61,7 +61,7 @@ def main(wanted: list[str]) -> None:
         app.close(verbose=False)
 
 
-def own_engine(data: Path) -> Engine:
+def bare_engine(data: Path) -> Engine:
     """An engine with the user's bases and none of the user's adapters."""
     return Engine(settings=dataclasses.replace(Settings.from_env(), data=data))
 
@@ -105,7 +105,7 @@ def trained(page: Page) -> Iterator[tuple[str, bytes]]:
     page.set_default_timeout(600_000)
     chance = random.Random(3)
     rows = [
-        f"{chance.choice(THINGS)} {chance.choice(words)}.,{label}" for label, words in SAID.items() for _ in range(150)
+        f"{chance.choice(THINGS)} {chance.choice(words)}.,{label}" for label, words in VERDICTS.items() for _ in range(150)
     ]
     content = "\n".join(["text,label", *rows, ""]).encode()
     file: Any = {"name": "reviews.csv", "mimeType": "text/csv", "buffer": content}
