@@ -61,7 +61,7 @@ ADA, TOM, YORK = ("PER", 0, 9), ("PER", 14, 22), ("LOC", 26, 34)
 
 
 @pytest.mark.parametrize(
-    ("found", "precision", "recall"),
+    ("actual", "precision", "recall"),
     [
         ([ADA, TOM, YORK], 1, 1),
         ([ADA, TOM], 1, 2 / 3),
