@@ -93,6 +93,7 @@ BELOW: dict[str, set[str]] = {
         ),
         *("store", "task.py", *TENSORS),
         *("training/families", "training/loop", "training/publishing", "training/recipes.py"),
+        "training/subprocesses.py",
     },
     "testing": {"backends.py", "errors.py", "model.py", "results.py", "task.py"},
 }

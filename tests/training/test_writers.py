@@ -100,7 +100,7 @@ def test_what_is_trained_is_saved_and_served(outcomes: dict[str, Outcome], engin
     assert len(factors) >= 8
     assert not any("lm_head" in name or "embed" in name for name in state)
     assert [name for name, tensor in factors.items() if not torch.any(tensor)] == []
-    assert len(outcome.request["names"]) >= 8
+    assert len(outcome.request["requests"]) >= 8
     assert not isinstance(outcome.served, str), outcome.served
     assert gate.compare(outcome.expected, outcome.served) < GENERATE.tolerance
     assert report.metrics["perplexity"] == pytest.approx(2.718281828 ** report.metrics["loss"])
