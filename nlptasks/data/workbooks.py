@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import zipfile
 from collections.abc import Iterator
@@ -25,19 +26,18 @@ def sheet_rows(file: DataFile, table: Table) -> Iterator[Row]:
         try:
             with zipfile.ZipFile(stream) as packed:
                 size = sum(part.file_size for part in packed.infolist())
-            book = openpyxl.load_workbook(stream, read_only=True, data_only=True) if size <= LIMIT else None
+            if size > LIMIT:
+                raise DataError(
+                    f"{file.name}: expected a workbook of at most {LIMIT // 10**9} GB unpacked, found "
+                    f"{size / 10**9:.1f} GB: save it as .csv, which is read row by row."
+                )
+            with contextlib.closing(openpyxl.load_workbook(stream, read_only=True, data_only=True)) as book:
+                yield from _sheet_rows(_sheet(book, file, table), file, table)
+        except DataError:
+            raise
         except Exception as error:
             # openpyxl raises all kinds of errors for a broken file.
             raise DataError(f"{file.name}: expected an Excel workbook, found something else ({error}).") from error
-        if book is None:
-            raise DataError(
-                f"{file.name}: expected a workbook of at most {LIMIT // 10**9} GB unpacked, found "
-                f"{size / 10**9:.1f} GB: save it as .csv, which is read row by row."
-            )
-        try:
-            yield from _sheet_rows(_sheet(book, file, table), file, table)
-        finally:
-            book.close()
 
 
 def _sheet(book: Any, file: DataFile, table: Table) -> Any:
