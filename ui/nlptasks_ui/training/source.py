@@ -46,9 +46,7 @@ class Source:
         self._context, self._shelf = context, shelf
         tasks = {name: task for name, task in context.engine.plugins.tasks.items() if task.trainer}
         # A trained head needs the fewest rows and minutes: a better first guess than a task that writes.
-        first = next(
-            (name for name, task in sorted(tasks.items()) if task.verb == "classify"), next(iter(tasks), None)
-        )
+        first = next((name for name, task in sorted(tasks.items()) if task.verb == "classify"), next(iter(tasks), None))
         self.key = gr.State("")
         with gr.Row(elem_classes="nlp-page"):
             with gr.Column(min_width=320):
