@@ -105,7 +105,9 @@ def trained(page: Page) -> Iterator[tuple[str, bytes]]:
     page.set_default_timeout(600_000)
     chance = random.Random(3)
     rows = [
-        f"{chance.choice(THINGS)} {chance.choice(words)}.,{label}" for label, words in VERDICTS.items() for _ in range(150)
+        f"{chance.choice(THINGS)} {chance.choice(words)}.,{label}"
+        for label, words in VERDICTS.items()
+        for _ in range(150)
     ]
     content = "\n".join(["text,label", *rows, ""]).encode()
     file: Any = {"name": "reviews.csv", "mimeType": "text/csv", "buffer": content}

@@ -105,7 +105,7 @@ def test_every_failure_at_once_with_good_ones_still_working(site: Site, plugins:
     notice = plugins.failure_notice()
     assert notice is not None
     assert notice.startswith(
-        f"{len(expected)} plugins are disabled (nlptasks-alias-clash:alias-clash, nlptasks-api:api, nlptasks-argument:argument and"
+        f"{len(expected)} plugins are disabled (nlptasks-alias-clash:alias-clash, nlptasks-api:api, nlptasks-argument:"
     )
     assert "\n" not in notice
 

@@ -40,7 +40,7 @@ class Entailment(Task[EntailmentInput, TaskOptions, Classification]):
     labels = ("entailment", "neutral", "contradiction")
     head = CLASSIFY
     trainer = "nlptasks_entailment.training:EntailmentTrainer"
-    recipe = Recipe(base="minilm", lr=5e-4, epochs=4)
+    recipe = Recipe(base="minilm", learning_rate=5e-4, num_train_epochs=4)
     examples = ({"premise": "The shop is closed on Mondays.", "hypothesis": "It opens every day."},)
 
     def run(self, inputs: Sequence[EntailmentInput], options: TaskOptions, model: Model) -> list[Classification]:

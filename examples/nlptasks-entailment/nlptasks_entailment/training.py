@@ -1,4 +1,4 @@
-"""How entailment is trained: as any family with labels, on pairs. Imported for training only."""
+"""The trainer of entailment: that of labels, on pairs. Imported for training only."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from nlptasks.training import LabelTrainer, TaskRow
 class EntailmentTrainer(LabelTrainer):
     """Columns premise, hypothesis and label."""
 
-    def request_of(self, row: TaskRow) -> tuple[str, str]:
+    def head_input(self, row: TaskRow) -> tuple[str, str]:
         return row.inputs.premise, row.inputs.hypothesis

@@ -12,7 +12,7 @@ from nlptasks import Head, Model, Recipe, Result, Task, TaskOptions, TextInput, 
 nlptasks_api = 1
 
 RATE = Head("rate", per="text", make="nlptasks_stars.training:AttentionHead")
-"""One raw score for a text. The verb is this plugin's own; its head is a class of `training.py`."""
+"""One raw score for each text. The verb is new; `training.py` has the head's class."""
 
 
 class Rating(Result):
@@ -29,7 +29,7 @@ class Stars(Task[TextInput, TaskOptions, Rating]):
     result_type = Rating
     head = RATE
     trainer = "nlptasks_stars.training:RatingTrainer"
-    recipe = Recipe(base="minilm", lr=5e-4, epochs=6, metric="mae")
+    recipe = Recipe(base="minilm", learning_rate=5e-4, num_train_epochs=6, metric_for_best_model="mae")
     examples = ("Very good, only the coffee could be hotter.",)
 
     def run(self, inputs: Sequence[TextInput], options: TaskOptions, model: Model) -> list[Rating]:
@@ -41,7 +41,7 @@ class Stars(Task[TextInput, TaskOptions, Rating]):
 
 
 def stars_of(score: float) -> float:
-    """A raw score on the scale from 1 to 5, whose middle it is at 0."""
+    """The stars, from 1 to 5, for a raw score; a score of 0 is 3 stars."""
     return 3 + 2 * math.tanh(score / 2)
 
 

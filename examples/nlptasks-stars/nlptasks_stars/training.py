@@ -1,4 +1,4 @@
-"""The head, and how it is trained. Imported when a model is loaded or trained, never with the plugin."""
+"""The head and its trainer. Imported when a model is loaded or trained, not with the plugin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nlptasks_stars import stars_of
 
 
 class AttentionHead(torch.nn.Module):
-    """One score for a text: of the mean of its tokens, weighted by what the head finds worth reading."""
+    """One score for a text: of the mean of its tokens, weighted by attention."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class RatingTrainer(FamilyTrainer):
             raise ValueError(f"expected stars from 1 to 5, found {value!r}")
         return stars
 
-    def label_of(self, row: TaskRow) -> int:
+    def stratum(self, row: TaskRow) -> int:
         return round(row.label)
 
     def targets(self, features: Sequence[Feature], width: int) -> torch.Tensor:
