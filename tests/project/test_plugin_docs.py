@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 from types import ModuleType
@@ -69,6 +70,33 @@ def test_the_examples_own_tests_pass(name: str, monkeypatch: pytest.MonkeyPatch)
     assert len(functions) == 3
     for test in functions:
         test()
+
+
+def test_the_page_shows_the_example_families_as_they_are() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("nlptasks-*/*/*.py"))
+    for text in (
+        block("plugins.md", "python", word) for word in ("class Entailment(", "class EntailmentTrainer", "RATE")
+    ):
+        for line in text.splitlines():
+            assert line in sources.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("folder", "trainer"),
+    [
+        ("nlptasks-entailment", "nlptasks_entailment.training:EntailmentTrainer"),
+        ("nlptasks-stars", "nlptasks_stars.training:RatingTrainer"),
+    ],
+)
+def test_an_example_trainer_overrides_only_what_its_base_has(
+    folder: str, trainer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method under a name of an earlier version would silently never be called."""
+    monkeypatch.syspath_prepend(ROOT / "examples" / folder)
+    kind = pkgutil.resolve_name(trainer)
+    [base] = kind.__bases__
+    known = {name for parent in base.__mro__ for name in (*vars(parent), *vars(parent).get("__annotations__", {}))}
+    assert {name for name in vars(kind) if not name.startswith("_")} <= known
 
 
 def test_the_tests_of_the_page_pass(monkeypatch: pytest.MonkeyPatch) -> None:
