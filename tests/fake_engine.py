@@ -61,6 +61,10 @@ class SlowModel(FakeModel):
                 self.counter.advance(len(part))
         return answers
 
+    def generate(self, prompts: Any, decoding: Any) -> Any:
+        self.step()
+        return super().generate(prompts, decoding)
+
     def stream(self, prompt: Any, decoding: Any) -> Any:
         return Stream(self._slowly(super().stream(prompt, decoding)), self.token)
 

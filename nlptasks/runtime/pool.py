@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from nlptasks.backends import BackendOptions, Resident
 from nlptasks.errors import NlptasksError
 from nlptasks.model import CancelToken
-from nlptasks.runtime.resident import BoundModel, ResidentModel
 from nlptasks.store.adapters import AdapterFolder
 from nlptasks.store.download import BaseFolder
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
+    from nlptasks.runtime.resident import BoundModel, ResidentModel
 
 
 class TorchBackend:
@@ -68,6 +68,9 @@ class TorchBackend:
             model.close()
 
     def _acquire(self, folder: BaseFolder) -> ResidentModel:
+        # After the base was found: torch takes seconds to import, which an error should not wait for.
+        from nlptasks.runtime.resident import ResidentModel
+
         key = str(folder.path)
         options = self._options
         with self._lock:

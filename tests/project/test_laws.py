@@ -319,7 +319,10 @@ print("HEAVY", *heavy)
 
 
 def test_start_is_fast() -> None:
-    """Best of five, against a bare interpreter, in CPU time: what else the machine does is not ours."""
+    """Best of five, against a bare interpreter, in CPU time: what else the machine does is not ours.
+
+    0.3 s on an idle machine; a slow minute is allowed what it takes to import what no start can do without.
+    """
 
     def best(code: str) -> float:
         times = []
@@ -334,5 +337,7 @@ def test_start_is_fast() -> None:
         return used.ru_utime + used.ru_stime
 
     bare = best("pass")
-    assert best("import nlptasks") - bare < 0.3
-    assert best("from nlptasks.cli import main; main(['--help'])") - bare < 0.3
+    needed = "import importlib.metadata, click, pluggy, pydantic\nclass Model(pydantic.BaseModel):\n    text: str = ''"
+    limit = max(0.3, 3 * (best(needed) - bare))
+    assert best("import nlptasks") - bare < limit
+    assert best("from nlptasks.cli import main; main(['--help'])") - bare < limit

@@ -127,7 +127,7 @@ def test_generation_streams_and_stop_ends_the_computation(page: Any, url: str, e
     assert model.steps <= done + 1
     assert model.steps < 150
     [first, *_, last] = page.locator("#view-generation").inner_text().splitlines()
-    assert (first.startswith("A story:Once there was"), last) == (True, "Stopped.")
+    assert (first.startswith("Once there was"), last) == (True, "Stopped.")
     # To take what ran out of the queue as well could overtake its last words.
     assert not page.evaluate("window.left")
 

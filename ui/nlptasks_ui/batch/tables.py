@@ -6,7 +6,7 @@ import contextlib
 import gzip
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,14 @@ def guess_columns(task: Task[Any, Any, Any], table: Table) -> dict[str, str]:
     A required field without one gets the column with the longest texts.
     """
     fields = task.input_type.model_fields
-    matched = match_columns(table.source, table.columns, tuple(fields))
-    needed = [name for name, field in fields.items() if field.is_required()]
-    # A task may have no required field, when it takes one of several.
-    for name in needed or ([] if matched else [next(iter(fields))]):
+    matched: dict[str, str] = {}
+    for name, field in fields.items():
         free = [column for column in table.columns if column not in matched.values()]
-        if name not in matched and free:
-            matched[name] = max(free, key=lambda column: _average_length(table, column))
-    return matched
+        matched |= match_columns(table.source, free, [name])
+        if name not in matched and field.is_required() and free:
+            matched[name] = _longest(table, free)
+    # A task may have no required field, when it takes one of several.
+    return matched or {next(iter(fields)): _longest(table, table.columns)}
 
 
 def inputs_of(table: Table, columns: Mapping[str, str], fixed: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -72,6 +72,10 @@ def inputs_of(table: Table, columns: Mapping[str, str], fixed: Mapping[str, Any]
         cells = {field: row.fields.get(column) for field, column in columns.items()}
         rows.append({**fixed, **{field: value for field, value in cells.items() if value not in (None, "")}})
     return rows
+
+
+def _longest(table: Table, columns: Sequence[str]) -> str:
+    return max(columns, key=lambda column: _average_length(table, column))
 
 
 def _average_length(table: Table, column: str) -> float:

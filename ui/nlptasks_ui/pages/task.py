@@ -171,8 +171,6 @@ class _TaskPage:
                     async with aclosing(updates):
                         async for update in updates:
                             yield update
-            except CancelledError:
-                yield _STOPPED, *_unchanged(5)
             except Exception as error:
                 yield html.alert(sentence(error)), "", None, None, None, None
 
@@ -186,12 +184,18 @@ class _TaskPage:
         arguments = {**form.options, "adapter": form.adapter, "model": form.model}
         yield html.status("Starting"), "", None, *code
         steps = answer(engine, name, dict(form.fields), stream=stream, cancel=cancel, **arguments)
-        async with aclosing(steps):
-            async for step in steps:
-                if step.result is None:
-                    yield self._progress(step, form), *_unchanged(5)
-                else:
-                    yield *self._result(form, step.result, step.seconds), *code
+        text = ""
+        try:
+            async with aclosing(steps):
+                async for step in steps:
+                    text = step.text
+                    if step.result is None:
+                        yield self._progress(step, form), *_unchanged(5)
+                    else:
+                        yield *self._result(form, step.result, step.seconds), *code
+        except CancelledError:
+            # What was written until then stays.
+            yield (draft(text, finished=True) if text else "") + _STOPPED, *_unchanged(5)
 
     def _read(self, values: Sequence[Any]) -> snippets.Request:
         size = len(self._form.entries)

@@ -24,6 +24,7 @@ def view(result: GeneratedText, _: Any) -> str:
     return body + (element("p", end, class_="nlp-note") if end else "")
 
 
-def draft(words: str) -> str:
-    """A text that is still being written, with a caret at its end."""
-    return box("result", box("text", text(words), element("span", class_="nlp-caret", aria_hidden="true")))
+def draft(words: str, *, finished: bool = False) -> str:
+    """A text that is still being written, with a caret at its end, or the part of one that was stopped."""
+    caret = "" if finished else element("span", class_="nlp-caret", aria_hidden="true")
+    return box("result", box("text", text(words), caret))
