@@ -27,7 +27,8 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {"entailment": "pairs.csv", "stars": "reviews.csv"}
-SHORT = {"epochs": 16, "lr": 1e-2, "batch_size": 8, "max_length": 64, "dropout": 0.0, "dtype": "float32"}
+SHORT = {"num_train_epochs": 16, "learning_rate": 1e-2, "per_device_train_batch_size": 8, "max_length": 64,
+         "lora_dropout": 0.0, "dtype": "float32"}  # fmt: skip
 INPUTS: dict[str, dict[str, Any]] = {
     "entailment": {"premise": "The gate is shut at noon.", "hypothesis": "The gate is open at noon."},
     "stars": {"text": "Very good, only the coffee could be hotter."},
@@ -54,7 +55,7 @@ class Home:
 
     def recipe(self, name: str, **changes: Any) -> Recipe:
         task = self.plugins.task(name)
-        return dataclasses.replace(task.recipe, base=str(self.base), **{**SHORT, **changes})
+        return task.recipe.replace(**{"base": str(self.base), **SHORT, **changes})
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`nlptasks ...` in a process of its own, which finds the plugins by their entry points."""
@@ -178,7 +179,7 @@ def test_the_new_head_is_batched_counted_and_cancelled(home: Home) -> None:
 @pytest.mark.parametrize("architecture", ["gpt2", "distilbert"])
 def test_the_new_head_stands_on_other_architectures(home: Home, tmp_path: Path, architecture: str) -> None:
     base = tiny_model(tmp_path / architecture, architecture=architecture)
-    recipe = dataclasses.replace(home.recipe("stars", epochs=1), base=str(base))
+    recipe = home.recipe("stars", num_train_epochs=1, base=str(base))
     with pytest.MonkeyPatch.context() as patch:
         from tests.training_rows import serve_here
 
@@ -194,7 +195,7 @@ def test_what_the_new_head_cannot_do_is_refused_in_a_sentence(home: Home, tmp_pa
     options: dict[str, Any] = {"settings": home.settings, "plugins": home.plugins, "device": "cpu"}
     with pytest.raises(InvalidInputError, match="method: expected lora for a head that is no class of transformers"):
         finetune("stars", data("stars"), name="whole", recipe=home.recipe("stars", method="full"), **options)
-    seq2seq = dataclasses.replace(home.recipe("stars"), base=str(tiny_model(tmp_path / "t5", "seq2seq")))
+    seq2seq = home.recipe("stars", base=str(tiny_model(tmp_path / "t5", "seq2seq")))
     with pytest.raises(UnsupportedModelError, match="is a seq2seq model; a rate head stands on an encoder"):
         finetune("stars", data("stars"), name="t5", recipe=seq2seq, **options)
     adapter = AdapterStore(home.settings).find("stars", "first")

@@ -93,7 +93,7 @@ def test_a_folder_and_the_shipped_adapter_are_starts(
     assert manifest.data["start"] == {"name": "first", "sha256": digest}
     assert manifest.recipe["init_from"] == ("shipped" if name == "shipped" else "copy")
     card = (further.path / "README.md").read_text()
-    assert f"- training went on from the adapter `first`, SHA-256 `{digest}`" in card
+    assert f"- training started from the adapter `first`, SHA-256 `{digest}`" in card
     assert f"-o init_from {manifest.recipe['init_from']}" in card
     assert str(folder) not in card
 
