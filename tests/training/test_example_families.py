@@ -196,7 +196,7 @@ def test_what_the_new_head_cannot_do_is_refused_in_a_sentence(home: Home, tmp_pa
     with pytest.raises(InvalidInputError, match="method: expected lora for a head that is no class of transformers"):
         finetune("stars", data("stars"), name="whole", recipe=home.recipe("stars", method="full"), **options)
     seq2seq = home.recipe("stars", base=str(tiny_model(tmp_path / "t5", "seq2seq")))
-    with pytest.raises(UnsupportedModelError, match="is a seq2seq model; a rate head stands on an encoder"):
+    with pytest.raises(UnsupportedModelError, match="is a seq2seq model; a rate head needs an encoder"):
         finetune("stars", data("stars"), name="t5", recipe=seq2seq, **options)
     adapter = AdapterStore(home.settings).find("stars", "first")
     with pytest.raises(UnsupportedModelError, match="stars has a head that is no class of transformers"):
