@@ -81,7 +81,7 @@ class Trial:
 
             lines = [part for part in form.components if isinstance(part, gr.Textbox)]
             running = gr.on(
-                [button.click, *(line.submit for line in lines)], answer, [chosen, *form.components],
+                [button.click, *(line.submit for line in lines)], press, [chosen, *form.components],
                 [self.before, self.after], concurrency_id=MODEL_QUEUE, show_progress="minimal",
                 show_progress_on=self.after, trigger_mode="once", api_visibility="private",
             )  # fmt: skip
