@@ -20,13 +20,13 @@ demo: $(VENV)/.runtime  ## Install, then run the built-in tasks on real sentence
 ui: $(VENV)/.ui  ## Install, then serve the web app on this machine; ARGS="--browser" opens it
 	$(BIN)/nlptasks ui $(ARGS)
 
-quick: $(VENV)/.dev  ## Tests without real weights, browser and installations: 90 seconds on two cores
+quick: $(VENV)/.dev  ## Tests without real weights, browser, installations and slow tests
 	$(TESTS) -m '$(QUICK)'
 
-test: $(VENV)/.dev  ## All tests but the slow proofs: 8 minutes; with `make check` this is what CI runs
+test: $(VENV)/.dev  ## All tests but the slow proofs; with `make check` this is what CI runs
 	$(TESTS)
 
-full: $(VENV)/.dev  ## All tests and the slow proofs: up to 40 minutes
+full: $(VENV)/.dev  ## All tests and the slow proofs
 	$(TESTS) -m ''
 
 check: $(VENV)/.dev  ## Lint, formatting and types, as mypy and pyright see them
