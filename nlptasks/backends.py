@@ -6,10 +6,11 @@ with an adapter gets the request. NLPTASKS_BACKEND, or `Engine(backend=...)`, se
 
 from __future__ import annotations
 
+import logging
 import pkgutil
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from nlptasks.progress import Counter
     from nlptasks.store.adapters import AdapterFolder
     from nlptasks.store.download import BaseFolder
+
+_log = logging.getLogger(__name__)
 
 BUILT_IN = {"torch": "nlptasks.runtime.pool:TorchBackend"}
 """Imported when a backend is first needed, not by `import nlptasks` or `Engine()`."""
@@ -136,9 +139,11 @@ class Backends:
             made = list(self._made.values())
             self._made.clear()
         for backend in made:
-            # One that cannot close must not keep the others open.
-            with suppress(Exception):
+            try:
                 backend.close()
+            except Exception:
+                # One that cannot close must not keep the others open.
+                _log.exception("The backend %s could not be closed.", type(backend).__name__)
 
     def _backend(self, name: str) -> Backend:
         with self._lock:
