@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,6 +30,11 @@ class Result(BaseModel):
         description="How a long input was cut: by `characters` if the model cannot count tokens; windows are then "
         "smaller than necessary, and `num_tokens` may be an estimate.",
     )
+    note: str | None = Field(default=None, description="A remark on how the answer came about.")
+
+    def noted(self, note: str | None) -> Self:
+        """The result with one more remark."""
+        return self.model_copy(update={"note": "; ".join(filter(None, (self.note, note)))}) if note else self
 
     def to_hf(self) -> Any:
         """The answer in the shape of transformers' v4 pipeline for this task."""
@@ -115,7 +120,7 @@ class Answer(Result):
 class Message(BaseModel):
     """One turn of a chat."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", str_min_length=0)
 
     role: Literal["system", "user", "assistant"]
     content: str

@@ -72,7 +72,7 @@ class SummarizationOptions(GenerationOptions):
         default=None, ge=1, le=16, description="Beams of beam search; 1 for none."
     )
     repetition_penalty: float | None = Field(  # type: ignore[assignment]
-        default=None, gt=0, le=5, description="Above 1 discourages repetition, and words of the text."
+        default=None, ge=0.01, le=5, description="Above 1 discourages repetition, and words of the text."
     )
     no_repeat_ngram_size: int | None = Field(
         default=None, ge=0, description="No sequence of so many tokens comes twice; 0 for no such rule."
@@ -203,7 +203,7 @@ class Summarization(TextToText[I, O, Summary], Generic[I, O]):
         completion = yield from model.stream(prompt, decoding)
         self._take(work, [completion], options)
         assert work.result is not None, "a text that was read in one piece has its summary"
-        return work.result
+        return work.result.noted(completion.note)
 
     def _open(self, inputs: Sequence[I], options: O, model: Model) -> list[_Work[I]]:
         """The inputs with their chunks; a text of few sentences has its result already."""

@@ -27,6 +27,7 @@ from nlptasks.model import (
     Vector,
     find_head,
 )
+from nlptasks.process import LOADING
 from nlptasks.runtime.cpu.memory import free_memory, settle
 from nlptasks.runtime.cpu.threads import batch_threads
 from nlptasks.runtime.loading.base import LoadedBase, load_base
@@ -117,7 +118,7 @@ class ResidentModel:
         return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
 
     def close(self) -> None:
-        """End the thread and free the weights; calls that wait are cancelled."""
+        """End the thread and free the weights; all calls are cancelled."""
         self.worker.close()
         if self.reading.threads:
             self.reading.threads.close()
@@ -129,7 +130,10 @@ class ResidentModel:
     def base(self) -> LoadedBase:
         """The base, loaded now if need be."""
         if self._base is None:
-            self._base = load_base(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
+            with LOADING:
+                self._base = load_base(
+                    self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code
+                )
             self._adapters = Adapters(self._base, head=self.head)
             if self._base.placement.device != "cpu":
                 self.reading.budget = GPU_BUDGET
