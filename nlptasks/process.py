@@ -30,6 +30,9 @@ def close_at_exit(item: Closable) -> None:
 
 @atexit.register
 def _close_all() -> None:
+    with LOADING:
+        # A daemon thread of the user's may import torch just now.
+        pass
     for item in list(_open):
         item.close()
 

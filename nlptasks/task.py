@@ -306,7 +306,8 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
             lines.append(f"{place} {where!r} is not known; {hint}")
             continue
         if fault["type"] in {"string_too_short", "string_pattern_mismatch"}:
-            message = "expected a text with at least one visible character"
+            visible = "" if place == "option" else "visible "
+            message = f"expected a text with at least one {visible}character"
         elif fault["type"] == "string_unicode":
             message = "expected Unicode text, found half of a surrogate pair (text.encode('utf-8', 'replace') drops it)"
         else:

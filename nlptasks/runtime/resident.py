@@ -327,6 +327,7 @@ def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> Mode
         languages=languages(base.tokenizer),
         direction=direction(base.tokenizer),
         trained_for=frozenset(trained),
+        has_offsets=base.tokenizer.is_fast,
     )
 
 
