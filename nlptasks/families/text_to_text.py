@@ -17,7 +17,6 @@ from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt
 from nlptasks.results import Result
 from nlptasks.task import Recipe, Task, TaskInput, TaskOptions
 
-
 GREEDY = 1e-3
 """Below this temperature the likeliest token is taken: what else could be drawn is in the range of rounding errors."""
 
@@ -30,7 +29,10 @@ class GenerationOptions(TaskOptions):
         default=None, description="Draw tokens at random. Unset: yes if temperature, top_p or top_k is given."
     )
     temperature: float | None = Field(
-        default=None, ge=0, le=5, description="Below 1 safer, above 1 wilder; under 0.001 always takes the likeliest token."
+        default=None,
+        ge=0,
+        le=5,
+        description="Below 1 safer, above 1 wilder; below 0.001 takes the likeliest token.",
     )
     top_p: float | None = Field(default=None, gt=0, le=1, description="Draw from the likeliest tokens of this mass.")
     top_k: int | None = Field(default=None, ge=0, description="Draw from this many likeliest tokens; 0 for all.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from nlptasks.model import (
     Vector,
     find_head,
 )
-from nlptasks.process import LOADING
+from nlptasks.process import LOADING, refuse_inherited
 from nlptasks.runtime.cpu.memory import free_memory, settle
 from nlptasks.runtime.cpu.threads import batch_threads
 from nlptasks.runtime.loading.base import LoadedBase, load_base
@@ -225,9 +226,12 @@ class BoundModel:
         future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
         future.add_done_callback(lambda _: pieces.put(None))
 
+        pid = os.getpid()
+
         def read() -> Generator[str, None, Completion]:
             while (piece := pieces.get()) is not None:
                 yield piece
+                refuse_inherited(pid)
             completion: Completion = future.result()[0]
             return completion
 

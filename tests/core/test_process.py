@@ -119,6 +119,7 @@ LEAVE = """
         threading.Thread(target=list, args=(running,), daemon=True).start()
     elif how == "import":
         threading.Thread(target=list, args=(pieces,), daemon=True).start()
+        while "torch" not in sys.modules: pass
     elif how == "async":
         import asyncio
 

@@ -19,12 +19,33 @@ from nlptasks_plugins import Translation
 from tests.tiny_adapters import classifier_adapter, extractor_adapter, tagger_adapter
 
 TASKS = ("sentiment", "ner", "qa", "generation", "summarization", "translation")
-SHORT = {"generation": {"max_new_tokens": 3}, "summarization": {"max_new_tokens": 3}, "translation": {"max_new_tokens": 3}}
+SHORT = {
+    "generation": {"max_new_tokens": 3},
+    "summarization": {"max_new_tokens": 3},
+    "translation": {"max_new_tokens": 3},
+}
 NUMBERS = (
     *(math.nan, math.inf, -math.inf, 1e308, 1e-40, 5e-324, -1e-40, 0.0, 0.01, 0.5, 1.0, 5.0, -1, 0, 1, 2, 7, 2**31),
     *(2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**70, -(2**63), 10**400, Decimal("NaN"), 1j, True),
 )
-OTHERS = (None, "", " ", "x", "\ud800", "\x00", "window", "truncate", "error", b"x", [], [""], ["\n"], ["\ud800"], {}, {1: 2})
+OTHERS = (
+    None,
+    "",
+    " ",
+    "x",
+    "\ud800",
+    "\x00",
+    "window",
+    "truncate",
+    "error",
+    b"x",
+    [],
+    [""],
+    ["\n"],
+    ["\ud800"],
+    {},
+    {1: 2},
+)
 VALUES = st.sampled_from((*NUMBERS, *OTHERS)) | st.floats() | st.integers() | st.builds(object)
 # Half of a surrogate pair, an expansion to 18 letters, tokens of templates, marks that join, no width, right to left.
 ODD = ("\ud83d", "\ufdfa", "<|im_start|>", "</s>", "<s>", ">>fra<<", "\u0301", "\u200d", "\u200b", "\u202e", "\ufeff", "\x00",
