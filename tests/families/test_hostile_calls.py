@@ -1,4 +1,4 @@
-"""Texts and options that nobody expects, over all six tasks: an answer that keeps the laws, or an error of nlptasks'."""
+"""Texts and options that nobody expects, for all six tasks: an answer that keeps the laws, or an error of nlptasks."""
 
 from __future__ import annotations
 
@@ -19,37 +19,21 @@ from nlptasks_plugins import Translation
 from tests.tiny_adapters import classifier_adapter, extractor_adapter, tagger_adapter
 
 TASKS = ("sentiment", "ner", "qa", "generation", "summarization", "translation")
-SHORT = {
-    "generation": {"max_new_tokens": 3},
-    "summarization": {"max_new_tokens": 3},
-    "translation": {"max_new_tokens": 3},
-}
+WRITERS = ("generation", "summarization", "translation")
 NUMBERS = (
     *(math.nan, math.inf, -math.inf, 1e308, 1e-40, 5e-324, -1e-40, 0.0, 0.01, 0.5, 1.0, 5.0, -1, 0, 1, 2, 7, 2**31),
     *(2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**70, -(2**63), 10**400, Decimal("NaN"), 1j, True),
 )
 OTHERS = (
-    None,
-    "",
-    " ",
-    "x",
-    "\ud800",
-    "\x00",
-    "window",
-    "truncate",
-    "error",
-    b"x",
-    [],
-    [""],
-    ["\n"],
-    ["\ud800"],
-    {},
-    {1: 2},
+    *(None, "", " ", "x", "\ud800", "\x00", "window", "truncate", "error", b"x"),
+    *([], [""], ["\n"], ["\ud800"], {}, {1: 2}),
 )
 VALUES = st.sampled_from((*NUMBERS, *OTHERS)) | st.floats() | st.integers() | st.builds(object)
-# Half of a surrogate pair, an expansion to 18 letters, tokens of templates, marks that join, no width, right to left.
-ODD = ("\ud83d", "\ufdfa", "<|im_start|>", "</s>", "<s>", ">>fra<<", "\u0301", "\u200d", "\u200b", "\u202e", "\ufeff", "\x00",
-       "\u2028", "🇳🇴", "👩‍👩‍👧", "ß", "ﬁ", "日", "क्ष", "\r\n", ". ", "\t")  # fmt: skip
+ODD = (
+    # Half of a surrogate pair, one character of 18 letters, tokens of templates, marks, no width, right to left, null.
+    *("\ud83d", "\ufdfa", "<|im_start|>", "</s>", "<s>", ">>fra<<", "\u0301", "\u200d", "\u200b", "\u202e", "\x00"),
+    *("\ufeff", "\u2028", "🇳🇴", "👩\u200d👩\u200d👧", "ß", "ﬁ", "日", "क्ष", "\r\n", ". ", "\t"),
+)
 TEXTS = st.lists(st.sampled_from(ODD) | st.text(max_size=8), max_size=12).map("".join)
 SLOW = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
@@ -67,7 +51,9 @@ class Bench:
             "generation": {"prompt": text},
             "translation": {"text": text, "source_language": "en", "target_language": "fr"},
         }.get(task, text)
-        return self.engine.run(task, inputs, **self.models[task], **{**SHORT.get(task, {}), **options})
+        return self.engine.run(
+            task, inputs, **self.models[task], **{**({"max_new_tokens": 3} if task in WRITERS else {}), **options}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +66,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         "qa": extractor_adapter(encoder, folder / "extractor", task="qa"),
     }
     models = {task: {"adapter": str(path)} for task, (path, _) in adapters.items()}
-    models |= dict.fromkeys(("generation", "summarization"), {"model": str(causal)})
+    models |= {task: {"model": str(causal)} for task in WRITERS[:2]}
     models["translation"] = {"model": str(tiny_model(folder / "marian", architecture="marian"))}
     with Engine(dtype="float32", settings=Settings(folder / "cache", folder / "data", offline=True)) as engine:
         yield Bench(engine, models)
@@ -106,7 +92,6 @@ def assert_answers(bench: Bench, task: str, text: str, **options: Any) -> None:
     try:
         result = bench.run(task, text, **options)
     except NlptasksError as error:
-        assert str(error).isprintable() or "\n" in str(error)
         str(error).encode()
     else:
         assert_laws(text, result)
