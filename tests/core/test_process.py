@@ -183,6 +183,8 @@ FORK = """
                 with engine:
                     try: engine.run("generation", "Once", model=base)
                     except nlptasks.NlptasksError as error: found = [ask(), str(error)]
+                try: list(pieces)
+                except nlptasks.NlptasksError as error: found.append(str(error))
             except BaseException as error:
                 found = [repr(error)]
             os.write(writer, pickle.dumps(found))
@@ -191,7 +193,7 @@ FORK = """
         with os.fdopen(reader, "rb") as answer:
             found = pickle.load(answer)
         os.waitpid(child, 0)
-        if found[0] != expected or "inherited by a fork" not in found[-1]:
+        if found[0] != expected or sum("inherited by a fork" in line for line in found) != 2:
             failed.append(found)
     stop.set()
     loader.join()
