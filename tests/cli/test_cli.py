@@ -237,3 +237,22 @@ def test_a_reader_that_leaves_early_is_no_error(home: dict[str, str]) -> None:
     done = subprocess.run(["bash", "-c", shell], env=home, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_pipe_gets_every_character_whatever_the_locale(home: dict[str, str]) -> None:
+    env = {**home, "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "nlptasks", "run", "generation", "One 李 👍.", "-m", home["TINY_CAUSAL"], "--json"]
+    ended = subprocess.run(command, env=env, capture_output=True, check=True)
+    assert json.loads(ended.stdout.decode())["prompt"] == "One 李 👍."
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_line(home: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    adapter, _ = classifier_adapter(
+        tiny_model(tmp_path / "base"), tmp_path / "adapter", labels=("negative", "positive")
+    )
+    data = str(tmp_path / "file" / "data")
+    ended = nlptasks({**home, "NLPTASKS_DATA": data}, "adapters", "import", str(adapter))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"Error: {data}")
+    assert ended.stderr.endswith("Make it writable, or name another folder with NLPTASKS_DATA.\n")
