@@ -17,6 +17,7 @@ import pytest
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
 from nlptasks.testing import tiny_model
+from nlptasks_plugins import Sentiment
 from tests.hub_server import serve
 from tests.tiny_adapters import classifier_adapter
 
@@ -248,11 +249,8 @@ def test_a_pipe_gets_every_character_whatever_the_locale(home: dict[str, str]) -
 
 def test_a_data_folder_that_cannot_be_written_is_one_line(home: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    adapter, _ = classifier_adapter(
-        tiny_model(tmp_path / "base"), tmp_path / "adapter", labels=("negative", "positive")
-    )
     data = str(tmp_path / "file" / "data")
-    ended = nlptasks({**home, "NLPTASKS_DATA": data}, "adapters", "import", str(adapter))
+    ended = nlptasks({**home, "NLPTASKS_DATA": data}, "adapters", "import", str(Sentiment.adapter))
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"Error: {data}")
     assert ended.stderr.endswith("Make it writable, or name another folder with NLPTASKS_DATA.\n")
