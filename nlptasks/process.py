@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import atexit
+
+# Both hold a lock over forks, and threads that load need it. What is registered later is acquired earlier, so that they
+# must be imported before this module registers its locks.
+import concurrent.futures.thread  # noqa: F401
+import logging  # noqa: F401
 import os
 import threading
 import weakref

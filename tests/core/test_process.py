@@ -72,8 +72,12 @@ COLD_START = """
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()
-    # What is loaded beside others answers as it does alone.
-    wrong = [found for call, several in zip(calls, answers) for found in several if found != call()]
+    # What is loaded beside others answers as it does alone, but for the rounding of its batch.
+    def near(found, alone):
+        if isinstance(found, str): return found == alone
+        return max(abs(a - b) for a, b in zip(found, alone, strict=True)) < 1e-5
+
+    wrong = [found for call, several in zip(calls, answers) for found in several if not near(found, call())]
     sys.exit(f"wrong: {wrong}" if wrong else 0)
 """
 
