@@ -97,7 +97,7 @@ def eval_command(
         if as_text:
             shared |= {"window": window, "stride": stride, "encoding": options.encoding}
         else:
-            shared |= {"options": options} | option_values(pairs)
+            shared |= {"options": options} | option_values(pairs, engine.plugins.task(task).options_type)
         reports = [measure(task, data, adapter=adapter, model=model, **shared)]
         if compare:
             reports.append(measure(task, data, **shared))

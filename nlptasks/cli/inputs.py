@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -20,14 +20,9 @@ if TYPE_CHECKING:
 
 def fields_and_options(task: Any, pairs: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values of `-o`, as fields of the task's input and options of the task."""
-    values = option_values(pairs)
-    fields: dict[str, Any] = {}
-    for key, text in pairs:
-        name = key.replace("-", "_")
-        if name in task.input_type.model_fields and name not in task.options_type.model_fields:
-            kind = task.input_type.model_fields[name].annotation
-            # A text is not parsed as JSON: "1984" may be a question, and quotes may belong to it.
-            fields[name] = text if kind is str or str in get_args(kind) else values[name]
+    values = option_values(pairs, task.options_type, task.input_type)
+    names = task.input_type.model_fields.keys() - task.options_type.model_fields.keys()
+    fields = {name: value for name, value in values.items() if name in names}
     return fields, {name: value for name, value in values.items() if name not in fields}
 
 
