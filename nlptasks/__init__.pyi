@@ -1,6 +1,7 @@
 """The public names; `__init__.py` imports each when it is first used."""
 
 from nlptasks.backends import Backend as Backend, BackendOptions as BackendOptions, Resident as Resident
+from nlptasks.discovery import PluginFailure as PluginFailure, PluginRecord as PluginRecord
 from nlptasks.engine import (
     Engine as Engine,
     arun as arun,
@@ -70,10 +71,10 @@ from nlptasks.model import (
     TokenLogits as TokenLogits,
 )
 from nlptasks.plugins import (
-    PluginFailure as PluginFailure,
-    PluginRecord as PluginRecord,
     Plugins as Plugins,
     default_plugins as default_plugins,
+    plugin_names as plugin_names,
+    plugin_notice as plugin_notice,
 )
 from nlptasks.results import (
     Answer as Answer,

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nlptasks.backends import Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
+from nlptasks.definitions import open_shipped
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
-from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request
+from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request, run_task, stream_task
 from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, R, S, SequenceTask, TaskInput, TaskOf
@@ -135,7 +136,8 @@ class Engine:
             for base, places in self._shares(request, adapter, model).items():
                 with self.bind(request.task, adapter, base, cancel=cancel, counter=counter) as bound:
                     inputs = [request.inputs[place] for place in places]
-                    answers = request.task.run(inputs, request.options, bound)
+                    who = self.plugins.describe(request.task)
+                    answers = run_task(request, inputs, bound, who, self.settings.strict)
                     results |= {place: _signed(item, bound) for place, item in zip(places, answers, strict=True)}
         return results[0] if request.single else [results[place] for place in range(len(results))]
 
@@ -274,7 +276,7 @@ class Engine:
         task: Any = request.task
         (base,) = self._shares(request, adapter, model)
         with self.bind(task, adapter, base, cancel=cancel) as bound:
-            result = yield from task.stream(request.inputs[0], request.options, bound)
+            result = yield from stream_task(request, bound, self.plugins.describe(task), self.settings.strict)
             return _signed(result, bound)
 
     @contextmanager
@@ -306,7 +308,6 @@ class Engine:
         on its base.
         """
         from nlptasks.store.adapter_store import AdapterStore
-        from nlptasks.store.adapters import open_adapter
 
         model = model or self._model
         if adapter and adapter != NO_ADAPTER:
@@ -318,10 +319,9 @@ class Engine:
             if not model and not named.base_id:
                 raise NlptasksError(f"Adapter {adapter!r} does not say which base it was trained on: name it as model.")
             return named, model or named.base_id
-        if adapter != NO_ADAPTER and task.adapter and task.adapter.is_dir():
-            shipped = open_adapter(task.adapter)
-            if model is None or model == shipped.base_id:
-                return shipped, shipped.base_id
+        shipped = None if adapter == NO_ADAPTER else open_shipped(task, self.plugins.describe(task))
+        if shipped and model in (None, shipped.base_id):
+            return shipped, shipped.base_id
         return None, model or task.untrained_base or task.recipe.base
 
 

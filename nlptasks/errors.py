@@ -96,7 +96,7 @@ class GateError(TrainingError):
 
 
 class PluginError(NlptasksError):
-    """A plugin that failed; raised with NLPTASKS_STRICT=1 and by `Plugins.register`."""
+    """A plugin that failed in its task, or, with NLPTASKS_STRICT=1 and in `Plugins.register`, while it was loaded."""
 
 
 class MissingExtraError(NlptasksError):

@@ -176,6 +176,13 @@ class Vector:
     truncated: bool = False
 
 
+class Likelihoods(tuple[float, ...]):
+    """Natural-log likelihoods of choices after a prompt, in nats; `truncated` if the prompt's start was not read."""
+
+    num_tokens: int = 0
+    truncated: bool = False
+
+
 @dataclass(frozen=True)
 class Decoding:
     """Generation settings, with transformers' names and meanings. Greedy unless `do_sample`.
@@ -329,7 +336,10 @@ class Model(Protocol):
         ...
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
-        """Natural-log likelihood of each choice after each prompt, in nats, in the order of `choices`."""
+        """Natural-log likelihood of each choice after each prompt, in nats, in the order of `choices`.
+
+        `Likelihoods` also say whether the prompt was cut.
+        """
         ...
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:

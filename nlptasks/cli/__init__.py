@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from importlib import import_module
@@ -21,7 +20,7 @@ _COMMANDS = {
     "tasks": ("plugins", "tasks_command", "List the tasks."),
     "models": ("models", "models_group", "List, download and remove base models."),
     "adapters": ("adapters", "adapters_group", "List, show, remove, export, import and merge adapters."),
-    "plugins": ("plugins", "plugins_command", "List the plugins, and why one is disabled."),
+    "plugins": ("plugins", "plugins_group", "List the plugins, and why one is disabled; decide who has a name."),
     "doctor": ("doctor", "doctor_command", "Show what a bug report needs: versions, device, plugins, ..."),
 }
 
@@ -54,12 +53,14 @@ class Commands(click.Group):
             raise click.UsageError(error.message + hint, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing the modules of the built-in ones."""
+        """List the commands without importing their modules, and the plugins without importing them."""
+        from nlptasks import plugin_names
+
         with formatter.section("Commands"):
-            formatter.write_dl(
-                (name, _COMMANDS[name][2] if name in _COMMANDS else self.commands[name].get_short_help_str(80))
-                for name in self.list_commands(ctx)
-            )
+            formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+        with formatter.section("Plugins"):
+            formatter.write_text(", ".join(plugin_names()) or "none")
+        formatter.write_text("They may add commands: `nlptasks plugins` lists them.")
 
     def _load_plugins(self) -> None:
         from nlptasks import default_plugins
@@ -104,11 +105,8 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _report_failed_plugins() -> None:
-    """Print one line on stderr if plugins are disabled, whatever the command was."""
-    from nlptasks import default_plugins
+    """Print one line on stderr if plugins are disabled, after every command that loaded them."""
+    from nlptasks import plugin_notice
 
-    # If no plugin can be loaded at all, the command has failed with that error already.
-    with contextlib.suppress(NlptasksError):
-        notice = default_plugins().failure_notice()
-        if notice:
-            click.echo(notice, err=True)
+    if notice := plugin_notice():
+        click.echo(notice, err=True)

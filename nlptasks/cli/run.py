@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def run_command(
             return
         filled = [one.value for one in inputs if one.value is not None]
         progress = len(filled) >= 64 and sys.stderr.isatty()
-        answers = iter(engine.run(task, filled, progress=progress, **arguments))
+        # What a task prints must not stand between the lines of the JSON.
+        with redirect_stdout(sys.stderr) if as_json or as_jsonl else nullcontext():
+            answers = iter(engine.run(task, filled, progress=progress, **arguments))
     bar.close()
     results = [None if one.value is None else next(answers) for one in inputs]
     if as_json or as_jsonl:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.splits import sample
+from nlptasks.requests import blaming
 from nlptasks.task import AnyTask
 from nlptasks.training.families.base import family_trainer
 
@@ -88,11 +89,15 @@ def evaluate(
         inputs = [family.task_input(row) for row in dataset.rows]
         # The first call loads the model; it is not timed.
         first = engine.run(task, inputs[:WARM_UP], adapter=adapter, model=model, **serving)
-        family.check_labels(dataset, first[0])
+        who = f"{engine.plugins.describe(task)} cannot be measured: its trainer"
+        reader = f"Give it a trainer that reads {task.result_type.__name__}; {task.trainer} does not."
+        with blaming(who, reader):
+            family.check_labels(dataset, first[0])
         started = time.perf_counter()
         results = engine.run(task, inputs, adapter=adapter, model=model, progress=progress, **serving)
         seconds = time.perf_counter() - started
-        assessment = family.assess(dataset, results)
+        with blaming(who, reader):
+            assessment = family.assess(dataset, results)
         return EvalReport(
             task=task.name,
             model=results[0].model,

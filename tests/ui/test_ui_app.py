@@ -221,7 +221,7 @@ def test_a_plugin_that_registers_nonsense_as_a_view_is_off(tmp_path: Any) -> Non
     assert plugins.views() == {}
     [failure] = plugins.failures
     assert failure.reason.startswith(
-        "register_views: expected a subclass of Result and a function, found <class 'str'>"
+        "register_views: expected a subclass of Result or a task's name, found <class 'str'>"
     )
     assert "mood" not in plugins.tasks
 

@@ -11,7 +11,7 @@ import torch
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
-from nlptasks.model import Completion, Decoding, Prompt
+from nlptasks.model import Completion, Decoding, Likelihoods, Prompt
 from nlptasks.results import Message
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs import languages
@@ -258,7 +258,8 @@ def choose(base: LoadedBase, batcher: Batcher, request: BatchRequest, choices: S
         )
     tails = [list(base.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
     room = base.max_tokens - max(map(len, tails))
-    heads = [prompt_ids(base.tokenizer, prompt)[-room:] for prompt in request.items]
+    prompts = [prompt_ids(base.tokenizer, prompt) for prompt in request.items]
+    heads = [ids[-room:] for ids in prompts]
     pairs = [(p, c) for p in range(len(heads)) for c in range(len(tails))]
     likelihoods: dict[tuple[int, int], float] = {}
 
@@ -273,7 +274,9 @@ def choose(base: LoadedBase, batcher: Batcher, request: BatchRequest, choices: S
     batcher.run([len(heads[p]) + len(tails[c]) for p, c in pairs], step)
     for p in range(len(heads)):
         if request.alive(p):
-            request.answer(p, tuple(likelihoods[p, c] for c in range(len(tails))))
+            answer = Likelihoods(likelihoods[p, c] for c in range(len(tails)))
+            answer.num_tokens, answer.truncated = len(heads[p]), len(prompts[p]) > room
+            request.answer(p, answer)
 
 
 def _tail_likelihoods(base: LoadedBase, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:

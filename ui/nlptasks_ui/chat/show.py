@@ -53,7 +53,8 @@ def _answer(context: Context, turn: ChatTurn) -> list[Any]:
     typed = _result(context, turn)
     if typed:
         result, inputs = typed
-        return [_html(notes + views.show(result, inputs, context.views) + views.facts(result, turn.seconds))]
+        answer = views.show(result, inputs, context.views, turn.task)
+        return [_html(notes + answer + views.facts(result, turn.seconds))]
     return [*([turn.answer] if turn.answer else []), *([_html(notes)] if notes else [])] or ["…"]
 
 

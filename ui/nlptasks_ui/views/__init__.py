@@ -27,16 +27,16 @@ BUILT_IN: Mapping[type[Result], View] = {
 _log = logging.getLogger(__name__)
 
 
-def show(result: Result, inputs: Any, views: Mapping[type[Result], View] | None = None) -> str:
-    """A result as HTML, by the view of its nearest base class; `views` are those of plugins."""
-    for kind in type(result).__mro__:
+def show(result: Result, inputs: Any, views: Mapping[type[Result] | str, View] | None = None, task: str = "") -> str:
+    """A result as HTML, by the view of its task or of its nearest base class; `views` are those of plugins."""
+    for kind in (task, *type(result).__mro__):
         registered = (views or {}).get(kind)
         if registered:
             try:
                 return html.box("result", registered(result, inputs))
             except Exception:
-                _log.exception("the view of %s failed", kind.__name__)
-        if kind in BUILT_IN:
+                _log.exception("the view of %s failed", kind)
+        if isinstance(kind, type) and kind in BUILT_IN:
             return html.box("result", BUILT_IN[kind](result, inputs))
     return html.box("result", record.view(result, inputs))
 
