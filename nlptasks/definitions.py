@@ -104,14 +104,18 @@ def resolve_task(task: object, registered: Iterable[AnyTask] = ()) -> AnyTask:
 def _misspelled(kind: type[Any]) -> Iterator[str]:
     """Attributes of the author's classes that look like one of nlptasks which they do not set."""
     core = [cls for cls in kind.__mro__ if cls.__module__.partition(".")[0] == "nlptasks"]
-    known = {name for cls in core for name in (*vars(cls), *inspect.get_annotations(cls))}
+    known = {name: value for cls in core for name, value in {**inspect.get_annotations(cls), **vars(cls)}.items()}
     values = {name: value for cls in kind.__mro__ if cls not in core for name, value in vars(cls).items()}
-    expected = [name for name in known - values.keys() if not name.startswith("_")]
+    expected = [name for name, value in known.items() if name not in values and _is_setting(name, value)]
     for name, value in values.items():
-        if name.startswith("_") or name in known or (callable(value) and not isinstance(value, type)):
-            continue
-        if not hasattr(value, "__get__") and (near := difflib.get_close_matches(name, expected, n=1, cutoff=_NEAR)):
+        near = difflib.get_close_matches(name, expected, n=1, cutoff=_NEAR)
+        if near and name not in known and _is_setting(name, value):
             yield f"its attribute {name!r} is not known; did you mean {near[0]!r}?"
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    """Whether a class attribute is neither private nor a method or property."""
+    return not name.startswith("_") and (isinstance(value, type) or not hasattr(value, "__get__"))
 
 
 def _types(task: AnyTask) -> Iterator[str]:

@@ -169,9 +169,11 @@ class ObservedModel:
         return call
 
     def _note(self, items: Sequence[Any], answers: Sequence[Any]) -> None:
-        counts = [getattr(answer, "num_tokens", getattr(answer, "num_prompt_tokens", 0)) for answer in answers]
-        cuts = [getattr(answer, "truncated", False) for answer in answers]
-        self._calls.append([_Part(_texts(item), *rest) for item, *rest in zip(items, counts, cuts, strict=True)])
+        call = []
+        for item, answer in zip(items, answers, strict=True):
+            count = getattr(answer, "num_tokens", getattr(answer, "num_prompt_tokens", 0))
+            call.append(_Part(_texts(item), count, getattr(answer, "truncated", False)))
+        self._calls.append(call)
 
 
 @contextmanager
@@ -214,7 +216,8 @@ def stream_task(request: Request, model: Model, who: str, strict: bool) -> Gener
 
 def _checked(task: AnyTask, results: Any, who: str, readings: Sequence[Mapping[str, Any]]) -> list[Result]:
     if not isinstance(results, list | tuple) or len(results) != len(readings):
-        what = f"{len(results)} results" if isinstance(results, list | tuple) else clip(repr(results))
+        number = len(results) if isinstance(results, list | tuple) else 0
+        what = clip(repr(results)) if not number else "1 result" if number == 1 else f"{number} results"
         inputs = "1 input" if len(readings) == 1 else f"{len(readings)} inputs"
         raise PluginError(f"{who} gave {what} for {inputs}: its run must return a list with one for each, in order.")
     for result in results:

@@ -163,7 +163,7 @@ class FakeModel(Model):
         self._record("choose", prompts)
         self._require_writer()
         likelihood = self._likelihoods or (lambda prompt, choice: math.log(_unit(prompt, choice)))
-        answers = []
+        answers: list[tuple[float, ...]] = []
         for text in map(self.render, prompts):
             answer = Likelihoods(likelihood(text, choice) for choice in choices)
             answer.num_tokens, answer.truncated = self._count(text)

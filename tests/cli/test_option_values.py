@@ -8,12 +8,12 @@ from enum import Enum
 from typing import Any, Literal
 
 import pytest
-from nlptasks_ui import snippets
 from pydantic import BaseModel, Field
 
 from nlptasks import Model, Result, Task, TaskInput, TaskOptions
 from nlptasks.cli.common import option_values
 from nlptasks.cli.inputs import fields_and_options
+from nlptasks_ui import snippets
 
 
 class Tone(Enum):

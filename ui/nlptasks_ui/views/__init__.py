@@ -29,14 +29,15 @@ _log = logging.getLogger(__name__)
 
 def show(result: Result, inputs: Any, views: Mapping[type[Result] | str, View] | None = None, task: str = "") -> str:
     """A result as HTML, by the view of its task or of its nearest base class; `views` are those of plugins."""
-    for kind in (task, *type(result).__mro__):
+    kinds: tuple[Any, ...] = (task, *type(result).__mro__)
+    for kind in kinds:
         registered = (views or {}).get(kind)
         if registered:
             try:
                 return html.box("result", registered(result, inputs))
             except Exception:
                 _log.exception("the view of %s failed", kind)
-        if isinstance(kind, type) and kind in BUILT_IN:
+        if kind in BUILT_IN:
             return html.box("result", BUILT_IN[kind](result, inputs))
     return html.box("result", record.view(result, inputs))
 
