@@ -40,10 +40,14 @@ def on_hub(site: Site, tiny: Path) -> Site:
 
 
 def engine_with(settings: Settings, tiny: Path, first: bool, profile: str) -> Engine:
-    class Count(Task[TextInput, TaskOptions, Result]):
+    class Counted(Result):
+        """A number of tokens."""
+
+    class Count(Task[TextInput, TaskOptions, Counted]):
         """Counts tokens."""
 
         name = "count"
+        result_type = Counted
         untrained_base = "little"
         bases = {"little": tiny}  # noqa: RUF012
         hub_base = "org/large"
@@ -53,7 +57,7 @@ def engine_with(settings: Settings, tiny: Path, first: bool, profile: str) -> En
             return None if inputs.text == "here" else self.hub_base
 
         def run(self, inputs, options, model):  # type: ignore[no-untyped-def]
-            return [Result(num_tokens=len(found.spans)) for found in model.offsets([item.text for item in inputs])]
+            return [Counted(num_tokens=len(found.spans)) for found in model.offsets([item.text for item in inputs])]
 
     class Plugin:
         @hookimpl
