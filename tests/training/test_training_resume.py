@@ -97,6 +97,7 @@ def test_a_run_that_broke_while_publishing_publishes_its_best_weights_when_resum
         torch.testing.assert_close(tensor, other[name], atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_names_are_not_overwritten_by_accident(train: Callable[..., TrainReport]) -> None:
     quick = QUICK.replace(num_train_epochs=1)
     first = train(recipe=quick)

@@ -64,6 +64,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
 
 
+@pytest.mark.long
 def test_uploads_go_after_a_day_and_with_the_app(
     engine: FakeEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_uploads_go_after_a_day_and_with_the_app(
     until(lambda: files(folder) == [])
 
 
+@pytest.mark.long
 def test_the_app_cleans_up_by_itself(engine: FakeEngine, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nlptasks_ui import app
 

@@ -21,6 +21,8 @@ from tests.ui_browser import (  # noqa: F401 - fixtures
     url,
 )
 
+pytestmark = pytest.mark.long
+
 USERS = 20
 PROGRAM = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "ui_users.py"))
 
