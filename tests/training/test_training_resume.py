@@ -147,7 +147,7 @@ finetune(Feeling(), str(root / "notes.csv"), name="mine", recipe=recipe, setting
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("moment", ["checkpoint", "publishing"])
+@pytest.mark.parametrize("moment", [pytest.param("checkpoint", marks=pytest.mark.full), "publishing"])
 def test_a_killed_process_leaves_nothing_half_written(
     train: Callable[..., TrainReport], settings: Settings, tmp_path: Path, bases: Callable[[str], Path], moment: str
 ) -> None:

@@ -119,7 +119,7 @@ def test_a_batch_outlives_its_file_and_its_results_are_there(
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [pytest.param(signal.SIGINT, marks=pytest.mark.full), signal.SIGTERM])
 def test_whoever_ends_the_command_its_uploads_go(folder: Path, tmp_path: Path, ending: signal.Signals) -> None:
     own = {"NLPTASKS_CACHE": str(tmp_path / "cache"), "NLPTASKS_DATA": str(tmp_path / "data"), "HF_HUB_OFFLINE": "1"}
     url = f"http://127.0.0.1:{(port := free_port())}"
