@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,6 +106,11 @@ class Inputs:
                 with open_text(sys.stdin.buffer, "standard input", encoding) as stream:
                     rows = text_rows(stream, "standard input", by_line=self._by_line, encoding=encoding)
                     inputs += self._of(rows, "standard input", faults)
+            elif len(text) < 4096 and os.path.isfile(text):
+                raise click.UsageError(
+                    f"Expected a text, found the name of a file, {text!r}: read the file with -f {text}, or give the "
+                    "name as a text on standard input."
+                )
             else:
                 inputs.append(Input(text))
         for file in files:

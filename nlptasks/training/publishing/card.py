@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +16,13 @@ from nlptasks.task import AnyTask, Recipe
 def use_line(task: AnyTask, choice: str) -> str:
     """The command that runs the task on its first example; `choice` names the adapter or the model."""
     words = ["nlptasks", "run", task.name, *choice.split(" ", 1)]
-    example: Any = next(iter(task.examples), "A text.")
-    if not isinstance(example, Mapping):
-        return shlex.join([*words, str(example)])
+    # A list, such as a chat, cannot be typed as a text.
+    example: Any = next((one for one in task.examples if isinstance(one, str | Mapping)), "A text.")
+    if isinstance(example, str):
+        return shlex.join([*words, example])
     # The command takes the first field as its text, the others by name.
-    first, *others = ((name, str(value)) for name, value in example.items())
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in example.items()}
+    first, *others = texts.items()
     return shlex.join([*words, first[1], *(word for pair in others for word in ("-o", *pair))])
 
 
