@@ -15,8 +15,9 @@ PAGE = Path(__file__).with_suffix(".md")
 
 _HEAD = """# Inputs, options and results of the tasks
 
-`python docs/options.py` writes this page. The command line shows the same for installed plugins too: `nlptasks tasks TASK`,
-`nlptasks run TASK --help`. Options are keywords in Python, `-o KEY VALUE` on the command line, and fields of the web app's forms.
+`python docs/options.py` writes this page. For installed plugins too, the command line shows the same: `nlptasks tasks
+TASK` and `nlptasks run TASK --help`. Options are keywords in Python, `-o KEY VALUE` on the command line, and fields of
+the forms in the web app.
 """
 
 
