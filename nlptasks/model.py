@@ -288,7 +288,8 @@ class AsyncStream(Generic[T]):
         self._stream: Stream[T] | None = None
 
     async def __aiter__(self) -> AsyncGenerator[str, None]:
-        stream = self._stream = self._stream or await asyncio.to_thread(self._open)
+        stream = self._stream or await asyncio.to_thread(self._open)
+        self._stream = stream
         pieces = iter(stream)
         step: asyncio.Future[str | None] | None = None
         try:

@@ -64,8 +64,8 @@ def tasks_command(context: click.Context, task: str | None, as_json: bool) -> No
         click.echo(formatter.getvalue(), nl=False)
         return
     width = max(map(len, plugins.tasks), default=0)
-    for name, task in plugins.tasks.items():
-        click.echo(f"{name:<{width}}  {task.summary}".rstrip())
+    for name, one in plugins.tasks.items():
+        click.echo(f"{name:<{width}}  {one.summary}".rstrip())
     if not plugins.tasks:
         click.echo("No task is loaded; `nlptasks plugins` shows why.")
 

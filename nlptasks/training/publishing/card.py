@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +15,18 @@ from nlptasks.task import AnyTask, Recipe
 def use_line(task: AnyTask, choice: str) -> str:
     """The command that runs the task on its first example; `choice` names the adapter or the model."""
     words = ["nlptasks", "run", task.name, *choice.split(" ", 1)]
-    # A list, such as a chat, cannot be typed as a text.
-    example: Any = next((one for one in task.examples if isinstance(one, str | Mapping)), "A text.")
+    # A chat cannot be typed as a text.
+    example = next(filter(_is_text, task.examples), "A text.")
     if isinstance(example, str):
         return shlex.join([*words, example])
     # The command takes the first field as its text, the others by name.
-    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in example.items()}
-    first, *others = texts.items()
+    first, *others = example.items()
     return shlex.join([*words, first[1], *(word for pair in others for word in ("-o", *pair))])
+
+
+def _is_text(example: Any) -> bool:
+    values = example.values() if isinstance(example, Mapping) else [example]
+    return all(isinstance(value, str) for value in values)
 
 
 def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, command: str, licence: str | None) -> str:
