@@ -288,8 +288,9 @@ class AsyncStream(Generic[T]):
         self._stream: Stream[T] | None = None
 
     async def __aiter__(self) -> AsyncGenerator[str, None]:
-        stream = self._stream or await asyncio.to_thread(self._open)
-        self._stream = stream
+        if self._stream is None:
+            self._stream = await asyncio.to_thread(self._open)
+        stream = self._stream
         pieces = iter(stream)
         step: asyncio.Future[str | None] | None = None
         try:

@@ -61,7 +61,7 @@ BELOW: dict[str, set[str]] = {
     "runtime/pool.py": {"backends.py", "errors.py", "model.py", "runtime/resident.py", "store"},
     "engine.py": {
         *("backends.py", "bases.py", "errors.py", "families", "model.py", "plugins.py", "progress.py", "requests.py"),
-        *("runtime/loading", "settings.py", "store", "task.py"),
+        *("results.py", "runtime/loading", "settings.py", "store", "task.py"),
     },
     "training/recipes.py": {"errors.py", "task.py"},
     "training/metrics": {"errors.py", "families"},
