@@ -17,7 +17,7 @@ _COMMANDS = {
     "train": ("train", "train_command", "Train an adapter for a task."),
     "eval": ("eval", "eval_command", "Measure a task on labelled data."),
     "data": ("data", "data_group", "Check training data."),
-    "tasks": ("plugins", "tasks_command", "List the tasks."),
+    "tasks": ("plugins", "tasks_command", "List the tasks, or the options of one."),
     "models": ("models", "models_group", "List, download and remove base models."),
     "adapters": ("adapters", "adapters_group", "List, show, remove, export, import and merge adapters."),
     "plugins": ("plugins", "plugins_group", "List the plugins, and why one is disabled; decide who has a name."),
@@ -68,7 +68,7 @@ class Commands(click.Group):
         default_plugins().add_commands(self, reserved=_COMMANDS)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="nlptasks")
 def cli() -> None:
     """Run, train and extend NLP tasks on small Transformers."""
