@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
-from nlptasks.backends import Backend, BackendOptions, Backends, Resident
+from nlptasks.backends import BUILT_IN, Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import CancelToken, Head, Model, Stream, find_head
@@ -292,7 +292,13 @@ class Engine:
             # The task may not be registered.
             self._heads.setdefault(task.head.verb, task.head)
         chosen, base = self.choose(task, adapter, model)
-        _, backend = self._backends.choose(base, chosen)
+        name, backend = self._backends.choose(base, chosen)
+        if chosen and chosen.labels is None:
+            from nlptasks.store.exchange import name_outputs, read_config
+
+            # Of a base that a plugin computes there may be no file on this machine.
+            config = (lambda: read_config(self._bases.find(base))) if name in BUILT_IN else dict
+            chosen, _ = name_outputs(chosen, task, config)
         with backend.bind(base, chosen, cancel=cancel or CancelToken(), counter=counter) as bound:
             yield bound
 
@@ -307,6 +313,7 @@ class Engine:
         """
         from nlptasks.store.adapter_store import AdapterStore
         from nlptasks.store.adapters import open_adapter
+        from nlptasks.store.exchange import base_of
 
         model = model or self._model
         if adapter and adapter != NO_ADAPTER:
@@ -317,7 +324,7 @@ class Engine:
                 )
             if not model and not named.base_id:
                 raise NlptasksError(f"Adapter {adapter!r} does not say which base it was trained on: name it as model.")
-            return named, model or named.base_id
+            return named, model or base_of(named, self.settings, self.plugins.bases)
         if adapter != NO_ADAPTER and task.adapter and task.adapter.is_dir():
             shipped = open_adapter(task.adapter)
             if model is None or model == shipped.base_id:

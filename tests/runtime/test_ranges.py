@@ -26,8 +26,9 @@ from nlptasks.runtime.loading.devices import int8_obstacle
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
-from nlptasks.store.adapters import RANGES, fingerprint, open_adapter
+from nlptasks.store.adapters import open_adapter
 from nlptasks.store.exchange import find_adapter
+from nlptasks.store.weights import RANGES, fingerprint
 from nlptasks.training import TrainReport
 from nlptasks.training.families.base import family_trainer
 from nlptasks.training.publishing import observing as observing_module

@@ -22,8 +22,9 @@ from nlptasks.runtime.loading.folding import Adapters
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore, writing
-from nlptasks.store.adapters import MANIFEST, PEFT_WEIGHTS, fingerprint, open_adapter
+from nlptasks.store.adapters import MANIFEST, PEFT_WEIGHTS, open_adapter
 from nlptasks.store.download import BaseFolder
+from nlptasks.store.weights import fingerprint
 from nlptasks.testing import tiny_model
 from tests.tiny_adapters import BERT_LINEAR, classifier_adapter, tagger_adapter, writer_adapter
 
