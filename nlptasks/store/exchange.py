@@ -31,6 +31,7 @@ from nlptasks.store.adapters import (
 from nlptasks.store.archives import copy_files, opened, pack
 from nlptasks.store.catalog import CATALOG
 from nlptasks.store.download import BaseFolder, cached_bases, find_base
+from nlptasks.store.folders import existing_folder
 from nlptasks.store.sources import ProgressCallback
 from nlptasks.store.weights import fingerprint
 
@@ -176,7 +177,7 @@ def base_of(adapter: AdapterFolder, settings: Settings, shipped: Mapping[str, Pa
     name = adapter.base_id
     if not adapter.manifest or ("/" in name and not Path(name).is_absolute()) or name in {*CATALOG, *shipped}:
         return name
-    if Path(name).is_dir():
+    if existing_folder(name):
         return name
     others = (each.base_id for each in AdapterStore(settings).list() if Path(each.base_id).is_absolute())
     for other in dict.fromkeys((*(base.name for base in cached_bases(settings)), *shipped, *others)):

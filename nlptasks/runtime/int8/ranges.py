@@ -73,8 +73,8 @@ def read_ranges(folder: Path) -> Ranges:
     for name, tensor in read_header(file).items():
         if tensor.dtype != "F32" or len(tensor.shape) != 2 or tensor.shape[0] != 2:
             raise AdapterError(
-                f"{file}: expected a lowest and a highest value for each channel of {name}, F32 of shape (2, channels), "
-                f"found {tensor.dtype} of {tensor.shape}: {_REMEDY}"
+                f"{file}: expected a lowest and a highest value for each channel of {name}, F32 of "
+                f"shape (2, channels), found {tensor.dtype} of {tensor.shape}: {_REMEDY}"
             )
     ranges: Ranges = load_file(file)
     return ranges

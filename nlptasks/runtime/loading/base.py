@@ -15,6 +15,7 @@ from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.store.adapters import Manifest, read_manifest
 from nlptasks.store.folders import check_folder
 from nlptasks.store.gguf import quiet_transformers as quiet_transformers
+from nlptasks.store.weights import read_headers
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
@@ -73,11 +74,13 @@ def load_base(
 
     Raises:
         UnsafeWeightsError: only pickled weights, or code of its own without `trust_remote_code`.
-        UnsupportedModelError: an architecture that transformers does not know, or that has no int8.
+        UnsupportedModelError: an architecture that transformers does not know, or that has no int8; a damaged file.
     """
     import transformers
 
     config = load_config(folder, trust_remote_code)
+    # A damaged file is named before transformers takes memory for it.
+    read_headers(folder.path)
     manifest = read_manifest(folder.path)
     verb = _native_verb(config)
     kind = model_kind(config)
