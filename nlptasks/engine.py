@@ -293,7 +293,7 @@ class Engine:
             self._heads.setdefault(task.head.verb, task.head)
         chosen, base = self.choose(task, adapter, model)
         name, backend = self._backends.choose(base, chosen)
-        if chosen and chosen.labels is None:
+        if chosen and chosen.labels is None and chosen.verb == task.verb:
             from nlptasks.store.exchange import name_outputs, read_config
 
             # Of a base that a plugin computes there may be no file on this machine.

@@ -102,6 +102,8 @@ def _header(state: WeightFile) -> Header:
             size = int.from_bytes(first, "little")
             if _LFS.startswith(first) and len(first) == 8:
                 raise _DamagedError("a Git LFS pointer: fetch the file itself with `git lfs pull`.")
+            if length < 8:
+                raise _DamagedError(f"a file of {length} bytes: {_REMEDY}")
             if size > min(HEADER_LIMIT, length - 8):
                 raise _DamagedError(f"a header of {size} bytes in a file of {length}: {_REMEDY}")
             text = stream.read(size)

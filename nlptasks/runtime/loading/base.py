@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 HEAD_CLASSES = {verb: head.model for verb, head in HEADS.items() if head.model}
 """transformers' class with the head that each verb needs."""
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -107,6 +111,7 @@ def load_base(
     if getattr(loaded, "generation_config", None) is not None:
         # Every request sets a limit; transformers would warn about a second one.
         loaded.generation_config.max_length = None
+    _log.info("Loaded %s from %s: %s on %s.", folder.id, folder.path, placement.dtype, placement.device)
     backbone = loaded.base_model
     if kind == "encoder" and placement.device == "cpu":
         attention.tune(loaded, placement.dtype)

@@ -8,6 +8,7 @@ budget is not folded: see `low_rank`.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections import OrderedDict
@@ -35,6 +36,8 @@ MiniLM's sets have 43 MB in float32, 21 in bfloat16: two and four of them. Three
 memory of one with all three sets in memory, and take 1.11 times with this. Folding a set again takes 17 ms.
 SmolLM2-135M's have 212 MB in bfloat16.
 """
+
+_log = logging.getLogger(__name__)
 
 PATTERN_SECONDS = 1.0
 """What one pattern of `alpha_pattern` may take."""
@@ -143,6 +146,7 @@ class Adapters:
                 self._loaded.pop(stale)
                 self._folded.pop(stale, None)
             self._loaded[adapter.key] = self._read(adapter)
+            _log.info("Loaded the adapter %s from %s.", adapter.name, adapter.path)
         return self._loaded[adapter.key]
 
     def _read(self, adapter: AdapterFolder) -> LoadedAdapter:
