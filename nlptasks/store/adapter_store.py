@@ -62,6 +62,10 @@ class AdapterStore:
         """Names of the whole adapters of a task."""
         return [adapter.path.name for adapter in self.list(task)]
 
+    def tasks(self) -> list[str]:
+        """The tasks that have adapters, installed or not."""
+        return sorted(path.name for path in self._root.glob("[!.]*") if path.is_dir())
+
     def list(self, task: str | None = None) -> list[AdapterFolder]:
         """All readable adapters, by task and name; half-written and broken folders are left out."""
         adapters = []
@@ -103,10 +107,6 @@ class AdapterStore:
         if task not in self.tasks() or not _NAME.fullmatch(name) or not path.is_dir():
             raise UnknownNameError("adapter", name, self.names(task) if task in self.tasks() else ())
         return path
-
-    def tasks(self) -> list[str]:
-        """The tasks that have adapters, installed or not."""
-        return sorted(path.name for path in self._root.glob("[!.]*") if path.is_dir())
 
     def _from_hub(self, name: str) -> Path:
         from huggingface_hub import snapshot_download

@@ -290,10 +290,10 @@ def name_outputs(
     tags = getattr(task, "tags", None)
     known = tuple(tags()) if tags else tuple(getattr(task, "labels", ()))
     if len(known) != count:
-        shown = f" ({clip(', '.join(known))})" if known else ""
+        listed = f" ({clip(', '.join(known))})" if known else ""
         raise AdapterError(
             f"{adapter.path.name}: expected names for the {count} outputs of its head, found none, and {task.name} has "
-            f"{len(known)} labels{shown}: name them, in the order of the outputs, "
+            f"{len(known)} labels{listed}: name them, in the order of the outputs, "
             f"with `nlptasks adapters import FOLDER --task {task.name} --labels A,B,...`."
         )
     note = f"its outputs are taken to be {', '.join(known)}, in this order; --labels sets others"
