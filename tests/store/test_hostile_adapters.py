@@ -308,7 +308,7 @@ def test_random_faults_give_answers_or_our_own_errors(
 def test_many_random_faults_give_answers_or_our_own_errors(
     tmp_path: Path, engine: Engine, sources: dict[bool, Path]
 ) -> None:
-    fuzz(engine, sources, tmp_path, range(1000, 1800))
+    fuzz(engine, sources, tmp_path, range(1000, 1400))
 
 
 def test_a_damaged_base_is_named(tmp_path: Path, settings: Settings) -> None:
