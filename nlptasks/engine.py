@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
-from nlptasks.backends import Backend, BackendOptions, Backends, Resident
+from nlptasks.backends import BUILT_IN, Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
 from nlptasks.definitions import open_shipped
 from nlptasks.errors import InvalidInputError, NlptasksError
@@ -291,7 +291,13 @@ class Engine:
             # The task may not be registered.
             self._heads.setdefault(task.head.verb, task.head)
         chosen, base = self.choose(task, adapter, model)
-        _, backend = self._backends.choose(base, chosen)
+        name, backend = self._backends.choose(base, chosen)
+        if chosen and chosen.labels is None and chosen.verb == task.verb:
+            from nlptasks.store.exchange import name_outputs, read_config
+
+            # Of a base that a plugin computes there may be no file on this machine.
+            config = (lambda: read_config(self._bases.find(base))) if name in BUILT_IN else dict
+            chosen, _ = name_outputs(chosen, task, config)
         with backend.bind(base, chosen, cancel=cancel or CancelToken(), counter=counter) as bound:
             yield bound
 
@@ -305,6 +311,7 @@ class Engine:
         on its base.
         """
         from nlptasks.store.adapter_store import AdapterStore
+        from nlptasks.store.exchange import base_of
 
         model = model or self._model
         if adapter and adapter != NO_ADAPTER:
@@ -315,7 +322,7 @@ class Engine:
                 )
             if not model and not named.base_id:
                 raise NlptasksError(f"Adapter {adapter!r} does not say which base it was trained on: name it as model.")
-            return named, model or named.base_id
+            return named, model or base_of(named, self.settings, self.plugins.bases)
         shipped = None if adapter == NO_ADAPTER else open_shipped(task, self.plugins.describe(task))
         if shipped and model in (None, shipped.base_id):
             return shipped, shipped.base_id

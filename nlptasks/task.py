@@ -142,7 +142,7 @@ class Recipe(BaseModel):
     warmup_ratio: float = Field(default=0.06, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     label_smoothing_factor: float = Field(default=0.0, ge=0, lt=1)
-    max_length: int = Field(default=128, ge=4)
+    max_length: int = Field(default=128, ge=16)
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     early_stopping_patience: int = Field(default=0, ge=0)
     evals_per_epoch: int = Field(default=1, ge=1)

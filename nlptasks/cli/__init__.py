@@ -70,8 +70,17 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="nlptasks")
-def cli() -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Log to stderr which models and adapters are loaded, from where.")
+def cli(verbose: bool) -> None:
     """Run, train and extend NLP tasks on small Transformers."""
+    if verbose:
+        import logging
+
+        logger, lines = logging.getLogger("nlptasks"), logging.StreamHandler()
+        lines.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+        logger.addHandler(lines)
+        logger.setLevel(logging.INFO)
+        click.get_current_context().call_on_close(lambda: logger.removeHandler(lines))
 
 
 def main(arguments: list[str] | None = None) -> None:

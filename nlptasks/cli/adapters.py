@@ -29,7 +29,8 @@ def adapters_group() -> None:
 @json_option
 def list_command(task: str | None, as_json: bool) -> None:
     """List the adapters in the store, all or those of TASK."""
-    adapters = AdapterStore(Settings.from_env()).list(task)
+    store = AdapterStore(Settings.from_env())
+    adapters = store.list(_task_name(store, task) if task else None)
     if as_json:
         print_json(
             [{"path": str(a.path), **(a.manifest.model_dump() if a.manifest else {"name": a.name})} for a in adapters]
@@ -41,6 +42,11 @@ def list_command(task: str | None, as_json: bool) -> None:
         metrics = adapter.manifest.metrics if adapter.manifest else {}
         values = "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:3])
         click.echo(f"{adapter.path.parent.name}/{adapter.path.name}  on {adapter.base_id}  {values}".rstrip())
+
+
+def _task_name(store: AdapterStore, name: str) -> str:
+    """The name of a task, which may be an alias, or one whose plugin left its adapters here."""
+    return name if name in store.tasks() else default_plugins().task(name).name
 
 
 @adapters_group.command("show")
@@ -60,8 +66,10 @@ def show_command(task: str, name: str | None) -> None:
 def remove_command(task: str, name: str, yes: bool) -> None:
     """Delete an adapter from the store."""
     store = AdapterStore(Settings.from_env())
+    task = _task_name(store, task)
+    path = store.existing(task, name)
     if not yes:
-        click.confirm(f"Delete {store.folder(task, name)}?", abort=True)
+        click.confirm(f"Delete {path}?", abort=True)
     store.remove(task, name)
     click.echo(f"Deleted {task}/{name}.", err=True)
 

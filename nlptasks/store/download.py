@@ -99,8 +99,7 @@ def find_base(
             )
         folders.check_folder(shipped[name])
         return BaseFolder(name, None, shipped[name], "plugin")
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
+    if folder := folders.existing_folder(name):
         folders.check_folder(folder)
         path = folder.resolve()
         return BaseFolder(str(path), None, path, "folder")

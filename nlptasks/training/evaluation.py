@@ -82,7 +82,7 @@ def evaluate(
         task = engine.plugins.task(task) if isinstance(task, str) else task
         family = family_trainer(task, serving)
         chosen, _ = engine.choose(task, adapter, model)
-        labels = chosen.manifest.labels if chosen and chosen.manifest else None
+        labels = chosen.labels if chosen else None
         dataset = family.read(sources, options, labels=labels, offline=engine.settings.offline, split="test")
         if options.max_rows:
             dataset.rows = sample(dataset.rows, options.max_rows, 13, label=family.stratum)
