@@ -112,6 +112,8 @@ class ModelInfo:
     """BCP 47 tags of the (source, target) languages of a bilingual checkpoint."""
     trained_for: frozenset[str] = frozenset()
     """Verbs that have a trained head here: `classify`, `generate`, ..."""
+    reads_emoji: bool = True
+    """Whether the vocabulary has emoji; where it lacks them, a text is read with their names instead."""
     has_offsets: bool = True
     """Whether the model has `offsets`; without them long texts are cut by their characters."""
 
@@ -123,8 +125,16 @@ class ModelInfo:
         return replace(decoding, **preset)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """How much of a text the vocabulary holds: its number of `unknown` tokens; `unread` if no token is known."""
+
+    unknown: int = 0
+    unread: bool = False
+
+
 @dataclass(frozen=True)
-class Logits:
+class Logits(Vocabulary):
     """`values[i]` is the raw score of the i-th label of `ModelInfo.labels`."""
 
     values: tuple[float, ...]
@@ -140,7 +150,7 @@ class Offsets:
 
 
 @dataclass(frozen=True)
-class TokenLogits:
+class TokenLogits(Vocabulary):
     """`values[i][j]` is the raw score of the j-th label for the i-th token, special tokens left out.
 
     `spans[i]` is the token's (start, end) in code points of the text, as the tokenizer gives it.
@@ -153,7 +163,7 @@ class TokenLogits:
 
 
 @dataclass(frozen=True)
-class SpanLogits:
+class SpanLogits(Vocabulary):
     """Raw scores that an answer starts, or ends, at each token of the context.
 
     `spans[i]` is the i-th token's (start, end) in code points of the context. `null` is the raw score of "no

@@ -33,6 +33,8 @@ class Result(BaseModel):
     truncated: bool = Field(default=False, description="True when part of the input was not read.")
     num_tokens: int = Field(default=0, ge=0, description="Tokens of the input.")
     windows: int = Field(default=1, ge=1, description="Windows that the input was read in.")
+    unknown: int = Field(default=0, ge=0, description="Tokens of the input that the model's vocabulary lacks.")
+    note: str | None = Field(default=None, description="A remark for the reader of the answer.")
     windowed_by: Literal["tokens", "characters"] = Field(
         default="tokens",
         description="How a long input was cut: by `characters` if the model cannot count tokens; windows are then "
@@ -237,7 +239,6 @@ class Summary(Result):
     coverage: float = Field(
         default=1.0, ge=0, le=1, description="Share of the text's characters, without white space, that were read."
     )
-    note: str | None = Field(default=None, description="A remark, e.g. that the summary is not the model's.")
 
     def to_hf(self) -> list[dict[str, Any]]:
         """v4's `[{"summary_text": ...}]`."""

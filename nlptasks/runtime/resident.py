@@ -319,6 +319,7 @@ def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> Mode
         languages=languages(base.tokenizer),
         direction=direction(base.tokenizer),
         trained_for=frozenset(trained),
+        reads_emoji=encoding.reads_emoji(base.tokenizer),
     )
 
 

@@ -131,6 +131,9 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
+    # A text that spells out a control token, such as </s> or <|im_start|>, is text. Set here and not in the call above,
+    # so that a saved copy of the tokenizer has transformers' default.
+    tokenizer.split_special_tokens = True
     return tokenizer
 
 

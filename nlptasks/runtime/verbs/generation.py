@@ -16,6 +16,7 @@ from nlptasks.results import Message
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.batching import Batcher
+from nlptasks.runtime.verbs.chats import chat_ids
 from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop
 from nlptasks.runtime.verbs.encoding import pad
 from nlptasks.runtime.worker import BatchRequest
@@ -83,8 +84,7 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target
     if tokenizer.chat_template is None:
         return list(tokenizer(plain_chat(prompt), truncation=False, verbose=False)["input_ids"])
     chat = [message.model_dump() for message in prompt]
-    encoded = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=True)
-    return list(encoded["input_ids"])
+    return chat_ids(tokenizer, chat, add_generation_prompt=True)
 
 
 def plain_chat(messages: Sequence[Message]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nlptasks import Answer, Classification, Entities, GeneratedText, Result, Summary
+from nlptasks.surfaces import as_sentence
 from nlptasks_ui import html
 from nlptasks_ui.context import View
 from nlptasks_ui.views import answer, classification, entities, generated, record, summary
@@ -34,12 +35,16 @@ def show(result: Result, inputs: Any, views: Mapping[type[Result] | str, View] |
         registered = (views or {}).get(kind)
         if registered:
             try:
-                return html.box("result", registered(result, inputs))
+                return html.box("result", registered(result, inputs), _note(result))
             except Exception:
                 _log.exception("the view of %s failed", kind)
         if kind in BUILT_IN:
-            return html.box("result", BUILT_IN[kind](result, inputs))
-    return html.box("result", record.view(result, inputs))
+            return html.box("result", BUILT_IN[kind](result, inputs), _note(result))
+    return html.box("result", record.view(result, inputs), _note(result))
+
+
+def _note(result: Result) -> str:
+    return html.element("p", html.text(as_sentence(result.note)), class_="nlp-note") if result.note else ""
 
 
 def facts(result: Result, seconds: float | None = None) -> str:
