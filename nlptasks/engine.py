@@ -12,12 +12,13 @@ from nlptasks.backends import BUILT_IN, Backend, BackendOptions, Backends, Resid
 from nlptasks.bases import Bases
 from nlptasks.definitions import open_shipped
 from nlptasks.errors import InvalidInputError, NlptasksError
-from nlptasks.model import AsyncStream, CancelToken, Head, Model, Stream, find_head
+from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request, run_task, stream_task
 from nlptasks.results import Results
 from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
+from nlptasks.streams import AsyncStream
 from nlptasks.task import AnyTask, R, S, SequenceTask, TaskInput, TaskOf
 
 if TYPE_CHECKING:

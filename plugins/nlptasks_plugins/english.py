@@ -12,8 +12,8 @@ from nlptasks_plugins.translation.languages import UNDETERMINED, detect, name
 R = TypeVar("R", bound=Result)
 
 SURE = 0.9
-"""Least probability of another language. Of 2,872 English texts (the validation sets of SST-2 and TweetEval's sentiment)
-none gets a note."""
+"""Least probability of another language. None of 2,872 English texts (the validation sets of SST-2 and of TweetEval's
+sentiment) gets a note."""
 
 LETTERS = 12
 """Fewest letters of a text that is checked: names and single words look like any language."""

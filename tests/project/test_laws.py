@@ -39,6 +39,7 @@ BELOW: dict[str, set[str]] = {
     "results.py": {"errors.py"},
     "settings.py": {"errors.py"},
     "model.py": {"errors.py", "results.py"},
+    "streams.py": {"model.py"},
     "task.py": {"errors.py", "results.py", "model.py"},
     "definitions.py": {"errors.py", "model.py", "results.py", "store", "task.py"},
     "requests.py": {"data", "errors.py", "model.py", "results.py", "task.py"},
@@ -62,7 +63,8 @@ BELOW: dict[str, set[str]] = {
     "runtime/pool.py": {"backends.py", "errors.py", "model.py", "runtime/resident.py", "store"},
     "engine.py": {
         *("backends.py", "bases.py", "definitions.py", "errors.py", "families", "model.py", "plugins.py"),
-        *("progress.py", "requests.py", "results.py", "runtime/loading", "settings.py", "store", "task.py"),
+        *("progress.py", "requests.py", "results.py", "runtime/loading", "settings.py", "store", "streams.py"),
+        "task.py",
     },
     "training/recipes.py": {"errors.py", "task.py"},
     "training/metrics": {"errors.py", "families"},
