@@ -226,7 +226,7 @@ class Decoding:
 class Completion:
     """One finished text; `logprobs[i]` belongs to the i-th generated token, in nats.
 
-    `alternatives` are the other texts of `num_return_sequences`, best first.
+    `alternatives` are the other texts of `num_return_sequences`, best first. `note` is a remark for the result.
     """
 
     text: str
@@ -236,6 +236,7 @@ class Completion:
     logprobs: tuple[float, ...] = field(default=(), repr=False)
     truncated: bool = False
     alternatives: tuple[Completion, ...] = ()
+    note: str | None = None
 
 
 T = TypeVar("T")
@@ -342,7 +343,7 @@ class Model(Protocol):
         ...
 
     def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
-        """The same as `generate` for one prompt, piece by piece."""
+        """The same as `generate` for one prompt, piece by piece; beam search writes one piece at the end."""
         ...
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from nlptasks import Model, Result
 from nlptasks_plugins.translation.languages import UNDETERMINED, detect, name
@@ -37,11 +37,7 @@ def noted(results: list[R], texts: Sequence[str], model: Model, adapter: str) ->
 
 def _noted(result: R, text: str) -> R:
     language = other_language(text)
-    if not language:
-        return result
-    note = f"the text seems to be in {language}; the adapter was trained on English"
-    values: dict[str, Any] = {"note": "; ".join(filter(None, [result.note, note]))}
-    return result.model_copy(update=values)
+    return result.noted(f"the text seems to be in {language}; the adapter was trained on English" if language else None)
 
 
 def other_language(text: str) -> str:
