@@ -76,6 +76,7 @@ from nlptasks.plugins import (
     plugin_names as plugin_names,
     plugin_notice as plugin_notice,
 )
+from nlptasks.progress import AsyncStream as AsyncStream
 from nlptasks.results import (
     Answer as Answer,
     AnswerSpan as AnswerSpan,
@@ -91,7 +92,6 @@ from nlptasks.results import (
     SummaryChunk as SummaryChunk,
 )
 from nlptasks.settings import Settings as Settings
-from nlptasks.streams import AsyncStream as AsyncStream
 from nlptasks.task import (
     AnyTask as AnyTask,
     Recipe as Recipe,

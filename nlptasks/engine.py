@@ -15,11 +15,11 @@ from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.process import at_fork, hold_over_forks
+from nlptasks.progress import AsyncStream
 from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request, run_task, stream_task
 from nlptasks.results import Results
 from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
-from nlptasks.streams import AsyncStream
 from nlptasks.task import AnyTask, R, S, SequenceTask, TaskInput, TaskOf
 
 if TYPE_CHECKING:
