@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nlptasks import Result, TaskInput
-from nlptasks_ui import html, views
+from nlptasks_ui import cleaning, html, views
 from nlptasks_ui.chat.answers import Step
 from nlptasks_ui.chat.commands import CHAT
 from nlptasks_ui.chat.conversation import ChatTurn
@@ -28,9 +28,10 @@ def step(context: Context, current: Step) -> Messages:
     turn = current.turn
     if turn.finished:
         return turns(context, [turn])
+    if not turn.answer:
+        return _pair(turn, [_html(html.status(current.status))])
     # The chat's Markdown is rendered while it is written; other tasks show a draft until their result is there.
-    writing = turn.answer if _is_chat(context, turn) else _html(draft(turn.answer))
-    return _pair(turn, [writing if turn.answer else _html(html.status(current.status))])
+    return _pair(turn, [_markdown(turn.answer) if _is_chat(context, turn) else _html(draft(turn.answer))])
 
 
 def _pair(turn: ChatTurn, answer: list[Any]) -> Messages:
@@ -54,7 +55,7 @@ def _answer(context: Context, turn: ChatTurn) -> list[Any]:
     if typed:
         result, inputs = typed
         return [_html(notes + views.show(result, inputs, context.views) + views.facts(result, turn.seconds))]
-    return [*([turn.answer] if turn.answer else []), *([_html(notes)] if notes else [])] or ["…"]
+    return [*([_markdown(turn.answer)] if turn.answer else []), *([_html(notes)] if notes else [])] or ["…"]
 
 
 def _result(context: Context, turn: ChatTurn) -> tuple[Result, TaskInput] | None:
@@ -71,6 +72,12 @@ def _result(context: Context, turn: ChatTurn) -> tuple[Result, TaskInput] | None
 def _is_chat(context: Context, turn: ChatTurn) -> bool:
     task = context.engine.plugins.tasks.get(turn.task)
     return task is None or "messages" in task.input_type.model_fields
+
+
+def _markdown(answer: str) -> Any:
+    """An answer; its button copies the Markdown."""
+    copy = html.element("button", "Copy", type="button", class_="nlp-copy", data_copy=answer)
+    return _html(html.box("markdown prose", cleaning.markdown(answer)) + copy)
 
 
 def _html(content: str) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nlptasks import AdapterError
 from nlptasks.store import AdapterStore, export_adapter, import_adapter
 from nlptasks.surfaces import sentence
-from nlptasks_ui import html
+from nlptasks_ui import cleaning, html
 from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import tell_refusal
@@ -46,7 +46,7 @@ class Library:
             with gr.Row(elem_classes="nlp-actions nlp-minor"):
                 self.new_name = gr.Textbox(label="Name", show_label=False, container=False, elem_id="library-name")
                 self.rename = gr.Button("Rename", elem_id="library-rename")
-            self.card = gr.Markdown(elem_id="library-card", elem_classes="nlp-view", max_height=560)
+            self.card = gr.HTML(elem_id="library-card", elem_classes="nlp-view", max_height=560)
         self.message = gr.HTML(elem_id="library-said")
         with gr.Accordion("Upload an adapter", open=False):
             self._add_upload()
@@ -207,11 +207,11 @@ def _listed(adapters: Sequence[AdapterFolder]) -> str:
 
 
 def _card(adapter: AdapterFolder) -> str:
-    """The text of the model card, without its YAML metadata."""
+    """The model card as HTML, without its YAML metadata."""
     try:
         text = (adapter.path / "README.md").read_text(encoding="utf-8")
     except OSError:
         return "This adapter has no model card."
     if text.startswith("---"):
         text = text.split("\n---", 1)[-1].partition("\n")[2]
-    return text.strip()
+    return cleaning.markdown(text, html=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nlptasks import Answer, Classification, Entities, GeneratedText, Result, Summary
-from nlptasks_ui import html
+from nlptasks_ui import cleaning, html
 from nlptasks_ui.context import View
 from nlptasks_ui.views import answer, classification, entities, generated, record, summary
 
@@ -33,7 +33,7 @@ def show(result: Result, inputs: Any, views: Mapping[type[Result], View] | None 
         registered = (views or {}).get(kind)
         if registered:
             try:
-                return html.box("result", registered(result, inputs))
+                return html.box("result", cleaning.view(registered(result, inputs)))
             except Exception:
                 _log.exception("the view of %s failed", kind.__name__)
         if kind in BUILT_IN:

@@ -1,0 +1,70 @@
+"""HTML and Markdown that others wrote, made safe to show: no script, no form, nothing fetched from another machine."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import nh3
+
+_SVG = frozenset(
+    "circle clipPath defs desc ellipse g line linearGradient marker mask path pattern polygon polyline radialGradient "
+    "rect stop svg text title tspan".split()
+)
+_SHAPES = frozenset(
+    "class cx cy d dx dy fill fill-opacity font-size font-weight gradientUnits height offset opacity points "
+    "preserveAspectRatio r rx ry stop-color stroke stroke-dasharray stroke-linecap stroke-linejoin stroke-opacity "
+    "stroke-width text-anchor transform viewBox width x x1 x2 y y1 y2".split()
+)
+_TAGS = frozenset(nh3.ALLOWED_TAGS) - {"area", "map"}
+_STYLES = frozenset("--hue background-color color font-weight height max-width text-align width".split())
+
+
+def view(markup: str) -> str:
+    """The HTML of a plugin's view, with its classes, sizes, colours and SVG; a view with an SVG has no links."""
+    links = {"a"} if "<svg" in markup.lower() else set()
+    return nh3.clean(
+        markup,
+        tags=set((_TAGS | _SVG | {"meter", "progress", "tfoot"}) - links),
+        attributes=_attributes({"class", "style", "title", "role", "tabindex", "lang", "dir"})
+        | {tag: set(_SHAPES) for tag in _SVG},
+        generic_attribute_prefixes={"data-", "aria-"},
+        filter_style_properties=set(_STYLES),
+        **_COMMON,
+    )
+
+
+def markdown(text: str, *, html: bool = False) -> str:
+    """Markdown as HTML. With `html`, the HTML in it is kept as far as it is safe; without, it is text."""
+    rendered = _parser(html).render(text)
+    return nh3.clean(rendered, tags=set(_TAGS), attributes=_attributes({"title", "lang", "dir"}), **_COMMON)
+
+
+def _attributes(everywhere: set[str]) -> dict[str, set[str]]:
+    numbers = {"max", "min", "value"}
+    return {**nh3.ALLOWED_ATTRIBUTES, "*": everywhere, "details": {"open"}, "meter": numbers, "progress": numbers}
+
+
+def _safe(tag: str, name: str, value: str) -> str | None:
+    """An attribute's value, or None to omit it: images are part of the page, links lead to a page or a mailbox."""
+    if name == "src":
+        return value if value.startswith("data:image/") else None
+    if name in ("cite", "href"):
+        return value if value.startswith(("https://", "http://", "mailto:")) else None
+    if tag in _SVG and "(" in value and name != "transform":
+        return None  # url(…) may be fetched
+    return value
+
+
+_COMMON: dict[str, Any] = {
+    "attribute_filter": _safe,
+    "url_schemes": {"http", "https", "mailto", "data"},
+    "set_tag_attribute_values": {"a": {"target": "_blank"}},
+}
+
+
+@cache
+def _parser(html: bool) -> Any:
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"html": html, "breaks": not html}).enable(["table", "strikethrough"])
