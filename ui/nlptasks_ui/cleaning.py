@@ -7,17 +7,18 @@ from typing import Any
 
 import nh3
 
-_SVG = frozenset(
-    "circle clipPath defs desc ellipse g line linearGradient marker mask path pattern polygon polyline radialGradient "
-    "rect stop svg text title tspan".split()
-)
-_SHAPES = frozenset(
-    "class cx cy d dx dy fill fill-opacity font-size font-weight gradientUnits height offset opacity points "
-    "preserveAspectRatio r rx ry stop-color stroke stroke-dasharray stroke-linecap stroke-linejoin stroke-opacity "
-    "stroke-width text-anchor transform viewBox width x x1 x2 y y1 y2".split()
-)
-_TAGS = frozenset(nh3.ALLOWED_TAGS) - {"area", "map"}
-_STYLES = frozenset("--hue background-color color font-weight height max-width text-align width".split())
+_SVG = {
+    "circle", "clipPath", "defs", "desc", "ellipse", "g", "line", "linearGradient", "marker", "mask", "path", "pattern",
+    "polygon", "polyline", "radialGradient", "rect", "stop", "svg", "text", "title", "tspan",
+}  # fmt: skip
+_DRAWING = {
+    "class", "cx", "cy", "d", "dx", "dy", "fill", "fill-opacity", "font-size", "font-weight", "height", "offset",
+    "opacity", "points", "preserveAspectRatio", "r", "rx", "ry", "stop-color", "stroke", "stroke-dasharray",
+    "stroke-linecap", "stroke-linejoin", "stroke-opacity", "stroke-width", "text-anchor", "transform", "viewBox",
+    "width", "x", "x1", "x2", "y", "y1", "y2",
+}  # fmt: skip
+_STYLES = {"--hue", "background-color", "color", "font-weight", "height", "max-width", "text-align", "width"}
+_HTML = nh3.ALLOWED_TAGS - {"area", "map"}
 
 
 def view(markup: str) -> str:
@@ -25,11 +26,11 @@ def view(markup: str) -> str:
     links = {"a"} if "<svg" in markup.lower() else set()
     return nh3.clean(
         markup,
-        tags=set((_TAGS | _SVG | {"meter", "progress", "tfoot"}) - links),
+        tags=(_HTML | _SVG | {"meter", "progress", "tfoot"}) - links,
         attributes=_attributes({"class", "style", "title", "role", "tabindex", "lang", "dir"})
-        | {tag: set(_SHAPES) for tag in _SVG},
+        | dict.fromkeys(_SVG, _DRAWING),
         generic_attribute_prefixes={"data-", "aria-"},
-        filter_style_properties=set(_STYLES),
+        filter_style_properties=_STYLES,
         **_COMMON,
     )
 
@@ -37,7 +38,7 @@ def view(markup: str) -> str:
 def markdown(text: str, *, html: bool = False) -> str:
     """Markdown as HTML. With `html`, the HTML in it is kept as far as it is safe; without, it is text."""
     rendered = _parser(html).render(text)
-    return nh3.clean(rendered, tags=set(_TAGS), attributes=_attributes({"title", "lang", "dir"}), **_COMMON)
+    return nh3.clean(rendered, tags=_HTML, attributes=_attributes({"title", "lang", "dir"}), **_COMMON)
 
 
 def _attributes(everywhere: set[str]) -> dict[str, set[str]]:

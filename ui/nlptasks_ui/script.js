@@ -36,10 +36,18 @@
   });
   document.addEventListener("mouseover", (event) => light(event.target));
   document.addEventListener("focusin", (event) => light(event.target));
+  // A message of the chat is escaped; where it is edited it is the text again.
+  const unescape = (box) => {
+    box.value = box.value.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  };
   new MutationObserver((changes) => {
     for (const change of changes) {
       for (const node of change.addedNodes) {
-        if (node instanceof Element) node.querySelectorAll("[data-scroll]").forEach(show);
+        if (!(node instanceof Element)) continue;
+        node.querySelectorAll("[data-scroll]").forEach(show);
+        if (node.matches(".edit-textarea")) unescape(node);
+        node.querySelectorAll(".edit-textarea").forEach(unescape);
       }
     }
   }).observe(document, { childList: true, subtree: true });

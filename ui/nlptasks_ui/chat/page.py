@@ -65,7 +65,7 @@ class _Page:
 
         self.chat = gr.Chatbot(
             label="Conversation", show_label=False, height="min(62vh, 640px)", editable="user", layout="panel",
-            buttons=["copy"], render_markdown=False, placeholder=_PLACEHOLDER, elem_id="chat-turns",
+            buttons=[], render_markdown=False, placeholder=_PLACEHOLDER, elem_id="chat-turns",
         )  # fmt: skip
         # Disabled until the conversations are read from the browser: a message belongs to one of them.
         self.words = gr.MultimodalTextbox(

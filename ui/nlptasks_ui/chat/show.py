@@ -36,7 +36,8 @@ def step(context: Context, current: Step) -> Messages:
 
 def _pair(turn: ChatTurn, answer: list[Any]) -> Messages:
     files = html.badges(document.name for document in turn.documents)
-    message = [turn.message] if turn.message else []
+    # Gradio shows a message as HTML even without Markdown; `script.js` restores the text where it is edited.
+    message = [html.text(turn.message)] if turn.message else []
     # Gradio shows the options of the last answer only.
     others = [{"value": name, "label": "Just chat" if name == CHAT else f"Run {name}"} for name in turn.others]
     return [

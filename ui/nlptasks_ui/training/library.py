@@ -113,7 +113,7 @@ class Library:
         if adapter:
             updates[self.download] = gr.DownloadButton(value=str(packed(adapter)))
             updates[self.new_name] = adapter.path.name
-            updates[self.card] = _card(adapter)
+            updates[self.card] = card(adapter.path)
         return updates
 
     @property
@@ -206,10 +206,10 @@ def _listed(adapters: Sequence[AdapterFolder]) -> str:
     return html.table(("Adapter", "Task", "Base model", "Metrics on held-out rows", "Created", "Size"), rows)
 
 
-def _card(adapter: AdapterFolder) -> str:
-    """The model card as HTML, without its YAML metadata."""
+def card(adapter: Path) -> str:
+    """The model card in an adapter's folder as HTML, without its YAML metadata."""
     try:
-        text = (adapter.path / "README.md").read_text(encoding="utf-8")
+        text = (adapter / "README.md").read_text(encoding="utf-8")
     except OSError:
         return "This adapter has no model card."
     if text.startswith("---"):
