@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import types
+from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 _BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
 
@@ -44,9 +46,18 @@ def json_type(annotation: Any) -> Any:
         return Union[tuple(json_type(part) for part in parts)]  # noqa: UP007 - made at run time
     if origin in (tuple, list, set, frozenset):
         return list[json_type(parts[0])]  # type: ignore[misc]
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return Literal[tuple(to_jsonable_python(member) for member in annotation)]
     if origin is Literal or annotation in (str, int, float, bool, type(None)):
         return annotation
     return dict if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Any
+
+
+def default_of(field: FieldInfo) -> Any:
+    """A field's default as JSON has it; None if the field is required. A secret is a row of stars."""
+    if field.is_required():
+        return None
+    return to_jsonable_python(field.get_default(call_default_factory=True), fallback=str)
 
 
 def _rules(field: FieldInfo) -> dict[str, Any]:
