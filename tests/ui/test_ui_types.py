@@ -17,7 +17,9 @@ from nlptasks.task import Task, TaskOptions
 from nlptasks.testing import FakeModel
 from nlptasks_ui import forms
 from tests.sample_tasks import TitleResult
-from tests.ui_browser import FakeEngine, own_settings, served
+from tests.ui_browser import FakeEngine, browser, own_settings, served, tab, visit
+
+__all__ = ["browser"]
 
 
 class Tone(Enum):
@@ -32,6 +34,7 @@ class Letter(TextInput):
     day: date = Field(default=date(2026, 5, 1), description="When.")
     price: Decimal = Field(default=Decimal("1.50"), description="How much.")
     delay: timedelta = Field(default=timedelta(hours=1), description="How late.")
+    copies: int = Field(default=1, ge=1, le=5, description="How many.")
     key: SecretStr = Field(default=SecretStr("hunter2"), description="A key.")
 
 
@@ -86,7 +89,7 @@ def test_types_beyond_json_have_components_and_come_back(form: forms.Form) -> No
     components = {entry.name: entry.component for entry in form.entries}
     assert {name: type(one).__name__ for name, one in components.items()} == {
         "text": "Textbox", "tone": "Radio", "other": "Radio", "tones": "Dropdown", "day": "Textbox",
-        "price": "Textbox", "delay": "Textbox", "key": "Textbox",
+        "price": "Textbox", "delay": "Textbox", "copies": "Number", "key": "Textbox",
     }  # fmt: skip
     assert [one for one, _ in components["tone"].choices] == ["warm", "cool"]
     assert [one for one, _ in components["tones"].choices] == ["warm", "cool"]
@@ -120,3 +123,22 @@ def test_a_page_that_cannot_be_built_leaves_the_others_alone(tmp_path: Path, cap
         answer = client.predict("To Ada", tone="warm", price="2.5", api_name="/letters")
         assert answer["title"] == "WARM 01.05. 2.5 1:00:00 hunter2"
         assert "/broken" not in client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+
+
+@pytest.mark.parametrize(("value", "problem"), [("-5", "greater than or equal to 1"), ("2.5", "valid integer")])
+def test_a_refused_value_is_named(browser: Any, tmp_path: Path, value: str, problem: str) -> None:
+    plugins = Plugins(own_settings(tmp_path))
+    plugins.register(Plugin(), "letters")
+    with (
+        FakeEngine(own_settings(tmp_path), {"letters": FakeModel}, plugins) as engine,
+        served(engine) as address,
+        tab(browser) as page,
+    ):
+        visit(page, f"{address}/letters")
+        page.get_by_label("Text", exact=False).first.fill("To Ada")
+        page.get_by_label("Copies").first.fill(value)
+        page.click("#run-letters")
+        alert = page.locator("#view-letters").get_by_role("alert")
+        alert.wait_for()
+        assert "Input 'copies'" in alert.inner_text()
+        assert problem in alert.inner_text()

@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from nlptasks import InvalidInputError
-from nlptasks.surfaces import annotation_of, bounds, default_of, limits
+from nlptasks.surfaces import annotation_of, default_of, limits
 
 if TYPE_CHECKING:
     from nlptasks import Task
@@ -160,14 +160,11 @@ def _choice(
 def _number(make: Callable[..., Entry], kind: Any, field: FieldInfo, default: Any, common: dict[str, Any]) -> Entry:
     import gradio as gr
 
-    if default is not None:
-        low, high = bounds(field)
-        component = gr.Number(
-            value=default, minimum=low, maximum=high, precision=0 if kind is int else None, step=_step(kind), **common
-        )
-        return make(component, _optional, _same)
-    # An empty gr.Number turns into 0 when it first becomes visible, which cannot be told from a 0 that was entered.
+    # Bounds are left to the task, which says what is wrong; Gradio would refuse or round a value without a word.
     common["info"] = " ".join(filter(None, [common["info"], limits(field)])) or None
+    if default is not None:
+        return make(gr.Number(value=default, step=_step(kind), **common), _optional, _same)
+    # An empty gr.Number turns into 0 when it first becomes visible, which cannot be told from a 0 that was entered.
     return make(gr.Textbox(placeholder=UNSET, **common), partial(_parse_number, kind), _word)
 
 

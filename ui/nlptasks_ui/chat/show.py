@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from nlptasks import Result, TaskInput
 from nlptasks_ui import cleaning, html, views
+from nlptasks_ui.amounts import count
 from nlptasks_ui.chat.answers import Step
 from nlptasks_ui.chat.commands import CHAT
 from nlptasks_ui.chat.conversation import ChatTurn
@@ -29,9 +30,10 @@ def step(context: Context, current: Step) -> Messages:
     if turn.finished:
         return turns(context, [turn])
     if not turn.answer:
-        return _pair(turn, [_html(html.status(current.status))])
+        return _pair(turn, [*_earlier(turn), _html(html.status(current.status))])
     # The chat's Markdown is rendered while it is written; other tasks show a draft until their result is there.
-    return _pair(turn, [_markdown(turn.answer) if _is_chat(context, turn) else _html(draft(turn.answer))])
+    writing = _markdown(turn.answer) if _is_chat(context, turn) else _html(draft(turn.answer))
+    return _pair(turn, [*_earlier(turn), writing])
 
 
 def _pair(turn: ChatTurn, answer: list[Any]) -> Messages:
@@ -47,6 +49,17 @@ def _pair(turn: ChatTurn, answer: list[Any]) -> Messages:
 
 
 def _answer(context: Context, turn: ChatTurn) -> list[Any]:
+    return [*_earlier(turn), *_last(context, turn)]
+
+
+def _earlier(turn: ChatTurn) -> list[Any]:
+    """The answers of earlier tries, folded."""
+    title = html.element("summary", html.text(count(len(turn.earlier), "earlier answer")))
+    answers = (html.box("markdown prose", cleaning.markdown(answer)) for answer in turn.earlier)
+    return [_html(html.element("details", title, *answers, class_="nlp-earlier"))] if turn.earlier else []
+
+
+def _last(context: Context, turn: ChatTurn) -> list[Any]:
     if turn.error:
         return [_html(html.alert(turn.error))]
     if not turn.finished:
