@@ -67,7 +67,11 @@ def say(page: Page, words: str) -> Locator:
     send(page, words)
     page.wait_for_function(f"document.querySelectorAll('{ANSWERS}').length > {before}")
     rest(page)
-    browser_keeps(page, words)
+    page.wait_for_function(
+        """(words) => Object.values(localStorage).some((kept) =>
+            kept.includes(words) && JSON.parse(kept).turns.every((turn) => turn.finished))""",
+        arg=json.dumps(words, ensure_ascii=False)[1:-1],
+    )
     return page.locator(ANSWERS).last
 
 
@@ -125,6 +129,7 @@ def test_an_answer_goes_on_while_another_conversation_is_open(page: Page, engine
     page.click("#chat-list label:has-text('Tell me of a lamp') input")
     page.wait_for_selector(f"{ANSWERS} strong")
     page.reload()
+    page.click("#chat-list label:has-text('Tell me of a lamp') input")
     page.wait_for_selector(f"{ANSWERS} strong")
     assert page.locator("#chat-turns .user").inner_text().strip() == "Tell me of a lamp."
     page.click("#chat-stop")

@@ -275,10 +275,9 @@ class _Page:
     def _save_new(self, now: Conversation, stored: Any) -> Updates:
         """Save a conversation that has a new question or answer."""
         conversations = unpack(stored)
-        # Two tabs may show the same answer.
         same = next((one for one in conversations if one.id == now.id and one.turns == now.turns), None)
         if same or not now.turns:
-            return {self.open: same or now, self.change: None}
+            return {self.open: same or now, self.change: None}  # two tabs may show the same answer
         return self._save(now, conversations)
 
     def _save(self, now: Conversation, stored: Sequence[Conversation]) -> Updates:
@@ -302,7 +301,7 @@ class _Page:
                 "removed": removed if now.turns else [*removed, now.id],
             },
             self.list: gr.Radio(_titles(wanted[: len(packed)]), value=now.id if now.turns else None),
-            self.fault: html.alert(" ".join(notes)) if notes else "",
+            **({self.fault: html.alert(" ".join(notes))} if notes else {}),
         }
 
     def _load(self, stored: Any) -> Updates:
