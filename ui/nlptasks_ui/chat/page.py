@@ -223,7 +223,7 @@ class _Page:
         import gradio as gr
 
         if pending is None or pending.started or pending.abandoned or not now.waiting:
-            yield {self.open: now}
+            yield {self.stop: gr.skip()}  # the user may have opened another conversation since
             return
         pending.started = True
         before = show.turns(self._context, now.turns[:-1])
@@ -277,7 +277,7 @@ class _Page:
         conversations = unpack(stored)
         same = next((one for one in conversations if one.id == now.id and one.turns == now.turns), None)
         if same or not now.turns:
-            return {self.open: same or now, self.change: None}  # two tabs may show the same answer
+            return {self.change: None, **({self.open: same} if same and same.saved != now.saved else {})}
         return self._save(now, conversations)
 
     def _save(self, now: Conversation, stored: Sequence[Conversation]) -> Updates:
