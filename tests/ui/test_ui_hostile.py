@@ -12,8 +12,8 @@ import pytest
 
 from nlptasks import Plugins, hookimpl
 from nlptasks.testing import FakeModel
-from nlptasks_ui import cleaning
 from nlptasks_ui.training.library import card
+from nlptasks_ui.views import cleaning
 from tests.sample_tasks import Title, TitleResult
 from tests.ui_browser import (  # noqa: F401 - fixtures
     FakeEngine,

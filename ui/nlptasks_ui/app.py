@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.surfaces import Downloads
 from nlptasks_ui import api, html
-from nlptasks_ui.building import build_part
 from nlptasks_ui.context import Context, Page
 from nlptasks_ui.pages import home
 from nlptasks_ui.pages import task as task_page
+from nlptasks_ui.pages.building import build_part
 
 if TYPE_CHECKING:
     from nlptasks import Engine

@@ -13,9 +13,9 @@ from nlptasks.surfaces import annotation_of
 from nlptasks_ui import forms
 from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.batch import tables
-from nlptasks_ui.building import build_part
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import LIGHT
+from nlptasks_ui.pages.building import build_part
 
 SHARED = "The same for all rows"
 UNUSED = "No column"

@@ -76,6 +76,7 @@ class _Page:
             self.markdown = gr.Button("Download .md", size="sm", elem_id="chat-markdown")
             self.json = gr.Button("Download .json", size="sm", elem_id="chat-json")
             self.delete = gr.Button("Delete", size="sm", variant="stop", elem_id="chat-delete")
+        with gr.Row(elem_classes="nlp-actions"):
             self.really = gr.Button("Really delete", size="sm", variant="stop", visible=False, elem_id="chat-really")
             self.keep = gr.Button("Cancel", size="sm", visible=False, elem_id="chat-keep")
         self.file = gr.JSON(visible=False)

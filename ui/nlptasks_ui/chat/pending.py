@@ -50,12 +50,12 @@ class RunningAnswers:
             running.task = asyncio.create_task(running.run(self._answers))
             for old in [id for id, one in self._running.items() if one.step.turn.finished][:-MAX_KEPT]:
                 del self._running[old]
-        shown = None
+        last = None
         while True:
-            if running.step is not shown:
-                shown = running.step
-                yield shown
-            if shown.turn.finished:
+            if running.step is not last:
+                last = running.step
+                yield last
+            if last.turn.finished:
                 return
             await asyncio.sleep(_INTERVAL)
 

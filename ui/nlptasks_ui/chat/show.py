@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from nlptasks import Result, TaskInput
-from nlptasks_ui import cleaning, html, views
+from nlptasks_ui import html, views
 from nlptasks_ui.amounts import count
 from nlptasks_ui.chat.answers import Step
 from nlptasks_ui.chat.commands import CHAT
 from nlptasks_ui.chat.conversation import ChatTurn
 from nlptasks_ui.context import Context
+from nlptasks_ui.views import cleaning
 from nlptasks_ui.views.generated import draft
 
 Messages = list[dict[str, Any]]
@@ -30,13 +31,13 @@ def step(context: Context, current: Step) -> Messages:
     if turn.finished:
         return turns(context, [turn])
     if not turn.answer:
-        return _pair(turn, [*_earlier(turn), _html(html.status(current.status))])
+        return _pair(turn, _html(_earlier(turn) + html.status(current.status)))
     # The chat's Markdown is rendered while it is written; other tasks show a draft until their result is there.
-    writing = _markdown(turn.answer) if _is_chat(context, turn) else _html(draft(turn.answer))
-    return _pair(turn, [*_earlier(turn), writing])
+    writing = _markdown(turn.answer) if _is_chat(context, turn) else draft(turn.answer)
+    return _pair(turn, _html(_earlier(turn) + writing))
 
 
-def _pair(turn: ChatTurn, answer: list[Any]) -> Messages:
+def _pair(turn: ChatTurn, answer: Any) -> Messages:
     files = html.badges(document.name for document in turn.documents)
     # Gradio shows a message as HTML even without Markdown; `script.js` restores the text where it is edited.
     message = [html.text(turn.message)] if turn.message else []
@@ -44,32 +45,31 @@ def _pair(turn: ChatTurn, answer: list[Any]) -> Messages:
     others = [{"value": name, "label": "Just chat" if name == CHAT else f"Run {name}"} for name in turn.others]
     return [
         {"role": "user", "content": [*message, *([_html(files)] if files else [])] or ["…"]},
-        {"role": "assistant", "content": answer, "options": others if turn.finished else []},
+        {"role": "assistant", "content": [answer], "options": others if turn.finished else []},
     ]
 
 
-def _answer(context: Context, turn: ChatTurn) -> list[Any]:
-    return [*_earlier(turn), *_last(context, turn)]
+def _answer(context: Context, turn: ChatTurn) -> Any:
+    """The answer of a turn that is finished, or never will be, with those of earlier tries."""
+    notes = "".join(html.element("p", html.text(note), class_="nlp-note") for note in turn.notes)
+    typed = _result(context, turn)
+    if turn.error:
+        answer = html.alert(turn.error)
+    elif not turn.finished:
+        answer = html.element("p", "Not answered.", class_="nlp-note")
+    elif typed:
+        result, inputs = typed
+        answer = notes + views.show(result, inputs, context.views) + views.facts(result, turn.seconds)
+    else:
+        answer = (_markdown(turn.answer) if turn.answer else "") + notes
+    return _html(_earlier(turn) + (answer or "…"))
 
 
-def _earlier(turn: ChatTurn) -> list[Any]:
+def _earlier(turn: ChatTurn) -> str:
     """The answers of earlier tries, folded."""
     title = html.element("summary", html.text(count(len(turn.earlier), "earlier answer")))
     answers = (html.box("markdown prose", cleaning.markdown(answer)) for answer in turn.earlier)
-    return [_html(html.element("details", title, *answers, class_="nlp-earlier"))] if turn.earlier else []
-
-
-def _last(context: Context, turn: ChatTurn) -> list[Any]:
-    if turn.error:
-        return [_html(html.alert(turn.error))]
-    if not turn.finished:
-        return [_html(html.element("p", "Not answered.", class_="nlp-note"))]
-    notes = "".join(html.element("p", html.text(note), class_="nlp-note") for note in turn.notes)
-    typed = _result(context, turn)
-    if typed:
-        result, inputs = typed
-        return [_html(notes + views.show(result, inputs, context.views) + views.facts(result, turn.seconds))]
-    return [*([_markdown(turn.answer)] if turn.answer else []), *([_html(notes)] if notes else [])] or ["…"]
+    return html.element("details", title, *answers, class_="nlp-earlier") if turn.earlier else ""
 
 
 def _result(context: Context, turn: ChatTurn) -> tuple[Result, TaskInput] | None:
@@ -88,10 +88,10 @@ def _is_chat(context: Context, turn: ChatTurn) -> bool:
     return task is None or "messages" in task.input_type.model_fields
 
 
-def _markdown(answer: str) -> Any:
+def _markdown(answer: str) -> str:
     """An answer; its button copies the Markdown."""
     copy = html.element("button", "Copy", type="button", class_="nlp-copy", data_copy=answer)
-    return _html(html.box("markdown prose", cleaning.markdown(answer)) + copy)
+    return html.box("markdown prose", cleaning.markdown(answer)) + copy
 
 
 def _html(content: str) -> Any:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from nlptasks import AdapterError
 from nlptasks.store import AdapterStore, export_adapter, import_adapter
 from nlptasks.surfaces import sentence
-from nlptasks_ui import cleaning, html
+from nlptasks_ui import html
 from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import tell_refusal
+from nlptasks_ui.views import cleaning
 
 if TYPE_CHECKING:
     from nlptasks.store import AdapterFolder

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nlptasks import Answer, Classification, Entities, GeneratedText, Result, Summary
-from nlptasks_ui import cleaning, html
+from nlptasks_ui import html
 from nlptasks_ui.context import View
-from nlptasks_ui.views import answer, classification, entities, generated, record, summary
+from nlptasks_ui.views import answer, classification, cleaning, entities, generated, record, summary
 
 BUILT_IN: Mapping[type[Result], View] = {
     Classification: classification.view,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from html import escape
 from typing import Any
 
 import nh3
@@ -36,9 +37,11 @@ def view(markup: str) -> str:
 
 
 def markdown(text: str, *, html: bool = False) -> str:
-    """Markdown as HTML. With `html`, the HTML in it is kept as far as it is safe; without, it is text."""
+    """Markdown as HTML. With `html`, the HTML in it is kept as far as it is safe; without, it is text. An image is its
+    alternative text.
+    """
     rendered = _parser(html).render(text)
-    return nh3.clean(rendered, tags=_HTML, attributes=_attributes({"title", "lang", "dir"}), **_COMMON)
+    return nh3.clean(rendered, tags=_HTML - {"img"}, attributes=_attributes({"title", "lang", "dir"}), **_COMMON)
 
 
 def _attributes(everywhere: set[str]) -> dict[str, set[str]]:
@@ -68,4 +71,6 @@ _COMMON: dict[str, Any] = {
 def _parser(html: bool) -> Any:
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": html, "breaks": not html}).enable(["table", "strikethrough"])
+    parser = MarkdownIt("commonmark", {"html": html, "breaks": not html}).enable(["table", "strikethrough"])
+    parser.add_render_rule("image", lambda _, tokens, place, *__: escape(tokens[place].content))
+    return parser
