@@ -151,8 +151,6 @@ class _Page:
         """Let the browser apply the change that an event returns."""
         return event.success(None, [self.change, self.fault], self.fault, js=browser.WRITE, api_visibility="private")
 
-    # Handlers that start an answer.
-
     def _send(
         self,
         words: Mapping[str, Any],
