@@ -1,6 +1,7 @@
 """The public names; `__init__.py` imports each when it is first used."""
 
 from nlptasks.backends import Backend as Backend, BackendOptions as BackendOptions, Resident as Resident
+from nlptasks.discovery import PluginFailure as PluginFailure, PluginRecord as PluginRecord
 from nlptasks.engine import (
     Engine as Engine,
     arun as arun,
@@ -52,6 +53,7 @@ from nlptasks.families.token_classification import (
 )
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
+    AsyncStream as AsyncStream,
     CLASSIFY as CLASSIFY,
     CancelToken as CancelToken,
     Completion as Completion,
@@ -70,10 +72,10 @@ from nlptasks.model import (
     TokenLogits as TokenLogits,
 )
 from nlptasks.plugins import (
-    PluginFailure as PluginFailure,
-    PluginRecord as PluginRecord,
     Plugins as Plugins,
     default_plugins as default_plugins,
+    plugin_names as plugin_names,
+    plugin_notice as plugin_notice,
 )
 from nlptasks.results import (
     Answer as Answer,
@@ -85,6 +87,7 @@ from nlptasks.results import (
     LabelScore as LabelScore,
     Message as Message,
     Result as Result,
+    Results as Results,
     Summary as Summary,
     SummaryChunk as SummaryChunk,
 )

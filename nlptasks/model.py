@@ -6,8 +6,9 @@ one cancel token; calls from many threads meet in its queue and share batches.
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -111,6 +112,8 @@ class ModelInfo:
     """BCP 47 tags of the (source, target) languages of a bilingual checkpoint."""
     trained_for: frozenset[str] = frozenset()
     """Verbs that have a trained head here: `classify`, `generate`, ..."""
+    reads_emoji: bool = True
+    """Whether the vocabulary has emoji; where it lacks them, a text is read with their names instead."""
     has_offsets: bool = True
     """Whether the model has `offsets`; without them long texts are cut by their characters."""
 
@@ -122,8 +125,16 @@ class ModelInfo:
         return replace(decoding, **preset)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """How much of a text the vocabulary holds: its number of `unknown` tokens; `unread` if no token is known."""
+
+    unknown: int = 0
+    unread: bool = False
+
+
 @dataclass(frozen=True)
-class Logits:
+class Logits(Vocabulary):
     """`values[i]` is the raw score of the i-th label of `ModelInfo.labels`."""
 
     values: tuple[float, ...]
@@ -139,7 +150,7 @@ class Offsets:
 
 
 @dataclass(frozen=True)
-class TokenLogits:
+class TokenLogits(Vocabulary):
     """`values[i][j]` is the raw score of the j-th label for the i-th token, special tokens left out.
 
     `spans[i]` is the token's (start, end) in code points of the text, as the tokenizer gives it.
@@ -152,7 +163,7 @@ class TokenLogits:
 
 
 @dataclass(frozen=True)
-class SpanLogits:
+class SpanLogits(Vocabulary):
     """Raw scores that an answer starts, or ends, at each token of the context.
 
     `spans[i]` is the i-th token's (start, end) in code points of the context. `null` is the raw score of "no
@@ -173,6 +184,13 @@ class Vector:
 
     values: tuple[float, ...]
     num_tokens: int
+    truncated: bool = False
+
+
+class Likelihoods(tuple[float, ...]):
+    """Natural-log likelihoods of choices after a prompt, in nats; `truncated` if the prompt's start was not read."""
+
+    num_tokens: int = 0
     truncated: bool = False
 
 
@@ -279,6 +297,47 @@ class Stream(Generic[T]):
         return self._values[0]
 
 
+class AsyncStream(Generic[T]):
+    """A `Stream` for async code, opened by its first step; leaving the loop or cancelling its task stops the model."""
+
+    def __init__(self, open_stream: Callable[[], Stream[T]]) -> None:
+        self._open = open_stream
+        self._stream: Stream[T] | None = None
+
+    async def __aiter__(self) -> AsyncGenerator[str, None]:
+        if self._stream is None:
+            self._stream = await asyncio.to_thread(self._open)
+        stream = self._stream
+        pieces = iter(stream)
+        step: asyncio.Future[str | None] | None = None
+        try:
+            while True:
+                step = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
+                piece = await asyncio.shield(step)
+                if piece is None:
+                    return
+                yield piece
+        finally:
+            stream.close()
+            if step is not None and not step.done():
+                # The thread that waits for a piece holds the model until its step ends.
+                await asyncio.wait({step})
+                step.exception()
+                stream.close()
+
+    async def result(self) -> T:
+        """The value at the end; reads the rest of the pieces first.
+
+        Raises:
+            NlptasksError: the stream was closed before its end.
+        """
+        if self._stream is None:
+            async for _ in self:
+                pass
+        assert self._stream is not None
+        return await asyncio.to_thread(self._stream.result)
+
+
 TextStream = Stream[Completion]
 """What a model writes for one prompt, piece by piece."""
 
@@ -329,7 +388,10 @@ class Model(Protocol):
         ...
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
-        """Natural-log likelihood of each choice after each prompt, in nats, in the order of `choices`."""
+        """Natural-log likelihood of each choice after each prompt, in nats, in the order of `choices`.
+
+        `Likelihoods` also say whether the prompt was cut.
+        """
         ...
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:

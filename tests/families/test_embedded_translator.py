@@ -103,6 +103,7 @@ def test_languages_it_does_not_know_are_refused_by_name(engine: Engine) -> None:
         engine.run("translation", "Bonjour.", source_language="fr", target_language="de")
 
 
+@pytest.mark.full
 def test_an_adapter_of_it_is_trained_and_served(tmp_path: Path) -> None:
     rows = [(f"Item {n} is out of stock.", f"Artikel {n} ist ausverkauft.") for n in range(12)]
     data = tmp_path / "rows.tsv"

@@ -146,9 +146,10 @@ def _menu(pages: Sequence[Page], here: Page) -> str:
 
 
 def _broken(context: Context) -> str:
-    """A banner that lists the disabled plugins and why each is disabled; empty when there are none."""
-    failures = context.engine.plugins.failures
-    if not failures:
+    """A banner that lists disabled plugins and names in dispute, with the reasons; empty when there are none."""
+    plugins = context.engine.plugins
+    notice = plugins.failure_notice()
+    if not notice:
         return ""
     entries = [
         html.element(
@@ -157,7 +158,9 @@ def _broken(context: Context) -> str:
             " ",
             html.text(failure.reason),
         )
-        for failure in failures
+        for failure in plugins.failures
     ]
-    heading = "1 plugin is disabled" if len(entries) == 1 else f"{len(entries)} plugins are disabled"
-    return html.box("banner", html.element("p", heading), html.element("ul", *entries), role="alert")
+    entries += [
+        html.element("li", html.text(conflict.reason)) for conflict in plugins.conflicts if not conflict.preferred
+    ]
+    return html.box("banner", html.element("p", html.text(notice)), html.element("ul", *entries), role="alert")

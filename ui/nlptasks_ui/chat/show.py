@@ -59,7 +59,7 @@ def _answer(context: Context, turn: ChatTurn) -> Any:
         answer = html.element("p", "Not answered.", class_="nlp-note")
     elif typed:
         result, inputs = typed
-        answer = notes + views.show(result, inputs, context.views) + views.facts(result, turn.seconds)
+        answer = notes + views.show(result, inputs, context.views, turn.task) + views.facts(result, turn.seconds)
     else:
         answer = (_markdown(turn.answer) if turn.answer else "") + notes
     return _html(_earlier(turn) + (answer or "…"))
