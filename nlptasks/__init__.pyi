@@ -53,7 +53,6 @@ from nlptasks.families.token_classification import (
 )
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
-    AsyncStream as AsyncStream,
     CLASSIFY as CLASSIFY,
     CancelToken as CancelToken,
     Completion as Completion,
@@ -92,6 +91,7 @@ from nlptasks.results import (
     SummaryChunk as SummaryChunk,
 )
 from nlptasks.settings import Settings as Settings
+from nlptasks.streams import AsyncStream as AsyncStream
 from nlptasks.task import (
     AnyTask as AnyTask,
     Recipe as Recipe,

@@ -69,7 +69,7 @@ class TranslationOptions(GenerationOptions):
 
     max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write for a sentence.")
     num_beams: int | None = Field(default=None, ge=1, le=16, description="Beams of beam search; 1 for none.")  # type: ignore[assignment]
-    repetition_penalty: float | None = Field(default=None, gt=0, le=5, description="Above 1 discourages repetition.")  # type: ignore[assignment]
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=5, description="Above 1 discourages repetition.")  # type: ignore[assignment]
     alternatives: int = Field(default=0, ge=0, le=8, description="Alternative translations of each sentence.")
 
 
