@@ -16,12 +16,12 @@ Write = Callable[[Sequence["Sentence"]], list[Completion]]
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence, its language (None if not known) and the one to write; `latin` if both use the Latin script."""
+    """A sentence, its language (None if not known) and the one to write; `western` if both are."""
 
     text: str
     source: str | None
     target: str
-    latin: bool
+    western: bool
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def settle(sentences: Sequence[Sentence], write: Write, search: Write) -> list[A
         tried = [numbers[place] if number is None else number for place in places]
         for place, way, new in zip(places, tried, _attempts([sentences[p] for p in places], tried, writer), strict=True):
             old, sentence = best[place], sentences[place]
-            if new and (old is None or is_better(sentence.text, new, old, latin=sentence.latin)):
+            if new and (old is None or is_better(sentence.text, new, old, western=sentence.western)):
                 best[place], numbers[place] = new, way
 
     todo = list(range(len(sentences)))
@@ -60,24 +60,24 @@ def settle(sentences: Sequence[Sentence], write: Write, search: Write) -> list[A
 def chained(source: Sentence, first: Attempt, second: Attempt) -> Attempt:
     """A translation of a translation as that of the first one's sentence."""
     whole = merged(second.completion.text, [first.completion, second.completion])
-    return Attempt(whole, first.doubt or second.doubt or fault_of(source.text, whole, latin=source.latin))
+    return Attempt(whole, first.doubt or second.doubt or fault_of(source.text, whole, western=source.western))
 
 
 def _is_altered(sentence: Sentence, written: Completion | None) -> bool:
-    return written is None or differences(sentence.text, written.text, latin=sentence.latin) is not None
+    return written is None or differences(sentence.text, written.text, western=sentence.western) is not None
 
 
 def _doubt(sentence: Sentence, written: Completion, number: int) -> str | None:
-    texts = reading(sentence.text, number, latin=sentence.latin).texts
+    texts = reading(sentence.text, number, western=sentence.western).texts
     if not texts:
         return None
     parts = "its words were translated in parts, around what must stay" if len(texts) > 1 else None
-    return doubt_of(sentence.text, written, latin=sentence.latin) or parts
+    return doubt_of(sentence.text, written, western=sentence.western) or parts
 
 
 def _attempts(sentences: Sequence[Sentence], numbers: Sequence[int], write: Write) -> list[Completion | None]:
     """The translations at these attempts; None where something that must stay did not come back."""
-    readings = [reading(s.text, number, latin=s.latin) for s, number in zip(sentences, numbers, strict=True)]
+    readings = [reading(s.text, number, western=s.western) for s, number in zip(sentences, numbers, strict=True)]
     parts = [replace(s, text=text) for s, read in zip(sentences, readings, strict=True) for text in read.texts]
     written = iter(_whole(parts, write))
     completions: list[Completion | None] = []

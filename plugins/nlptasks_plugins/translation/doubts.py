@@ -16,6 +16,9 @@ DOUBTFUL = 0.4
 LONGEST, SHORTEST = 3.0, 1 / 3
 """A translation with more, or fewer, than this many times the source's letters is tried again, and flagged."""
 
+UNLIKELY = "its tokens are unlikely"
+"""How the doubt begins that only the probabilities raise."""
+
 FREE_LETTERS = 10
 """Letters by which a translation may differ whatever the ratio: "Yes." is "Oui, bien sûr." in some sentences."""
 
@@ -27,18 +30,18 @@ def likelihood(completion: Completion) -> float:
     return math.exp(sum(completion.logprobs) / len(completion.logprobs)) if completion.logprobs else 1.0
 
 
-def doubt_of(source: str, completion: Completion, *, latin: bool = True) -> str | None:
+def doubt_of(source: str, completion: Completion, *, western: bool = True) -> str | None:
     """Why the translation of a sentence may be wrong; None if there is no reason to doubt it."""
-    return fault_of(source, completion, latin=latin) or unlikely(completion)
+    return fault_of(source, completion, western=western) or unlikely(completion)
 
 
 def unlikely(completion: Completion) -> str | None:
     """What the probabilities of the tokens say against a translation, or None."""
     score = likelihood(completion)
-    return f"its tokens are unlikely ({score:.2f} on average)" if score < DOUBTFUL else None
+    return f"{UNLIKELY} ({score:.2f} on average)" if score < DOUBTFUL else None
 
 
-def fault_of(source: str, completion: Completion, *, latin: bool = True) -> str | None:
+def fault_of(source: str, completion: Completion, *, western: bool = True) -> str | None:
     """What the sentence and its translation alone say against it, or None."""
     words = completion.text.strip()
     if not words:
@@ -53,9 +56,9 @@ def fault_of(source: str, completion: Completion, *, latin: bool = True) -> str 
         return "it holds a character that was not written whole (U+FFFD)"
     if (repeated := _REPEATED.search(words)) and not _REPEATED.search(source):
         return f"it repeats {repeated[1]!r}"
-    if words == source.strip() and reading(source, IN_PARTS, latin=latin).texts:
+    if words == source.strip() and reading(source, IN_PARTS, western=western).texts:
         return "it equals its source"
-    return differences(source, words, latin=latin)
+    return differences(source, words, western=western)
 
 
 def is_copy(source: str, translation: str) -> bool:
@@ -75,11 +78,11 @@ def merged(text: str, completions: Sequence[Completion]) -> Completion:
     )
 
 
-def is_better(source: str, new: Completion, old: Completion, *, latin: bool = True) -> bool:
+def is_better(source: str, new: Completion, old: Completion, *, western: bool = True) -> bool:
     """Whether a second translation of a sentence beats the first: without a fault or doubt, else the likelier."""
-    return _rank(source, new, latin) > _rank(source, old, latin)
+    return _rank(source, new, western) > _rank(source, old, western)
 
 
-def _rank(source: str, completion: Completion, latin: bool) -> tuple[bool, bool, float]:
-    fault = fault_of(source, completion, latin=latin)
+def _rank(source: str, completion: Completion, western: bool) -> tuple[bool, bool, float]:
+    fault = fault_of(source, completion, western=western)
     return fault is None, fault is None and unlikely(completion) is None, likelihood(completion)

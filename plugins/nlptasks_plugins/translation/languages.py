@@ -109,13 +109,6 @@ def described(tag: str) -> str:
     return f"{tag!r} ({name(tag)})" if name(tag) != tag else repr(tag)
 
 
-def is_latin(tag: str) -> bool:
-    """Whether a language is written in the Latin script; no for one that is not known."""
-    import langcodes
-
-    return tag != UNDETERMINED and langcodes.Language.get(tag).maximize().script == "Latn"
-
-
 def has_latin(text: str) -> bool:
     """Whether a letter of a text is of the Latin script."""
     return any(unicodedata.name(character, "").startswith("LATIN") for character in text)

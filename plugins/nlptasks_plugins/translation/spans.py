@@ -31,12 +31,12 @@ _OPAQUE = re.compile(
     | \$?\{{+[^{{}}\n]*\}}+ | \[\[[^\[\]\n]*\]\]                       # {{name}}, ${{name}}, [[name]]
     | %(?:\(\w+\)|\d+\$)?[-+\#0]?\d*(?:\.\d+)?[sdifgxXu@](?!\w)      # %s, %(count)d, %1$s
     | (?<!\w)[$@\#:][A-Za-z_]\w*                                     # $name, @name, #name, :name
+    | (?<![\w.,-])(?![A-Za-z]?[a-z]*\.[A-Z][a-z]+\b)(?=[\w.-]*[A-Za-z])(?=[\w.-]*\w{{2}})[\w-]+(?:\.[\w-]*\w)+(?:/[\w./?=&%\#-]*\w)?(?!\w)  # example.org, a.tar.gz
     | \w*[A-Za-z]\w*\(\)                                             # getName()
     | (?<!\w)--?[A-Za-z][\w-]*(?:=\S+)? (?=\s|$)                     # an option of a command
     | [A-Za-z]:\\[^\s"'<>]*[\w\\]                                    # C:\folder\file
     | (?<![\w/])(?:~|\.{{1,2}})?/[\w.@~+-]*\w(?:/[\w.@~+-]*\w)*/?      # /folder/file
     | (?<!\w)(?:\w*_\w*|[a-z]+[A-Z]\w*)                              # my_name, myName
-    | (?<![\w.,-])(?=[\w.-]*[A-Za-z])(?=[\w.-]*\w{{2}})[\w-]+(?:\.[\w-]*\w)+(?:/[\w./?=&%\#-]*\w)?(?!\w)  # example.org, a.tar.gz
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -49,7 +49,7 @@ _NUMBER = re.compile(
     (?:(?<!\w)[A-Za-z]{{1,5}}-?)?                                    # BA2490, v3, COVID-19
     \d+(?:[.,:/'’×°′-]?\d+|[A-Z]+\d*(?!\w)|T\d+)*
     (?:\ \d{{2,}}(?:[.,:/-]?\d+)*)*                                 # 0049 221 5550
-    (?:\ ?(?:[%‰€$£¥₹′″]|°[CF]?|(?:km|cm|mm|kg|mg|ml|kWh|GB|MB|kB|Hz|m|g|l|h|s)(?!['’]))[²³NSEW]?)*(?!\w)""",
+    (?:\ ?(?:[%‰€$£¥₹′″]|°[CF]?|(?:km/h|km|cm|mm|kg|mg|ml|kWh|GB|MB|kB|Hz|m|g|l|h|s)(?!['’]))[²³NSEW]?)*(?!\w)""",
     re.VERBOSE,
 )
 _FIGURE = re.compile(r"\w*[¹²³⁰-₎½¼¾⅐-⅞]\w*")
@@ -60,8 +60,11 @@ _PLAIN = re.compile(r"\d{1,4}(?:[.,:]\d{1,2})?")
 
 _FOREIGN = re.compile(
     r"[\u0370-\u1dbf\u1f00-\u1fff\u2c80-\ua71f\ua840-\uab2f\uab70-\ufaff\ufb1d-\uff20\U00010000-\U0001efff\U00020000-\U0003ffff]+"
+    r"|\w*[ÅåÐðÞþĀ-őŔ-ŷŹ-ɏḀ-ẝẟ-ỿ]\w*"
 )
-"""Letters of other scripts than the Latin."""
+"""What `WESTERN` languages have in names and quotations only: other scripts, and words with other Latin letters."""
+
+WESTERN = frozenset({"de", "en", "es", "fr", "it", "nl", "pt"})
 
 _DIGITS = re.compile(r"\d+(?:[.,:'’\u00a0\u202f ]?\d+)*")
 
@@ -124,15 +127,15 @@ class Reading:
         return text.upper() if self.capitals else text
 
 
-def reading(text: str, attempt: int, *, latin: bool = True) -> Reading:
+def reading(text: str, attempt: int, *, western: bool = True) -> Reading:
     """How the model reads a sentence at its first attempt (0), the next (1) and the last.
 
     Args:
         text: the sentence.
         attempt: 0 leaves plain numbers to the model; 1 has other stand-ins, for numbers too; 2 has none and cuts the sentence.
-        latin: whether both languages are written in the Latin script.
+        western: whether both languages are `WESTERN`.
     """
-    places = protected(text, plain=attempt > 0, latin=latin)
+    places = protected(text, plain=attempt > 0, western=western)
     outside = _outside(text, places)
     if capitals := _in_capitals("".join(outside)):
         outside = [_sentence_case(outside[0]), *map(str.lower, outside[1:])]
@@ -140,6 +143,8 @@ def reading(text: str, attempt: int, *, latin: bool = True) -> Reading:
     if attempt >= IN_PARTS:
         parts = [part for pair in zip(outside, [*spans, ""], strict=True) for part in pair]
         return Reading(tuple(parts[:-1]), (), capitals)
+    if not any(map(has_letter, outside)):
+        return Reading(("", text))
     # Tags at the ends are no part of the sentence.
     first = next((i for i, part in enumerate(outside) if part.strip() or not _is_tag(spans, i)), len(spans))
     last = next((i for i in range(len(spans), first, -1) if outside[i].strip() or not _is_tag(spans, i - 1)), first)
@@ -155,10 +160,10 @@ def reading(text: str, attempt: int, *, latin: bool = True) -> Reading:
     return Reading(("", head, inner, tail), stand_ins, capitals)
 
 
-def protected(text: str, *, plain: bool = True, latin: bool = True) -> list[tuple[int, int]]:
+def protected(text: str, *, plain: bool = True, western: bool = True) -> list[tuple[int, int]]:
     """(start, end) of each span that a translation keeps, in order; with `plain`, plain numbers too."""
     taken: list[tuple[int, int]] = []
-    for pattern in (_OPAQUE, _NUMBER, _FIGURE, _SIGNS, *([_FOREIGN] if latin else [])):
+    for pattern in (_OPAQUE, _NUMBER, _FIGURE, _SIGNS, *([_FOREIGN] if western else [])):
         for match in pattern.finditer(text):
             if match[0].strip() and all(match.end() <= start or end <= match.start() for start, end in taken):
                 taken.append(match.span())
@@ -170,9 +175,9 @@ def protected(text: str, *, plain: bool = True, latin: bool = True) -> list[tupl
     return merged if plain else [place for place in merged if not _PLAIN.fullmatch(text[slice(*place)])]
 
 
-def differences(source: str, translation: str, *, latin: bool = True) -> str | None:
+def differences(source: str, translation: str, *, western: bool = True) -> str | None:
     """What a translation did not keep of a sentence's spans, or None."""
-    for start, end in protected(source, latin=latin):
+    for start, end in protected(source, western=western):
         span = source[start:end]
         if any(map(str.isdigit, span)) and not _OPAQUE.fullmatch(span):
             continue

@@ -32,6 +32,7 @@ from nlptasks_plugins.translation.attempts import Attempt, Sentence, Write, chai
 from nlptasks_plugins.translation.doubts import is_copy, likelihood
 from nlptasks_plugins.translation.results import TranslatedSegment, Translation
 from nlptasks_plugins.translation.segments import joined
+from nlptasks_plugins.translation.spans import WESTERN
 
 EMBEDDED = "translator"
 """The base that ships with this plugin: a Marian model for English with French, German and Spanish."""
@@ -94,6 +95,7 @@ class _Job:
     format: markup.Format
     places: list[tuple[int, int]]
     through: str | None
+    western: bool
 
     @property
     def text(self) -> str:
@@ -110,9 +112,8 @@ class _Job:
         target, source = self.inputs.target_language, self.source.tag
         if languages.same(source, target):
             return []
-        latin = all(languages.is_latin(tag) for tag in (source, target))
         known = None if source == languages.UNDETERMINED else source
-        return [Sentence(text, known, target, latin) for text, _ in self.lifted]
+        return [Sentence(text, known, target, self.western) for text, _ in self.lifted]
 
     def lowered(self, number: int, text: str) -> str:
         """A sentence's translation with its marks; the sentence itself where nothing was written: nothing is lost."""
@@ -305,7 +306,9 @@ def _job(inputs: TranslationInput, options: TranslationOptions, info: ModelInfo)
     pair = [languages.primary(tag) for tag in (source.tag, inputs.target_language)]
     through = info.name == EMBEDDED and not {"en", languages.UNDETERMINED} & set(pair) and pair[0] != pair[1]
     places = markup.places(inputs.text, options.format)
-    return _Job(inputs, source, options.format, places, "en" if through else None)
+    # The embedded translator reads nothing else, whatever the text is in.
+    western = info.name == EMBEDDED or set(pair) <= WESTERN
+    return _Job(inputs, source, options.format, places, "en" if through else None, western)
 
 
 def _beyond(job: _Job, info: ModelInfo) -> str | None:
