@@ -109,7 +109,9 @@ def test_capitals_are_lowered_for_the_model_and_come_back() -> None:
     st.one_of(
         st.text(max_size=60),
         st.lists(
-            st.sampled_from([*(s for spans in SPANS.values() for s in spans), " ", "a dog", "Ein Haus", ", ", "7", "."]),
+            st.sampled_from(
+                [*(s for spans in SPANS.values() for s in spans), " ", "a dog", "Ein Haus", ", ", "7", "."]
+            ),
             max_size=10,
         ).map("".join),
     ),
@@ -145,9 +147,7 @@ def test_what_the_text_itself_says_against_a_translation(written: str, doubt: st
 def test_a_sentence_longer_than_the_model_reads_is_translated_in_halves() -> None:
     class Short(Translator):
         def generate(self, prompts, decoding):  # type: ignore[no-untyped-def]
-            return [
-                Completion(prompt[:20].upper(), "stop", 20, 20, truncated=len(prompt) > 20) for prompt in prompts
-            ]
+            return [Completion(prompt[:20].upper(), "stop", 20, 20, truncated=len(prompt) > 20) for prompt in prompts]
 
     text = "no full stop stands in this sentence that goes on and on " + "a" * 50
     result = translate(text, Short(str.upper))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from nlptasks import Completion
-from nlptasks_plugins.translation.doubts import doubt_of, fault_of, is_better, merged
-from nlptasks_plugins.translation.spans import IN_PARTS, differences, reading
+from nlptasks_plugins.translation.doubts import doubt_of, fault_of, is_better, is_unfinished, merged
+from nlptasks_plugins.translation.spans import FOREIGN, IN_PARTS, differences, reading
 
 Write = Callable[[Sequence["Sentence"]], list[Completion]]
 """Lets the model write a translation of each sentence."""
@@ -40,7 +40,9 @@ def settle(sentences: Sequence[Sentence], write: Write, search: Write) -> list[A
     def attempt(places: Sequence[int], writer: Write, number: int | None = None) -> None:
         """Translate the sentences at these places, as before if `number` is None, and keep what is better."""
         tried = [numbers[place] if number is None else number for place in places]
-        for place, way, new in zip(places, tried, _attempts([sentences[p] for p in places], tried, writer), strict=True):
+        for place, way, new in zip(
+            places, tried, _attempts([sentences[p] for p in places], tried, writer), strict=True
+        ):
             old, sentence = best[place], sentences[place]
             if new and (old is None or is_better(sentence.text, new, old, western=sentence.western)):
                 best[place], numbers[place] = new, way
@@ -49,7 +51,7 @@ def settle(sentences: Sequence[Sentence], write: Write, search: Write) -> list[A
     for number in range(IN_PARTS + 1):
         attempt(todo, write, number)
         todo = [place for place in todo if _is_altered(sentences[place], best[place])]
-    attempt([p for p, new in enumerate(best) if new and _doubt(sentences[p], new, numbers[p])], search)
+    attempt([p for p, new in enumerate(best) if new and _is_unfinished(sentences[p], new, numbers[p])], search)
     return [
         Attempt(new, _doubt(sentence, new, number))
         for sentence, new, number in zip(sentences, best, numbers, strict=True)
@@ -67,10 +69,15 @@ def _is_altered(sentence: Sentence, written: Completion | None) -> bool:
     return written is None or differences(sentence.text, written.text, western=sentence.western) is not None
 
 
+def _is_unfinished(sentence: Sentence, written: Completion, number: int) -> bool:
+    texts = reading(sentence.text, number, western=sentence.western).texts
+    return bool(texts) and is_unfinished(sentence.text, written, western=sentence.western)
+
+
 def _doubt(sentence: Sentence, written: Completion, number: int) -> str | None:
     texts = reading(sentence.text, number, western=sentence.western).texts
     if not texts:
-        return None
+        return "it is in another script and was kept" if sentence.western and FOREIGN.search(sentence.text) else None
     parts = "its words were translated in parts, around what must stay" if len(texts) > 1 else None
     return doubt_of(sentence.text, written, western=sentence.western) or parts
 

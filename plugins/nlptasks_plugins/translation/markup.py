@@ -6,7 +6,7 @@ import html
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from nlptasks import sentences
 from nlptasks_plugins.translation.segments import MARKS, segments
@@ -16,8 +16,7 @@ Format = Literal["text", "html", "markdown"]
 Span = tuple[int, int]
 
 _INLINE = frozenset(
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i img ins kbd mark q s samp small span strike strong "
-    "sub sup time tt u var wbr".split()
+    ["a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "ins", "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"]
 )
 """Elements that stand within a sentence (the HTML standard's phrasing content)."""
 
@@ -155,9 +154,7 @@ def _paragraph(text: str, lines: list[Span]) -> list[Span]:
         for number, ((_, end), (start, _)) in enumerate(pairwise(lines), 1)
         if text[end:start].strip() or text[end:start].startswith("  ") or text[end - 1] == "\\"
     ]
-    return [
-        (lines[first][0], lines[last - 1][1]) for first, last in pairwise([0, *cuts, len(lines)]) if first < last
-    ]
+    return [(lines[first][0], lines[last - 1][1]) for first, last in pairwise([0, *cuts, len(lines)]) if first < last]
 
 
 def _line_starts(text: str) -> list[int]:

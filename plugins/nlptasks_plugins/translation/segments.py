@@ -59,4 +59,3 @@ def _between(line: str, first: int) -> list[tuple[int, int]]:
     starts = [first, *(end for _, end in pictures)]
     ends = [*(start for start, _ in pictures), len(line)]
     return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
-

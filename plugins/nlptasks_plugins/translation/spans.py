@@ -58,7 +58,7 @@ _FIGURE = re.compile(r"\w*[¹²³⁰-₎½¼¾⅐-⅞]\w*")
 _PLAIN = re.compile(r"\d{1,4}(?:[.,:]\d{1,2})?")
 """Numbers that models copy well; beside words, a model that reads them inflects the words rightly."""
 
-_FOREIGN = re.compile(
+FOREIGN = re.compile(
     r"[\u0370-\u1dbf\u1f00-\u1fff\u2c80-\ua71f\ua840-\uab2f\uab70-\ufaff\ufb1d-\uff20\U00010000-\U0001efff\U00020000-\U0003ffff]+"
     r"|\w*[ÅåÐðÞþĀ-őŔ-ŷŹ-ɏḀ-ẝẟ-ỿ]\w*"
 )
@@ -163,7 +163,7 @@ def reading(text: str, attempt: int, *, western: bool = True) -> Reading:
 def protected(text: str, *, plain: bool = True, western: bool = True) -> list[tuple[int, int]]:
     """(start, end) of each span that a translation keeps, in order; with `plain`, plain numbers too."""
     taken: list[tuple[int, int]] = []
-    for pattern in (_OPAQUE, _NUMBER, _FIGURE, _SIGNS, *([_FOREIGN] if western else [])):
+    for pattern in (_OPAQUE, _NUMBER, _FIGURE, _SIGNS, *([FOREIGN] if western else [])):
         for match in pattern.finditer(text):
             if match[0].strip() and all(match.end() <= start or end <= match.start() for start, end in taken):
                 taken.append(match.span())
@@ -187,7 +187,9 @@ def differences(source: str, translation: str, *, western: bool = True) -> str |
     lost = next(iter(numbers - others), None)
     if lost is not None and lost not in re.sub(r"\D", "", translation):
         return f"the number {lost} is not in it"
-    new = next((number for number in others - numbers if len(number) > 2 and number not in re.sub(r"\D", "", source)), None)
+    new = next(
+        (number for number in others - numbers if len(number) > 2 and number not in re.sub(r"\D", "", source)), None
+    )
     return f"it adds the number {new}" if new else None
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from nlptasks import (
-    Completion,
     Decoding,
     GenerationOptions,
     InvalidInputError,
@@ -42,6 +41,9 @@ ADAPTER_ONLY = frozenset({"smollm2"})
 
 OTHERS = "Helsinki-NLP/opus-mt-en-fr and the like, or facebook/nllb-200-distilled-600M"
 """Checkpoints to name in place of the embedded translator."""
+
+COPIED = "the text was kept: its language is not certain, and its translation is nearly the same: give source_language"
+"""Note on a text that may be in the target language."""
 
 OPUS = "Helsinki-NLP/opus-mt-{source}-{target}"
 """Checkpoints for one pair of languages (Tiedemann and Thottingal 2020, OPUS-MT)."""
@@ -349,11 +351,10 @@ def _result(job: _Job, attempts: Sequence[Attempt], info: ModelInfo) -> Translat
     texts = [job.lowered(number, attempt.completion.text) for number, attempt in enumerate(attempts)]
     whole, starts = joined(job.text, job.places, texts.__getitem__)
     if job.source.tag == languages.UNDETERMINED and is_copy(job.text, whole):
-        why = f"the text seems to be {job.inputs.target_language} already and was kept: if not, give source_language"
-        return Translation(translation=job.text, note="; ".join([why, *notes]), **common)
+        return Translation(translation=job.text, note="; ".join([COPIED, *notes]), **common)
     doubtful = sum(attempt.doubt is not None for attempt in attempts)
-    told = [f"{doubtful} of {len(attempts)} sentences are doubtful"] if doubtful else []
-    told += [f"translated through {languages.name(job.through)}"] if job.through else []
+    remarks = [f"{doubtful} of {len(attempts)} sentences are doubtful"] if doubtful else []
+    remarks += [f"translated through {languages.name(job.through)}"] if job.through else []
     return Translation(
         translation=whole,
         segments=tuple(
@@ -374,7 +375,7 @@ def _result(job: _Job, attempts: Sequence[Attempt], info: ModelInfo) -> Translat
         ),
         num_tokens=sum(attempt.completion.num_prompt_tokens for attempt in attempts),
         truncated=any(attempt.completion.truncated for attempt in attempts),
-        note="; ".join([*told, *notes]) or None,
+        note="; ".join([*remarks, *notes]) or None,
         **common,
     )
 
