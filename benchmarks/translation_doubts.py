@@ -1,9 +1,10 @@
 """How many sentences of each quality a translator's doubts flag, by the threshold of the tokens' probability.
 
-    python benchmarks/translation_doubts.py SETS [--model MODEL] [--pairs en-fr,fr-en] [--only tatoeba,wmt,flores] [--rows 40]
+    python benchmarks/translation_doubts.py SETS [--model MODEL] [--pairs en-fr,fr-en] [--rows 30]
 
-SETS is as in benchmarks/translation.py; of each file `--rows` rows are drawn with the seed. Rows of one sentence are measured, by sentence
-chrF (sacreBLEU) against the row's translation. A row at the threshold 0 is flagged by what its text says alone.
+SETS is as in benchmarks/translation.py; of each file `--rows` rows are drawn with the seed. Rows of one sentence are
+measured, by sentence chrF (sacreBLEU) against the row's translation. At the threshold 0.00 only what the texts say
+counts.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ HTML = (
 MARKDOWN = """# Title *here*
 
 A line with `code` and a
-soft [link](http://example.org "t") break.  
+soft [link](http://example.org "t") break.\x20\x20
 Hard break.
 
 > one quotation

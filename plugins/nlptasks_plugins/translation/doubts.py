@@ -11,8 +11,8 @@ from nlptasks import Completion
 from nlptasks_plugins.translation.spans import IN_PARTS, differences, reading
 
 DOUBTFUL = 0.52
-"""Geometric mean of the tokens' probabilities below which a segment is flagged. Of 437 sentences of the validation sets of
-Tatoeba and WMT by the embedded translator, 71 % of those under chrF 30 came below it, and 15 % of those over 60."""
+"""Geometric mean of the tokens' probabilities below which a segment is flagged. Of 437 sentences of the validation sets
+of Tatoeba and WMT by the embedded translator, 71 % of those under chrF 30 came below it, and 15 % of those over 60."""
 
 UNFINISHED = 0.4
 """The same below which a segment is tried again with a wider search, which takes longer."""
