@@ -194,6 +194,9 @@ def test_a_stream_gives_sentence_after_sentence_and_the_same_result() -> None:
     assert isinstance(result, Translation)
     assert result == translate(TEXT, Upper())
     assert "".join(pieces) == result.translation
+    unknown = Stream(TASK.stream(TranslationInput(text="Xq zz.", target_language="fr"), TASK.options_type(), Upper()))
+    assert "".join(unknown) == unknown.result().translation == "Xq zz."
+    assert str(unknown.result().note).startswith("the text was kept: its language is not certain")
     for _ in Stream(TASK.stream(item, TASK.options_type(), model := Upper())):
         break
     assert len(model.calls) == 1

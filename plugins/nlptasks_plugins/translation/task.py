@@ -224,6 +224,11 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         """The text sentence by sentence, each with what stands before it."""
         job = _job(inputs, options, model.info)
         self._check([job], model.info)
+        if job.source.tag == languages.UNDETERMINED:
+            # Only the whole decides whether it is kept.
+            [result] = self.run([inputs], options, model)
+            yield result.translation
+            return result
         attempts: list[Attempt] = []
         last = 0
         for sentence, (start, end) in zip(job.sentences, job.places, strict=False):
@@ -244,28 +249,20 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         def writer(settings: TranslationOptions) -> Write:
             return lambda parts: self.write([_input(part) for part in parts], settings, model)
 
-        bridges = [
-            (place, replace(sentence, target=job.through))
-            for place, (job, sentence) in enumerate(sentences)
-            if job.through
-        ]
-        firsts = dict(
-            zip(
-                [place for place, _ in bridges],
-                settle([bridge for _, bridge in bridges], writer(options), writer(wider)),
-                strict=True,
-            )
-        )
+        bridges = [replace(sentence, target=job.through) for job, sentence in sentences if job.through]
+        bridged = iter(settle(bridges, writer(options), writer(wider)))
+        firsts = [next(bridged) if job.through else None for job, _ in sentences]
         last = [
-            replace(sentence, text=firsts[place].completion.text.strip() or sentence.text, source=job.through)
-            if place in firsts
+            replace(sentence, text=first.completion.text.strip() or sentence.text, source=job.through)
+            if first
             else sentence
-            for place, (job, sentence) in enumerate(sentences)
+            for first, (job, sentence) in zip(firsts, sentences, strict=True)
         ]
-        seconds = settle(last, writer(options), writer(wider))
         return [
-            chained(sentences[place][1], firsts[place], second) if place in firsts else second
-            for place, second in enumerate(seconds)
+            chained(sentence, first, second) if first else second
+            for first, second, (_, sentence) in zip(
+                firsts, settle(last, writer(options), writer(wider)), sentences, strict=True
+            )
         ]
 
     def _check(self, jobs: Sequence[_Job], info: ModelInfo) -> None:
