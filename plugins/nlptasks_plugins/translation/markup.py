@@ -114,7 +114,8 @@ class _Blocks(HTMLParser):
     def handle_decl(self, decl: str) -> None:
         self.spans.append((self._here, self._text.find(">", self._here) + 1 or len(self._text)))
 
-    handle_pi = handle_decl
+    def handle_pi(self, data: str) -> None:
+        self.handle_decl(data)
 
 
 def _of_html(text: str) -> list[Span]:
