@@ -52,6 +52,7 @@ from nlptasks.families.token_classification import (
 )
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
+    AsyncStream as AsyncStream,
     CLASSIFY as CLASSIFY,
     CancelToken as CancelToken,
     Completion as Completion,
@@ -85,6 +86,7 @@ from nlptasks.results import (
     LabelScore as LabelScore,
     Message as Message,
     Result as Result,
+    Results as Results,
     Summary as Summary,
     SummaryChunk as SummaryChunk,
 )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 from nlptasks.backends import Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
 from nlptasks.errors import InvalidInputError, NlptasksError
-from nlptasks.model import CancelToken, Head, Model, Stream, find_head
+from nlptasks.model import AsyncStream, CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request
+from nlptasks.results import Results
 from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, R, S, SequenceTask, TaskInput, TaskOf
@@ -100,18 +101,18 @@ class Engine:
     def run(
         self, task: TaskOf[R], inputs: ManyInputs, /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
-    ) -> list[R]: ...
+    ) -> Results[R]: ...
     @overload
     def run(
         self, task: TaskOf[R], inputs: Iterable[Any], /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
-    ) -> R | list[R]: ...
+    ) -> R | Results[R]: ...
     # fmt: on
     def run(
         self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
     ) -> Any:  # fmt: skip
-        """Answer one input with one result, or a list of inputs with a list in the same order.
+        """Answer one input with one result, or a list of inputs with `Results`, a list in the same order.
 
         `task` is a name, or, for statically typed results, the task's class or an instance, registered or not. An
         input is a text, a mapping of the input's fields, or an instance of the task's input type; fields may also be
@@ -129,7 +130,7 @@ class Engine:
 
         request = read_request(self.plugins.task(task), inputs, fields)
         if not request.inputs:
-            return []
+            return Results()
         results: dict[int, Any] = {}
         with reporting(progress, len(request.inputs)) as counter:
             for base, places in self._shares(request, adapter, model).items():
@@ -137,7 +138,7 @@ class Engine:
                     inputs = [request.inputs[place] for place in places]
                     answers = request.task.run(inputs, request.options, bound)
                     results |= {place: _signed(item, bound) for place, item in zip(places, answers, strict=True)}
-        return results[0] if request.single else [results[place] for place in range(len(results))]
+        return results[0] if request.single else Results(results[place] for place in range(len(results)))
 
     # fmt: off
     @overload
@@ -194,12 +195,12 @@ class Engine:
     async def arun(
         self, task: TaskOf[R], inputs: ManyInputs, /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
-    ) -> list[R]: ...
+    ) -> Results[R]: ...
     @overload
     async def arun(
         self, task: TaskOf[R], inputs: Iterable[Any], /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
-    ) -> R | list[R]: ...
+    ) -> R | Results[R]: ...
     # fmt: on
     async def arun(
         self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
@@ -221,33 +222,29 @@ class Engine:
             work.add_done_callback(lambda future: future.cancelled() or future.exception())
             raise
 
-    async def astream(
+    # fmt: off
+    @overload
+    def astream(
+        self, task: TaskOf[R], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> AsyncStream[R]: ...
+    @overload
+    def astream(
+        self, task: str, inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> AsyncStream[Any]: ...
+    # fmt: on
+    def astream(
         self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
         cancel: CancelToken | None = None, **fields: Any,
-    ) -> AsyncIterator[str]:  # fmt: skip
-        """The pieces of `stream` for async code, with its arguments; leaving the loop stops the model.
+    ) -> AsyncStream[Any]:  # fmt: skip
+        """`stream` for async code, with its arguments: `async for` piece, then `await` its `result()`.
 
         Raises:
-            NlptasksError: as in `stream`.
+            NlptasksError: as in `stream`, by the first step.
         """
         options = {**fields, "adapter": adapter, "model": model, "cancel": cancel}
-        stream = await asyncio.to_thread(self.stream, task, inputs, **options)
-        pieces = iter(stream)
-        step: asyncio.Future[str | None] | None = None
-        try:
-            while True:
-                step = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
-                piece = await asyncio.shield(step)
-                if piece is None:
-                    return
-                yield piece
-        finally:
-            stream.close()
-            if step is not None and not step.done():
-                # The thread that waits for a piece holds the model until its step ends.
-                await asyncio.wait({step})
-                step.exception()
-                stream.close()
+        return AsyncStream(lambda: self.stream(task, inputs, **options))
 
     def placement(self) -> Placement:
         """The device and dtype of loaded bases, with the reasons; imports torch."""

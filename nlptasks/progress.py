@@ -45,13 +45,14 @@ def reporting(progress: bool | Callable[[int, int], None], inputs: int) -> Itera
         yield counter
         counter.end()
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from tqdm import tqdm
 
-    with Progress(
-        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    ) as bar:
-        row = bar.add_task("", total=inputs)
-        counter = Counter(lambda completed, total: bar.update(row, completed=completed, total=total), inputs)
+    with tqdm(total=inputs, leave=False) as bar:
+
+        def advance(completed: int, total: int) -> None:
+            bar.total = total
+            bar.update(completed - bar.n)
+
+        counter = Counter(advance, inputs)
         yield counter
         counter.end()

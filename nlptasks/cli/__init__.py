@@ -18,7 +18,7 @@ _COMMANDS = {
     "train": ("train", "train_command", "Train an adapter for a task."),
     "eval": ("eval", "eval_command", "Measure a task on labelled data."),
     "data": ("data", "data_group", "Check training data."),
-    "tasks": ("plugins", "tasks_command", "List the tasks."),
+    "tasks": ("plugins", "tasks_command", "List the tasks, or the options of one."),
     "models": ("models", "models_group", "List, download and remove base models."),
     "adapters": ("adapters", "adapters_group", "List, show, remove, export, import and merge adapters."),
     "plugins": ("plugins", "plugins_command", "List the plugins, and why one is disabled."),
@@ -57,7 +57,7 @@ class Commands(click.Group):
         """List the commands without importing the modules of the built-in ones."""
         with formatter.section("Commands"):
             formatter.write_dl(
-                (name, _COMMANDS[name][2] if name in _COMMANDS else self.commands[name].get_short_help_str(80))
+                (name, _COMMANDS[name][2] if name in _COMMANDS else self.commands[name].get_short_help_str(120))
                 for name in self.list_commands(ctx)
             )
 
@@ -67,7 +67,7 @@ class Commands(click.Group):
         default_plugins().add_commands(self, reserved=_COMMANDS)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="nlptasks")
 def cli() -> None:
     """Run, train and extend NLP tasks on small Transformers."""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nlptasks import Settings, default_plugins
-from nlptasks.cli.common import base_option, json_option, print_json
+from nlptasks.cli.common import base_option, json_option, print_json, task_argument
 from nlptasks.cli.inputs import Inputs, reading_options
 from nlptasks.cli.train import as_data_options, data_options, label_names
 from nlptasks.data import DataOptions
@@ -44,7 +44,7 @@ def list_command(task: str | None, as_json: bool) -> None:
 
 
 @adapters_group.command("show")
-@click.argument("task")
+@task_argument
 @click.argument("name", required=False)
 def show_command(task: str, name: str | None) -> None:
     """Print the manifest of an adapter as JSON."""
@@ -54,7 +54,7 @@ def show_command(task: str, name: str | None) -> None:
 
 
 @adapters_group.command("rm")
-@click.argument("task")
+@task_argument
 @click.argument("name")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove_command(task: str, name: str, yes: bool) -> None:
@@ -67,7 +67,7 @@ def remove_command(task: str, name: str, yes: bool) -> None:
 
 
 @adapters_group.command("export")
-@click.argument("task")
+@task_argument
 @click.argument("name", required=False)
 @click.option("--to", "target", type=click.Path(path_type=Path), required=True, metavar="PATH",
               help="Folder or .zip file to write; must not exist.")  # fmt: skip
@@ -107,7 +107,7 @@ def import_command(source: Path, labels: str | None, **arguments: Any) -> None:
 
 
 @adapters_group.command("merge")
-@click.argument("task")
+@task_argument
 @click.argument("name", required=False)
 @click.option("--to", "target", type=click.Path(path_type=Path), metavar="FOLDER",
               help="Folder to write; must not exist. Default: models/TASK/NAME in the data folder.")  # fmt: skip
@@ -161,7 +161,7 @@ def merge_command(
 
 
 @adapters_group.command("ranges", short_help="Calibrate an adapter for --dtype int8.")
-@click.argument("task")
+@task_argument
 @click.argument("data", nargs=-1, required=True)
 @click.option("-a", "--adapter", "name", help="Adapter: a name in your store or a folder. Default: the one that ships "
               "with TASK.")  # fmt: skip

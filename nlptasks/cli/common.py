@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nlptasks.cli.completion import complete_adapter, complete_base, complete_task
+
+if TYPE_CHECKING:
+    from nlptasks.surfaces import FieldText
+
+task_argument = click.argument("task", shell_complete=complete_task)
 adapter_option = click.option(
-    "-a", "--adapter", help="Adapter: a name in your store, a folder, a Hub id, or `none` for the bare base."
-)
+    "-a", "--adapter", shell_complete=complete_adapter,
+    help="Adapter: a name in your store, a folder, a Hub id, or `none` for the bare base.",
+)  # fmt: skip
 model_option = click.option(
-    "-m", "--model", help="Base model: a catalog name, a Hub id (ORG/NAME[@REVISION]) or a folder."
-)
+    "-m", "--model", shell_complete=complete_base,
+    help="Base model: a catalog name, a Hub id (ORG/NAME[@REVISION]) or a folder.",
+)  # fmt: skip
 base_option = click.option("-m", "--model", help="Base model, if the one that the adapter names cannot be loaded.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -26,6 +34,22 @@ def option_values(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
         except json.JSONDecodeError:
             values[key.replace("-", "_")] = text
     return values
+
+
+def write_fields(task: Any, formatter: click.HelpFormatter) -> None:
+    """Write the input fields and the options of a task, with their types, bounds and defaults, as help."""
+    from nlptasks.surfaces import field_texts
+
+    for title, model in (("Input", task.input_type), ("Task options (-o)", task.options_type)):
+        rows = [(one.name, " ".join(_facts(one))) for one in field_texts(model)]
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _facts(field: FieldText) -> list[str]:
+    default = field.default if field.default == "required" else f"default: {field.default}"
+    return [*([field.description] if field.description else []), f"[{field.type}; {default}]"]
 
 
 def print_json(value: Any) -> None:

@@ -105,6 +105,11 @@ class Inputs:
                 with open_text(sys.stdin.buffer, "standard input", encoding) as stream:
                     rows = text_rows(stream, "standard input", by_line=self._by_line, encoding=encoding)
                     inputs += self._of(rows, "standard input", faults)
+            elif _is_file(text):
+                raise click.UsageError(
+                    f"Expected a text, found the name of a file, {text!r}: read the file with -f {text}, or give the "
+                    "name as a text on standard input."
+                )
             else:
                 inputs.append(Input(text))
         for file in files:
@@ -202,6 +207,13 @@ class Inputs:
             )
         pairs = [page._replace(value={needed[0]: text, needed[1]: page.value}) for page in pages for text in first]
         return [*pairs, *rows]
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long a text, or one with NUL
+        return False
 
 
 def _with_fields(task: str, value: Any, first: str, fields: Mapping[str, Any]) -> Any:

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
 from nlptasks import AnyTask, Plugins, default_plugins
-from nlptasks.cli.common import json_option, print_json
+from nlptasks.cli.common import json_option, print_json, write_fields
+from nlptasks.cli.completion import complete_task
 from nlptasks.surfaces import origin
 
 
@@ -45,16 +46,26 @@ def plugins_command(as_json: bool) -> None:
 
 
 @click.command("tasks")
+@click.argument("task", required=False, shell_complete=complete_task)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the input, option and result schemas.")
-def tasks_command(as_json: bool) -> None:
-    """List the tasks that you can run."""
+@click.pass_context
+def tasks_command(context: click.Context, task: str | None, as_json: bool) -> None:
+    """List the tasks that you can run, or the input and the options of TASK."""
     plugins = _loaded_plugins()
+    chosen = plugins.task(task) if task else None
     if as_json:
-        print_json([_describe(task, plugins) for task in plugins.tasks.values()])
+        rows = [_describe(one, plugins) for one in ([chosen] if chosen else plugins.tasks.values())]
+        print_json(rows[0] if chosen else rows)
+        return
+    if chosen:
+        formatter = context.make_formatter()
+        formatter.write(f"{chosen.name}: {chosen.summary}\n")
+        write_fields(chosen, formatter)
+        click.echo(formatter.getvalue(), nl=False)
         return
     width = max(map(len, plugins.tasks), default=0)
-    for name, task in plugins.tasks.items():
-        click.echo(f"{name:<{width}}  {task.summary}".rstrip())
+    for name, one in plugins.tasks.items():
+        click.echo(f"{name:<{width}}  {one.summary}".rstrip())
     if not plugins.tasks:
         click.echo("No task is loaded; `nlptasks plugins` shows why.")
 

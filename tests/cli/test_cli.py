@@ -20,6 +20,8 @@ from nlptasks.testing import tiny_model
 from tests.hub_server import serve
 from tests.tiny_adapters import classifier_adapter
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:

@@ -18,6 +18,8 @@ from nlptasks.errors import PluginError
 from nlptasks.plugins import PluginFailure, Plugins
 from tests.fake_distributions import GOOD, Site, plugins_fixture, site_fixture  # noqa: F401
 
+pytestmark = pytest.mark.long
+
 
 class Mine(TextClassification):
     """A task of this process."""

@@ -163,6 +163,7 @@ def test_no_short_text_is_cut(engine: Engine) -> None:
         ).truncated
 
 
+@pytest.mark.full
 def test_an_adapter_of_it_is_trained_and_served(tmp_path: Path) -> None:
     rows = [(f"Item {n} is out of stock.", f"Artikel {n} ist ausverkauft.") for n in range(12)]
     data = tmp_path / "rows.tsv"

@@ -235,6 +235,7 @@ def test_rows_teach_what_their_columns_say() -> None:
     assert (example.inputs.target_language, example.target) == ("fr", "Bonjour.")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("template", [True, False])
 def test_what_an_adapter_is_asked_is_what_it_learnt(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, template: bool

@@ -61,7 +61,7 @@ BELOW: dict[str, set[str]] = {
     "runtime/pool.py": {"backends.py", "errors.py", "model.py", "runtime/resident.py", "store"},
     "engine.py": {
         *("backends.py", "bases.py", "errors.py", "families", "model.py", "plugins.py", "progress.py", "requests.py"),
-        *("runtime/loading", "settings.py", "store", "task.py"),
+        *("results.py", "runtime/loading", "settings.py", "store", "task.py"),
     },
     "training/recipes.py": {"errors.py", "task.py"},
     "training/metrics": {"errors.py", "families"},
@@ -171,6 +171,7 @@ def inside(path: Path) -> str:
     return path.relative_to(CORE).as_posix()
 
 
+@pytest.mark.long
 def test_the_core_never_names_a_plugin() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     modules = {value.split(":")[0].split(".")[0] for value in project["entry-points"]["nlptasks"].values()}
@@ -318,6 +319,7 @@ print("HEAVY", *heavy)
     assert done.stdout.rstrip().endswith("HEAVY")
 
 
+@pytest.mark.long
 def test_start_is_fast() -> None:
     """Best of five, against a bare interpreter, in CPU time: what else the machine does is not ours.
 

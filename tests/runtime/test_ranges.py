@@ -271,6 +271,7 @@ def test_a_decoder_has_none(tiny_causal: Path, notes: str) -> None:
         measure_ranges(family, folder_of(tiny_causal), None, read)
 
 
+@pytest.mark.long
 def test_a_training_measures_them(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
     once = QUICK.replace(num_train_epochs=1)
     for method in ("lora", "full"):

@@ -38,6 +38,8 @@ from tests.tiny_base import (  # noqa: F401 - fixtures
     wheel_of,
 )
 
+pytestmark = pytest.mark.long
+
 # --- the wheel -----------------------------------------------------------------------------------------------------
 
 

@@ -69,6 +69,7 @@ def test_what_is_exported_is_imported_as_it_was(tmp_path: Path, settings: Settin
         export_adapter(open_adapter(ours), target)
 
 
+@pytest.mark.long
 def test_plain_peft_loads_what_is_trained_and_exported(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

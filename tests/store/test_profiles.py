@@ -104,6 +104,7 @@ def test_auto_takes_the_embedded_model_and_says_so_once_when_the_hub_is_gone(
         engine.run("count", "there")
 
 
+@pytest.mark.long
 def test_auto_waits_two_seconds_for_a_hub_that_does_not_answer(on_hub: Site, settings: Settings, tiny: Path) -> None:
     on_hub.delay = 6.0
     with engine_with(settings, tiny, True, "auto") as engine:

@@ -188,6 +188,7 @@ def test_conversations_survive_a_reload_and_are_saved_as_files(page: Page) -> No
     page.wait_for_function("!document.querySelector('#chat-list').innerText.includes('tea')")
 
 
+@pytest.mark.full
 def test_two_tabs_keep_what_each_of_them_says(browser: Browser, url: str) -> None:
     with tab(browser) as page:
         visit(page, f"{url}/chat")

@@ -126,6 +126,7 @@ def test_fields_come_back_into_the_form(form: forms.Form) -> None:
     assert form.fields(form.values(fields)) == fields
 
 
+@pytest.mark.long
 def test_every_example_of_every_task_fills_its_form() -> None:
     import gradio as gr
 
@@ -288,6 +289,7 @@ def test_the_command_runs(
     assert said == engine.run(name, fields, **options).model_dump(mode="json")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl on this machine")
 @pytest.mark.parametrize(("name", "fields", "options"), CASES)
 def test_the_curl_runs(engine: FakeEngine, url: str, name: str, fields: Any, options: Any) -> None:

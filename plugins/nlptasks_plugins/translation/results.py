@@ -29,6 +29,7 @@ class Translation(Result):
     """A text in another language. What stands between the sentences is the source's own."""
 
     main_field: ClassVar[str] = "translation"
+    flat_in_hf: ClassVar[bool] = True
 
     translation: str = Field(description="The whole text, translated.")
     segments: tuple[TranslatedSegment, ...] = Field(default=(), description="The sentences, in order.")
