@@ -138,6 +138,7 @@ KEPT = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["fr", "de", "es"])
 def test_what_must_not_change_stays(engine: Engine, target: str) -> None:
     texts = [f"Please open {span} first." for span in KEPT]
@@ -148,6 +149,7 @@ def test_what_must_not_change_stays(engine: Engine, target: str) -> None:
         assert not result.translation.endswith("first.")
 
 
+@pytest.mark.long
 def test_a_sentence_longer_than_it_reads_is_not_cut(engine: Engine) -> None:
     text = " ".join(["Bonjour à vous mes chers amis"] * 100)
     result = engine.run("translation", text, source_language="fr", target_language="en", num_beams=1, max_new_tokens=20)
@@ -155,6 +157,7 @@ def test_a_sentence_longer_than_it_reads_is_not_cut(engine: Engine) -> None:
     assert result.num_tokens > 512
 
 
+@pytest.mark.long
 def test_no_short_text_is_cut(engine: Engine) -> None:
     # Each of these letters is several tokens, and this ligature eighteen letters.
     for text in ("ß\u0301" * 200, "ﷺ" * 60, "ሀ" * 250, "a\u0301\u0302\u0303" * 90):
