@@ -84,7 +84,7 @@ def standard(tag: str) -> str:
             return str(langcodes.standardize_tag(tag))
     except LanguageTagError:
         pass
-    raise ValueError(f"expected a BCP 47 tag such as en, fr or pt-BR, found {tag!r}")
+    raise ValueError("expected a BCP 47 tag such as en, fr or pt-BR")
 
 
 def primary(tag: str) -> str:
