@@ -20,7 +20,7 @@ from nlptasks import Engine
 from nlptasks_plugins.translation import doubts
 
 BANDS = {"under 30": (0, 30), "30 to 60": (30, 60), "over 60": (60, 101)}
-THRESHOLDS = (0.0, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
+THRESHOLDS = (0.0, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -124,6 +125,15 @@ def test_a_model_that_copies_gives_every_text_back(text: str, attempt: int) -> N
     expected, written = ("".join(part.split()).casefold() for part in (text, copy))
     assert written == expected or read.capitals
     assert differences(text, text) is None
+
+
+@pytest.mark.parametrize("part", ["_", "{", "`", "€", "1 ", "<a ", "a_", "A1", "x", "a@", "a-", "--a", "aB", "(", "a."])
+def test_no_text_takes_long_to_read(part: str) -> None:
+    text = part * (8000 // len(part))
+    began = time.process_time()
+    assert reading(text, 1).joined(reading(text, 1).texts) is not None
+    assert differences(text, text) is None
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

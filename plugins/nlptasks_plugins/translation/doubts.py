@@ -10,9 +10,8 @@ from difflib import SequenceMatcher
 from nlptasks import Completion
 from nlptasks_plugins.translation.spans import IN_PARTS, differences, reading
 
-DOUBTFUL = 0.52
-"""Geometric mean of the tokens' probabilities below which a segment is flagged. Of 437 sentences of the validation sets
-of Tatoeba and WMT by the embedded translator, 71 % of those under chrF 30 came below it, and 15 % of those over 60."""
+DOUBTFUL = 0.5
+"""Geometric mean of the tokens' probabilities below which a segment is flagged: docs/guide.md has the curve."""
 
 UNFINISHED = 0.4
 """The same below which a segment is tried again with a wider search, which takes longer."""
@@ -71,8 +70,11 @@ def fault_of(source: str, completion: Completion, *, western: bool = True) -> st
 
 
 def is_copy(source: str, translation: str) -> bool:
-    """Whether a translation is nearly its source, letter by letter."""
-    return SequenceMatcher(None, source.casefold(), translation.casefold(), autojunk=False).ratio() > 0.6
+    """Whether the translation of a short text is nearly its source, letter by letter."""
+    return (
+        len(source) < 100
+        and SequenceMatcher(None, source.casefold(), translation.casefold(), autojunk=False).ratio() > 0.6
+    )
 
 
 def merged(text: str, completions: Sequence[Completion]) -> Completion:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 STAND_INS = ("X{}", "#{}")
-"""How spans are written for the model, by attempt. These two, `47` and `PHP` come back 99 times in 100 from the
-embedded translator; `{0}` never."""
+"""How spans are written for the model, by attempt. These two, `47` and `PHP` came back from the embedded translator
+in 177 of 180 sentences (three directions); `{0}` in none."""
 
 IN_PARTS = len(STAND_INS)
 """The last attempt, which translates the words around the spans one by one."""
@@ -26,15 +26,15 @@ _OPAQUE = re.compile(
     rf"""
       {TAG}
     | &(?:[A-Za-z]\w+|\#\w+);                                        # an entity of HTML
-    | `+[^`\n]+`+                                                    # code
+    | (?<!`)`{{1,3}}[^`\n]+`{{1,3}}                                     # code
     | (?:[a-z][a-z0-9+.-]*://|www\.)[^\s<>"]+[^\s<>"'.,;:!?)\]}}»”’]   # an address
-    | [\w.+-]+@[\w-]+(?:\.[\w-]+)*                                   # mail
-    | \$?\{{+[^{{}}\n]*\}}+ | \[\[[^\[\]\n]*\]\]                       # {{name}}, ${{name}}, [[name]]
+    | (?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*                       # mail
+    | \$?\{{{{1,3}}[^{{}}\n]*\}}{{1,3}} | \[\[[^\[\]\n]*\]\]                       # {{name}}, ${{name}}, [[name]]
     | %(?:\(\w+\)|\d+\$)?[-+\#0]?\d*(?:\.\d+)?[sdifgxXu@](?!\w)      # %s, %(count)d, %1$s
     | (?<!\w)[$@\#:][A-Za-z_]\w*                                     # $name, @name, #name, :name
     | (?<![\w.,-])(?![A-Za-z]?[a-z]*\.[A-Z][a-z]+\b)                 # example.org, a.tar.gz, but not "end.Next"
       (?=[\w.-]*[A-Za-z])(?=[\w.-]*\w{{2}})[\w-]+(?:\.[\w-]*\w)+(?:/[\w./?=&%\#-]*\w)?(?!\w)
-    | \w*[A-Za-z]\w*\(\)                                             # getName()
+    | (?<!\w)\w+\(\)                                                 # getName()
     | (?<!\w)--?[A-Za-z][\w-]*(?:=\S+)? (?=\s|$)                     # an option of a command
     | [A-Za-z]:\\[^\s"'<>]*[\w\\]                                    # C:\folder\file
     | (?<![\w/])(?:~|\.{{1,2}})?/[\w.@~+-]*\w(?:/[\w.@~+-]*\w)*/?      # /folder/file
@@ -43,18 +43,18 @@ _OPAQUE = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _SIGN = r"[^\w\s.,;:!?'\"()\[\]/&%@*\-–—‘’“”„‚«»‹›¿¡…·‐‑\u0300-\u036f\u200b-\u200f\u00ad\ufe0f]"
-_SIGNS = re.compile(rf"\w*(?:{_SIGN})+\w*")
+_SIGNS = re.compile(rf"(?<!\w)\w*{_SIGN}+\w*")
 """Signs, with the word they stand in: →, C++, Windows™."""
 
 _NUMBER = re.compile(
-    rf"""(?<!\w)(?:{_SIGN}\ ?|-(?=\d))*                              # €, #, +, ≤
+    rf"""(?<!\w)(?:{_SIGN}\ ?|-(?=\d)){{0,3}}                              # €, #, +, ≤
     (?:(?<!\w)[A-Za-z]{{1,5}}-?)?                                    # BA2490, v3, COVID-19
     \d+(?:[.,:/'’×°′-]?\d+|[A-Z]+\d*(?!\w)|T\d+)*
     (?:\ \d{{2,}}(?:[.,:/-]?\d+)*)*                                 # 0049 221 5550
     (?:\ ?(?:[%‰€$£¥₹′″]|°[CF]?|(?:km/h|km|cm|mm|kg|mg|ml|kWh|GB|MB|kB|Hz|m|g|l|h|s)(?!['’]))[²³NSEW]?)*(?!\w)""",
     re.VERBOSE,
 )
-_FIGURE = re.compile(r"\w*[¹²³⁰-₎½¼¾⅐-⅞]\w*")
+_FIGURE = re.compile(r"(?<!\w)\w*[¹²³⁰-₎½¼¾⅐-⅞]\w*")
 """Raised and lowered figures and fractions, with the letters beside them: x², H₂O, ½."""
 
 _PLAIN = re.compile(r"\d{1,4}(?:[.,:]\d{1,2})?")
@@ -62,7 +62,7 @@ _PLAIN = re.compile(r"\d{1,4}(?:[.,:]\d{1,2})?")
 
 FOREIGN = re.compile(
     r"[\u0370-\u1dbf\u1f00-\u1fff\u2c80-\ua71f\ua840-\uab2f\uab70-\ufaff\ufb1d-\uff20\U00010000-\U0001efff\U00020000-\U0003ffff]+"
-    r"|\w*[ÅåÐðÞþĀ-őŔ-ŷŹ-ɏḀ-ẝẟ-ỿ]\w*"
+    r"|(?<!\w)\w*[ÅåÐðÞþĀ-őŔ-ŷŹ-ɏḀ-ẝẟ-ỿ]\w*"
 )
 """What `WESTERN` languages have in names and quotations only: other scripts, and words with other Latin letters."""
 
@@ -165,13 +165,17 @@ def reading(text: str, attempt: int, *, western: bool = True) -> Reading:
 
 def protected(text: str, *, plain: bool = True, western: bool = True) -> list[tuple[int, int]]:
     """(start, end) of each span that a translation keeps, in order; with `plain`, plain numbers too."""
-    taken: list[tuple[int, int]] = []
+    # Bytes, since a list of spans would be compared with each new one: a text may hold thousands.
+    taken = bytearray(len(text))
+    spans: list[tuple[int, int]] = []
     for pattern in (_OPAQUE, _NUMBER, _FIGURE, _SIGNS, *([FOREIGN] if western else [])):
         for match in pattern.finditer(text):
-            if match[0].strip() and all(match.end() <= start or end <= match.start() for start, end in taken):
-                taken.append(match.span())
+            start, end = match.span()
+            if match[0].strip() and not any(taken[start:end]):
+                taken[start:end] = b"\1" * (end - start)
+                spans.append((start, end))
     merged: list[tuple[int, int]] = []
-    for start, end in sorted(taken):
+    for start, end in sorted(spans):
         if merged and not text[merged[-1][1] : start].strip(" "):
             start = merged.pop()[0]
         merged.append((start, end))
