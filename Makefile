@@ -27,7 +27,7 @@ test: $(VENV)/.dev  ## All tests but the slow proofs; with `make check` this is 
 	$(TESTS)
 
 full: $(VENV)/.dev  ## All tests and the slow proofs
-	$(TESTS) -m ''
+	$(TESTS) -m '' --hypothesis-profile full
 
 check: $(VENV)/.dev  ## Lint, formatting and types, as mypy and pyright see them
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The public names; `__init__.py` imports each when it is first used."""
 
 from nlptasks.backends import Backend as Backend, BackendOptions as BackendOptions, Resident as Resident
+from nlptasks.discovery import PluginFailure as PluginFailure, PluginRecord as PluginRecord
 from nlptasks.engine import (
     Engine as Engine,
     arun as arun,
@@ -70,11 +71,12 @@ from nlptasks.model import (
     TokenLogits as TokenLogits,
 )
 from nlptasks.plugins import (
-    PluginFailure as PluginFailure,
-    PluginRecord as PluginRecord,
     Plugins as Plugins,
     default_plugins as default_plugins,
+    plugin_names as plugin_names,
+    plugin_notice as plugin_notice,
 )
+from nlptasks.progress import AsyncStream as AsyncStream
 from nlptasks.results import (
     Answer as Answer,
     AnswerSpan as AnswerSpan,
@@ -85,6 +87,7 @@ from nlptasks.results import (
     LabelScore as LabelScore,
     Message as Message,
     Result as Result,
+    Results as Results,
     Summary as Summary,
     SummaryChunk as SummaryChunk,
 )

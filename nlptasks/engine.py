@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
-from nlptasks.backends import Backend, BackendOptions, Backends, Resident
+from nlptasks.backends import BUILT_IN, Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
+from nlptasks.definitions import open_shipped
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.process import at_fork, hold_over_forks
-from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request
+from nlptasks.progress import AsyncStream
+from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request, run_task, stream_task
+from nlptasks.results import Results
 from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, R, S, SequenceTask, TaskInput, TaskOf
@@ -107,18 +110,18 @@ class Engine:
     def run(
         self, task: TaskOf[R], inputs: ManyInputs, /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
-    ) -> list[R]: ...
+    ) -> Results[R]: ...
     @overload
     def run(
         self, task: TaskOf[R], inputs: Iterable[Any], /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
-    ) -> R | list[R]: ...
+    ) -> R | Results[R]: ...
     # fmt: on
     def run(
         self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
     ) -> Any:  # fmt: skip
-        """Answer one input with one result, or a list of inputs with a list in the same order.
+        """Answer one input with one result, or a list of inputs with `Results`, a list in the same order.
 
         `task` is a name, or, for statically typed results, the task's class or an instance, registered or not. An
         input is a text, a mapping of the input's fields, or an instance of the task's input type; fields may also be
@@ -136,15 +139,16 @@ class Engine:
 
         request = read_request(self.plugins.task(task), inputs, fields)
         if not request.inputs:
-            return []
+            return Results()
         results: dict[int, Any] = {}
         with reporting(progress, len(request.inputs)) as counter:
             for base, places in self._shares(request, adapter, model).items():
                 with self.bind(request.task, adapter, base, cancel=cancel, counter=counter) as bound:
                     inputs = [request.inputs[place] for place in places]
-                    answers = request.task.run(inputs, request.options, bound)
+                    who = self.plugins.describe(request.task)
+                    answers = run_task(request, inputs, bound, who, self.settings.strict)
                     results |= {place: _signed(item, bound) for place, item in zip(places, answers, strict=True)}
-        return results[0] if request.single else [results[place] for place in range(len(results))]
+        return results[0] if request.single else Results(results[place] for place in range(len(results)))
 
     # fmt: off
     @overload
@@ -201,12 +205,12 @@ class Engine:
     async def arun(
         self, task: TaskOf[R], inputs: ManyInputs, /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
-    ) -> list[R]: ...
+    ) -> Results[R]: ...
     @overload
     async def arun(
         self, task: TaskOf[R], inputs: Iterable[Any], /, *, adapter: str | None = None, model: str | None = None,
         progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
-    ) -> R | list[R]: ...
+    ) -> R | Results[R]: ...
     # fmt: on
     async def arun(
         self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
@@ -228,33 +232,29 @@ class Engine:
             work.add_done_callback(lambda future: future.cancelled() or future.exception())
             raise
 
-    async def astream(
+    # fmt: off
+    @overload
+    def astream(
+        self, task: TaskOf[R], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> AsyncStream[R]: ...
+    @overload
+    def astream(
+        self, task: str, inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> AsyncStream[Any]: ...
+    # fmt: on
+    def astream(
         self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
         cancel: CancelToken | None = None, **fields: Any,
-    ) -> AsyncIterator[str]:  # fmt: skip
-        """The pieces of `stream` for async code, with its arguments; leaving the loop stops the model.
+    ) -> AsyncStream[Any]:  # fmt: skip
+        """`stream` for async code, with its arguments: `async for` piece, then `await` its `result()`.
 
         Raises:
-            NlptasksError: as in `stream`.
+            NlptasksError: as in `stream`, by the first step.
         """
         options = {**fields, "adapter": adapter, "model": model, "cancel": cancel}
-        stream = await asyncio.to_thread(self.stream, task, inputs, **options)
-        pieces = iter(stream)
-        step: asyncio.Future[str | None] | None = None
-        try:
-            while True:
-                step = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
-                piece = await asyncio.shield(step)
-                if piece is None:
-                    return
-                yield piece
-        finally:
-            stream.close()
-            if step is not None and not step.done():
-                # The thread that waits for a piece holds the model until its step ends.
-                await asyncio.wait({step})
-                step.exception()
-                stream.close()
+        return AsyncStream(lambda: self.stream(task, inputs, **options))
 
     def placement(self) -> Placement:
         """The device and dtype of loaded bases, with the reasons; imports torch."""
@@ -281,7 +281,7 @@ class Engine:
         task: Any = request.task
         (base,) = self._shares(request, adapter, model)
         with self.bind(task, adapter, base, cancel=cancel) as bound:
-            result = yield from task.stream(request.inputs[0], request.options, bound)
+            result = yield from stream_task(request, bound, self.plugins.describe(task), self.settings.strict)
             return _signed(result, bound)
 
     @contextmanager
@@ -299,7 +299,13 @@ class Engine:
             # The task may not be registered.
             self._heads.setdefault(task.head.verb, task.head)
         chosen, base = self.choose(task, adapter, model)
-        _, backend = self._backends.choose(base, chosen)
+        name, backend = self._backends.choose(base, chosen)
+        if chosen and chosen.labels is None and chosen.verb == task.verb:
+            from nlptasks.store.exchange import name_outputs, read_config
+
+            # Of a base that a plugin computes there may be no file on this machine.
+            config = (lambda: read_config(self._bases.find(base))) if name in BUILT_IN else dict
+            chosen, _ = name_outputs(chosen, task, config)
         with backend.bind(base, chosen, cancel=cancel or CancelToken(), counter=counter) as bound:
             yield bound
 
@@ -313,7 +319,7 @@ class Engine:
         on its base.
         """
         from nlptasks.store.adapter_store import AdapterStore
-        from nlptasks.store.adapters import open_adapter
+        from nlptasks.store.exchange import base_of
 
         model = model or self._model
         if adapter and adapter != NO_ADAPTER:
@@ -324,11 +330,10 @@ class Engine:
                 )
             if not model and not named.base_id:
                 raise NlptasksError(f"Adapter {adapter!r} does not say which base it was trained on: name it as model.")
-            return named, model or named.base_id
-        if adapter != NO_ADAPTER and task.adapter and task.adapter.is_dir():
-            shipped = open_adapter(task.adapter)
-            if model is None or model == shipped.base_id:
-                return shipped, shipped.base_id
+            return named, model or base_of(named, self.settings, self.plugins.bases)
+        shipped = None if adapter == NO_ADAPTER else open_shipped(task, self.plugins.describe(task))
+        if shipped and model in (None, shipped.base_id):
+            return shipped, shipped.base_id
         return None, model or task.untrained_base or task.recipe.base
 
 

@@ -29,9 +29,8 @@ class UnknownNameError(NlptasksError):
         near = difflib.get_close_matches(name, names, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         self.name = name
-        super().__init__(
-            f"Unknown {kind} {name!r}.{guess} Available: {', '.join(names) or 'none'}.{f' {hint}' if hint else ''}"
-        )
+        available = f"Available: {', '.join(names)}." if names else f"There are no {kind}s."
+        super().__init__(f"Unknown {kind} {name!r}.{guess} {available}{f' {hint}' if hint else ''}")
 
 
 class InvalidInputError(NlptasksError):
@@ -102,7 +101,7 @@ class GateError(TrainingError):
 
 
 class PluginError(NlptasksError):
-    """A plugin that failed; raised with NLPTASKS_STRICT=1 and by `Plugins.register`."""
+    """A plugin that failed in its task, or, with NLPTASKS_STRICT=1 and in `Plugins.register`, while it was loaded."""
 
 
 class MissingExtraError(NlptasksError):

@@ -37,5 +37,5 @@ def register_commands(cli: click.Group) -> None:
 
 
 @hookspec
-def register_views(register: Callable[[type[Result], Callable[[Any, Any], str]], None]) -> None:
-    """Call `register(result_type, view)` for each result type that has its own view in the web app."""
+def register_views(register: Callable[[type[Result] | str, Callable[[Any, Any], str]], None]) -> None:
+    """Call `register(target, view)` for each result type or task of the plugin that has a view in the web app."""

@@ -111,6 +111,8 @@ class ModelInfo:
     """BCP 47 tags of the (source, target) languages of a bilingual checkpoint."""
     trained_for: frozenset[str] = frozenset()
     """Verbs that have a trained head here: `classify`, `generate`, ..."""
+    reads_emoji: bool = True
+    """Whether the vocabulary has emoji; where it lacks them, a text is read with their names instead."""
     has_offsets: bool = True
     """Whether the model has `offsets`; without them long texts are cut by their characters."""
 
@@ -122,8 +124,16 @@ class ModelInfo:
         return replace(decoding, **preset)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """How much of a text the vocabulary holds: its number of `unknown` tokens; `unread` if no token is known."""
+
+    unknown: int = 0
+    unread: bool = False
+
+
 @dataclass(frozen=True)
-class Logits:
+class Logits(Vocabulary):
     """`values[i]` is the raw score of the i-th label of `ModelInfo.labels`."""
 
     values: tuple[float, ...]
@@ -139,7 +149,7 @@ class Offsets:
 
 
 @dataclass(frozen=True)
-class TokenLogits:
+class TokenLogits(Vocabulary):
     """`values[i][j]` is the raw score of the j-th label for the i-th token, special tokens left out.
 
     `spans[i]` is the token's (start, end) in code points of the text, as the tokenizer gives it.
@@ -152,7 +162,7 @@ class TokenLogits:
 
 
 @dataclass(frozen=True)
-class SpanLogits:
+class SpanLogits(Vocabulary):
     """Raw scores that an answer starts, or ends, at each token of the context.
 
     `spans[i]` is the i-th token's (start, end) in code points of the context. `null` is the raw score of "no
@@ -173,6 +183,13 @@ class Vector:
 
     values: tuple[float, ...]
     num_tokens: int
+    truncated: bool = False
+
+
+class Likelihoods(tuple[float, ...]):
+    """Natural-log likelihoods of choices after a prompt, in nats; `truncated` if the prompt's start was not read."""
+
+    num_tokens: int = 0
     truncated: bool = False
 
 
@@ -330,7 +347,10 @@ class Model(Protocol):
         ...
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
-        """Natural-log likelihood of each choice after each prompt, in nats, in the order of `choices`."""
+        """Natural-log likelihood of each choice after each prompt, in nats, in the order of `choices`.
+
+        `Likelihoods` also say whether the prompt was cut.
+        """
         ...
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:

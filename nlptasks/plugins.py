@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import MappingProxyType
@@ -23,10 +25,16 @@ import pluggy
 
 from nlptasks import hookspecs
 from nlptasks.backends import BUILT_IN, MakeBackend
+from nlptasks.definitions import check_task_class, resolve_task, unknown_base
 from nlptasks.discovery import (
     GROUP,
+    NameConflict,
+    PluginFailure,
+    PluginRecord,
     Refused,
     Source,
+    TaskNames,
+    counted,
     implemented_hooks,
     installed_entry_points,
     load,
@@ -38,7 +46,7 @@ from nlptasks.model import HEADS, Head
 from nlptasks.process import hold_over_forks
 from nlptasks.results import Result
 from nlptasks.settings import Settings
-from nlptasks.task import AnyTask, TaskOf, check_task_class, resolve_task
+from nlptasks.task import AnyTask, TaskOf
 
 if TYPE_CHECKING:
     import click
@@ -46,22 +54,8 @@ if TYPE_CHECKING:
 View = Callable[[Any, Any], str]
 """A result and its input as HTML."""
 
-
-@dataclass(frozen=True)
-class PluginFailure(Source):
-    """A plugin that is disabled; `reason` is one sentence."""
-
-    reason: str = ""
-    traceback: str = ""
-
-
-@dataclass(frozen=True)
-class PluginRecord(Source):
-    """A plugin that is enabled, and what it registered."""
-
-    tasks: tuple[str, ...] = ()
-    hooks: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
+ViewOf = type[Result] | str
+"""What a view is for: a type of results, or a task by its name."""
 
 
 class Plugins:
@@ -73,19 +67,24 @@ class Plugins:
         self._settings = Settings.from_env() if settings is None else settings
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hookspecs)
-        self._tasks: dict[str, AnyTask] = {}
-        self._aliases: dict[str, str] = {}
-        self._owners: dict[str, str] = {}
+        self._names = TaskNames(self._settings.data / "plugins.json")
         self._backends: dict[str, tuple[Source, MakeBackend]] = {}
-        self._views: dict[type[Result], View] = {}
+        self._views: dict[ViewOf, View] = {}
         self._called: set[tuple[str, str]] = set()
         self._seen: set[tuple[str, str, str]] = set()
         self._left_out: set[str] = set()
+        with self._isolated(Source("plugins.json"), "while it was read"):
+            self._names.read_preferences()
 
     @property
     def tasks(self) -> Mapping[str, AnyTask]:
         """Canonical names to tasks, in the order they were loaded."""
-        return MappingProxyType(self._tasks)
+        return MappingProxyType(self._names.tasks)
+
+    @property
+    def conflicts(self) -> list[NameConflict]:
+        """The names that several plugins claim."""
+        return self._names.conflicts
 
     def task(self, task: str | TaskOf[Any]) -> AnyTask:
         """The task of this name or alias. An instance is returned as it is, registered or not; for a class, the
@@ -96,16 +95,16 @@ class Plugins:
             NlptasksError: neither a name nor a usable task.
         """
         if not isinstance(task, str):
-            return resolve_task(task, self._tasks.values())
-        name = self._aliases.get(task, task)
-        if name not in self._tasks:
-            raise UnknownNameError("task", task, self._tasks, hint=self._hint(task))
-        return self._tasks[name]
+            return resolve_task(task, self.tasks.values())
+        name = self._names.aliases.get(task, task)
+        if name not in self.tasks:
+            raise UnknownNameError("task", task, self.tasks, hint=self._hint(task))
+        return self.tasks[name]
 
     @property
     def bases(self) -> Mapping[str, Path]:
         """The folders of the base models that ship with plugins, by name; any task may use them."""
-        return {name: folder for task in self._tasks.values() for name, folder in task.bases.items()}
+        return {name: folder for _, task in self._names.registered for name, folder in task.bases.items()}
 
     @property
     def backends(self) -> Mapping[str, MakeBackend]:
@@ -115,7 +114,7 @@ class Plugins:
     @property
     def heads(self) -> Mapping[str, Head]:
         """All heads, built in or from tasks, by the verbs that they answer."""
-        return {**{task.head.verb: task.head for task in self._tasks.values() if task.head}, **HEADS}
+        return {**{task.head.verb: task.head for _, task in self._names.registered if task.head}, **HEADS}
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -125,6 +124,22 @@ class Plugins:
     def owner(self, task: str) -> PluginRecord | None:
         """The plugin that registered the task of this canonical name."""
         return next((record for record in self.records if task in record.tasks), None)
+
+    def describe(self, task: AnyTask) -> str:
+        """A task and its plugin, to begin a sentence with."""
+        source = next((source for source, item in self._names.registered if item is task), None)
+        return f"The task {task.name!r}" + (f" of the plugin {source.key}" if source else "")
+
+    def prefer(self, plugin: str, task: str) -> None:
+        """Give a name that several plugins claim to one of them, for this user from now on.
+
+        `plugin` is a distribution, or DISTRIBUTION:ENTRY_POINT where one distribution claims the name twice.
+
+        Raises:
+            UnknownNameError: no plugin claims the name, or not this one.
+        """
+        self._names.prefer(plugin, task)
+        self._list_tasks()
 
     def load_entry_points(self, entry_points: Iterable[EntryPoint] | None = None) -> None:
         """Load plugins, by default every installed one; those already loaded are skipped.
@@ -145,11 +160,14 @@ class Plugins:
                 continue
             self._seen.add(identity)
             plugin = None
+            started = time.perf_counter()
             with self._isolated(source, "while it was imported"):
                 plugin = load(entry)
             if plugin is not None:
                 with self._isolated(source, "while it registered"):
                     self._admit(plugin, source)
+                    self._update(source, seconds=round(time.perf_counter() - started, 3))
+        self._check_bases()
         self._report_missing(wanted or (), [source.name for source, _ in ordered])
 
     def register(
@@ -162,7 +180,8 @@ class Plugins:
         """
         source = Source(name, distribution, version)
         with self._isolated(source, "while it registered", strict=True):
-            self._admit(plugin, source)
+            self._admit(plugin, source, by_hand=True)
+        self._check_bases(strict=True)
 
     def add_commands(self, cli: click.Group, reserved: Collection[str] = ()) -> None:
         """Let each plugin add its commands to `cli`; a plugin that fails here is disabled with its tasks.
@@ -180,14 +199,14 @@ class Plugins:
                     if name in cli.commands or name in reserved:
                         raise Refused(f"Its command {name!r} already exists; give it another name.")
                 cli.commands.update(group.commands)
-                self.records[self.records.index(record)] = replace(record, commands=tuple(group.commands))
+                self._update(record, commands=tuple(group.commands))
 
-    def views(self) -> Mapping[type[Result], View]:
-        """The plugins' views by result type; a plugin that fails here is disabled with its tasks."""
+    def views(self) -> Mapping[ViewOf, View]:
+        """The plugins' views by result type or task name; a plugin that fails here is disabled with its tasks."""
         for record in self._uncalled("register_views"):
-            views: dict[type[Result], View] = {}
+            views: dict[ViewOf, View] = {}
             with self._isolated(record, "in register_views", admitted=True):
-                self._call("register_views", record, register=functools.partial(_add_view, views))
+                self._call("register_views", record, register=functools.partial(self._add_view, record, views))
                 self._views |= views
         return MappingProxyType(self._views)
 
@@ -197,15 +216,15 @@ class Plugins:
             raise error
 
     def failure_notice(self) -> str | None:
-        """One line for the command line; None when no plugin is disabled."""
-        if not self.failures:
-            return None
-        names = [failure.key for failure in self.failures]
-        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        count = "1 plugin is" if len(names) == 1 else f"{len(names)} plugins are"
-        return f"{count} disabled ({listed}): see `nlptasks plugins`."
+        """One line for the command line; None when no plugin is disabled and no task's name is in dispute."""
+        disputed = [conflict.name for conflict in self.conflicts if not conflict.preferred]
+        parts = [
+            counted(("plugin is", "plugins are"), "disabled", [failure.key for failure in self.failures]),
+            counted(("task name is", "task names are"), "claimed by several plugins", disputed),
+        ]
+        return f"{', '.join(filter(None, parts))}: see `nlptasks plugins`." if any(parts) else None
 
-    def _admit(self, plugin: object, source: Source) -> None:
+    def _admit(self, plugin: object, source: Source, *, by_hand: bool = False) -> None:
         """Register the plugin's hooks, tasks and backends; `_isolated` undoes it if one is refused."""
         wants = getattr(plugin, "nlptasks_api", hookspecs.API_VERSION)
         if wants != hookspecs.API_VERSION:
@@ -219,38 +238,64 @@ class Plugins:
         hooks = implemented_hooks(plugin, self._manager)
         self._manager.register(plugin, source.key)
         if "register_tasks" in hooks:
-            self._call("register_tasks", source, register=functools.partial(self._add_task, source))
+            self._call("register_tasks", source, register=functools.partial(self._add_task, source, by_hand))
         if "register_backends" in hooks:
             self._call("register_backends", source, register=functools.partial(self._add_backend, source))
-        tasks = tuple(name for name in self._tasks if self._owners[name] == source.key)
-        self.records.append(PluginRecord(source.name, source.distribution, source.version, tasks, hooks))
+        self.records.append(PluginRecord(source.name, source.distribution, source.version, hooks=hooks))
+        self._list_tasks()
 
-    def _add_task(self, source: Source, task: AnyTask) -> None:
+    def _add_task(self, source: Source, by_hand: bool, task: AnyTask) -> None:
         """The `register` of register_tasks."""
         problems = check_task_class(task)
         if problems:
             raise Refused(f"Its task {type(task).__name__} is not usable: {'; '.join(problems)}.")
-        aliases = task.aliases
-        if not isinstance(aliases, tuple) or not all(isinstance(alias, str) and alias for alias in aliases):
-            raise Refused(f"Its task {task.name!r} needs a tuple of names as aliases, found {aliases!r}.")
-        for name in (task.name, *aliases):
-            owner = self._owners.get(name)
-            if owner == source.key:
-                raise Refused(f"It registers two tasks of the name {name!r}.")
-            if owner is not None:
-                raise Refused(f"Its task {task.name!r} claims the name {name!r}, which belongs to {owner!r}.")
-        for other in self._tasks.values():
-            for base in task.bases.keys() & other.bases.keys():
+        for other, item in self._names.registered:
+            for base in task.bases.keys() & item.bases.keys():
                 # Tasks may share a base, but no base hides another of its name.
-                if task.bases[base] != other.bases[base]:
-                    owner = self._owners[other.name]
-                    owner = f"its task {other.name!r}" if owner == source.key else repr(owner)
+                if task.bases[base] != item.bases[base]:
+                    owner = f"its task {item.name!r}" if other.key == source.key else repr(other.key)
                     raise Refused(f"Its task {task.name!r} ships a base {base!r}, but the name belongs to {owner}.")
         if task.head and self.heads.get(task.head.verb, task.head) != task.head:
             raise Refused(f"Its task {task.name!r} defines another head for the verb {task.head.verb!r}.")
-        self._tasks[task.name] = task
-        self._aliases |= dict.fromkeys(aliases, task.name)
-        self._owners |= dict.fromkeys((task.name, *aliases), source.key)
+        # Without an entry point there is no distribution to prefer, and the caller can choose another name.
+        self._names.add(source, task, alone=by_hand or self._settings.strict)
+
+    def _list_tasks(self) -> None:
+        """Write into the records which tasks have their names."""
+        for record in self.records:
+            tasks = tuple(task.name for task in self._names.of(record) if self.tasks.get(task.name) is task)
+            self._update(record, tasks=tasks)
+
+    def _update(self, source: Source, **changes: Any) -> None:
+        self.records = [replace(item, **changes) if item.key == source.key else item for item in self.records]
+
+    def _check_bases(self, *, strict: bool = False) -> None:
+        """Disable a plugin whose task names a base that nobody has; a plugin's backend may know any name."""
+        for source, task in [] if self._backends else list(self._names.registered):
+            if fault := unknown_base(task, self.bases):
+                with self._isolated(source, "", strict=strict, admitted=True):
+                    raise Refused(f"Its task {task.name!r} {fault}")
+
+    def _add_view(self, source: Source, views: dict[ViewOf, View], target: ViewOf, view: View) -> None:
+        """The `register` of register_views."""
+        if not (isinstance(target, type) and issubclass(target, Result)) and not isinstance(target, str):
+            raise Refused(f"register_views: expected a subclass of Result or a task's name, found {target!r}.")
+        if not callable(view):
+            raise Refused(f"register_views: expected a function from a result and its input, found {view!r}.")
+        tasks = self._names.of(source)
+        hook = self._manager.get_plugin(source.key).register_views  # type: ignore[union-attr]
+        packages = {item.__module__.partition(".")[0] for item in (hook, *map(type, tasks))}
+        if isinstance(target, str):
+            if target not in [task.name for task in tasks]:
+                raise Refused(f"register_views: expected a task of the plugin, found {target!r}.")
+            if self.tasks.get(target) not in tasks:
+                return
+        elif target.__module__.partition(".")[0] not in packages or target in self._views:
+            raise Refused(
+                f"register_views: expected a type of results that the plugin defines, found {target.__name__} of "
+                f"{target.__module__}: register the view for a task's name instead."
+            )
+        views[target] = view
 
     def _add_backend(self, source: Source, name: str, make: MakeBackend) -> None:
         """The `register` of register_backends."""
@@ -264,13 +309,11 @@ class Plugins:
         """Remove everything that this plugin registered."""
         if self._manager.has_plugin(source.key):
             self._manager.unregister(name=source.key)
-        for name in [name for name, owner in self._owners.items() if owner == source.key]:
-            del self._owners[name]
-            self._aliases.pop(name, None)
-            self._tasks.pop(name, None)
+        self._names.remove(source)
         self._backends = {name: pair for name, pair in self._backends.items() if pair[0].key != source.key}
         self._called = {(key, hook) for key, hook in self._called if key != source.key}
         self.records = [record for record in self.records if record.key != source.key]
+        self._list_tasks()
 
     def _uncalled(self, hook: str) -> list[PluginRecord]:
         """The plugins whose hook has not been called yet; each is returned once."""
@@ -288,7 +331,9 @@ class Plugins:
         # A refused newcomer must not pull down the plugin whose key it wanted.
         taken = not admitted and self._manager.has_plugin(source.key)
         try:
-            yield
+            # What a plugin prints must not stand between the lines of a command's JSON.
+            with redirect_stdout(sys.stderr):
+                yield
         except (Exception, SystemExit) as error:
             if not taken:
                 self._undo(source)
@@ -312,6 +357,9 @@ class Plugins:
 
     def _hint(self, name: str) -> str:
         """Why a task that was asked for may be missing."""
+        for conflict in self.conflicts:
+            if conflict.name == name:
+                return conflict.reason
         words = set(re.split(r"[-_:]", name))
         for failure in self.failures:
             if words & set(re.split(r"[-_:.]", f"{failure.name}-{failure.distribution or ''}")) - {GROUP}:
@@ -342,8 +390,11 @@ def default_plugins() -> Plugins:
         return _default
 
 
-def _add_view(views: dict[type[Result], View], result_type: type[Result], view: View) -> None:
-    """The `register` of register_views."""
-    if not (isinstance(result_type, type) and issubclass(result_type, Result)) or not callable(view):
-        raise Refused(f"register_views: expected a subclass of Result and a function, found {result_type!r}, {view!r}.")
-    views[result_type] = view
+def plugin_notice() -> str | None:
+    """`Plugins.failure_notice` of this process's plugins; None when they were not loaded."""
+    return _default.failure_notice() if _default else None
+
+
+def plugin_names() -> list[str]:
+    """The names of the installed plugins, sorted; imports none of them."""
+    return sorted({entry.name for entry in installed_entry_points(lambda *_: None)})

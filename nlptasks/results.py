@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from nlptasks.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -13,10 +20,11 @@ class Result(BaseModel):
     """Base of all results: frozen, JSON in and out, never a tensor.
 
     `main_field` names the field that is the answer itself, if the others only describe it; views show a field `note`
-    below it.
+    below it. `flat_in_hf` says that a v4 pipeline gave a list of texts one dictionary each, not a list each.
     """
 
     main_field: ClassVar[str] = ""
+    flat_in_hf: ClassVar[bool] = False
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,12 +33,13 @@ class Result(BaseModel):
     truncated: bool = Field(default=False, description="True when part of the input was not read.")
     num_tokens: int = Field(default=0, ge=0, description="Tokens of the input.")
     windows: int = Field(default=1, ge=1, description="Windows that the input was read in.")
+    unknown: int = Field(default=0, ge=0, description="Tokens of the input that the model's vocabulary lacks.")
+    note: str | None = Field(default=None, description="A remark for the reader of the answer.")
     windowed_by: Literal["tokens", "characters"] = Field(
         default="tokens",
         description="How a long input was cut: by `characters` if the model cannot count tokens; windows are then "
         "smaller than necessary, and `num_tokens` may be an estimate.",
     )
-    note: str | None = Field(default=None, description="A remark on how the answer came about.")
 
     def noted(self, note: str | None) -> Self:
         """The result with one more remark."""
@@ -39,6 +48,71 @@ class Result(BaseModel):
     def to_hf(self) -> Any:
         """The answer in the shape of transformers' v4 pipeline for this task."""
         return self.model_dump()
+
+    def answer(self) -> dict[str, Any]:
+        """The fields of the answer itself as JSON values, without those that all results have."""
+        return self.model_dump(mode="json", exclude=set(Result.model_fields))
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """The answer first, then what differs from its default."""
+        pairs = [(str(name), value) for name, value in super().__repr_args__()]
+        shared = Result.model_fields
+        yield from (pair for pair in pairs if pair[0] not in shared)
+        yield from (pair for pair in pairs if pair[0] in shared and pair[1] != shared[pair[0]].default)
+
+    def _repr_html_(self) -> str:
+        return _html_table([self.answer()])
+
+
+R = TypeVar("R", bound=Result)
+
+
+class Results(list[R]):
+    """The results of several inputs, in their order: a list that notebooks show as a table."""
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A pandas DataFrame with a row for each result and its fields as columns.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError("A DataFrame", "train") from error
+        return pandas.DataFrame([{**one.answer(), **one.model_dump(include=set(Result.model_fields))} for one in self])
+
+    def to_hf(self, **options: Any) -> list[Any]:
+        """The answers as a v4 pipeline returned them for a list; `options` go to the results' `to_hf`.
+
+        A task with one dictionary for each text, such as classification, has a flat list of them.
+        """
+        answers = [one.to_hf(**options) for one in self]
+        flat = not options and all(one.flat_in_hf for one in self)
+        return [answer[0] for answer in answers] if flat else answers
+
+    def _repr_html_(self) -> str:
+        return _html_table([one.answer() for one in self])
+
+
+def _html_table(rows: list[dict[str, Any]]) -> str:
+    """Rows as an HTML table, escaped; the columns are those of the first."""
+    names = list(rows[0]) if rows else []
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    cells = ("".join(f"<td>{escape(_cell(row.get(name)))}</td>" for name in names) for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case float():
+            return f"{value:.3f}"
+        case list():
+            return "; ".join(map(_cell, value))
+        case Mapping():
+            return " ".join(map(_cell, value.values()))
+        case _:
+            return str(value)
 
 
 class LabelScore(BaseModel):
@@ -58,9 +132,11 @@ class Classification(Result):
     scores: tuple[LabelScore, ...] = Field(description="All labels, sorted by score, highest first.")
     labels: tuple[str, ...] = Field(description="Labels at or above the threshold; one at most unless multi-label.")
 
-    def to_hf(self) -> list[dict[str, Any]]:
-        """v4's `[{"label": ..., "score": ...}]`: the best label only, as its default `top_k=1` gave."""
-        return [{"label": self.scores[0].label, "score": self.scores[0].score}]
+    flat_in_hf: ClassVar[bool] = True
+
+    def to_hf(self, top_k: int | None = 1) -> list[dict[str, Any]]:
+        """v4's `[{"label": ..., "score": ...}]`: the `top_k` best labels, None for all."""
+        return [{"label": one.label, "score": one.score} for one in self.scores[:top_k]]
 
 
 class Entity(BaseModel):
@@ -158,6 +234,7 @@ class Summary(Result):
     """A text in fewer words; no longer than the text, and of whole sentences."""
 
     main_field: ClassVar[str] = "summary"
+    flat_in_hf: ClassVar[bool] = True
 
     summary: str = Field(description="The text in fewer words.")
     chunks: tuple[SummaryChunk, ...] = Field(
@@ -166,7 +243,6 @@ class Summary(Result):
     coverage: float = Field(
         default=1.0, ge=0, le=1, description="Share of the text's characters, without white space, that were read."
     )
-    note: str | None = Field(default=None, description="A remark, e.g. that the summary is not the model's.")
 
     def to_hf(self) -> list[dict[str, Any]]:
         """v4's `[{"summary_text": ...}]`."""

@@ -5,13 +5,12 @@ Recipe: the typed settings that train a task's adapter.
 
 from __future__ import annotations
 
-import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_origin
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -24,13 +23,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from nlptasks.errors import InvalidInputError, NlptasksError, clip
+from nlptasks.errors import InvalidInputError, clip
 from nlptasks.model import Head, Model
 from nlptasks.results import Result
 
 Overflow = Literal["window", "truncate", "error"]
-
-_NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 
 
 CHECKED = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_min_length=0)
@@ -149,7 +146,7 @@ class Recipe(BaseModel):
     warmup_ratio: float = Field(default=0.06, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     label_smoothing_factor: float = Field(default=0.0, ge=0, lt=1)
-    max_length: int = Field(default=128, ge=4)
+    max_length: int = Field(default=128, ge=16)
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     early_stopping_patience: int = Field(default=0, ge=0)
     evals_per_epoch: int = Field(default=1, ge=1)
@@ -314,51 +311,3 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
             message = fault["msg"][0].lower() + fault["msg"][1:]
         lines.append(f"{place} {where!r}: {message}, found {clip(repr(fault['input']))}.")
     return lines
-
-
-def check_task_class(task: object) -> list[str]:
-    """Faults in the definition of a task, as sentences; empty when it may be registered."""
-    if isinstance(task, type):
-        kind = f"the class {task.__name__}; register an instance, {task.__name__}()"
-        return [f"expected an instance of nlptasks.Task, found {kind}"]
-    if not isinstance(task, Task):
-        return [f"expected an instance of nlptasks.Task, found {task!r}"]
-    problems = []
-    name = getattr(task, "name", None)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        problems.append(f"expected a task name of lower-case words joined by - or _, found {name!r}")
-    for attribute, parent in (("input_type", TaskInput), ("options_type", TaskOptions), ("result_type", Result)):
-        value = getattr(task, attribute)
-        if get_origin(value) is not None or not (isinstance(value, type) and issubclass(value, parent)):
-            problems.append(f"expected {attribute} to be a subclass of {parent.__name__}, found {value!r}")
-    if task.head is not None and not isinstance(task.head, Head):
-        problems.append(f"expected head to be a Head or None, found {task.head!r}")
-    elif task.head and (task.head.per == "prompt" or bool(task.head.model) == bool(task.head.make)):
-        problems.append(f"expected a head with either a model of transformers or make, found {task.head!r}")
-    if not isinstance(task.trainer, str) or task.trainer.count(":") != bool(task.trainer):
-        problems.append(f"expected trainer as 'package.module:Class', found {task.trainer!r}")
-    if isinstance(task.options_type, type) and issubclass(task.options_type, TaskOptions):
-        required = [n for n, f in task.options_type.model_fields.items() if f.is_required()]
-        if required:
-            problems.append(f"expected a default for every option, found none for {', '.join(required)}")
-    return problems
-
-
-def resolve_task(task: object, registered: Iterable[AnyTask] = ()) -> AnyTask:
-    """An instance is returned as it is; for a class, the registered instance of exactly this class, or a new one.
-
-    Raises:
-        NlptasksError: it is not a usable task.
-    """
-    if isinstance(task, type) and issubclass(task, Task):
-        kind = task
-        try:
-            task = next((item for item in registered if type(item) is kind), None) or kind()
-        except TypeError as error:
-            what = f"{kind.__name__} cannot be made without arguments ({error}): pass an instance of it."
-            raise NlptasksError(what) from error
-    if not isinstance(task, Task):
-        raise NlptasksError(f"Expected a task's name, or a subclass or an instance of nlptasks.Task, found {task!r}.")
-    if problems := check_task_class(task):
-        raise NlptasksError(f"The task {type(task).__name__} is not usable: {'; '.join(problems)}.")
-    return task

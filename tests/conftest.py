@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Worker threads with a pool of their own oversubscribe the cores: twenty short generations took 8 s instead of 0.1 s.
@@ -19,6 +20,9 @@ from nlptasks.runtime.cpu import memory
 from nlptasks.settings import Settings
 
 torch.set_num_threads(1)
+
+# Named by `make full`; see tests/examples.py.
+hypothesis.settings.register_profile("full")
 
 
 @pytest.fixture(scope="session", autouse=True)

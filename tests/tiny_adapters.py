@@ -14,7 +14,8 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
-from nlptasks.store.adapters import MANIFEST, BaseReference, Manifest, fingerprint
+from nlptasks.store.adapters import MANIFEST, BaseReference, Manifest
+from nlptasks.store.weights import fingerprint
 
 LABELS = ("negative", "neutral", "positive")
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")

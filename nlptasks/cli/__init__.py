@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
@@ -19,10 +18,10 @@ _COMMANDS = {
     "train": ("train", "train_command", "Train an adapter for a task."),
     "eval": ("eval", "eval_command", "Measure a task on labelled data."),
     "data": ("data", "data_group", "Check training data."),
-    "tasks": ("plugins", "tasks_command", "List the tasks."),
+    "tasks": ("plugins", "tasks_command", "List the tasks, or the options of one."),
     "models": ("models", "models_group", "List, download and remove base models."),
     "adapters": ("adapters", "adapters_group", "List, show, remove, export, import and merge adapters."),
-    "plugins": ("plugins", "plugins_command", "List the plugins, and why one is disabled."),
+    "plugins": ("plugins", "plugins_group", "List the plugins, and why one is disabled; decide who has a name."),
     "doctor": ("doctor", "doctor_command", "Show what a bug report needs: versions, device, plugins, ..."),
 }
 
@@ -55,12 +54,14 @@ class Commands(click.Group):
             raise click.UsageError(error.message + hint, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing the modules of the built-in ones."""
+        """List the commands without importing their modules, and the plugins without importing them."""
+        from nlptasks import plugin_names
+
         with formatter.section("Commands"):
-            formatter.write_dl(
-                (name, _COMMANDS[name][2] if name in _COMMANDS else self.commands[name].get_short_help_str(80))
-                for name in self.list_commands(ctx)
-            )
+            formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+        with formatter.section("Plugins"):
+            formatter.write_text(", ".join(plugin_names()) or "none")
+        formatter.write_text("They may add commands: `nlptasks plugins` lists them.")
 
     def _load_plugins(self) -> None:
         from nlptasks import default_plugins
@@ -68,10 +69,19 @@ class Commands(click.Group):
         default_plugins().add_commands(self, reserved=_COMMANDS)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="nlptasks")
-def cli() -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Log to stderr which models and adapters are loaded, from where.")
+def cli(verbose: bool) -> None:
     """Run, train and extend NLP tasks on small Transformers."""
+    if verbose:
+        import logging
+
+        logger, lines = logging.getLogger("nlptasks"), logging.StreamHandler()
+        lines.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+        logger.addHandler(lines)
+        logger.setLevel(logging.INFO)
+        click.get_current_context().call_on_close(lambda: logger.removeHandler(lines))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -127,11 +137,8 @@ def _unusable(error: OSError) -> str:
 
 
 def _report_failed_plugins() -> None:
-    """Print one line on stderr if plugins are disabled, whatever the command was."""
-    from nlptasks import default_plugins
+    """Print one line on stderr if plugins are disabled, after every command that loaded them."""
+    from nlptasks import plugin_notice
 
-    # If no plugin can be loaded at all, the command has failed with that error already.
-    with contextlib.suppress(NlptasksError):
-        notice = default_plugins().failure_notice()
-        if notice:
-            click.echo(notice, err=True)
+    if notice := plugin_notice():
+        click.echo(notice, err=True)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nlptasks import Settings, default_plugins
-from nlptasks.cli.common import base_option, json_option, print_json
+from nlptasks.cli.common import base_option, json_option, print_json, task_argument
 from nlptasks.cli.inputs import Inputs, reading_options
 from nlptasks.cli.train import as_data_options, data_options, label_names
 from nlptasks.data import DataOptions
@@ -29,7 +29,8 @@ def adapters_group() -> None:
 @json_option
 def list_command(task: str | None, as_json: bool) -> None:
     """List the adapters in the store, all or those of TASK."""
-    adapters = AdapterStore(Settings.from_env()).list(task)
+    store = AdapterStore(Settings.from_env())
+    adapters = store.list(_task_name(store, task) if task else None)
     if as_json:
         print_json(
             [{"path": str(a.path), **(a.manifest.model_dump() if a.manifest else {"name": a.name})} for a in adapters]
@@ -43,8 +44,13 @@ def list_command(task: str | None, as_json: bool) -> None:
         click.echo(f"{adapter.path.parent.name}/{adapter.path.name}  on {adapter.base_id}  {values}".rstrip())
 
 
+def _task_name(store: AdapterStore, name: str) -> str:
+    """The name of a task, which may be an alias, or one whose plugin left its adapters here."""
+    return name if name in store.tasks() else default_plugins().task(name).name
+
+
 @adapters_group.command("show")
-@click.argument("task")
+@task_argument
 @click.argument("name", required=False)
 def show_command(task: str, name: str | None) -> None:
     """Print the manifest of an adapter as JSON."""
@@ -54,20 +60,22 @@ def show_command(task: str, name: str | None) -> None:
 
 
 @adapters_group.command("rm")
-@click.argument("task")
+@task_argument
 @click.argument("name")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove_command(task: str, name: str, yes: bool) -> None:
     """Delete an adapter from the store."""
     store = AdapterStore(Settings.from_env())
+    task = _task_name(store, task)
+    path = store.existing(task, name)
     if not yes:
-        click.confirm(f"Delete {store.folder(task, name)}?", abort=True)
+        click.confirm(f"Delete {path}?", abort=True)
     store.remove(task, name)
     click.echo(f"Deleted {task}/{name}.", err=True)
 
 
 @adapters_group.command("export")
-@click.argument("task")
+@task_argument
 @click.argument("name", required=False)
 @click.option("--to", "target", type=click.Path(path_type=Path), required=True, metavar="PATH",
               help="Folder or .zip file to write; must not exist.")  # fmt: skip
@@ -107,7 +115,7 @@ def import_command(source: Path, labels: str | None, **arguments: Any) -> None:
 
 
 @adapters_group.command("merge")
-@click.argument("task")
+@task_argument
 @click.argument("name", required=False)
 @click.option("--to", "target", type=click.Path(path_type=Path), metavar="FOLDER",
               help="Folder to write; must not exist. Default: models/TASK/NAME in the data folder.")  # fmt: skip
@@ -161,7 +169,7 @@ def merge_command(
 
 
 @adapters_group.command("ranges", short_help="Calibrate an adapter for --dtype int8.")
-@click.argument("task")
+@task_argument
 @click.argument("data", nargs=-1, required=True)
 @click.option("-a", "--adapter", "name", help="Adapter: a name in your store or a folder. Default: the one that ships "
               "with TASK.")  # fmt: skip

@@ -28,6 +28,7 @@ def chat_command(
     bar = DownloadBar()
     with Engine(on_progress=bar) as engine:
         task = chat_task(engine)
+        values = option_values(options, engine.plugins.task(task).options_type)
         opening = [{"role": "system", "content": system}] if system else []
         messages = list(opening)
         while (text := _ask()) is not None:
@@ -35,7 +36,7 @@ def chat_command(
                 messages = list(opening)
                 continue
             messages.append({"role": "user", "content": text})
-            answer = _answer(engine, task, messages, adapter=adapter, model=model, **option_values(options))
+            answer = _answer(engine, task, messages, adapter=adapter, model=model, **values)
             bar.close()
             messages.append({"role": "assistant", "content": answer})
 

@@ -3,29 +3,71 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nlptasks.cli.completion import complete_adapter, complete_base, complete_task
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from nlptasks.surfaces import FieldText
+
+task_argument = click.argument("task", shell_complete=complete_task)
 adapter_option = click.option(
-    "-a", "--adapter", help="Adapter: a name in your store, a folder, a Hub id, or `none` for the bare base."
-)
+    "-a", "--adapter", shell_complete=complete_adapter,
+    help="Adapter: a name in your store, a folder, a Hub id, or `none` for the bare base.",
+)  # fmt: skip
 model_option = click.option(
-    "-m", "--model", help="Base model: a catalog name, a Hub id (ORG/NAME[@REVISION]) or a folder."
-)
+    "-m", "--model", shell_complete=complete_base,
+    help="Base model: a catalog name, a Hub id (ORG/NAME[@REVISION]) or a folder.",
+)  # fmt: skip
 base_option = click.option("-m", "--model", help="Base model, if the one that the adapter names cannot be loaded.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def option_values(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """The values of `-o KEY VALUE`: JSON where a value is valid JSON, else text."""
+def option_values(pairs: tuple[tuple[str, str], ...], *types: type[BaseModel]) -> dict[str, Any]:
+    """The values of `-o KEY VALUE`, as the fields of `types` take them; of unknown names JSON, else text."""
     values: dict[str, Any] = {}
     for key, text in pairs:
+        name = key.replace("-", "_")
+        field = next((kind.model_fields[name] for kind in types if name in kind.model_fields), None)
         try:
-            values[key.replace("-", "_")] = json.loads(text)
-        except json.JSONDecodeError:
-            values[key.replace("-", "_")] = text
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        # "1984" may be a question, and quotes may belong to it.
+        candidates = (text, value) if value is None or isinstance(value, str) else (value, text)
+        values[name] = next((item for item in candidates if field and _fits(field.annotation, item)), value)
     return values
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    from pydantic import TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
+
+    try:
+        TypeAdapter(annotation).validate_python(value)
+    except (ValidationError, PydanticUserError):
+        return False
+    return True
+
+
+def write_fields(task: Any, formatter: click.HelpFormatter) -> None:
+    """Write the input fields and the options of a task, with their types, bounds and defaults, as help."""
+    from nlptasks.surfaces import field_texts
+
+    for title, model in (("Input", task.input_type), ("Task options (-o)", task.options_type)):
+        rows = [(one.name, " ".join(_facts(one))) for one in field_texts(model)]
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _facts(field: FieldText) -> list[str]:
+    default = field.default if field.default == "required" else f"default: {field.default}"
+    return [*([field.description] if field.description else []), f"[{field.type}; {default}]"]
 
 
 def print_json(value: Any) -> None:

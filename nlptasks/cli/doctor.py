@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nlptasks import Engine, NlptasksError, Settings
+from nlptasks import Engine, NlptasksError, PluginRecord, Settings
 from nlptasks.cli.common import json_option, print_json
 from nlptasks.store import cached_bases, reachable_sources
 from nlptasks.surfaces import versions
@@ -41,8 +41,9 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
         },
         "folders": {"cache": str(settings.cache), "data": str(settings.data)},
         "cached bases": {base.name: f"{base.bytes / 1e6:.0f} MB from {base.source}" for base in cached_bases(settings)},
-        "plugins": {record.name: ", ".join(record.tasks) or "no task" for record in plugins.records},
+        "plugins": {record.name: _plugin(record) for record in plugins.records},
         "disabled plugins": {failure.name: failure.reason for failure in plugins.failures},
+        "names in dispute": {conflict.name: conflict.reason for conflict in plugins.conflicts},
     }
     if network:
         report["sources"] = {
@@ -50,6 +51,11 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
             for status in reachable_sources(settings)
         }
     return report
+
+
+def _plugin(record: PluginRecord) -> str:
+    text = f"{', '.join(record.tasks) or 'no task'}, loaded in {record.seconds:.2f} s"
+    return f"{text}. {record.warning}" if record.warning else text
 
 
 def _int8() -> str:

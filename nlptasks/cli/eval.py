@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlptasks import Engine
-from nlptasks.cli.common import option_values
+from nlptasks.cli.common import adapter_option, model_option, option_values, task_argument
 from nlptasks.cli.train import as_data_options, data_options
 from nlptasks.surfaces import DownloadBar
 
@@ -39,10 +39,10 @@ def _name(metric: str) -> str:
 
 
 @click.command()
-@click.argument("task")
+@task_argument
 @click.argument("data", nargs=-1, required=True)
-@click.option("-a", "--adapter", help="Name in your store, folder, Hub id, or `none`.")
-@click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder.")
+@adapter_option
+@model_option
 @click.option("--compare", is_flag=True, help="Also measure the task without -a and -m, on the same rows.")
 @click.option(
     "--perplexity", "as_text", is_flag=True, help="DATA is plain text; measure how well the model predicts it."
@@ -97,7 +97,7 @@ def eval_command(
         if as_text:
             shared |= {"window": window, "stride": stride, "encoding": options.encoding}
         else:
-            shared |= {"options": options} | option_values(pairs)
+            shared |= {"options": options} | option_values(pairs, engine.plugins.task(task).options_type)
         reports = [measure(task, data, adapter=adapter, model=model, **shared)]
         if compare:
             reports.append(measure(task, data, **shared))

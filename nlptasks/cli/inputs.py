@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -20,14 +20,9 @@ if TYPE_CHECKING:
 
 def fields_and_options(task: Any, pairs: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values of `-o`, as fields of the task's input and options of the task."""
-    values = option_values(pairs)
-    fields: dict[str, Any] = {}
-    for key, text in pairs:
-        name = key.replace("-", "_")
-        if name in task.input_type.model_fields and name not in task.options_type.model_fields:
-            kind = task.input_type.model_fields[name].annotation
-            # A text is not parsed as JSON: "1984" may be a question, and quotes may belong to it.
-            fields[name] = text if kind is str or str in get_args(kind) else values[name]
+    values = option_values(pairs, task.options_type, task.input_type)
+    names = task.input_type.model_fields.keys() - task.options_type.model_fields.keys()
+    fields = {name: value for name, value in values.items() if name in names}
     return fields, {name: value for name, value in values.items() if name not in fields}
 
 
@@ -105,6 +100,11 @@ class Inputs:
                 with open_text(sys.stdin.buffer, "standard input", encoding) as stream:
                     rows = text_rows(stream, "standard input", by_line=self._by_line, encoding=encoding)
                     inputs += self._of(rows, "standard input", faults)
+            elif _is_file(text):
+                raise click.UsageError(
+                    f"Expected a text, found the name of a file, {text!r}: read the file with -f {text}, or give the "
+                    "name as a text on standard input."
+                )
             else:
                 inputs.append(Input(text))
         for file in files:
@@ -202,6 +202,13 @@ class Inputs:
             )
         pairs = [page._replace(value={needed[0]: text, needed[1]: page.value}) for page in pages for text in first]
         return [*pairs, *rows]
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long a text, or one with NUL
+        return False
 
 
 def _with_fields(task: str, value: Any, first: str, fields: Mapping[str, Any]) -> Any:

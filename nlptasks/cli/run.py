@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nlptasks import Engine, GeneratedText, can_stream
-from nlptasks.cli.common import adapter_option, model_option
+from nlptasks import Engine, GeneratedText, NlptasksError, can_stream, default_plugins
+from nlptasks.cli.common import adapter_option, model_option, task_argument, write_fields
+from nlptasks.cli.completion import TASK, complete_option
 from nlptasks.cli.inputs import Input, Inputs, fields_and_options, reading_options
 from nlptasks.data import DataOptions
 from nlptasks.surfaces import DownloadBar, in_colour, render, visible
 
 
-@click.command()
-@click.argument("task")
+class _RunCommand(click.Command):
+    """Its help has the fields and options of the task, if one is named: `nlptasks run qa --help`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[TASK] = next((arg for arg in args if not arg.startswith("-")), None)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        with contextlib.suppress(NlptasksError):
+            if name := ctx.meta[TASK]:
+                write_fields(default_plugins().task(name), formatter)
+
+
+@click.command(cls=_RunCommand)
+@task_argument
 @click.argument("texts", metavar="[TEXT | -]...", nargs=-1)
 @click.option("-f", "--file", "files", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True,
               help="File of inputs: .txt, .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx or .conll, each also "
@@ -25,8 +42,8 @@ from nlptasks.surfaces import DownloadBar, in_colour, render, visible
 @click.option("--keep", is_flag=True, help="Print each result with its input and all columns of its row, as "
               '{"input": {...}, "result": {...}}. Needs --json or --jsonl.')  # fmt: skip
 @click.option("-o", "--option", "options", type=(str, str), multiple=True, metavar="KEY VALUE",
-              help="Option of the task, or field of its input; `nlptasks tasks --json` lists them. "
-              "Repeatable.")  # fmt: skip
+              shell_complete=complete_option, help="Option of the task, or field of its input; `nlptasks run TASK "
+              "--help` lists them. Repeatable.")  # fmt: skip
 @adapter_option
 @model_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
@@ -76,11 +93,13 @@ def run_command(
         arguments: dict[str, Any] = {"adapter": adapter, "model": model, **values}
         if len(inputs) == 1 and not fields and not as_json and not as_jsonl and _streams(resolved):
             with engine.stream(task, inputs[0].value, **arguments) as pieces:
-                _echo_stream(pieces, inputs[0].value)
+                _echo_stream(pieces, "" if values.get("chat") else inputs[0].value)
             return
         filled = [one.value for one in inputs if one.value is not None]
         progress = len(filled) >= 64 and sys.stderr.isatty()
-        answers = iter(engine.run(task, filled, progress=progress, **arguments))
+        # What a task prints must not stand between the lines of the JSON.
+        with redirect_stdout(sys.stderr) if as_json or as_jsonl else nullcontext():
+            answers = iter(engine.run(task, filled, progress=progress, **arguments))
     bar.close()
     results = [None if one.value is None else next(answers) for one in inputs]
     if as_json or as_jsonl:

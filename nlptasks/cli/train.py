@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlptasks import CancelledError, Recipe, Settings, default_plugins
-from nlptasks.cli.common import option_values
+from nlptasks.cli.common import option_values, task_argument
 from nlptasks.cli.inputs import file_options, pair_of, reading
 from nlptasks.data import DataOptions
 from nlptasks.surfaces import DownloadBar
@@ -97,7 +97,7 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
 
 
 @click.command()
-@click.argument("task")
+@task_argument
 @click.argument("data", nargs=-1, required=True)
 @click.option("--name", required=True, help="Name of the adapter.")
 @click.option("-m", "--model", help="Base: catalog name, ORG/NAME[@revision] or folder, instead of the recipe's.")

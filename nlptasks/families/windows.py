@@ -94,11 +94,21 @@ def refuse_long(task: str, counts: Mapping[int, int], room: int, what: str = "te
         )
 
 
+UNREAD = "the model's vocabulary has no token of this text: it was not read"
+
+
 def reading(group: Sequence[Logits | TokenLogits | SpanLogits], cut: bool, measured: int) -> dict[str, Any]:
-    """The fields of a result that say how the text was read: its windows, its tokens, and whether some are missing."""
+    """The fields of a result that say how the text was read: its windows and tokens, what is missing or unknown."""
     counted = len(group) == 1 and not cut and group[0].num_tokens
     truncated = cut or any(part.truncated for part in group)
-    return {"truncated": truncated, "num_tokens": counted or measured, "windows": len(group)}
+    unknown = sum(part.unknown for part in group)
+    note = None
+    if all(part.unread for part in group):
+        note = UNREAD
+    elif unknown:
+        note = f"{unknown} token{'s are' if unknown > 1 else ' is'} not in the model's vocabulary and not read"
+    fields = {"truncated": truncated, "num_tokens": counted or measured, "windows": len(group)}
+    return {**fields, "unknown": unknown, "note": note}
 
 
 def _word_start(spans: Spans, index: int, lowest: int) -> int:

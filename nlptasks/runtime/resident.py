@@ -305,11 +305,7 @@ def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> Mode
         trained.add("generate")
     # An extractor's two outputs are a start and an end, which a configuration calls LABEL_0 and LABEL_1.
     if verb and verb != "extract":
-        labels = (
-            manifest.labels
-            if adapter and manifest
-            else _config_labels(adapter.peft.get("id2label") if adapter else base.config.id2label)
-        )
+        labels = adapter.labels if adapter else _config_labels(base.config.id2label)
     limit = base.max_tokens
     if manifest and manifest.max_length and verb not in ("", "generate"):
         limit = min(limit, manifest.max_length)
@@ -331,6 +327,7 @@ def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> Mode
         languages=languages(base.tokenizer),
         direction=direction(base.tokenizer),
         trained_for=frozenset(trained),
+        reads_emoji=encoding.reads_emoji(base.tokenizer),
         has_offsets=base.tokenizer.is_fast,
     )
 

@@ -1,7 +1,6 @@
 from nlptasks.store.adapter_store import AdapterStore as AdapterStore
 from nlptasks.store.adapter_store import check_name as check_name
 from nlptasks.store.adapter_store import writing as writing
-from nlptasks.store.adapters import RANGES as RANGES
 from nlptasks.store.adapters import AdapterFolder as AdapterFolder
 from nlptasks.store.catalog import CATALOG as CATALOG
 from nlptasks.store.catalog import Base as Base
@@ -13,3 +12,4 @@ from nlptasks.store.exchange import export_adapter as export_adapter
 from nlptasks.store.exchange import find_adapter as find_adapter
 from nlptasks.store.exchange import import_adapter as import_adapter
 from nlptasks.store.sources import Progress as Progress
+from nlptasks.store.weights import RANGES as RANGES

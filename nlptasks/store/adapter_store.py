@@ -15,7 +15,7 @@ from nlptasks.errors import AdapterError, DownloadError, NlptasksError, OfflineE
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import FILES, MANIFEST, PEFT_CONFIG, AdapterFolder, open_adapter
 from nlptasks.store.archives import copy_files
-from nlptasks.store.folders import sync
+from nlptasks.store.folders import existing_folder, sync
 from nlptasks.store.hub import endpoint
 from nlptasks.store.sources import Probe
 
@@ -49,8 +49,8 @@ class AdapterStore:
             UnknownNameError: no such adapter; names the near miss.
             OfflineError: a Hub id that is not cached while the network is off.
         """
-        path = Path(name).expanduser()
-        if path.is_dir() and (os.sep in name or (path / PEFT_CONFIG).is_file()):
+        path = existing_folder(name)
+        if path and (os.sep in name or (path / PEFT_CONFIG).is_file()):
             return open_adapter(path)
         if _NAME.fullmatch(name) and (self._root / task / name).is_dir():
             return open_adapter(self._root / task / name)
@@ -62,6 +62,10 @@ class AdapterStore:
         """Names of the whole adapters of a task."""
         return [adapter.path.name for adapter in self.list(task)]
 
+    def tasks(self) -> list[str]:
+        """The tasks that have adapters, installed or not."""
+        return sorted(path.name for path in self._root.glob("[!.]*") if path.is_dir())
+
     def list(self, task: str | None = None) -> list[AdapterFolder]:
         """All readable adapters, by task and name; half-written and broken folders are left out."""
         adapters = []
@@ -72,7 +76,7 @@ class AdapterStore:
 
     def remove(self, task: str, name: str) -> None:
         """Delete an adapter of the store; raises UnknownNameError if there is none."""
-        path = self._existing(task, name)
+        path = self.existing(task, name)
         # Renamed first: a killed removal leaves a hidden folder, not half an adapter.
         doomed = Path(tempfile.mkdtemp(prefix=_STAGING, dir=path.parent))
         path.rename(doomed / name)
@@ -85,7 +89,7 @@ class AdapterStore:
             AdapterError: `new` is no name, or taken.
             UnknownNameError: there is no adapter of this name.
         """
-        path, target = self._existing(task, name), self.folder(task, new)
+        path, target = self.existing(task, name), self.folder(task, new)
         if target.exists():
             raise AdapterError(f"An adapter {new!r} for {task} exists: choose another name.")
         manifest = open_adapter(path).manifest
@@ -97,10 +101,11 @@ class AdapterStore:
         self.remove(task, name)
         return open_adapter(target)
 
-    def _existing(self, task: str, name: str) -> Path:
+    def existing(self, task: str, name: str) -> Path:
+        """The folder of an adapter of the store, readable or not; raises UnknownNameError if there is none."""
         path = self._root / task / name
-        if not _NAME.fullmatch(name) or not path.is_dir():
-            raise UnknownNameError("adapter", name, self.names(task))
+        if task not in self.tasks() or not _NAME.fullmatch(name) or not path.is_dir():
+            raise UnknownNameError("adapter", name, self.names(task) if task in self.tasks() else ())
         return path
 
     def _from_hub(self, name: str) -> Path:

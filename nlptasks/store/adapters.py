@@ -10,39 +10,47 @@ Nothing here imports torch: a mismatch is refused before any weight is read.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import re
-import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
-from nlptasks.errors import AdapterError, AdapterMismatchError, UnsafeWeightsError
+from nlptasks.errors import AdapterError, AdapterMismatchError, UnsafeWeightsError, clip
 from nlptasks.model import HEADS
 from nlptasks.store.catalog import CATALOG, HubSource
+from nlptasks.store.weights import RANGES, Header, fingerprint, read_header, read_headers
 
 MANIFEST = "nlptasks.json"
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_PICKLE = "adapter_model.bin"
-RANGES = "ranges.safetensors"
-FILES = (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, RANGES, "README.md")
-"""The files of an adapter's folder."""
+CONFIG = "config.json"
+FILES = (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, RANGES, CONFIG, "README.md")
+"""The files of an adapter's folder; the configuration of its model is there if another tool wrote it."""
+
+JSON_LIMIT = 16 * 1024**2
+"""Bytes of a JSON file at most."""
 
 PICKLED = (
     f"expected {PEFT_WEIGHTS}, found a pickled {PEFT_PICKLE}, which can run code. "
     "Load it once where you trust it and save it again with PEFT's save_pretrained."
 )
 
-WeightFiles = tuple[tuple[Path, int, int, int], ...]
-"""Files with size, time and inode: another one of the same name, or other bytes in it, differs in one of them."""
-
 _VERB_OF_TASK_TYPE = {"SEQ_2_SEQ_LM": "generate", **{head.task_type: verb for verb, head in HEADS.items()}}
 """An adapter's verb by its `task_type` in PEFT."""
+
+_NAMED = ("classify", "tag")
+"""The verbs whose head's outputs have names."""
+
+_FACTOR = re.compile(r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
+
+
+_NUMBERS = frozenset({"F64", "F32", "F16", "BF16", "I64"})
+"""The types of an adapter's tensors; integers are tables of positions, which the base has too."""
 
 
 class BaseReference(BaseModel):
@@ -57,10 +65,32 @@ class BaseReference(BaseModel):
     hidden_size: int | None = None
 
 
+class BaseSettings(BaseModel):
+    """Settings of the base's configuration that an adapter was trained with: no other one reaches transformers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    pad_token_id: int | None = Field(default=None, ge=0, lt=2**31)
+    is_causal: bool = Field(default=True, description="False in folders of old versions, which are refused.")
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """The settings that differ from the base's."""
+        return {} if self.pad_token_id is None else {"pad_token_id": self.pad_token_id}
+
+
+class AdapterSettings(BaseModel):
+    """Values that serving needs beside the weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: BaseSettings = BaseSettings()
+
+
 class Manifest(BaseModel):
     """The content of `nlptasks.json`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, ser_json_inf_nan="constants")
 
     format: Literal[1] = 1
     name: str
@@ -71,24 +101,58 @@ class Manifest(BaseModel):
     method: Literal["lora", "full"] = "lora"
     labels: tuple[str, ...] | None = None
     multi_label: bool = False
-    temperature: float = Field(default=1.0, gt=0, description="Logits are divided by it; fitted on held-out rows.")
+    temperature: float = Field(
+        default=1.0, ge=1e-3, le=1e3, description="Logits are divided by it; fitted on held-out rows."
+    )
     threshold: float | None = Field(default=None, description="Default decision threshold on calibrated scores.")
-    max_length: int | None = None
-    settings: dict[str, Any] = Field(default_factory=dict, description="The family's own values.")
+    max_length: int | None = Field(default=None, ge=16)
+    settings: AdapterSettings = AdapterSettings()
     recipe: dict[str, Any] = Field(default_factory=dict)
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, Annotated[float, Field(allow_inf_nan=True)]] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict, description="File names, rows, SHA-256, licence if given.")
     versions: dict[str, str] = Field(default_factory=dict)
     created: str = ""
 
+    @field_serializer("settings")
+    def _plain(self, settings: AdapterSettings) -> dict[str, Any]:
+        # Older versions apply what stands here, a null too.
+        return settings.model_dump(exclude_unset=True)
+
+
+class _PeftConfig(BaseModel):
+    """What is read of `adapter_config.json`, as PEFT writes it; each setting may be null."""
+
+    task_type: str | None = None
+    base_model_name_or_path: str | None = None
+    revision: str | None = None
+    r: Annotated[int, Field(ge=1)] | None = None
+    lora_alpha: Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)] | None = None
+    use_rslora: bool | None = None
+    use_dora: bool | None = None
+    rank_pattern: dict[str, int] | None = None
+    alpha_pattern: dict[str, Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]] | None = None
+    modules_to_save: list[str] | None = None
+    id2label: dict[int, str] | None = None
+
+
+class _ModelConfig(BaseModel):
+    """What is read of a model's `config.json`."""
+
+    id2label: dict[int, str] | None = None
+
+
+M = TypeVar("M", bound=BaseModel)
+
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """A readable adapter. `manifest` is None for a PEFT folder that another tool wrote."""
+    """A readable adapter whose files fit each other. `manifest` is None for a PEFT folder that another tool wrote;
+    `labels` are the names of its head's outputs, None where it has none of its own."""
 
     path: Path
     peft: dict[str, Any]
     manifest: Manifest | None
+    labels: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -130,10 +194,11 @@ class AdapterFolder:
 
 
 def open_adapter(path: Path) -> AdapterFolder:
-    """Read an adapter's two JSON files and check that its weights are there.
+    """Read an adapter's JSON files and the header of its weights, and check that they fit each other.
 
     Raises:
-        AdapterError: a missing or unreadable file, or a PEFT method other than LoRA.
+        AdapterError: a missing, unreadable or damaged file, a value out of its range, a PEFT method other than LoRA, or
+            weights that cannot be those of such an adapter.
         UnsafeWeightsError: pickled weights only.
     """
     if not path.is_dir():
@@ -145,7 +210,15 @@ def open_adapter(path: Path) -> AdapterFolder:
     peft = _read_json(path / PEFT_CONFIG)
     if peft.get("peft_type", "LORA") != "LORA":
         raise AdapterError(f"{path}: expected a LoRA adapter, found {peft['peft_type']}.")
-    return AdapterFolder(path, peft, read_manifest(path))
+    known = _checked(_PeftConfig, peft, path / PEFT_CONFIG)
+    manifest = read_manifest(path)
+    names = known.id2label
+    if names is None and (path / CONFIG).is_file():
+        names = _checked(_ModelConfig, _read_json(path / CONFIG), path / CONFIG).id2label
+    labels = (manifest.labels or None) if manifest else config_labels(names)
+    adapter = AdapterFolder(path, peft, manifest, labels)
+    _check_weights(adapter, read_header(path / PEFT_WEIGHTS))
+    return adapter
 
 
 def read_manifest(path: Path) -> Manifest | None:
@@ -156,14 +229,8 @@ def read_manifest(path: Path) -> Manifest | None:
     """
     if not (path / MANIFEST).is_file():
         return None
-    try:
-        manifest = Manifest.model_validate(_read_json(path / MANIFEST))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise AdapterError(
-            f"{path / MANIFEST}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}; train or export it again."
-        ) from None
-    if manifest.settings.get("config", {}).get("is_causal") is False:
+    manifest = _checked(Manifest, _read_json(path / MANIFEST), path / MANIFEST)
+    if not manifest.settings.config.is_causal:
         raise AdapterError(
             f"{path}: expected a model that reads from left to right, found a decoder that was trained to read in both "
             "directions (extra.bidirectional), which is no longer served: train it again, best on an encoder."
@@ -171,16 +238,76 @@ def read_manifest(path: Path) -> Manifest | None:
     return manifest
 
 
+def config_labels(id2label: Mapping[Any, Any] | None) -> tuple[str, ...] | None:
+    """The names of a head's outputs by a configuration; None where they are transformers' default, LABEL_0 and on."""
+    names = {int(number): str(label) for number, label in (id2label or {}).items()}
+    if sorted(names) != list(range(len(names))) or all(label == f"LABEL_{n}" for n, label in names.items()):
+        return None
+    return tuple(names[number] for number in range(len(names)))
+
+
+def _checked(model: type[M], content: dict[str, Any], file: Path) -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        unknown = fault["type"] == "extra_forbidden"
+        message = "this setting is not known" if unknown else f"{fault['msg']}, found {clip(repr(fault['input']))}"
+        raise AdapterError(
+            f"{file}: {'.'.join(map(str, fault['loc']))}: {message}; train or export it again."
+        ) from None
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > JSON_LIMIT:
+            raise AdapterError(f"{path}: expected at most {JSON_LIMIT} bytes of JSON, found {path.stat().st_size}.")
         content = json.loads(path.read_text(encoding="utf-8"))
+        # A lone surrogate can be written as JSON, but not printed or saved again.
+        json.dumps(content, ensure_ascii=False).encode()
     except FileNotFoundError:
         raise AdapterError(f"{path.parent}: expected {path.name}, found none.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise AdapterError(f"{path}: expected JSON, found something else ({error}).") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise AdapterError(f"{path}: expected JSON, found something else ({clip(str(error), 200)}).") from None
     if not isinstance(content, dict):
         raise AdapterError(f"{path}: expected a JSON object, found {type(content).__name__}.")
     return content
+
+
+def _check_weights(adapter: AdapterFolder, header: Header) -> None:
+    """Refuse tensors that cannot be LoRA factors and a head with outputs as the adapter names them."""
+    where = f"{adapter.path / PEFT_WEIGHTS}:"
+    for name, tensor in header.items():
+        if tensor.dtype not in _NUMBERS:
+            raise AdapterError(f"{where} expected numbers of type F32, F16 or BF16, found {tensor.dtype} in {name}.")
+    pairs: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, tensor in header.items():
+        if match := _FACTOR.fullmatch(name):
+            if len(tensor.shape) != 2 or 0 in tensor.shape:
+                raise AdapterError(
+                    f"{where} expected a matrix for the LoRA factor {name}, found shape {list(tensor.shape)}."
+                )
+            pairs.setdefault(match["layer"], {})[match["side"]] = tensor.shape
+    if not any(".lora_" in name for name in header):
+        raise AdapterError(f"{where} expected LoRA factors, found {', '.join(list(header)[:3]) or 'no tensor'}.")
+    for layer, pair in pairs.items():
+        if len(pair) != 2:
+            raise AdapterError(f"{where} expected both LoRA factors of {layer}, found one.")
+        if pair["A"][0] != pair["B"][1]:
+            raise AdapterError(
+                f"{where} expected LoRA factors of one rank for {layer}, found {pair['A'][0]} and {pair['B'][1]}."
+            )
+    verb = adapter.manifest.verb if adapter.manifest else adapter.peft_verb
+    if (verb in _NAMED and adapter.labels) or verb == "extract":
+        outputs = len(adapter.labels or ()) if verb in _NAMED else 2
+        if outputs not in _head_rows(header):
+            raise AdapterError(
+                f"{where} expected a head with {outputs} outputs{_as_many(adapter)}, found {head_outputs(adapter)}."
+            )
+
+
+def _as_many(adapter: AdapterFolder) -> str:
+    return f", as many as its labels ({clip(', '.join(adapter.labels))})" if adapter.labels else ""
 
 
 def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
@@ -201,7 +328,7 @@ def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
                 f"the loaded base is {base_id} ({loaded}). Use --model {trained.id}, or train an adapter on {base_id}."
             )
         return
-    unfit = _unfit_shapes(tensor_shapes(adapter.path / PEFT_WEIGHTS), _base_shapes(_weight_files(base_path)))
+    unfit = _unfit_shapes(read_header(adapter.path / PEFT_WEIGHTS), read_headers(base_path))
     if unfit:
         raise AdapterMismatchError(
             f"Adapter {adapter.name!r} was trained on {adapter.base_id or 'an unnamed base'}, "
@@ -209,85 +336,34 @@ def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
         )
 
 
-def fingerprint(base: Path) -> str:
-    """Identity of a base: tensor names, types, shapes and a sample of every tensor's bytes.
-
-    The sample (64 bytes at each end) distinguishes fine-tuned weights from their parents within a few milliseconds,
-    where a full hash would read every byte. Computed once, and again when a file is replaced.
-    """
-    return _fingerprint(_weight_files(base))
-
-
-@functools.lru_cache(maxsize=256)
-def _fingerprint(files: WeightFiles) -> str:
-    digest = hashlib.sha256()
-    for path, *_ in files:
-        with path.open("rb") as stream:
-            size = struct.unpack("<Q", stream.read(8))[0]
-            header = json.loads(stream.read(size))
-            header.pop("__metadata__", None)
-            for name in sorted(header):
-                start, end = header[name]["data_offsets"]
-                digest.update(f"{name}|{header[name]['dtype']}|{header[name]['shape']}|".encode())
-                for offset in (start, max(start, end - 64)):
-                    stream.seek(8 + size + offset)
-                    digest.update(stream.read(min(64, end - start)))
-    return digest.hexdigest()[:16]
-
-
-WeightFile = tuple[Path, int, int, int]
-"""The state of a file: its path, size, time and inode; with other content one of them differs."""
-
-
-def _weight_files(base: Path) -> tuple[WeightFile, ...]:
-    files = [(path, path.stat()) for path in sorted(base.glob("*.safetensors")) if path.name != RANGES]
-    return tuple((path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in files)
-
-
-def check_weights(adapter: AdapterFolder) -> None:
-    """Raise AdapterError unless the weights are a whole safetensors file with at least one LoRA factor."""
-    names = list(tensor_shapes(adapter.path / PEFT_WEIGHTS))
-    if not any(".lora_" in name for name in names):
-        raise AdapterError(f"{PEFT_WEIGHTS}: expected LoRA factors, found {', '.join(names[:3]) or 'no tensor'}.")
-
-
 def head_outputs(adapter: AdapterFolder) -> int:
-    """How many outputs the task head in an adapter has: the rows of its last layer, which are the fewest."""
-    shapes = tensor_shapes(adapter.path / PEFT_WEIGHTS)
-    rows = [shape[0] for name, shape in shapes.items() if ".lora_" not in name and len(shape) == 2]
+    """How many outputs the task head in an adapter has: the rows of its last layer, which are the fewest.
+
+    Raises:
+        AdapterError: it has no head.
+    """
+    rows = _head_rows(read_header(adapter.path / PEFT_WEIGHTS))
     if not rows:
         raise AdapterError(f"{adapter.path.name}: expected the weights of a task head, found none.")
     return min(rows)
 
 
-def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a safetensors file's tensors; reads its header only."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="np") as content:
-            return {name: tuple(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise AdapterError(f"{file.name}: expected a whole safetensors file, found something else ({error}).") from None
+def _head_rows(header: Header) -> list[int]:
+    return [tensor.shape[0] for name, tensor in header.items() if ".lora_" not in name and len(tensor.shape) == 2]
 
 
-@functools.lru_cache(maxsize=16)
-def _base_shapes(files: tuple[WeightFile, ...]) -> dict[str, tuple[int, ...]]:
-    return {name: shape for path, *_ in files for name, shape in tensor_shapes(path).items()}
-
-
-def _unfit_shapes(adapter: dict[str, tuple[int, ...]], base: dict[str, tuple[int, ...]]) -> str:
+def _unfit_shapes(adapter: Header, base: Header) -> str:
     """Why the LoRA factors do not fit these weights, or "" if they do."""
-    for name, shape in adapter.items():
-        match = re.fullmatch(r"base_model\.model\.(.+)\.lora_A\.weight", name)
-        if not match:
+    for name, factor in adapter.items():
+        match = _FACTOR.fullmatch(name)
+        if not match or match["side"] != "A":
             continue
-        layer = match[1]
+        layer = match["layer"].removeprefix("base_model.model.")
         # Each task model has its own name for the body: bert., model., transformer., ...
         endings = (f".{layer}.weight", f".{layer.split('.', 1)[-1]}.weight")
-        weight = next((shape for name, shape in base.items() if f".{name}".endswith(endings)), None)
+        weight = next((tensor.shape for name, tensor in base.items() if f".{name}".endswith(endings)), None)
         if weight is None:
             return f"it has no layer {layer}"
-        if shape[1] not in weight:
-            return f"{layer} is {shape[1]} wide in the adapter and {max(weight)} in the base"
+        if factor.shape[1] not in weight:
+            return f"{layer} is {factor.shape[1]} wide in the adapter and {max(weight, default=0)} in the base"
     return ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from nlptasks.errors import DownloadError, IntegrityError, OfflineError, UnknownNameError
+from nlptasks.errors import DownloadError, IntegrityError, OfflineError, UnknownNameError, UnsupportedModelError
 from nlptasks.settings import Settings
 from nlptasks.store import folders, hub, wheels
 from nlptasks.store.catalog import CATALOG, OLD_NAMES, Base, HubSource, Source, WheelSource
@@ -92,10 +92,14 @@ def find_base(
     if name in catalog:
         return _find_in_catalog(catalog[name], settings, report)
     if name in shipped:
+        if not shipped[name].is_dir():
+            raise UnsupportedModelError(
+                f"The base {name!r} comes with a plugin, but its folder is not there: {shipped[name]}. "
+                "Reinstall the plugin's package; if it is yours, add the folder to its package-data."
+            )
         folders.check_folder(shipped[name])
         return BaseFolder(name, None, shipped[name], "plugin")
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
+    if folder := folders.existing_folder(name):
         folders.check_folder(folder)
         path = folder.resolve()
         return BaseFolder(str(path), None, path, "folder")

@@ -64,6 +64,16 @@ def sync(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
+def existing_folder(name: str) -> Path | None:
+    """The folder of this name, or None where there is none or the name can be no path."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.is_dir() else None
+    # RuntimeError: a home of nobody; OSError: a name that is too long.
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
 def read_marker(folder: Path) -> dict[str, Any] | None:
     """The marker of a folder whose files are all there in their sizes, else None."""
     try:

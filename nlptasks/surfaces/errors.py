@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from nlptasks import CancelledError, InvalidInputError, NlptasksError
+from nlptasks import CancelledError, InvalidInputError, NlptasksError, PluginError
 
 _log = logging.getLogger(__name__)
 
@@ -16,6 +16,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, InvalidInputError):
         return " ".join(map(as_sentence, error.problems))
     text = " ".join(str(error).split())
+    if isinstance(error, PluginError) and error.__cause__:
+        _log.error("a plugin failed", exc_info=error.__cause__)
     if isinstance(error, NlptasksError):
         return as_sentence(text)
     _log.error("a request failed", exc_info=error)

@@ -41,7 +41,6 @@ def _plain(result: Result) -> str:
     """A result without spans to mark, and its notes."""
     notes = _notes(result)
     if result.main_field:
-        notes += filter(None, [getattr(result, "note", None)])
         text = str(getattr(result, result.main_field))
         return visible(f"{text}\n  ({', '.join(notes)})" if notes else text)
     if isinstance(result, Classification):
@@ -112,7 +111,7 @@ def _notes(result: Result) -> list[str]:
         notes.append("part of the input was cut")
     if result.windows > 1:
         notes.append(f"{result.windows} windows" + (" of characters" if result.windowed_by == "characters" else ""))
-    return notes
+    return [*notes, *filter(None, [result.note])]
 
 
 def _excerpt(text: str, start: int, end: int) -> tuple[str, int, int]:

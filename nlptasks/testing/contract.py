@@ -12,15 +12,16 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from nlptasks.errors import CancelledError, InvalidInputError, UnparsableOutputError
+from nlptasks.definitions import check_task_class, open_shipped, unknown_base
+from nlptasks.errors import CancelledError, InvalidInputError, NlptasksError, UnparsableOutputError
 from nlptasks.model import HEADS, CancelToken, Model
+from nlptasks.plugins import default_plugins
 from nlptasks.results import Result
-from nlptasks.task import AnyTask, check_task_class
+from nlptasks.task import AnyTask
 from nlptasks.testing.fake import FakeModel
 
 Row = tuple[Any, Any]
@@ -159,10 +160,19 @@ def _has_summary_and_examples(bench: _Bench) -> Iterator[str]:
         yield "it has no summary: give the class a docstring"
     if not bench.task.examples:
         yield "it has no example: list one or more inputs in `examples`"
-    adapter = bench.task.adapter
-    # A folder that is not there yet is how an author starts; a file or a wrong type is a mistake.
-    if adapter is not None and (not isinstance(adapter, Path) or adapter.is_file()):
-        yield f"adapter: expected the path of a folder, found {adapter!r}"
+
+
+def _has_its_files(bench: _Bench) -> Iterator[str]:
+    try:
+        open_shipped(bench.task, "it")
+    except NlptasksError as error:
+        yield str(error)
+    for name, folder in bench.task.bases.items():
+        if not folder.is_dir():
+            yield f"it ships a base {name!r} that is not there: {folder}"
+    # Other plugins are imported only if one of them may have the base.
+    if unknown_base(bench.task, ()) and (fault := unknown_base(bench.task, default_plugins().bases)):
+        yield f"it {fault}"
 
 
 def _has_schemas(bench: _Bench) -> Iterator[str]:
@@ -303,7 +313,7 @@ def _parses_its_targets(bench: _Bench) -> Iterator[str]:
             yield f"parse(target(result)) is {_short(again)}, expected {_short(result)}"
 
 
-_DEFINITION = (_has_summary_and_examples, _has_schemas, _imports_lightly)
+_DEFINITION = (_has_summary_and_examples, _has_its_files, _has_schemas, _imports_lightly)
 _BEHAVIOUR = (
     _refuses_blank,
     _parses_its_targets,

@@ -17,6 +17,7 @@ from nlptasks.model import (
     Completion,
     Decoding,
     Head,
+    Likelihoods,
     Logits,
     Model,
     ModelInfo,
@@ -162,7 +163,12 @@ class FakeModel(Model):
         self._record("choose", prompts)
         self._require_writer()
         likelihood = self._likelihoods or (lambda prompt, choice: math.log(_unit(prompt, choice)))
-        return [tuple(likelihood(self.render(prompt), choice) for choice in choices) for prompt in prompts]
+        answers: list[tuple[float, ...]] = []
+        for text in map(self.render, prompts):
+            answer = Likelihoods(likelihood(text, choice) for choice in choices)
+            answer.num_tokens, answer.truncated = self._count(text)
+            answers.append(answer)
+        return answers
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
         raise UnsupportedModelError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.splits import sample
+from nlptasks.requests import blaming
 from nlptasks.task import AnyTask
 from nlptasks.training.families.base import family_trainer
 
@@ -81,18 +82,22 @@ def evaluate(
         task = engine.plugins.task(task) if isinstance(task, str) else task
         family = family_trainer(task, serving)
         chosen, _ = engine.choose(task, adapter, model)
-        labels = chosen.manifest.labels if chosen and chosen.manifest else None
+        labels = chosen.labels if chosen else None
         dataset = family.read(sources, options, labels=labels, offline=engine.settings.offline, split="test")
         if options.max_rows:
             dataset.rows = sample(dataset.rows, options.max_rows, 13, label=family.stratum)
         inputs = [family.task_input(row) for row in dataset.rows]
         # The first call loads the model; it is not timed.
         first = engine.run(task, inputs[:WARM_UP], adapter=adapter, model=model, **serving)
-        family.check_labels(dataset, first[0])
+        who = f"{engine.plugins.describe(task)} cannot be measured: its trainer"
+        reader = f"Give it a trainer that reads {task.result_type.__name__}; {task.trainer} does not."
+        with blaming(who, reader):
+            family.check_labels(dataset, first[0])
         started = time.perf_counter()
         results = engine.run(task, inputs, adapter=adapter, model=model, progress=progress, **serving)
         seconds = time.perf_counter() - started
-        assessment = family.assess(dataset, results)
+        with blaming(who, reader):
+            assessment = family.assess(dataset, results)
         return EvalReport(
             task=task.name,
             model=results[0].model,

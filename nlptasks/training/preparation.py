@@ -92,7 +92,7 @@ def prepare(
 
 def run_plan(base: BaseFolder, data: Prepared, recipe: Recipe, start: Start | None) -> dict[str, Any]:
     """The settings and data that a resumed run must share with the run that was started."""
-    from nlptasks.store.adapters import fingerprint
+    from nlptasks.store.weights import fingerprint
 
     return {
         "base": base.id,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import AdapterError, TrainingError
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
-from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, check_base, check_weights, open_adapter
+from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, check_base, open_adapter
 from nlptasks.task import AnyTask, Recipe
 
 if TYPE_CHECKING:
@@ -81,7 +81,6 @@ def find_start(
             "train the folder that `nlptasks adapters merge` makes of the adapter and its base."
         )
     adapter = _find(task, recipe.init_from, settings)
-    check_weights(adapter)
     check_base(adapter, base.id, base.path)
     if adapter.verb != family.verb:
         raise TrainingError(
@@ -105,7 +104,7 @@ def _find(task: AnyTask, name: str, settings: Settings) -> AdapterFolder:
 
 
 def _check_labels(adapter: AdapterFolder, labels: Sequence[str]) -> None:
-    known = adapter.manifest.labels if adapter.manifest else None
+    known = adapter.labels
     if known is not None and known != tuple(labels):
         raise TrainingError(
             f"init_from: expected the labels of {adapter.name!r}, {', '.join(known)}, found {', '.join(labels)}: name "

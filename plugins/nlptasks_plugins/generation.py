@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -12,6 +12,7 @@ from nlptasks import (
     Completion,
     GeneratedText,
     Message,
+    Model,
     Prompt,
     Recipe,
     SequenceInput,
@@ -82,10 +83,19 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
         "Thank you, that was helpful.",
     )
 
+    def run(self, inputs: Sequence[GenerationInput], options: GenerationOptions, model: Model) -> list[GeneratedText]:
+        return super().run([_as_chat(item, options) for item in inputs], options, model)
+
+    def stream(
+        self, inputs: GenerationInput, options: GenerationOptions, model: Model
+    ) -> Generator[str, None, GeneratedText]:
+        return super().stream(_as_chat(inputs, options), options, model)
+
     def prompt(self, inputs: GenerationInput, options: GenerationOptions) -> Prompt:
-        if inputs.messages is None and not options.chat:
+        inputs = _as_chat(inputs, options)
+        if inputs.messages is None:
             return inputs.prompt or ""
-        turns = list(inputs.messages or (Message(role="user", content=inputs.prompt or ""),))
+        turns = list(inputs.messages)
         if options.system:
             # Most templates take one system message, the first.
             content = [options.system, *(turn.content for turn in turns[:1] if turn.role == "system")]
@@ -132,6 +142,13 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
         if isinstance(value, list | tuple):
             return {"messages": value}
         return super().as_fields(value)
+
+
+def _as_chat(inputs: GenerationInput, options: GenerationOptions) -> GenerationInput:
+    """The input, a plain prompt as a user's message if the option `chat` says so."""
+    if not options.chat or inputs.prompt is None:
+        return inputs
+    return GenerationInput(messages=(Message(role="user", content=inputs.prompt),))
 
 
 def _is_turn(value: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from nlptasks import Recipe, TokenClassification, hookimpl
+from nlptasks import Entities, Model, Recipe, TaggingOptions, TextInput, TokenClassification, hookimpl
+from nlptasks_plugins.english import noted
 
 
 class NamedEntities(TokenClassification):
@@ -38,6 +40,9 @@ class NamedEntities(TokenClassification):
         "List the companies and the cities in this text.",
         "Mark the persons and locations.",
     )
+
+    def run(self, inputs: Sequence[TextInput], options: TaggingOptions, model: Model) -> list[Entities]:
+        return noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
 
 
 @hookimpl

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from nlptasks import QuestionAnswering, Recipe, hookimpl
+from nlptasks import Answer, AnswerOptions, Model, QuestionAnswering, QuestionInput, Recipe, hookimpl
+from nlptasks_plugins.english import noted
 
 
 class Qa(QuestionAnswering):
@@ -46,6 +48,9 @@ class Qa(QuestionAnswering):
         "According to the text, when did it happen?",
         "Look up the answer in this document.",
     )
+
+    def run(self, inputs: Sequence[QuestionInput], options: AnswerOptions, model: Model) -> list[Answer]:
+        return noted(super().run(inputs, options, model), [item.context for item in inputs], model, self.name)
 
 
 @hookimpl

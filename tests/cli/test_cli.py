@@ -21,6 +21,8 @@ from nlptasks_plugins import Sentiment
 from tests.hub_server import serve
 from tests.tiny_adapters import classifier_adapter
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,8 @@ from nlptasks import TextClassification, hookimpl
 from nlptasks.errors import PluginError
 from nlptasks.plugins import PluginFailure, Plugins
 from tests.fake_distributions import GOOD, Site, plugins_fixture, site_fixture  # noqa: F401
+
+pytestmark = pytest.mark.long
 
 
 class Mine(TextClassification):
@@ -48,7 +51,7 @@ def test_aliases_must_be_a_tuple(plugins: Plugins) -> None:
     class Loose(Mine):
         aliases = "abc"  # type: ignore[assignment]
 
-    with pytest.raises(PluginError, match="needs a tuple of names as aliases, found 'abc'"):
+    with pytest.raises(PluginError, match="expected aliases to be a tuple, found 'abc'"):
         plugins.register(module(register_tasks=lambda register: register(Loose())), "loose")
 
 
@@ -85,7 +88,8 @@ def test_a_plugin_that_fails_in_its_commands_is_off_wholly(plugins: Plugins, plu
 
 
 def nlptasks_command(site: Site, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(site.folder), **variables}
+    path = os.pathsep.join(filter(None, (str(site.folder), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
     return subprocess.run(
         [sys.executable, "-m", "nlptasks", *arguments],
         capture_output=True,
@@ -98,12 +102,103 @@ def nlptasks_command(site: Site, *arguments: str, **variables: str) -> subproces
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["tasks"], ["plugins"], ["run", "--help"], ["adapters", "--help"]])
+@pytest.mark.parametrize("arguments", [["tasks"], ["plugins"]])
 def test_commands_work_beside_a_plugin_that_exits(site: Site, arguments: list[str]) -> None:
     site.add("exits", "import sys\nsys.exit(1)")
     done = nlptasks_command(site, *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "1 plugin is disabled (nlptasks-exits:exits): see `nlptasks plugins`.\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["plugins", "--help"]])
+def test_help_and_version_import_no_plugin(site: Site, arguments: list[str]) -> None:
+    module = site.add("traces", "import pathlib\npathlib.Path(__file__ + '.imported').touch()")
+    site.add("exits", "import sys\nsys.exit(1)")
+    done = nlptasks_command(site, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (site.folder / f"{module}.py.imported").exists()
+    if arguments == ["--help"]:
+        assert "exits, generation, ner, qa" in " ".join(done.stdout.split())
+        assert "They may add commands: `nlptasks plugins` lists them." in done.stdout
+
+
+def test_what_a_plugin_prints_stays_out_of_the_json(site: Site) -> None:
+    noisy = (
+        "print('hello from the import')\n"
+        + GOOD.format(name="noisy")
+        + ("@hookimpl\ndef register_commands(cli):\n    print('hello from the commands')\n")
+    )
+    site.add("noisy", noisy)
+    done = nlptasks_command(site, "plugins", "--json")
+    [record] = [record for record in json.loads(done.stdout)["plugins"] if record["name"] == "noisy"]
+    assert record["tasks"] == ["noisy"]
+    assert "hello from the import\n" in done.stderr
+    assert "hello from the commands\n" in done.stderr
+
+
+SLOW = "import time\ntime.sleep(0.4)\n" + GOOD.format(name="slow")
+SENTENCE = "expected 0.3 s at most: import heavy packages inside the functions that need them."
+
+
+def test_a_plugin_that_takes_long_to_import_is_named(site: Site) -> None:
+    site.add("slow", SLOW)
+    [record] = [
+        r for r in json.loads(nlptasks_command(site, "plugins", "--json").stdout)["plugins"] if r["name"] == "slow"
+    ]
+    assert record["seconds"] >= 0.4
+    shown = nlptasks_command(site, "plugins").stdout
+    assert "  slow      Loading it took 0." in shown
+    assert SENTENCE in shown
+
+
+@pytest.mark.long
+def test_doctor_shows_what_loading_took(site: Site) -> None:
+    site.add("slow", SLOW)
+    report = json.loads(nlptasks_command(site, "doctor", "--no-network", "--json").stdout)
+    assert report["plugins"]["slow"].startswith("slow, loaded in 0.")
+    assert report["plugins"]["slow"].endswith(SENTENCE)
+
+
+def test_the_user_decides_who_has_a_name(site: Site, tmp_path: Path) -> None:
+    site.good("weather")
+    site.add("aaa", GOOD.format(name="weather"))
+    site.add("aaa-sentiment", GOOD.format(name="sentiment"))
+    data = {"NLPTASKS_DATA": str(tmp_path / "data")}
+
+    def owners() -> dict[str, str]:
+        tasks = json.loads(nlptasks_command(site, "tasks", "--json", **data).stdout)
+        return {task["name"]: task["distribution"] for task in tasks if task["name"] in ("weather", "sentiment")}
+
+    assert owners() == {"sentiment": "nlptasks"}
+    listed = nlptasks_command(site, "plugins", **data)
+    assert (
+        "The task name 'weather' is claimed by nlptasks-aaa:aaa and nlptasks-weather:weather, so none of them has it: "
+        "choose, as in `nlptasks plugins prefer nlptasks-aaa:aaa weather`.\n"
+    ) in listed.stdout
+    assert (
+        "The task name 'sentiment' stays with nlptasks:sentiment; nlptasks-aaa-sentiment:aaa-sentiment claims it too: "
+        "`nlptasks plugins prefer nlptasks-aaa-sentiment:aaa-sentiment sentiment` changes that.\n"
+    ) in listed.stdout
+    assert (
+        listed.stderr == "2 task names are claimed by several plugins (sentiment, weather): see `nlptasks plugins`.\n"
+    )
+    failed = nlptasks_command(site, "run", "weather", "Rain.", **data)
+    assert failed.returncode == 1
+    assert "so none of them has it: choose, as in `nlptasks plugins prefer" in failed.stderr
+
+    chosen = nlptasks_command(site, "plugins", "prefer", "nlptasks-weather", "weather", **data)
+    assert chosen.stdout == "weather now belongs to nlptasks-weather:weather.\n"
+    nlptasks_command(site, "plugins", "prefer", "nlptasks_AAA_sentiment", "sentiment", **data)
+    assert owners() == {"sentiment": "nlptasks-aaa-sentiment", "weather": "nlptasks-weather"}
+    listed = nlptasks_command(site, "plugins", **data)
+    assert listed.stderr == ""
+    assert (
+        "The task name 'weather' belongs to nlptasks-weather:weather, as you chose; nlptasks-aaa:aaa claims it too.\n"
+    ) in listed.stdout
+    nlptasks_command(site, "plugins", "prefer", "nlptasks", "sentiment", **data)
+    assert owners()["sentiment"] == "nlptasks"
+    wrong = nlptasks_command(site, "plugins", "prefer", "nlptasks-wether", "weather", **data)
+    assert "Unknown plugin with a task 'weather' 'nlptasks-wether'. Did you mean 'nlptasks-weather" in wrong.stderr
 
 
 def test_plugins_command_shows_reason_and_traceback(site: Site) -> None:

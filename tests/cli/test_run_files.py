@@ -17,6 +17,8 @@ from nlptasks.testing import tiny_model
 from tests.table_files import EVERY_FORMAT, TEXTS
 from tests.tiny_adapters import classifier_adapter
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True, scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Any:

@@ -65,6 +65,7 @@ def plugins(settings: Settings) -> Plugins:
     return made
 
 
+@pytest.mark.long
 def test_a_plugin_s_backend_gets_what_it_serves_and_torch_the_rest(
     settings: Settings, plugins: Plugins, tiny_causal: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_plugin_s_backend_gets_what_it_serves_and_torch_the_rest(
         engine.run("title", "x", model=REMOTE)
 
 
+@pytest.mark.long
 def test_one_may_be_forced(settings: Settings, plugins: Plugins, tiny_causal: Path) -> None:
     only = dataclasses.replace(settings, backend="torch")
     with Engine(settings=only, plugins=plugins) as engine:

@@ -127,6 +127,8 @@ def test_a_task_that_cannot_be_made_or_used_says_why(engine: Engine) -> None:
     )
 
     class Nameless(Task[Any, Any, Any]):
+        result_type = TitleResult
+
         def run(self, inputs: Sequence[Any], options: Any, model: Any) -> list[Any]:
             return []
 

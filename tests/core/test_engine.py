@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -254,6 +255,25 @@ def test_async_calls_answer_and_cancelling_them_stops_the_model(engine: Engine, 
         return time.monotonic() - started
 
     assert asyncio.run(session()) < 2
+
+
+def test_an_async_stream_has_its_result(engine: Engine, tiny_causal: Path) -> None:
+    arguments: dict[str, Any] = {"model": str(tiny_causal), "max_new_tokens": 8}
+
+    async def session() -> None:
+        stream = engine.astream("echo", "Once", **arguments)
+        pieces = [piece async for piece in stream]
+        result = await stream.result()
+        assert "".join(pieces) == result.text
+        assert result == await engine.arun("echo", "Once", **arguments)
+        assert await engine.astream("echo", "Once", **arguments).result() == result
+        left = engine.astream("echo", "Once", **arguments)
+        async with contextlib.aclosing(aiter(left)) as some:
+            await anext(some)
+        with pytest.raises(NlptasksError, match=r"The stream was closed before its end: there is no result\."):
+            await left.result()
+
+    asyncio.run(session())
 
 
 def test_cancelling_a_task_that_waits_for_a_piece_stops_the_model(engine: Engine, tiny_causal: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from nlptasks import CLASSIFY, Engine, Head, Plugins, Settings, TextClassification, hookimpl
+from nlptasks.definitions import check_task_class
 from nlptasks.errors import PluginError, TrainingError
-from nlptasks.task import check_task_class
 from nlptasks.testing import FakeModel, check_task
 from nlptasks.training import FamilyTrainer
 from nlptasks.training.families.base import family_trainer

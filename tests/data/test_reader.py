@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from nlptasks.data import FORMATS, DataOptions, Row, Table, match_columns, read_rows, read_table, read_text, text_rows
 from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
+from tests.examples import examples
 from tests.table_files import EVERY_FORMAT, TEXTS, workbook
 
 
@@ -315,7 +316,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
         assert (table.problems, [dict(row.fields) for row in table.rows]) == ([], written), name
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(content=st.binary(max_size=200), kind=st.sampled_from(FORMATS), packed=st.booleans())
 def test_any_bytes_are_rows_or_faults(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, kind: str, packed: bool
@@ -375,6 +376,7 @@ def check_memory(folder: Path, kind: str, few: int, many: int) -> None:
     assert most <= 1.2 * least
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", STREAMED)
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, kind: str) -> None:
     check_memory(tmp_path, kind, 10_000, 60_000)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlptasks.families.chunks import chunk, lead, units
+from tests.examples import examples
 
 TEXTS = st.one_of(
     st.text(max_size=300),
@@ -36,7 +37,7 @@ def holds_all(text: str, ranges: list[tuple[int, int]]) -> None:
     assert "".join("".join(text[a:b].split()) for a, b in ranges) == "".join(text.split())
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(TEXTS, st.integers(1, 40))
 def test_chunks_hold_every_character_in_order(text: str, size: int) -> None:
     holds_all(text, chunk(text, by_word(text), size))
@@ -44,7 +45,7 @@ def test_chunks_hold_every_character_in_order(text: str, size: int) -> None:
     holds_all(text, units(text))
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(TEXTS, st.integers(1, 40))
 def test_chunks_keep_their_size_where_a_word_fits(text: str, size: int) -> None:
     for start, end in chunk(text, by_word(text), size):
@@ -55,7 +56,7 @@ def test_chunks_keep_their_size_where_a_word_fits(text: str, size: int) -> None:
         assert taken <= max(size, 4)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(TEXTS, st.integers(8, 40))
 def test_words_that_fit_are_never_cut(text: str, size: int) -> None:
     words = {match.end() for match in re.finditer(r"\S+", text)}

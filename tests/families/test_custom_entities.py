@@ -44,6 +44,7 @@ def test_the_page_shows_a_line_of_the_data() -> None:
     assert line in (FOLDER / "orders.jsonl").read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.embedded
 def test_the_commands_of_the_page(embedded_settings: Settings) -> None:

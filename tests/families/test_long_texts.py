@@ -29,6 +29,7 @@ def book(words: int) -> str:
     return "\n\n".join([paragraph] * (words // len(paragraph.split())))
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_an_answer_in_the_last_paragraph_of_a_book_is_found_within_a_minute(embedded_settings: Settings) -> None:
     context = f"{book(30_000)}\n\n{LAST}"

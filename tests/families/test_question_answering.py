@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nlptasks.errors import InvalidInputError, OverflowRefusedError
@@ -20,6 +20,7 @@ from nlptasks.model import Model, ModelInfo, Offsets, SpanLogits
 from nlptasks.results import Answer, AnswerSpan
 from nlptasks.testing import FakeModel, check_task
 from nlptasks_plugins.qa import Qa
+from tests.examples import examples
 
 Scorer = Callable[[str, str], SpanLogits]
 
@@ -87,7 +88,7 @@ def readings(draw: st.DrawFn) -> tuple[str, SpanLogits]:
 
 
 @pytest.mark.long
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(readings(), st.integers(1, 20), st.integers(1, 6), st.booleans(), st.none() | LOGIT)
 def test_every_span_is_whole_words_of_the_context(
     reading: tuple[str, SpanLogits], top_k: int, longest: int, allow: bool, threshold: float | None
@@ -122,7 +123,7 @@ def test_every_span_is_whole_words_of_the_context(
 
 
 @pytest.mark.long
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(readings())
 def test_the_best_candidate_is_the_best_pair_of_all(reading: tuple[str, SpanLogits]) -> None:
     context, logits = reading

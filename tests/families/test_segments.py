@@ -7,10 +7,11 @@ import unicodedata
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nlptasks_plugins.translation.segments import joined, segments
+from tests.examples import examples
 
 PIECES = st.sampled_from(
     [
@@ -41,7 +42,7 @@ PIECES = st.sampled_from(
 TEXTS = st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=14).map("".join))
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(TEXTS)
 def test_segments_are_in_order_and_hold_every_letter_of_words(text: str) -> None:
     places = segments(text)
@@ -53,7 +54,7 @@ def test_segments_are_in_order_and_hold_every_letter_of_words(text: str) -> None
     assert not [character for character in bare if unicodedata.category(character).startswith("L")]
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(TEXTS)
 def test_what_stands_between_is_kept(text: str) -> None:
     places = segments(text)

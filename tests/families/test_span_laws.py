@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import pytest
 from hypothesis import assume, given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from nlptasks.families.question_answering import AnswerOptions, QuestionInput
@@ -30,6 +29,7 @@ from nlptasks.store.download import find_base
 from nlptasks.task import TextInput
 from nlptasks_plugins.ner import NamedEntities
 from nlptasks_plugins.qa import Qa
+from tests.examples import examples
 
 pytestmark = pytest.mark.embedded
 
@@ -177,7 +177,7 @@ def ask(context: str, model: Reader, **options: Any) -> Answer:
 
 
 @pytest.mark.long
-@examples(max_examples=1000, deadline=None)
+@examples(1000)
 @given(
     text=TEXTS,
     seed=SEEDS,
@@ -210,7 +210,7 @@ def test_entities_keep_the_laws(
     )
 
 
-@examples(max_examples=1000, deadline=None)
+@examples(1000)
 @given(LONG_TEXTS, SEEDS, LIMITS, st.integers(8, 64), AGGREGATIONS)
 def test_windows_give_the_entities_of_one_window(
     tokenizer: Any, text: str, seed: int, limit: int, stride: int, aggregation: str
@@ -230,7 +230,7 @@ def test_windows_give_the_entities_of_one_window(
 # Answers
 
 
-@examples(max_examples=1000, deadline=None)
+@examples(1000)
 @given(
     context=TEXTS,
     seed=SEEDS,
@@ -285,7 +285,7 @@ def contexts_with_keys(draw: st.DrawFn) -> str:
     return draw(fillers) + "".join(f" {key} {draw(fillers)}" for key in keys)
 
 
-@examples(max_examples=1000, deadline=None)
+@examples(1000)
 @given(contexts_with_keys(), SEEDS, st.floats(-80, 80), LIMITS, st.data())
 def test_windows_give_the_answer_of_one_window(
     tokenizer: Any, context: str, seed: int, null: float, limit: int, data: st.DataObject

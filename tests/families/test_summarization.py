@@ -116,6 +116,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(PIECES, min_size=1, max_size=30),
@@ -413,6 +414,7 @@ def embedded(embedded_settings: Settings) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.mark.full
 @pytest.mark.embedded
 def test_the_embedded_model_tells_an_article_in_short(embedded: Engine) -> None:
     result = embedded.run("summarization", ARTICLE, max_new_tokens=80)
@@ -422,6 +424,7 @@ def test_the_embedded_model_tells_an_article_in_short(embedded: Engine) -> None:
     assert "Marrow Point" in result.summary
 
 
+@pytest.mark.full
 @pytest.mark.embedded
 def test_the_embedded_model_reads_a_long_text_to_its_end(embedded: Engine) -> None:
     second = (

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nlptasks import Entities, InvalidInputError, OverflowRefusedError, TaggingOptions, TextInput, TokenClassification
@@ -20,6 +20,7 @@ from nlptasks.families import spans
 from nlptasks.model import Model, ModelInfo, Offsets, TokenLogits
 from nlptasks.testing import check_task
 from nlptasks_plugins.ner import NamedEntities
+from tests.examples import examples
 
 Row = tuple[float, ...]
 Spans = tuple[tuple[int, int], ...]
@@ -163,7 +164,7 @@ def cases(draw: st.DrawFn) -> tuple[str, Given]:
 
 
 @pytest.mark.long
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(cases(), st.sampled_from(["first", "average", "max"]))
 def test_laws_hold_for_any_text_tokens_and_scores(case: tuple[str, Given], aggregation: str) -> None:
     text, model = case
@@ -171,7 +172,7 @@ def test_laws_hold_for_any_text_tokens_and_scores(case: tuple[str, Given], aggre
 
 
 @pytest.mark.long
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(TEXTS, st.integers(12, 30), st.integers(0, 20), st.randoms(use_true_random=False))
 def test_laws_hold_for_any_text_in_windows(text: str, limit: int, stride: int, random: Any) -> None:
     model = Stub(lambda token: [random.uniform(-5, 5) for _ in IOB], pattern=".", max_tokens=limit)
@@ -180,7 +181,7 @@ def test_laws_hold_for_any_text_in_windows(text: str, limit: int, stride: int, r
     assert not result.truncated
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(TEXTS)
 def test_words_are_disjoint_and_leave_out_only_what_is_invisible(text: str) -> None:
     words = spans.words(text)
@@ -215,7 +216,7 @@ WORDS = ["Ada", "Byron", "Acme", "Inc", "met", "in", ",", "."]
 TABLE = {"Ada": "B-PER", "Byron": "I-PER", "Acme": "B-ORG", "Inc": "I-ORG"}
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=120), st.integers(14, 40), st.integers(0, 64))
 def test_windows_give_the_answer_of_one_window(words: list[str], limit: int, stride: int) -> None:
     text = " ".join(words)

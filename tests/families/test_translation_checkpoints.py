@@ -60,6 +60,7 @@ def by_transformers(folder: Path, kind: str, target: str) -> str:
     return str(tokenizer.decode(written[2 if forced else 1 :], skip_special_tokens=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_checkpoint_is_asked_in_its_own_codes(kind: str, checkpoints: dict[str, Path], engine: Engine) -> None:
     folder = checkpoints[kind]

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 from nlptasks import TextClassification
 from nlptasks.families.windows import cut, may_overflow, offsets
 from nlptasks.testing import FakeModel
+from tests.examples import examples
 
 TEXTS = st.text(alphabet=st.sampled_from("abc  \n é🙂语ا́"), max_size=400)
 
@@ -24,7 +25,7 @@ def tokens(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(r"\S", text)]
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(TEXTS, st.integers(2, 40), st.integers(0, 10))
 def test_windows_cover_the_text_without_a_gap(text: str, size: int, overlap: int) -> None:
     spans = tokens(text)
@@ -72,7 +73,7 @@ class Mood(TextClassification):
     labels = ("calm", "upset")
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(TEXTS)
 def test_estimated_tokens_are_the_text_without_its_spaces(text: str) -> None:
     [estimate] = offsets(FakeModel(has_offsets=False), [text])

@@ -121,6 +121,7 @@ def test_the_wheel_ships_the_trained_adapters(wheel: Path) -> None:
     assert files <= set(zipfile.ZipFile(wheel).namelist())
 
 
+@pytest.mark.full
 def test_the_source_archive_builds_the_same_wheel(wheel: Path, source: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
@@ -146,6 +147,7 @@ with Engine() as engine:
 """
 
 
+@pytest.mark.full
 def test_type_checkers_see_the_types_of_an_editable_install(source: Path, tmp_path: Path) -> None:
     # mypy reads all of torch, which is slow, and changes nothing here.
     editable = Environment(tmp_path / "venv", without=("torch", "transformers", "peft", "numpy", "gguf"))

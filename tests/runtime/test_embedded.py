@@ -59,6 +59,7 @@ def test_names_are_found(engine: Engine, text: str, entities: str) -> None:
     assert (result.model, result.adapter) == ("minilm", "ner")
 
 
+@pytest.mark.full
 def test_names_on_fifty_pages_are_all_found(engine: Engine) -> None:
     page = "Nothing happened for a long while, and the rain fell. " * 50
     text = "".join(f"{page}Then Marie Curie came to Warsaw. " for _ in range(50))
@@ -136,6 +137,7 @@ def test_embeddings_put_like_beside_like(engine: Engine) -> None:
     assert dot(cat, kitten) > 0.5 > dot(cat, tax)
 
 
+@pytest.mark.full
 def test_six_tasks_fit_in_one_process() -> None:
     """Under 1.2 GB (1.03 were measured); a CPU without bfloat16 needs more (1.46)."""
     program = Path(__file__).parents[2] / "benchmarks" / "six_tasks.py"

@@ -19,6 +19,7 @@ def test_memory_is_given_back_without_complaint_on_any_system() -> None:
     memory.free_memory()
 
 
+@pytest.mark.long
 def test_what_is_settled_is_out_of_the_collector_s_sight_until_memory_is_freed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -59,7 +59,9 @@ def scores(result: Any) -> list[float]:
 
 # float32 rounds in the seventh digit; twelve layers, other batch shapes and a division by the temperature leave four.
 # bfloat16 has three digits to begin with.
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-4), pytest.param("bfloat16", 0.1, marks=pytest.mark.full)]
+)
 def test_mixed_requests_are_answered_as_by_each_adapter_alone(
     embedded_settings: Settings, heads: dict[str, str], dtype: str, tolerance: float
 ) -> None:
@@ -83,6 +85,7 @@ def test_mixed_requests_are_answered_as_by_each_adapter_alone(
         assert scores(found) == pytest.approx(scores(right[request]), abs=tolerance), request
 
 
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="other systems do not count a process's own peak")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

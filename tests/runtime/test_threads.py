@@ -111,6 +111,7 @@ def test_few_batches_stay_on_the_caller_s_thread(threads: BatchThreads) -> None:
     assert used == {threading.current_thread()}
 
 
+@pytest.mark.long
 def test_answers_and_progress_are_those_of_one_thread(tmp_path: Path, tiny_encoder: Path) -> None:
     path, _ = classifier_adapter(tiny_encoder, tmp_path / "one")
     folder = BaseFolder(id=str(tiny_encoder), revision=None, path=tiny_encoder, source="test")

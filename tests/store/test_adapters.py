@@ -22,8 +22,9 @@ from nlptasks.runtime.loading.folding import Adapters
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore, writing
-from nlptasks.store.adapters import MANIFEST, PEFT_WEIGHTS, fingerprint, open_adapter
+from nlptasks.store.adapters import MANIFEST, PEFT_WEIGHTS, open_adapter
 from nlptasks.store.download import BaseFolder
+from nlptasks.store.weights import fingerprint
 from nlptasks.testing import tiny_model
 from tests.tiny_adapters import BERT_LINEAR, classifier_adapter, tagger_adapter, writer_adapter
 
@@ -170,8 +171,10 @@ def test_a_large_adapter_is_computed_beside_its_layers(tmp_path: Path, architect
 def test_an_adapter_of_another_base_is_refused_before_its_weights_are_read(tmp_path: Path, tiny_encoder: Path) -> None:
     other = tiny_model(tmp_path / "other", "encoder", seed=7)
     folder, _ = classifier_adapter(tiny_encoder, tmp_path / "mood")
-    # Garbage weights: whoever reads them before the check gets another error.
-    (folder / PEFT_WEIGHTS).write_bytes(b"garbage")
+    # Damaged weights under a whole header: whoever reads them before the check gets another error.
+    weights = (folder / PEFT_WEIGHTS).read_bytes()
+    start = 8 + int.from_bytes(weights[:8], "little")
+    (folder / PEFT_WEIGHTS).write_bytes(weights[:start] + b"\xff" * (len(weights) - start))
     resident = ResidentModel(base_folder(other))
     with pytest.raises(AdapterMismatchError) as caught:
         resident.bind(open_adapter(folder))
@@ -324,9 +327,9 @@ def test_a_fingerprint_is_read_once_and_again_when_a_file_is_replaced(
 
     monkeypatch.setattr(Path, "open", counted)
     first = fingerprint(base)
-    assert [path.name for path in opened] == ["model.safetensors"]
+    assert [path.name for path in opened] == ["model.safetensors"] * 2, "the header, and the samples"
     assert fingerprint(base) == first
-    assert len(opened) == 1, "nothing was read a second time"
+    assert len(opened) == 2, "nothing was read a second time"
     other = tiny_model(tmp_path / "other", seed=2) / "model.safetensors"
     stat = (base / "model.safetensors").stat()
     os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))

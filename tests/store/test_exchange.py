@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from nlptasks import Engine
 from nlptasks.cli import cli
-from nlptasks.errors import AdapterError, AdapterMismatchError, NlptasksError, UnsafeWeightsError
+from nlptasks.errors import AdapterError, AdapterMismatchError, NlptasksError, UnknownNameError, UnsafeWeightsError
 from nlptasks.plugins import default_plugins
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
@@ -31,6 +33,13 @@ from tests.training_rows import Feeling, base_finder, quick_training
 
 TEXTS = ["plain words", "ça va? 🙂", "x"]
 PLUGINS = default_plugins()
+
+
+UNNAMED = (
+    r"^from-peft: expected names for the 3 outputs of its head, found none, and sentiment has 2 labels \(negative, "
+    r"positive\): name them, in the order of the outputs, with `nlptasks adapters import FOLDER --task sentiment "
+    r"--labels A,B,\.\.\.`\.$"
+)
 
 
 def bring(source: Path, settings: Settings, **given: object) -> Imported:
@@ -60,8 +69,7 @@ def test_what_is_exported_is_imported_as_it_was(tmp_path: Path, settings: Settin
     assert (done.task, done.notes) == ("sentiment", ())
     assert done.adapter.path == AdapterStore(settings).folder("sentiment", "again")
     assert {path.name for path in done.adapter.path.iterdir()} <= set(FILES)
-    for file in (PEFT_CONFIG, PEFT_WEIGHTS):
-        assert (done.adapter.path / file).read_bytes() == (ours / file).read_bytes()
+    assert (done.adapter.path / PEFT_WEIGHTS).read_bytes() == (ours / PEFT_WEIGHTS).read_bytes()
     before = open_adapter(ours).manifest
     assert before
     assert done.adapter.manifest == before.model_copy(update={"name": "again"})
@@ -69,6 +77,7 @@ def test_what_is_exported_is_imported_as_it_was(tmp_path: Path, settings: Settin
         export_adapter(open_adapter(ours), target)
 
 
+@pytest.mark.long
 def test_plain_peft_loads_what_is_trained_and_exported(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,10 +129,11 @@ def test_what_cannot_be_inferred_is_asked_for(tmp_path: Path, settings: Settings
     folder, _ = classifier_adapter(tiny_encoder, tmp_path / "from-peft", manifest=False)
     with pytest.raises(AdapterError, match=r"has no nlptasks\.json that names its task: name it with --task TASK"):
         bring(folder, settings)
-    with pytest.raises(
-        AdapterError, match="expected names for the 3 outputs of its head, found none: name them with --labels"
-    ):
+    with pytest.raises(AdapterError, match=UNNAMED) as on_import:
         bring(folder, settings, task="sentiment")
+    with Engine(settings=settings) as engine, pytest.raises(AdapterError, match=UNNAMED) as on_serving:
+        engine.run("sentiment", "x", adapter=str(folder))
+    assert str(on_serving.value) == str(on_import.value)
     with pytest.raises(AdapterError, match="--labels: expected 3 names, as many as the head has outputs, found 2"):
         bring(folder, settings, task="sentiment", labels=("a", "b"))
     with pytest.raises(AdapterError, match="expected an adapter for tag, as ner needs, found one for classify"):
@@ -275,3 +285,80 @@ def test_the_commands(tmp_path: Path, settings: Settings, ours: Path, monkeypatc
         nlptasks("adapters", "export", "generation", "--to", archive, catch_exceptions=False)
     assert nlptasks("adapters", "rm", "sentiment", "copy", "-y").exit_code == 0
     assert nlptasks("adapters", "import", archive, "--labels", "a,,b").exit_code == 2
+    logged = nlptasks("--verbose", "run", "sentiment", "x", "-a", "films", catch_exceptions=False).stderr
+    assert re.search(r"nlptasks\.runtime\.loading\.base: Loaded .*encoder from .*: \w+ on \w+\.", logged)
+    assert f"Loaded the adapter films from {ours}." in logged
+    assert "Loaded the adapter" not in nlptasks("run", "sentiment", "x", "-a", "films").stderr
+
+
+def test_names_that_there_are_not_are_refused_before_a_question(
+    tmp_path: Path, settings: Settings, ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NLPTASKS_DATA", str(settings.data))
+    outside = tmp_path / "data" / "elsewhere" / "films"
+    outside.mkdir(parents=True)
+    refusals = {
+        ("rm", "sentiment", "film"): "Unknown adapter 'film'. Did you mean 'films'? Available: films.",
+        ("rm", "ner", "films"): "Unknown adapter 'films'. There are no adapters.",
+        ("rm", "sentimant", "films"): "Unknown task 'sentimant'. Did you mean 'sentiment'?",
+        ("rm", "../elsewhere", "films", "-y"): "Unknown task '../elsewhere'.",
+        ("list", "sentimant"): "Unknown task 'sentimant'. Did you mean 'sentiment'?",
+    }
+    for arguments, sentence in refusals.items():
+        refused = nlptasks("adapters", *arguments)
+        assert isinstance(refused.exception, UnknownNameError), arguments
+        assert str(refused.exception).startswith(sentence)
+        assert "Delete" not in refused.output
+    assert outside.is_dir()
+    with pytest.raises(UnknownNameError):
+        AdapterStore(settings).remove("../elsewhere", "films")
+    # The adapters of a task whose plugin is gone can be seen and deleted.
+    ours.parent.rename(ours.parent.with_name("left"))
+    assert nlptasks("adapters", "list", "left").stdout.startswith("left/films")
+    assert nlptasks("adapters", "rm", "left", "films", "-y").exit_code == 0
+
+
+def test_an_adapter_on_a_folder_goes_to_another_machine(
+    tmp_path: Path, settings: Settings, ours: Path, tiny_encoder: Path
+) -> None:
+    of_sentiment(ours)
+    (ours / "README.md").write_text(f"base_model: {tiny_encoder}\n")
+    archive = export_adapter(open_adapter(ours), tmp_path / "films.zip")
+    with zipfile.ZipFile(archive) as content:
+        assert not any(str(tiny_encoder).encode() in content.read(name) for name in content.namelist())
+    there = Settings(cache=tmp_path / "there", data=tmp_path / "there", offline=True)
+    done = bring(archive, there)
+    assert done.notes == (
+        f"its base {tiny_encoder.name} is not on this machine yet and is compared when the adapter is first used; if "
+        "it is a folder, name it with --model",
+    )
+    base = shutil.copytree(tiny_encoder, tmp_path / "there" / "base")
+    done = bring(archive, there, model=str(base), replace=True)
+    assert done.adapter.manifest
+    assert (done.adapter.manifest.base.id, done.notes) == (str(base), ())
+    with Engine(settings=there, device="cpu") as engine:
+        assert engine.run("sentiment", "x", adapter="films").adapter == "films"
+    # Another one with the same fingerprint finds it, and so does one whose folder was moved.
+    again = bring(archive, there, name="again")
+    assert again.adapter.manifest
+    assert (again.adapter.manifest.base.id, again.notes) == (str(base), ())
+    content = json.loads((again.adapter.path / MANIFEST).read_text())
+    content["base"]["id"] = str(tmp_path / "gone")
+    (again.adapter.path / MANIFEST).write_text(json.dumps(content))
+    with Engine(settings=there, device="cpu") as engine:
+        assert engine.run("sentiment", "x", adapter="again").model == str(base)
+
+
+def test_an_adapter_that_names_no_outputs_is_compared_with_the_task_too(
+    tmp_path: Path, settings: Settings, tiny_encoder: Path
+) -> None:
+    folder, _ = classifier_adapter(tiny_encoder, tmp_path / "three")
+    content = json.loads(of_sentiment(folder).joinpath(MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**content, "labels": None}))
+    sentence = "three: expected names for the 3 outputs of its head, found none, and sentiment has 2 labels"
+    with pytest.raises(AdapterError, match=sentence):
+        bring(folder, settings)
+    with Engine(settings=settings) as engine, pytest.raises(AdapterError, match=sentence):
+        engine.run("sentiment", "x", adapter=str(folder))
+    done = bring(folder, settings, labels=("a", "b", "c"))
+    assert done.adapter.labels == ("a", "b", "c")

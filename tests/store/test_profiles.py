@@ -40,10 +40,14 @@ def on_hub(site: Site, tiny: Path) -> Site:
 
 
 def engine_with(settings: Settings, tiny: Path, first: bool, profile: str) -> Engine:
-    class Count(Task[TextInput, TaskOptions, Result]):
+    class Counted(Result):
+        """A number of tokens."""
+
+    class Count(Task[TextInput, TaskOptions, Counted]):
         """Counts tokens."""
 
         name = "count"
+        result_type = Counted
         untrained_base = "little"
         bases = {"little": tiny}  # noqa: RUF012
         hub_base = "org/large"
@@ -53,7 +57,7 @@ def engine_with(settings: Settings, tiny: Path, first: bool, profile: str) -> En
             return None if inputs.text == "here" else self.hub_base
 
         def run(self, inputs, options, model):  # type: ignore[no-untyped-def]
-            return [Result(num_tokens=len(found.spans)) for found in model.offsets([item.text for item in inputs])]
+            return [Counted(num_tokens=len(found.spans)) for found in model.offsets([item.text for item in inputs])]
 
     class Plugin:
         @hookimpl
@@ -104,6 +108,7 @@ def test_auto_takes_the_embedded_model_and_says_so_once_when_the_hub_is_gone(
         engine.run("count", "there")
 
 
+@pytest.mark.long
 def test_auto_waits_two_seconds_for_a_hub_that_does_not_answer(on_hub: Site, settings: Settings, tiny: Path) -> None:
     on_hub.delay = 6.0
     with engine_with(settings, tiny, True, "auto") as engine:

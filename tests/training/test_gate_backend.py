@@ -20,6 +20,8 @@ import os
 from pathlib import Path
 from nlptasks import hookimpl
 
+pytestmark = pytest.mark.long
+
 @hookimpl
 def register_backends(register):
     register("noted", make)

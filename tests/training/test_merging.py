@@ -85,6 +85,7 @@ def numbers(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_a_merged_folder_serves_in_its_task_as_the_adapter_does(case: str, tmp_path: Path, settings: Settings) -> None:
     adapter = adapter_of(case, tmp_path, settings)

@@ -16,6 +16,8 @@ from nlptasks.testing import tiny_model
 from nlptasks.training import RunFolder, finetune, load_recipe, override, read_events
 from tests.training_rows import Feeling
 
+pytestmark = pytest.mark.long
+
 WRITTEN = Path(__file__).parents[1] / "old_version"
 
 
@@ -71,6 +73,7 @@ def test_its_recipes_are_read_with_a_warning_for_each_old_name(
     assert caplog.messages[0].startswith("The recipe setting probe_lr was removed and is ignored")
 
 
+@pytest.mark.full
 def test_its_run_is_resumed_to_the_end_and_passes_the_gate(old: Settings) -> None:
     run = RunFolder(old, "feeling", "half")
     assert json.loads((run.path / "run.json").read_text())["recipe.probe_lr"] is False

@@ -41,6 +41,7 @@ def direct(folder: Path, text: str, context: int) -> tuple[float, int]:
     return total, len(ids) - 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("context", [16, 10_000])
 def test_equals_a_direct_computation(tiny_causal: Path, text: str, context: int) -> None:
     total, tokens = direct(tiny_causal, TEXT, context)

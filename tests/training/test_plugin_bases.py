@@ -15,6 +15,8 @@ from nlptasks.training import DataOptions, finetune
 from nlptasks.training.probe import probe
 from tests.training_rows import QUICK, Feeling, rows, serve_here, write_csv
 
+pytestmark = pytest.mark.long
+
 PAIRS = (("The tide is", "out again."), ("The lamp is", "lit now."), ("The boat is", "blue."), ("The pier is", "shut."))
 
 

@@ -16,6 +16,8 @@ import torch
 from nlptasks import Engine
 from nlptasks_plugins.translation.task import EMBEDDED, TranslationTask
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(__file__).parents[2] / "recipes" / "translator" / "pretrain.py"
 SIZES = """
 pieces = 300

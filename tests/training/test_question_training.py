@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nlptasks import Engine, QuestionAnswering, Recipe, hookimpl
@@ -25,6 +25,7 @@ from nlptasks.store.adapters import open_adapter
 from nlptasks.training import evaluate, finetune
 from nlptasks.training.families.question_answering import IGNORED, QuestionAnsweringTrainer
 from nlptasks.training.families.unanswerable import with_unanswerable
+from tests.examples import examples
 from tests.training_rows import serve_here
 
 
@@ -77,7 +78,7 @@ def tokenizer(tiny_encoder: Path) -> Any:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_the_target_of_a_window_is_the_answer_or_null(tokenizer: Any, data: st.DataObject) -> None:
     words = data.draw(
         st.lists(st.sampled_from(["ab", "cde", "ß", "日本", "👩‍🚀", "f.", "\r\n"]), min_size=1, max_size=60)

@@ -16,6 +16,8 @@ from nlptasks.model import CancelToken
 from nlptasks.training import estimate
 from nlptasks.training.subprocesses import ProcessError, call
 
+pytestmark = pytest.mark.long
+
 
 def described(names: list[str]) -> dict[str, Any]:
     return {"pid": os.getpid(), **{name: os.environ.get(name) for name in names}}

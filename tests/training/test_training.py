@@ -95,6 +95,7 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
         assert compare(expected, json.loads((tmp_path / f"{report.name}.answer").read_text())) <= 1e-4
 
 
+@pytest.mark.long
 def test_the_adapter_works_in_plain_peft(train: Callable[..., TrainReport], bases: Callable[[str], Path]) -> None:
     import peft
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -110,6 +111,7 @@ def test_the_adapter_works_in_plain_peft(train: Callable[..., TrainReport], base
     torch.testing.assert_close(model(**batch).logits[0].tolist(), list(served), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_full_fine_tuning_gives_a_model_folder(train: Callable[..., TrainReport], settings: Settings) -> None:
     report = train(recipe=QUICK.replace(method="full", learning_rate=2e-3, num_train_epochs=2))
     assert report.path == settings.data / "models" / "feeling" / "mine"
@@ -190,6 +192,7 @@ def test_the_gate_reports_a_folder_that_cannot_be_served(tmp_path: Path) -> None
     assert gate.compare([[1.0, -200.0]], [[1.1, -200.0]]) == pytest.approx(0.0005)
 
 
+@pytest.mark.long
 def test_what_is_evaluated_and_saved_is_the_average(
     train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +214,7 @@ def test_what_is_evaluated_and_saved_is_the_average(
     assert report.metrics["loss"] == pytest.approx(report.history[-1]["metrics"]["loss"], abs=1e-4)
 
 
+@pytest.mark.long
 def test_it_stops_early_and_keeps_the_best(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.6, 0.8, 0.7, 0.75, 0.9])
 
@@ -224,6 +228,7 @@ def test_it_stops_early_and_keeps_the_best(train: Callable[..., TrainReport], mo
     assert [entry["best"] for entry in report.history] == [True, True, False, False]
 
 
+@pytest.mark.long
 def test_accumulated_batches_are_one_step(train: Callable[..., TrainReport]) -> None:
     report = train(
         recipe=QUICK.replace(
@@ -314,6 +319,7 @@ def test_old_hub_names_find_their_repository(
         finetune(Feeling(), data, name="mine", recipe=Recipe(base="gpt2"), settings=settings)
 
 
+@pytest.mark.long
 def test_nothing_touches_the_network(train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("a connection was tried")

@@ -97,6 +97,7 @@ def test_a_run_that_broke_while_publishing_publishes_its_best_weights_when_resum
         torch.testing.assert_close(tensor, other[name], atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_names_are_not_overwritten_by_accident(train: Callable[..., TrainReport]) -> None:
     quick = QUICK.replace(num_train_epochs=1)
     first = train(recipe=quick)
@@ -146,7 +147,7 @@ finetune(Feeling(), str(root / "notes.csv"), name="mine", recipe=recipe, setting
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("moment", ["checkpoint", "publishing"])
+@pytest.mark.parametrize("moment", [pytest.param("checkpoint", marks=pytest.mark.full), "publishing"])
 def test_a_killed_process_leaves_nothing_half_written(
     train: Callable[..., TrainReport], settings: Settings, tmp_path: Path, bases: Callable[[str], Path], moment: str
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_run_begins_at_the_answers_of_the_adapter(
     assert not same(weights(fresh), weights(first))
 
 
+@pytest.mark.long
 def test_a_language_model_goes_on_too(
     settings: Settings, tmp_path: Path, bases: Callable[[str], Path], train: Callable[..., TrainReport]
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_folder_and_the_shipped_adapter_are_starts(
     assert str(folder) not in card
 
 
+@pytest.mark.long
 def test_a_folder_of_plain_peft_is_a_start(
     train: Callable[..., TrainReport], tmp_path: Path, bases: Callable[[str], Path]
 ) -> None:
@@ -114,6 +116,7 @@ def test_a_folder_of_plain_peft_is_a_start(
         train("other", recipe)
 
 
+@pytest.mark.long
 def test_an_adapter_goes_on_from_itself_and_is_replaced(train: Callable[..., TrainReport]) -> None:
     first = train("first", QUICK.replace(num_train_epochs=1))
     before = weights(first)
@@ -155,6 +158,7 @@ def test_what_does_not_fit_is_refused(train: Callable[..., TrainReport], subtest
             train("further", STILL.replace(**changes))
 
 
+@pytest.mark.long
 def test_another_base_other_labels_and_another_verb_are_refused(
     train: Callable[..., TrainReport], tmp_path: Path, bases: Callable[[str], Path]
 ) -> None:

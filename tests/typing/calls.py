@@ -1,11 +1,12 @@
 """What a call gives, by the task's class or an instance. Nothing runs: `make check` has mypy and pyright judge it."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, assert_type
 
 import nlptasks
 from nlptasks import (
     Answer,
+    AsyncStream,
     CancelToken,
     Classification,
     Engine,
@@ -13,6 +14,7 @@ from nlptasks import (
     GeneratedText,
     Message,
     QuestionInput,
+    Results,
     Stream,
     Summary,
     Task,
@@ -46,17 +48,17 @@ assert_type(nlptasks.run(Generation, messages=[{"role": "user", "content": "Hell
 assert_type(nlptasks.run(Sentiment, "Lovely.", progress=True, cancel=CancelToken()).label, str | None)
 
 # Several inputs, however they come, are a list.
-assert_type(nlptasks.run(Sentiment, ["Lovely."]), list[Classification])
-assert_type(nlptasks.run(Sentiment(), []), list[Classification])
-assert_type(nlptasks.run(Sentiment, ("Lovely.", "Dull.")), list[Classification])
-assert_type(nlptasks.run(Sentiment, (text.strip() for text in ["Lovely."])), list[Classification])
-assert_type(nlptasks.run(Sentiment, [{"text": "Lovely."}]), list[Classification])
-assert_type(nlptasks.run(Sentiment, [TextInput(text="Lovely.")]), list[Classification])
-assert_type(nlptasks.run(Qa, ["Who?", "Where?"], context="Ada, in Oslo."), list[Answer])
-assert_type(nlptasks.run(Qa, [("Who?", "Ada.")]), list[Answer])
-assert_type(nlptasks.run(Qa, [QuestionInput(question="Who?", context="Ada.")]), list[Answer])
-assert_type(nlptasks.run(Generation, ["Once", "Twice"]), list[GeneratedText])
-assert_type(nlptasks.run(Generation, [GenerationInput(prompt="Once")]), list[GeneratedText])
+assert_type(nlptasks.run(Sentiment, ["Lovely."]), Results[Classification])
+assert_type(nlptasks.run(Sentiment(), []), Results[Classification])
+assert_type(nlptasks.run(Sentiment, ("Lovely.", "Dull.")), Results[Classification])
+assert_type(nlptasks.run(Sentiment, (text.strip() for text in ["Lovely."])), Results[Classification])
+assert_type(nlptasks.run(Sentiment, [{"text": "Lovely."}]), Results[Classification])
+assert_type(nlptasks.run(Sentiment, [TextInput(text="Lovely.")]), Results[Classification])
+assert_type(nlptasks.run(Qa, ["Who?", "Where?"], context="Ada, in Oslo."), Results[Answer])
+assert_type(nlptasks.run(Qa, [("Who?", "Ada.")]), Results[Answer])
+assert_type(nlptasks.run(Qa, [QuestionInput(question="Who?", context="Ada.")]), Results[Answer])
+assert_type(nlptasks.run(Generation, ["Once", "Twice"]), Results[GeneratedText])
+assert_type(nlptasks.run(Generation, [GenerationInput(prompt="Once")]), Results[GeneratedText])
 
 # A pair or a chat is one input, a list of mappings may be either: only the task knows.
 chat = [{"role": "user", "content": "Hello"}]
@@ -78,20 +80,20 @@ def by_type_of_input(
     lines: Iterator[str],
     anything: Iterable[str],
 ) -> None:
-    assert_type(nlptasks.run(Sentiment, either), Classification | list[Classification])
-    assert_type(nlptasks.run(Sentiment, row_or_rows), Classification | list[Classification])
+    assert_type(nlptasks.run(Sentiment, either), Classification | Results[Classification])
+    assert_type(nlptasks.run(Sentiment, row_or_rows), Classification | Results[Classification])
     assert_type(nlptasks.run(Sentiment, maybe), Classification)
-    assert_type(nlptasks.run(Sentiment, texts), list[Classification])
-    assert_type(nlptasks.run(Sentiment, lines), list[Classification])
+    assert_type(nlptasks.run(Sentiment, texts), Results[Classification])
+    assert_type(nlptasks.run(Sentiment, lines), Results[Classification])
     # A str is an iterable of str too.
-    assert_type(nlptasks.run(Sentiment, anything), Classification | list[Classification])
+    assert_type(nlptasks.run(Sentiment, anything), Classification | Results[Classification])
 
 
 def by_type_of_task(
     task: Task[Any, Any, Classification], kind: type[Task[Any, Any, Answer]], unknown: Task[Any, Any, Any]
 ) -> None:
     assert_type(nlptasks.run(task, "Lovely."), Classification)
-    assert_type(nlptasks.run(task, ["Lovely."]), list[Classification])
+    assert_type(nlptasks.run(task, ["Lovely."]), Results[Classification])
     assert_type(nlptasks.run(kind, question="Who?", context="Ada."), Answer)
     assert_type(nlptasks.run(unknown, "Lovely."), Any)
     assert_type(nlptasks.tasks()["sentiment"], Task[Any, Any, Any])
@@ -107,17 +109,17 @@ def streams(engine: Engine) -> None:
 
 async def in_async_code(engine: Engine, either: str | list[str]) -> None:
     assert_type(await nlptasks.arun(Sentiment, "Lovely."), Classification)
-    assert_type(await nlptasks.arun(Sentiment(), ["Lovely."]), list[Classification])
+    assert_type(await nlptasks.arun(Sentiment(), ["Lovely."]), Results[Classification])
     assert_type(await nlptasks.arun("sentiment", "Lovely."), Any)
-    assert_type(await engine.arun(Qa, ["Who?"], context="Ada."), list[Answer])
+    assert_type(await engine.arun(Qa, ["Who?"], context="Ada."), Results[Answer])
     assert_type(await engine.arun(Qa, ("Who?", "Ada.")), Any)
-    assert_type(await engine.arun(Sentiment, either), Classification | list[Classification])
-    assert_type(nlptasks.astream(Generation, "Once"), AsyncIterator[str])
+    assert_type(await engine.arun(Sentiment, either), Classification | Results[Classification])
+    assert_type(nlptasks.astream(Generation, "Once"), AsyncStream[GeneratedText])
     async for piece in engine.astream("generation", "Once", max_new_tokens=9):
         assert_type(piece, str)
 
 
 def with_an_engine(engine: Engine) -> None:
     assert_type(engine.run(Sentiment, "Lovely."), Classification)
-    assert_type(engine.run(Sentiment(), ["Lovely."]), list[Classification])
+    assert_type(engine.run(Sentiment(), ["Lovely."]), Results[Classification])
     assert_type(engine.run("sentiment", "Lovely."), Any)

@@ -14,6 +14,7 @@ from nlptasks import (
     Prompt,
     Recipe,
     Result,
+    Results,
     Task,
     TaskInput,
     TaskOptions,
@@ -89,12 +90,12 @@ class WordOverlap(Task[Pair, TaskOptions, Overlap]):
 
 
 assert_type(nlptasks.run(Urgency, "It is down!"), Classification)
-assert_type(nlptasks.run(Urgency(), ["It is down!"]), list[Classification])
+assert_type(nlptasks.run(Urgency(), ["It is down!"]), Results[Classification])
 assert_type(nlptasks.run(Parts, "Two brushes."), Entities)
 assert_type(nlptasks.run(Headlines, "Snow fell all night.").headline, str)
 assert_type(nlptasks.stream(Headlines(), "Snow fell all night.").result(), Headline)
 assert_type(nlptasks.run(WordOverlap("en"), first="a", second="b"), Overlap)
-assert_type(nlptasks.run(WordOverlap("en"), [Pair(first="a", second="b")]), list[Overlap])
+assert_type(nlptasks.run(WordOverlap("en"), [Pair(first="a", second="b")]), Results[Overlap])
 
 
 class Loose(Task[Any, Any, Any]):

@@ -46,6 +46,7 @@ def test_there_is_a_page_for_every_task(engine: FakeEngine) -> None:
     assert set(TASKS) < set(paths)
 
 
+@pytest.mark.long
 def test_every_task_is_an_endpoint_with_typed_parameters(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert {f"/{task}" for task in TASKS} <= set(named)
@@ -57,6 +58,7 @@ def test_every_task_is_an_endpoint_with_typed_parameters(client: Client) -> None
     assert named["/qa"]["description"] == "The words of a text that answer a question, or that it gives no answer."
 
 
+@pytest.mark.long
 def test_endpoints_answer_with_whole_results(client: Client) -> None:
     said = client.predict("I love it.", api_name="/sentiment")
     assert (said["label"], said["model"], said["adapter"]) == ("positive", "fake-encoder", "fake")
@@ -89,6 +91,7 @@ def test_a_cancelled_call_stops_the_model(url: str, engine: FakeEngine) -> None:
         engine.gate.set()
 
 
+@pytest.mark.long
 def test_every_task_is_a_tool_of_the_mcp_server(url: str) -> None:
     from mcp import ClientSession
     from mcp.client.streamable_http import streamablehttp_client
@@ -221,7 +224,7 @@ def test_a_plugin_that_registers_nonsense_as_a_view_is_off(tmp_path: Any) -> Non
     assert plugins.views() == {}
     [failure] = plugins.failures
     assert failure.reason.startswith(
-        "register_views: expected a subclass of Result and a function, found <class 'str'>"
+        "register_views: expected a subclass of Result or a task's name, found <class 'str'>"
     )
     assert "mood" not in plugins.tasks
 

@@ -83,6 +83,7 @@ def run(page: Page) -> None:
     page.get_by_role("button", name="Run", exact=True).click()
 
 
+@pytest.mark.full
 def test_five_hundred_rows_from_file_to_files(loaded: Page, engine: FakeEngine, tmp_path: Path) -> None:
     engine.seconds = 0.02
     page = loaded

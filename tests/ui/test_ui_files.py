@@ -64,6 +64,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
 
 
+@pytest.mark.long
 def test_uploads_go_after_a_day_and_with_the_app(
     engine: FakeEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_uploads_go_after_a_day_and_with_the_app(
     until(lambda: files(folder) == [])
 
 
+@pytest.mark.long
 def test_the_app_cleans_up_by_itself(engine: FakeEngine, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nlptasks_ui import app
 
@@ -117,7 +119,7 @@ def test_a_batch_outlives_its_file_and_its_results_are_there(
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [pytest.param(signal.SIGINT, marks=pytest.mark.full), signal.SIGTERM])
 def test_whoever_ends_the_command_its_uploads_go(folder: Path, tmp_path: Path, ending: signal.Signals) -> None:
     own = {"NLPTASKS_CACHE": str(tmp_path / "cache"), "NLPTASKS_DATA": str(tmp_path / "data"), "HF_HUB_OFFLINE": "1"}
     url = f"http://127.0.0.1:{(port := free_port())}"

@@ -82,7 +82,7 @@ def test_components_know_bounds_choices_and_help(form: forms.Form) -> None:
     assert (found["text"].lines, found["question"].lines, found["tall"].lines) == (6, 1, 6)
     assert found["text"].info == "The text to read."
     assert found["text"].label == "Text"
-    assert (found["count"].minimum, found["count"].maximum, found["count"].value) == (1, 9, 3)
+    assert (found["count"].value, found["count"].info) == (3, "How many. (at least 1, at most 9)")
     assert (found["share"].placeholder, found["share"].info) == ("unset", "Share. (greater than 0, less than 1)")
     assert [value for value, _ in found["labels"].choices] == ["red", "blue"]
     assert [value for value, _ in found["mode"].choices] == ["fast", "good"]
@@ -126,6 +126,7 @@ def test_fields_come_back_into_the_form(form: forms.Form) -> None:
     assert form.fields(form.values(fields)) == fields
 
 
+@pytest.mark.long
 def test_every_example_of_every_task_fills_its_form() -> None:
     import gradio as gr
 
@@ -288,6 +289,7 @@ def test_the_command_runs(
     assert said == engine.run(name, fields, **options).model_dump(mode="json")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl on this machine")
 @pytest.mark.parametrize(("name", "fields", "options"), CASES)
 def test_the_curl_runs(engine: FakeEngine, url: str, name: str, fields: Any, options: Any) -> None:

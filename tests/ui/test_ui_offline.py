@@ -43,6 +43,7 @@ def told(embedded_settings: Settings, tmp_path_factory: pytest.TempPathFactory) 
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_the_network_is_cut(told: dict[str, Any]) -> None:
     assert "Network is unreachable" in told["cut"]

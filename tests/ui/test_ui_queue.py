@@ -193,6 +193,7 @@ def test_a_conversation_is_left_while_it_waits_and_another_one_begun(
     assert len(engine.models) == CONCURRENCY_LIMIT + 1
 
 
+@pytest.mark.long
 def test_programs_see_their_place_and_are_refused_with_a_sentence(url: str, client: Client, busy: list[Any]) -> None:
     with full(url), pytest.raises(Exception, match=r"Queue is full! Please try again\."):
         client.predict("Good.", api_name="/sentiment")

@@ -140,6 +140,7 @@ def test_a_training_runs_in_a_process_of_its_own_and_is_compared(
     assert (settings.adapters / "sentiment" / "notes").is_dir()
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_a_training_outlives_the_app_is_stopped_killed_and_continued(
     trainings: Trainings, plan: Plan, settings: Settings, tmp_path: Path, ending: None
@@ -168,6 +169,7 @@ def test_a_training_outlives_the_app_is_stopped_killed_and_continued(
         other.find("20200101-000000")
 
 
+@pytest.mark.long
 def test_a_training_that_cannot_begin_says_why(trainings: Trainings, plan: Plan, ending: None) -> None:
     job = trainings.start(dataclasses.replace(plan, recipe={**plan.recipe, "base": "no-such-base"}))
     until(lambda: job.state == "failed", 120)

@@ -54,6 +54,7 @@ def page(browser: Browser) -> Iterator[Page]:
         yield opened
 
 
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.embedded
 def test_two_hundred_rows_become_an_adapter_that_is_tried(

@@ -21,7 +21,8 @@ from tests.ui_browser import (  # noqa: F401 - fixtures
     url,
 )
 
-USERS = 20
+pytestmark = pytest.mark.long
+
 PROGRAM = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "ui_users.py"))
 
 
@@ -55,16 +56,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
         yield made
 
 
-def test_twenty_users_at_once_get_their_own_answers(url: str, engine: FakeEngine) -> None:
-    replies = PROGRAM["crowd"](url, USERS, limit=120)
+@pytest.mark.parametrize("users", [4, pytest.param(20, marks=pytest.mark.full)])
+def test_users_at_once_get_their_own_answers(url: str, engine: FakeEngine, users: int) -> None:
+    replies = PROGRAM["crowd"](url, users, limit=120)
     assert [reply.error for reply in replies if reply.error] == []
     assert [reply for reply in replies if reply.mixed] == []
     assert {(reply.user, reply.task) for reply in replies} == {
-        (user, task) for user in range(USERS) for task in PROGRAM["TASKS"]
+        (user, task) for user in range(users) for task in PROGRAM["TASKS"]
     }
     assert all(reply.marked for reply in replies if reply.task in ("sentiment", "ner", "qa", "generation"))
     *_, total = PROGRAM["table"](replies).splitlines()
-    assert total.startswith("| all | 100 | 0 | 0 | ")
+    assert total.startswith(f"| all | {users * len(PROGRAM['TASKS'])} | 0 | 0 | ")
 
 
 def test_an_answer_to_another_user_is_noticed(url: str, engine: FakeEngine) -> None:

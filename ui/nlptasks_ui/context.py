@@ -29,7 +29,7 @@ class Context:
     engine: Engine
     runs: Path
     loads: Downloads = field(default_factory=Downloads)
-    views: Mapping[type[Result], View] = field(default_factory=dict)
+    views: Mapping[type[Result] | str, View] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def plugins_part(plugins: Plugins) -> str:
         parts.append(html.alert(f"{failure.name} ({origin(failure)}) is disabled: {failure.reason}"))
         if trace:
             parts.append(html.element("details", html.element("summary", "Traceback"), trace))
+    parts += [html.alert(conflict.reason) for conflict in plugins.conflicts if not conflict.preferred]
     rows = [
         (record.name, origin(record), ", ".join(record.tasks) or "none", ", ".join(record.commands) or "none")
         for record in plugins.records

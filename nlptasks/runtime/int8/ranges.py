@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks.errors import AdapterError
-from nlptasks.store.adapters import RANGES
+from nlptasks.store.weights import RANGES, read_header
 
 Ranges = dict[str, Any]
 """Numpy arrays of shape (2, channels) by the names of linear layers."""
@@ -65,21 +65,18 @@ def read_ranges(folder: Path) -> Ranges:
     Raises:
         AdapterError: the file cannot be read, or holds something else.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    if not (folder / RANGES).is_file():
+    file = folder / RANGES
+    if not file.is_file():
         return {}
-    try:
-        ranges: Ranges = load_file(folder / RANGES)
-    except (SafetensorError, OSError) as error:
-        raise AdapterError(f"{folder / RANGES}: cannot be read ({error}): {_REMEDY}") from error
-    for name, values in ranges.items():
-        if values.ndim != 2 or len(values) != 2:
+    for name, tensor in read_header(file).items():
+        if tensor.dtype != "F32" or len(tensor.shape) != 2 or tensor.shape[0] != 2:
             raise AdapterError(
-                f"{folder / RANGES}: expected a lowest and a highest value for each channel of {name}, shape "
-                f"(2, channels), found {values.shape}: {_REMEDY}"
+                f"{file}: expected a lowest and a highest value for each channel of {name}, F32 of "
+                f"shape (2, channels), found {tensor.dtype} of {tensor.shape}: {_REMEDY}"
             )
+    ranges: Ranges = load_file(file)
     return ranges
 
 

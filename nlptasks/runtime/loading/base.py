@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,16 @@ from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.store.adapters import Manifest, read_manifest
 from nlptasks.store.folders import check_folder
 from nlptasks.store.gguf import quiet_transformers as quiet_transformers
+from nlptasks.store.weights import read_headers
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
 
 HEAD_CLASSES = {verb: head.model for verb, head in HEADS.items() if head.model}
 """transformers' class with the head that each verb needs."""
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -73,11 +78,13 @@ def load_base(
 
     Raises:
         UnsafeWeightsError: only pickled weights, or code of its own without `trust_remote_code`.
-        UnsupportedModelError: an architecture that transformers does not know, or that has no int8.
+        UnsupportedModelError: an architecture that transformers does not know, or that has no int8; a damaged file.
     """
     import transformers
 
     config = load_config(folder, trust_remote_code)
+    # A damaged file is named before transformers takes memory for it.
+    read_headers(folder.path)
     manifest = read_manifest(folder.path)
     verb = _native_verb(config)
     kind = model_kind(config)
@@ -104,6 +111,7 @@ def load_base(
     if getattr(loaded, "generation_config", None) is not None:
         # Every request sets a limit; transformers would warn about a second one.
         loaded.generation_config.max_length = None
+    _log.info("Loaded %s from %s: %s on %s.", folder.id, folder.path, placement.dtype, placement.device)
     backbone = loaded.base_model
     if kind == "encoder" and placement.device == "cpu":
         attention.tune(loaded, placement.dtype)
@@ -123,6 +131,9 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
+    # A text that spells out a control token, such as </s> or <|im_start|>, is text. Set here and not in the call above,
+    # so that a saved copy of the tokenizer has transformers' default.
+    tokenizer.split_special_tokens = True
     return tokenizer
 
 

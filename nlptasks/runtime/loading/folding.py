@@ -8,6 +8,7 @@ budget is not folded: see `low_rank`.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections import OrderedDict
@@ -15,10 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import regex
 import torch
 from safetensors.torch import load_file
 
-from nlptasks.errors import AdapterError
+from nlptasks.errors import AdapterError, clip
 from nlptasks.model import Head, find_head
 from nlptasks.process import LOADING
 from nlptasks.runtime.cpu.packing import pack, packed_layers
@@ -26,6 +28,7 @@ from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.loading.heads import body_name, build_head
 from nlptasks.runtime.loading.low_rank import LowRank, attach, beside, has_room_beside
 from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, head_outputs
+from nlptasks.store.weights import read_header
 
 FOLD_BUDGET = 96 * 1024 * 1024
 """Bytes of folded weights in memory; beyond it the least recently used set is folded again when needed.
@@ -34,6 +37,11 @@ MiniLM's sets have 43 MB in float32, 21 in bfloat16: two and four of them. Three
 memory of one with all three sets in memory, and take 1.11 times with this. Folding a set again takes 17 ms.
 SmolLM2-135M's have 212 MB in bfloat16.
 """
+
+_log = logging.getLogger(__name__)
+
+PATTERN_SECONDS = 1.0
+"""What one pattern of `alpha_pattern` may take."""
 
 FOLD_BUDGET_GPU = 2 * 1024**3
 """The same on a GPU: a model of a billion parameters in bfloat16."""
@@ -140,9 +148,12 @@ class Adapters:
                 self._folded.pop(stale, None)
             with LOADING:
                 self._loaded[adapter.key] = self._read(adapter)
+            _log.info("Loaded the adapter %s from %s.", adapter.name, adapter.path)
         return self._loaded[adapter.key]
 
     def _read(self, adapter: AdapterFolder) -> LoadedAdapter:
+        # It may have been replaced since it was opened.
+        read_header(adapter.path / PEFT_WEIGHTS)
         state = load_file(adapter.path / PEFT_WEIGHTS, device="cpu")
         result = LoadedAdapter()
         head_weights: dict[str, Any] = {}
@@ -161,10 +172,13 @@ class Adapters:
         if self._size(result) > self._budget:
             self._put_beside(result)
         if prefix:
-            labels = adapter.manifest.labels if adapter.manifest else None
+            labels = adapter.labels
             count = len(labels) if labels else 1 if head.make else head_outputs(adapter)
-            config = adapter.manifest.settings.get("config", {}) if adapter.manifest else {}
+            config = adapter.manifest.settings.config.changes if adapter.manifest else {}
             result.head = build_head(self._base, head, count, head_weights, config)
+        for name, tensor in state.items():
+            if not tensor.isfinite().all():
+                raise AdapterError(f"{adapter.path}: expected finite weights, found NaN or infinity in {name}.")
         return result
 
     def _place(self, path: str, tensor: Any, in_body: bool, result: LoadedAdapter, adapter: AdapterFolder) -> None:
@@ -181,6 +195,7 @@ class Adapters:
             slot = {"A": 0, "B": 1, "magnitude_vector": 3}[part]
             result.factors[name] = tuple(tensor if i == slot else v for i, v in enumerate(current))
         elif path in self._parameters:
+            _check_shape(adapter, path, tensor, self._parameters[path])
             result.whole[path] = tensor.to(self._parameters[path])
         elif path not in self._buffers:
             raise AdapterError(f"{adapter.path}: expected a parameter {path} in the base, found none.")
@@ -189,8 +204,16 @@ class Adapters:
         for name, (a, b, _, magnitude) in result.factors.items():
             if a is None or b is None:
                 raise AdapterError(f"{adapter.path}: expected both LoRA factors of {name}, found one.")
+            turned = type(self._module(name)).__name__ == "Conv1D"
+            weight = self._parameters[name].T if turned else self._parameters[name]
+            made = (b.shape[0], a.shape[1])
+            if made != weight.shape or (magnitude is not None and magnitude.numel() != weight.shape[0]):
+                raise AdapterError(
+                    f"{adapter.path}: expected LoRA factors for the shape {list(weight.shape)} of {name} in the base, "
+                    f"found them for {list(made)}."
+                )
             rows = magnitude.reshape(-1, 1) if magnitude is not None else None
-            if type(self._module(name)).__name__ == "Conv1D":
+            if turned:
                 # GPT-2's Conv1D stores its weight as (inputs, outputs).
                 a, b = b.T.contiguous(), a.T.contiguous()
                 rows = rows.T if rows is not None else None
@@ -227,10 +250,25 @@ def fold(weight: Any, a: Any, b: Any, scaling: float, magnitude: Any = None) -> 
         return total.to(weight.dtype)
 
 
+def _check_shape(adapter: AdapterFolder, name: str, tensor: Any, weight: Any) -> None:
+    if tensor.shape != weight.shape:
+        raise AdapterError(
+            f"{adapter.path}: expected shape {list(weight.shape)} for {name}, as in the base, "
+            f"found {list(tensor.shape)}."
+        )
+
+
 def _scaling(peft: dict[str, Any], name: str, rank: int) -> float:
-    alpha = float(peft.get("lora_alpha", 8))
+    alpha = 8.0 if peft.get("lora_alpha") is None else float(peft["lora_alpha"])
     layer = name.removesuffix(".weight")
     for pattern, value in (peft.get("alpha_pattern") or {}).items():
-        if re.fullmatch(rf"(?:.*\.)?(?:{pattern})", layer):
+        try:
+            # A pattern may be made to take for ever.
+            matches = regex.fullmatch(rf"(?:.*\.)?(?:{pattern})", layer, timeout=PATTERN_SECONDS)
+        except (regex.error, TimeoutError, RecursionError, OverflowError) as error:
+            raise AdapterError(
+                f"alpha_pattern: expected a regular expression, found {clip(pattern)!r} ({error})."
+            ) from None
+        if matches:
             alpha = float(value)
     return alpha / math.sqrt(rank) if peft.get("use_rslora") else alpha / rank

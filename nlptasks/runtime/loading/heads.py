@@ -51,6 +51,12 @@ def build_head(
             f"The adapter does not fit the {description.verb} head of {type(head).__name__}: "
             f"missing {', '.join(missing) or 'nothing'}; unexpected {', '.join(surplus) or 'nothing'}."
         )
+    for name, tensor in head.state_dict().items():
+        if tensor.shape != weights[name].shape:
+            raise AdapterError(
+                f"The adapter does not fit the {description.verb} head of {type(head).__name__}: expected shape "
+                f"{list(tensor.shape)} for {name}, found {list(weights[name].shape)}."
+            )
     head.to_empty(device=base.placement.device)
     head.load_state_dict(weights, strict=True)
     head.to(base.placement.torch_dtype)
@@ -61,6 +67,11 @@ def build_head(
 def _empty_head(base: LoadedBase, head: Head, num_labels: int, settings: dict[str, Any]) -> Any:
     config = copy.deepcopy(base.config)
     config.num_labels = num_labels
+    tokens = getattr(config, "vocab_size", None)
+    if tokens and settings.get("pad_token_id", 0) >= tokens:
+        raise AdapterError(
+            f"pad_token_id: expected a token of the base, which has {tokens}, found {settings['pad_token_id']}."
+        )
     for name, value in settings.items():
         setattr(config, name, value)
     try:

@@ -75,6 +75,8 @@ class Encoded:
         self._texts = [text if isinstance(text, tuple) else (text, "") for text in texts] if pairs else list(texts)
         self._segment = segment
         self._pad_id = base.tokenizer.pad_token_id or 0
+        self._unk_id = unknown_id(base.tokenizer)
+        self._num_special = base.tokenizer.num_special_tokens_to_add(pair=pairs)
         self._device = base.placement.device
         self.rows: list[dict[str, list[int]]] = [{} for _ in texts]
         self.segments: list[Segment] = [Segment(slice(0), (), 0)] * len(texts)
@@ -113,9 +115,27 @@ class Encoded:
     def truncated(self, index: int) -> bool:
         return self.full_lengths[index] > self.lengths[index]
 
+    def vocabulary(self, index: int) -> dict[str, Any]:
+        """The fields of `Vocabulary` for a text, as far as the model reads it."""
+        ids = self.rows[index]["input_ids"]
+        unknown = 0 if self._unk_id is None else ids.count(self._unk_id)
+        return {"unknown": unknown, "unread": unknown >= len(ids) - self._num_special}
+
     def batch(self, indices: Sequence[int]) -> dict[str, Any]:
         """Right-padded tensors of shape (rows, longest) for the model."""
         return pad([self.rows[i] for i in indices], self._pad_id, self._device)
+
+
+def unknown_id(tokenizer: Any) -> int | None:
+    """The token of what the vocabulary lacks; None if there is none, or if it is another special token too."""
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id}
+    return None if tokenizer.unk_token_id in special else tokenizer.unk_token_id
+
+
+def reads_emoji(tokenizer: Any) -> bool:
+    """Whether two common emoji are in the vocabulary."""
+    ids = tokenizer("\U0001f44d \U0001f44e", add_special_tokens=False, verbose=False)["input_ids"]
+    return unknown_id(tokenizer) not in ids
 
 
 def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left: bool = False) -> dict[str, Any]:
@@ -138,7 +158,8 @@ def classify(base: LoadedBase, head: Any, batcher: Batcher, request: BatchReques
 
     def answer(index: int, values: list[float]) -> Logits:
         check_numbers(base, [values])
-        return Logits(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
+        length, cut = encoded.full_lengths[index], encoded.truncated(index)
+        return Logits(tuple(values), length, cut, **encoded.vocabulary(index))
 
     run_batches(encoded, batcher, request, lambda batch: head(**batch).logits, answer)
 

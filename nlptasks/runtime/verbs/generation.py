@@ -11,11 +11,12 @@ import torch
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
-from nlptasks.model import Completion, Decoding, Prompt
+from nlptasks.model import Completion, Decoding, Likelihoods, Prompt
 from nlptasks.results import Message
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.batching import Batcher
+from nlptasks.runtime.verbs.chats import chat_ids
 from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop
 from nlptasks.runtime.verbs.encoding import pad
 from nlptasks.runtime.worker import BatchRequest
@@ -88,8 +89,7 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target
     if tokenizer.chat_template is None:
         return list(tokenizer(plain_chat(prompt), truncation=False, verbose=False)["input_ids"])
     chat = [message.model_dump() for message in prompt]
-    encoded = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=True)
-    return list(encoded["input_ids"])
+    return chat_ids(tokenizer, chat, add_generation_prompt=True)
 
 
 def plain_chat(messages: Sequence[Message]) -> str:
@@ -267,7 +267,8 @@ def choose(base: LoadedBase, batcher: Batcher, request: BatchRequest, choices: S
         )
     tails = [list(base.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
     room = base.max_tokens - max(map(len, tails))
-    heads = [prompt_ids(base.tokenizer, prompt)[-room:] for prompt in request.items]
+    prompts = [prompt_ids(base.tokenizer, prompt) for prompt in request.items]
+    heads = [ids[-room:] for ids in prompts]
     pairs = [(p, c) for p in range(len(heads)) for c in range(len(tails))]
     likelihoods: dict[tuple[int, int], float] = {}
 
@@ -282,7 +283,9 @@ def choose(base: LoadedBase, batcher: Batcher, request: BatchRequest, choices: S
     batcher.run([len(heads[p]) + len(tails[c]) for p, c in pairs], step)
     for p in range(len(heads)):
         if request.alive(p):
-            request.answer(p, tuple(likelihoods[p, c] for c in range(len(tails))))
+            answer = Likelihoods(likelihoods[p, c] for c in range(len(tails)))
+            answer.num_tokens, answer.truncated = len(heads[p]), len(prompts[p]) > room
+            request.answer(p, answer)
 
 
 def _tail_likelihoods(base: LoadedBase, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:

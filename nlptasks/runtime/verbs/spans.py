@@ -26,6 +26,7 @@ def tag(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest, li
             values=tuple(map(tuple, scores)),
             num_tokens=encoded.full_lengths[index],
             truncated=encoded.truncated(index),
+            **encoded.vocabulary(index),
         )
 
     run_batches(encoded, batcher, request, lambda batch: head(**batch).logits, answer)
@@ -52,6 +53,7 @@ def extract(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest
             null=null,
             num_tokens=encoded.full_lengths[index],
             truncated=encoded.truncated(index),
+            **encoded.vocabulary(index),
         )
 
     run_batches(encoded, batcher, request, forward, answer)

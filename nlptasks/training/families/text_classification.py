@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from nlptasks.data import DataOptions, match_columns
 from nlptasks.data.labelled_texts import Example, Examples, read_examples, read_texts
 from nlptasks.data.rows import Table
 from nlptasks.errors import DataError
+from nlptasks.families.text_classification import readable
+from nlptasks.model import ModelInfo
 from nlptasks.results import Classification
 from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
 from nlptasks.training.metrics import labels as metrics
@@ -118,6 +121,21 @@ class TextClassificationTrainer(LabelTrainer):
 
     def row_text(self, row: Example) -> str:
         return row.text
+
+    def encode(
+        self,
+        rows: Sequence[Example],
+        labels: Sequence[str],
+        tokenizer: Any,
+        max_length: int,
+        info: ModelInfo | None = None,
+    ) -> list[Feature]:
+        """One input per row, with the names of emoji where serving reads these."""
+        from nlptasks.runtime.verbs.encoding import reads_emoji
+
+        known = reads_emoji(tokenizer)
+        named = [dataclasses.replace(row, text=readable(row.text, known)) for row in rows]
+        return super().encode(named, labels, tokenizer, max_length, info)
 
     def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
         matched = match_columns("", names, ("text", "label"))

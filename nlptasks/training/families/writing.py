@@ -13,6 +13,7 @@ from typing import Any
 from nlptasks.model import ModelKind
 from nlptasks.results import Message
 from nlptasks.runtime.verbs import languages
+from nlptasks.runtime.verbs.chats import chat_ids
 from nlptasks.runtime.verbs.encoding import pad
 from nlptasks.runtime.verbs.generation import prompt_ids
 from nlptasks.training.families.base import Feature
@@ -66,7 +67,7 @@ def _answer_ids(tokenizer: Any, prompt: str | Sequence[Message], read: list[int]
     if isinstance(prompt, str) or tokenizer.chat_template is None:
         return plain + end
     turns = [*(turn.model_dump() for turn in prompt), {"role": "assistant", "content": target}]
-    whole = list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"])
+    whole = chat_ids(tokenizer, turns)
     if whole[: len(read)] != read:
         return plain + end  # A template that writes past turns differently from the one to come.
     answer = whole[len(read) :]

@@ -15,12 +15,18 @@ from nlptasks.task import AnyTask, Recipe
 def use_line(task: AnyTask, choice: str) -> str:
     """The command that runs the task on its first example; `choice` names the adapter or the model."""
     words = ["nlptasks", "run", task.name, *choice.split(" ", 1)]
-    example: Any = next(iter(task.examples), "A text.")
-    if not isinstance(example, Mapping):
-        return shlex.join([*words, str(example)])
+    # A chat cannot be typed as a text.
+    example = next(filter(_is_text, task.examples), "A text.")
+    if isinstance(example, str):
+        return shlex.join([*words, example])
     # The command takes the first field as its text, the others by name.
-    first, *others = ((name, str(value)) for name, value in example.items())
+    first, *others = example.items()
     return shlex.join([*words, first[1], *(word for pair in others for word in ("-o", *pair))])
+
+
+def _is_text(example: Any) -> bool:
+    values = example.values() if isinstance(example, Mapping) else [example]
+    return all(isinstance(value, str) for value in values)
 
 
 def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, command: str, licence: str | None) -> str:

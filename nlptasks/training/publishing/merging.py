@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import AdapterError, GateError, UnsupportedModelError
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import writing
-from nlptasks.store.adapters import MANIFEST, RANGES, AdapterFolder, Manifest, check_base
+from nlptasks.store.adapters import MANIFEST, AdapterFolder, Manifest, check_base
+from nlptasks.store.weights import RANGES
 from nlptasks.task import AnyTask
 from nlptasks.training.families.base import FamilyTrainer, family_trainer
 from nlptasks.training.publishing.publish import write_manifest
@@ -182,7 +183,7 @@ def _load(folder: BaseFolder, family: FamilyTrainer, manifest: Manifest) -> Any:
     model, _ = load_task_model(folder, family, manifest.labels or ())
     for config in (model.config, model.base_model.config):
         config.use_cache = True
-    for name, value in manifest.settings.get("config", {}).items():
+    for name, value in manifest.settings.config.changes.items():
         setattr(model.config, name, value)
     return model.eval()
 

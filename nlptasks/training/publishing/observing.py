@@ -95,7 +95,7 @@ def add_ranges(
     from nlptasks.store.download import find_base
 
     family, options = family_trainer(task), options or DataOptions()
-    labels = adapter.manifest.labels if adapter.manifest else None
+    labels = adapter.labels
     read = family.read(sources, options, labels=labels, offline=settings.offline)
     base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=plugins.bases)
     ranges = measure_ranges(family, base, adapter, read.rows, options.max_rows or ROWS)

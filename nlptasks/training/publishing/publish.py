@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.store.adapters import MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, BaseReference, Manifest, fingerprint
+from nlptasks.store.adapters import MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, AdapterSettings, BaseReference, Manifest
+from nlptasks.store.weights import fingerprint
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
@@ -32,7 +33,6 @@ def describe(
 ) -> Manifest:
     """The content of `nlptasks.json`."""
     config = trainable.task_model.config
-    changes = {"config": trainable.config_changes} if trainable.config_changes else {}
     return Manifest(
         name=name,
         task=task.name,
@@ -51,7 +51,9 @@ def describe(
         temperature=calibration.temperature,
         threshold=calibration.threshold,
         max_length=trainable.max_length,
-        settings=changes,
+        settings=AdapterSettings.model_validate(
+            {"config": trainable.config_changes} if trainable.config_changes else {}
+        ),
         recipe=recipe.model_dump(mode="json"),
         metrics={name: round(value, 6) for name, value in calibration.metrics.items()},
         data=dict(data),

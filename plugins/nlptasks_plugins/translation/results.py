@@ -29,13 +29,13 @@ class Translation(Result):
     """A text in another language. What stands between the sentences is the source's own."""
 
     main_field: ClassVar[str] = "translation"
+    flat_in_hf: ClassVar[bool] = True
 
     translation: str = Field(description="The whole text, translated.")
     segments: tuple[TranslatedSegment, ...] = Field(default=(), description="The sentences, in order.")
     source_language: str = Field(description="BCP 47 tag, given or detected; `und` where it could not be told.")
     target_language: str = Field(description="BCP 47 tag.")
     confidence: float = Field(default=1.0, ge=0, le=1, description="Of the detected language; 1 where it was given.")
-    note: str | None = Field(default=None, description="What a reader should know.")
 
     def to_hf(self) -> list[dict[str, Any]]:
         """v4's `[{"translation_text": ...}]`."""

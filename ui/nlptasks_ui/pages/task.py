@@ -222,7 +222,7 @@ class _TaskPage:
         """The view, the facts and the JSON of a result."""
         [inputs] = self._task.validate([dict(form.fields)])
         return (
-            views.show(result, inputs, self._context.views),
+            views.show(result, inputs, self._context.views, self._task.name),
             views.facts(result, seconds),
             result.model_dump_json(indent=2),
         )

@@ -110,7 +110,8 @@ class Trial:
             return html.status(f"{self._context.loads.line() or 'Computing'}, {step.seconds:.0f} s")
         task = self._context.engine.plugins.task(job.plan.task)
         [inputs] = task.validate([dict(fields)])
-        return views.show(step.result, inputs, self._context.views) + views.facts(step.result, step.seconds)
+        answer = views.show(step.result, inputs, self._context.views, task.name)
+        return answer + views.facts(step.result, step.seconds)
 
 
 def _titled(title: str, content: str = "") -> str:

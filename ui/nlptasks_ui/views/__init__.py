@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from nlptasks import Answer, Classification, Entities, GeneratedText, Result, Summary
+from nlptasks.surfaces import as_sentence
 from nlptasks_ui import html
 from nlptasks_ui.context import View
-from nlptasks_ui.views import answer, classification, entities, generated, record, summary
+from nlptasks_ui.views import answer, classification, cleaning, entities, generated, record, summary
 
 BUILT_IN: Mapping[type[Result], View] = {
     Classification: classification.view,
@@ -27,18 +28,23 @@ BUILT_IN: Mapping[type[Result], View] = {
 _log = logging.getLogger(__name__)
 
 
-def show(result: Result, inputs: Any, views: Mapping[type[Result], View] | None = None) -> str:
-    """A result as HTML, by the view of its nearest base class; `views` are those of plugins."""
-    for kind in type(result).__mro__:
+def show(result: Result, inputs: Any, views: Mapping[type[Result] | str, View] | None = None, task: str = "") -> str:
+    """A result as HTML, by the view of its task or of its nearest base class; `views` are those of plugins."""
+    kinds: tuple[Any, ...] = (task, *type(result).__mro__)
+    for kind in kinds:
         registered = (views or {}).get(kind)
         if registered:
             try:
-                return html.box("result", registered(result, inputs))
+                return html.box("result", cleaning.view(registered(result, inputs)), _note(result))
             except Exception:
-                _log.exception("the view of %s failed", kind.__name__)
+                _log.exception("the view of %s failed", kind)
         if kind in BUILT_IN:
-            return html.box("result", BUILT_IN[kind](result, inputs))
-    return html.box("result", record.view(result, inputs))
+            return html.box("result", BUILT_IN[kind](result, inputs), _note(result))
+    return html.box("result", record.view(result, inputs), _note(result))
+
+
+def _note(result: Result) -> str:
+    return html.element("p", html.text(as_sentence(result.note)), class_="nlp-note") if result.note else ""
 
 
 def facts(result: Result, seconds: float | None = None) -> str:

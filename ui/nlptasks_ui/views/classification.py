@@ -14,7 +14,7 @@ MAX_BARS = 10
 def view(result: Classification, _: Any) -> str:
     """The chosen labels as a headline, with a bar for the score of every label below it."""
     headline = ", ".join(result.labels) or result.label or "undecided"
-    hint = "" if result.labels else element("p", "No label reaches the threshold.", class_="nlp-note")
+    hint = "" if result.labels or result.note else element("p", "No label reaches the threshold.", class_="nlp-note")
     bars = [_bar(one.label, one.score, one.label in result.labels) for one in result.scores]
     more = element("details", element("summary", f"{len(bars) - MAX_BARS} more"), *bars[MAX_BARS:])
     return box("headline", text(headline)) + hint + box("bars", *bars[:MAX_BARS], more if len(bars) > MAX_BARS else "")

@@ -15,9 +15,7 @@ def view(result: Result, _: Any) -> str:
     fields = {name: value for name, value in result.model_dump(mode="json").items() if name not in _COMMON}
     main = result.main_field or (next(iter(fields)) if len(fields) == 1 else "")
     answer = fields.pop(main, None) if main else None
-    note = fields.pop("note", None)
     parts = [_headline(answer)] if main else []
-    parts += [element("p", text(note), class_="nlp-note")] if note else []
     parts += [value_of(fields)] if fields else []
     return "".join(parts)
 

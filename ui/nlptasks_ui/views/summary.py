@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from nlptasks import Summary
-from nlptasks.surfaces import as_sentence
 from nlptasks_ui.amounts import count
 from nlptasks_ui.html import box, element, text
 
@@ -14,9 +13,8 @@ from nlptasks_ui.html import box, element, text
 def view(result: Summary, inputs: Any) -> str:
     """The summary beside the text; where there are several chunks, each is highlighted with its summary."""
     source = getattr(inputs, "text", None)
-    note = element("p", text(as_sentence(result.note)), class_="nlp-note") if result.note else ""
     parts = _parts(result) if len(result.chunks) > 1 else ""
-    left = box("pane", element("h4", "Summary"), box("text", text(result.summary)), note, parts)
+    left = box("pane", element("h4", "Summary"), box("text", text(result.summary)), parts)
     if source is None:
         return left
     lengths = f"Summary: {count(len(result.summary.split()), 'word')}. Source: {count(len(source.split()), 'word')}."

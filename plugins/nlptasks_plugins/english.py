@@ -1,0 +1,56 @@
+"""A note on results of the shipped English adapters for texts that are in another language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypeVar
+
+from nlptasks import Model, Result
+from nlptasks_plugins.translation.languages import UNDETERMINED, detect, name
+
+R = TypeVar("R", bound=Result)
+
+SURE = 0.9
+"""Least probability of another language. None of 2,872 English texts (the validation sets of SST-2 and of TweetEval's
+sentiment) gets a note."""
+
+LETTERS = 12
+"""Fewest letters of a text that is checked: names and single words look like any language."""
+
+_COMMON = frozenset(
+    re.findall(
+        r"\w+",
+        """the a an and is are was were of to in it that this for with as on but not be have has had i you he she they
+        we my your his her its at by from or so if will would can do did no all one what who when which there their""",
+    )
+)
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def noted(results: list[R], texts: Sequence[str], model: Model, adapter: str) -> list[R]:
+    """The results; those of the adapter named `adapter` have a note if the text is not in English."""
+    if model.info.adapter != adapter:
+        return results
+    return [_noted(result, text) for result, text in zip(results, texts, strict=True)]
+
+
+def _noted(result: R, text: str) -> R:
+    language = other_language(text)
+    return result.noted(f"the text seems to be in {language}; the adapter was trained on English" if language else None)
+
+
+def other_language(text: str) -> str:
+    """The language that a text is in, if it is surely not English: its name, or "another language"; else ''."""
+    words = _WORD.findall(text[:1000].lower())
+    count = sum(map(len, words))
+    # Most English texts are told by two of the commonest words, which takes a hundredth of the detector's time.
+    if len(_COMMON.intersection(words)) > 1 or not count:
+        return ""
+    latin = 2 * sum(letter < "\u0250" for word in words for letter in word) > count
+    if latin and count < LETTERS:
+        return ""
+    guess = detect(text[:1000])
+    if guess.confidence >= SURE and guess.tag != UNDETERMINED:
+        return "" if guess.tag == "en" else name(guess.tag)
+    return "" if latin else "another language"

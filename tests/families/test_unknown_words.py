@@ -1,0 +1,101 @@
+"""What a model's vocabulary lacks is counted and named, and gets no confident label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from nlptasks import Engine, Logits, SpanLogits, TokenLogits
+from nlptasks.families import windows
+from nlptasks.families.text_classification import readable
+from nlptasks.settings import Settings
+from nlptasks.surfaces import render
+from nlptasks_plugins import Sentiment
+from nlptasks_plugins.english import other_language
+
+UNREAD = "the model's vocabulary has no token of this text: it was not read"
+
+
+def test_emoji_are_read_by_their_names_where_the_vocabulary_lacks_them() -> None:
+    named = readable("The service: 👎🏽", reads_emoji=False)
+    assert " ".join(named.split()) == "The service: thumbs down medium skin tone"
+    assert readable("The service: 👎", reads_emoji=True) == "The service: 👎"
+    assert readable("Naïve 漢字 ok", reads_emoji=False) == "Naïve 漢字 ok"
+
+
+@pytest.mark.parametrize("kind", [Logits, TokenLogits, SpanLogits])
+def test_a_reading_says_what_was_unknown(kind: type) -> None:
+    def part(**vocabulary: object) -> object:
+        shapes = {Logits: ((),), TokenLogits: ((), ()), SpanLogits: ((), (), (), 0.0)}
+        return kind(*shapes[kind], 5, **vocabulary)
+
+    assert windows.reading([part()], False, 0)["note"] is None
+    assert windows.reading([part(unknown=1)], False, 0) == {
+        "truncated": False,
+        "num_tokens": 5,
+        "windows": 1,
+        "unknown": 1,
+        "note": "1 token is not in the model's vocabulary and not read",
+    }
+    some = windows.reading([part(unknown=2), part(unknown=3, unread=True)], False, 9)
+    assert (some["unknown"], some["note"]) == (5, "5 tokens are not in the model's vocabulary and not read")
+    assert windows.reading([part(unknown=3, unread=True)], False, 0)["note"] == UNREAD
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The battery lasts two days.", ""),
+        ("Wonderful!", ""),
+        ("Der Akku hält zwei Tage, aber das Glas zerkratzt schnell.", "German"),
+        ("Не понравилось совсем.", "another language"),
+        ("とても良い映画でした。", "Japanese"),
+        ("Une histoire touchante, servie par des acteurs formidables.", "French"),
+    ],
+)
+def test_other_languages_are_named(text: str, language: str) -> None:
+    assert other_language(text) == language
+
+
+@pytest.fixture(scope="module")
+def engine(embedded_settings: Settings) -> Iterator[Engine]:
+    with Engine(settings=embedded_settings, device="cpu", dtype="float32") as engine:
+        yield engine
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("text", ["\u200b\u200b", "𒀀𒀁", "ᚠᚢᚦ"])
+def test_a_text_without_a_known_token_has_no_label(engine: Engine, text: str) -> None:
+    result = engine.run(Sentiment, text + " ")
+    assert (result.label, result.labels) == (None, ())
+    assert result.note.startswith(UNREAD)
+    assert "undecided" in render(result)
+    entities = engine.run("ner", text)
+    assert entities.entities == ()
+    assert entities.note.startswith(UNREAD)
+
+
+@pytest.mark.embedded
+def test_thumbs_up_and_down_are_told_apart(engine: Engine) -> None:
+    down, up = engine.run(Sentiment, ["The service: 👎", "The service: 👍"])
+    assert down.scores != up.scores
+    assert (down.unknown, up.unknown) == (0, 0)
+
+
+@pytest.mark.embedded
+def test_unknown_tokens_and_other_languages_are_noted(engine: Engine) -> None:
+    result = engine.run(Sentiment, "Lovely 𒀀 food.")
+    assert result.unknown == 1
+    assert result.note == "1 token is not in the model's vocabulary and not read"
+    result = engine.run(Sentiment, "Der Akku hält zwei Tage, aber das Glas zerkratzt schnell.")
+    assert result.note == "the text seems to be in German; the adapter was trained on English"
+
+
+@pytest.mark.embedded
+def test_neutral_is_an_answer_by_option(engine: Engine) -> None:
+    text = "The shop is on Main Street, the film starts at ten."
+    plain, neutral = (engine.run(Sentiment, text, threshold=0.9999, neutral=on) for on in (False, True))
+    assert (plain.label, plain.labels) == (None, ())
+    assert (neutral.label, neutral.labels) == ("neutral", ("neutral",))
+    assert engine.run(Sentiment, "I loved every minute of it.", neutral=True).label == "positive"
