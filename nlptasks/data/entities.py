@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate, product
 from typing import Any
+from unicodedata import normalize
 
 from nlptasks.data.rows import Row, RowFault, Table, is_missing, plural, show
 from nlptasks.data.tables import Findings
@@ -330,7 +331,7 @@ def _misfit(span: EntitySpan, quoted: str | None, text: str, starts: set[int], e
         return "is reversed" if span.start > span.end else "is empty"
     if span.start < 0 or span.end > len(text):
         return f"is out of range (the text has {len(text)} characters)"
-    if quoted is not None and quoted != text[span.start : span.end]:
+    if quoted is not None and normalize("NFC", quoted) != normalize("NFC", text[span.start : span.end]):
         return f"is stated as {quoted!r}"
     faults = []
     if span.start not in starts:

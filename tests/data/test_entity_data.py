@@ -372,3 +372,10 @@ def test_any_span_is_moved_to_words(text: str, start: int, end: int) -> None:
     assert span.end in {last for _, last in words(text)}
     assert span.start < span.end
     assert bool(examples.problems) == ((span.start, span.end) != (start, end))
+
+
+def test_a_stated_text_may_have_another_normal_form(tmp_path: Path) -> None:
+    text = "With Zoe\u0301 K."
+    row = {"text": text, "spans": [{"start": 5, "end": 9, "label": "PER", "text": "Zoé"}]}
+    examples = read(write_rows(tmp_path / "rows.jsonl", row))
+    assert (found(examples), examples.problems) == ([(text, [(5, 9, "PER")])], [])
