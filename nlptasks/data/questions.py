@@ -183,7 +183,7 @@ def _place(place: str, text: str, start: int | None, context: str, findings: Fin
 
 
 def _nearest(text: str, start: int, context: str, *, exact: bool) -> Answer | None:
-    """The nearest occurrence, accents composed or not (NFC, NFD); unless `exact`, in another case or white space too."""
+    """The nearest occurrence, in any normal form; unless `exact`, also in another case or with other white space."""
     if start >= 0 and context.startswith(text, start):
         return text, start
     loose = r"\s+".join(map(_either, text.split()))

@@ -52,9 +52,9 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
     """The named spans of a text.
 
     Entities begin and end at words and do not overlap. HTML's character references (&amp;) are read as what they stand
-    for, and words joined by hyphens are one entity if each of them and each hyphen is in one. An entity's score is the geometric mean, over its words,
-    of the calibrated probability of its type: the softmax of logits / temperature (Guo et al. 2017,
-    arXiv:1706.04599), summed over all tags of the type.
+    for, and words joined by hyphens are one entity if each of them and each hyphen is in one. An entity's score is the
+    geometric mean, over its words, of the calibrated probability of its type: the softmax of logits / temperature (Guo
+    et al. 2017, arXiv:1706.04599), summed over all tags of the type.
     """
 
     family = "token_classification"

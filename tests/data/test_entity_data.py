@@ -130,7 +130,11 @@ def test_spans_of_tokens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("head", "numbers"),
-    [("sentence_id,words,labels", "000000"), ("Sentence #,Word,Tag", "1     "), ("sentence_id,token,ner_tags", "aaaaaa")],
+    [
+        ("sentence_id,words,labels", "000000"),
+        ("Sentence #,Word,Tag", "1     "),
+        ("sentence_id,token,ner_tags", "aaaaaa"),
+    ],
 )
 def test_a_token_a_row(tmp_path: Path, head: str, numbers: str) -> None:
     lines = [f"{number.strip()},{token},{tag}" for number, token, tag in zip(numbers, TEXT.split(), TAGS, strict=True)]

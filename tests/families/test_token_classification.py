@@ -95,9 +95,7 @@ class Given:
 
     @property
     def info(self) -> ModelInfo:
-        return ModelInfo(
-            "given", "encoder", self.adapter, self.labels, temperature=self.temperature, max_tokens=10_000
-        )
+        return ModelInfo("given", "encoder", self.adapter, self.labels, temperature=self.temperature, max_tokens=10_000)
 
     def tag(self, texts: Sequence[str]) -> list[TokenLogits]:
         return [TokenLogits(self.tokens, self.rows, len(self.tokens)) for _ in texts]

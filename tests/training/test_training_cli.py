@@ -162,7 +162,10 @@ def test_check_and_training_warn_alike(home: Path) -> None:
     assert warning in prepared.warnings
     assert f"Warning: {warning}" in nlptasks("data", "check", "scarce.csv", "-t", "sentiment").stdout
     write_csv(home / "same.csv", [("good", "positive"), ("fine", "positive")])
-    for command in (("train", "sentiment", "same.csv", "--name", "same"), ("data", "check", "same.csv", "-t", "sentiment")):
+    for command in (
+        ("train", "sentiment", "same.csv", "--name", "same"),
+        ("data", "check", "same.csv", "-t", "sentiment"),
+    ):
         refused = nlptasks(*command)
         assert isinstance(refused.exception, DataError)
         assert "Training rows: expected at least two different labels, found 1." in str(refused.exception)
