@@ -6,12 +6,13 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import product
+from itertools import accumulate, product
 from typing import Any
+from unicodedata import normalize
 
-from nlptasks.data.rows import Row, RowFault, Table, plural, show
+from nlptasks.data.rows import Row, RowFault, Table, is_missing, plural, show
 from nlptasks.data.tables import Findings
 from nlptasks.errors import clip
 from nlptasks.families.spans import words
@@ -21,6 +22,7 @@ MAX_NOTES = 20
 
 TOKEN_COLUMNS = ("tokens", "words")
 TAG_COLUMNS = ("tags", "ner_tags", "labels")
+SENTENCE_COLUMNS = ("sentence_id", "sentence #", "sentence")
 SPAN_COLUMNS = ("spans", "entities", "label", "labels")
 
 _TAG = re.compile(r"O|(?P<prefix>[BIELSU])-(?P<label>.*\S)")
@@ -65,8 +67,9 @@ class _Findings(Findings[EntityRow]):
 def read_entities(tables: Sequence[Table], *, allow_misaligned: bool = False) -> Findings[EntityRow]:
     """Read and check texts with entities.
 
-    The formats are tokens with tags (IOB1, IOB2, BIOES, BILOU), and texts with spans as written by Doccano, Prodigy,
-    spaCy and Label Studio. Misaligned spans are moved to the nearest words.
+    The formats are tokens with tags (IOB1, IOB2, BIOES, BILOU), in one row a sentence or one row a token with the
+    sentence's number, tokens with spans (GLiNER), and texts with spans as written by Doccano, Prodigy, spaCy and Label
+    Studio. Misaligned spans are moved to the nearest words.
 
     Args:
         tables: from `read_tables`.
@@ -76,6 +79,7 @@ def read_entities(tables: Sequence[Table], *, allow_misaligned: bool = False) ->
         DataError: naming every bad row, and the misaligned spans if there are too many.
     """
     findings = _Findings("spans")
+    tables = [_by_sentence(table) for table in tables]
     findings.read(tables, partial(_read_row, findings=findings), allow_misaligned=allow_misaligned)
     if findings.dropped:
         dropped = plural(len(findings.dropped), "span")
@@ -112,6 +116,8 @@ def _read_row(record: Row, table: Table, findings: _Findings) -> EntityRow | Non
     tags = next((name for name in TAG_COLUMNS if fields.get(name) is not None), None)
     if tokens and tags:
         return _from_tags(record.place, fields[tokens], _tag_names(fields[tags], tags, table), findings)
+    if _strings(fields.get("tokenized_text")) and "ner" in fields:
+        return _from_token_spans(record.place, fields["tokenized_text"], fields["ner"], findings)
     refused = fields.get("answer") in ("reject", "ignore")  # Prodigy's answers.
     if not refused and "annotations" in fields:
         annotations = _objects(fields["annotations"], "annotations")
@@ -175,6 +181,49 @@ def _from_tags(place: str, tokens: list[str], tags: list[str], findings: _Findin
     return EntityRow(place, text, spans, tuple(bounds)) if bounds else None
 
 
+def _from_token_spans(place: str, tokens: list[str], spans: Any, findings: _Findings) -> EntityRow:
+    """GLiNER's spans: first and last token, and label."""
+    tokens = [" ".join(token.split()) for token in tokens]
+    text, ends = " ".join(tokens), list(accumulate(len(token) + 1 for token in tokens))
+    bounds = [(end - 1 - len(token), end - 1) for token, end in zip(tokens, ends, strict=True)]
+    if not words(text):
+        raise RowFault("tokenized_text: expected a text, found none.")
+    placed = []
+    for span in spans if isinstance(spans, list | tuple) else [spans]:
+        match span:
+            case [int() as first, int() as last, str() as label] if 0 <= first <= last < len(tokens) and label.strip():
+                placed.append(EntitySpan(label.strip(), bounds[first][0], bounds[last][1]))
+            case _:
+                raise RowFault(f"ner: expected spans [first token, last token, label], found {show(span)}.")
+    findings.total += len(placed)
+    return EntityRow(place, text, _disjoint(place, text, placed, findings), tuple(b for b in bounds if b[0] < b[1]))
+
+
+def _by_sentence(table: Table) -> Table:
+    """A table of one token a row with one sentence a row, if a column numbers the sentences.
+
+    Rows without a number belong to the sentence above, as in Kaggle's "Sentence #".
+    """
+    columns = {name.lower(): name for name in table.columns}
+    fields = [
+        next((columns[name] for name in names if name in columns), "")
+        for names in (SENTENCE_COLUMNS, ("word", "token", *TOKEN_COLUMNS), ("tag", "label", *TAG_COLUMNS))
+    ]
+    if not all(fields) or any(isinstance(row.fields.get(fields[1]), list) for row in table.rows):
+        return table
+    sentences: dict[str, tuple[str, list[str], list[Any]]] = {}
+    number = ""
+    for row in table.rows:
+        value, token, tag = (row.fields.get(name) for name in fields)
+        number = number if is_missing(value) else str(value)
+        _, tokens, tags = sentences.setdefault(number, (row.place, [], []))
+        tokens.append("" if is_missing(token) else str(token))
+        tags.append("O" if is_missing(token) and is_missing(tag) else tag)
+    names = {"tags": table.class_names[fields[2]]} if fields[2] in table.class_names else {}
+    rows = [Row(place, {"tokens": tokens, "tags": tags}) for place, tokens, tags in sentences.values()]
+    return replace(table, rows=rows, class_names=names)
+
+
 def _tag(tag: str) -> tuple[str, str]:
     """Prefix and label of a tag, both empty for O."""
     match = _TAG.fullmatch(tag.strip())
@@ -211,7 +260,17 @@ def _text_and_spans(fields: Mapping[str, Any]) -> tuple[str, list[Annotation]]:
     spans = fields[column] if column else []
     if not isinstance(spans, list | tuple):
         raise RowFault(f"{column}: expected a list of spans, found {show(spans)}.")
-    return text, [_annotation(span, str(column)) for span in spans]
+    return text, [one for span in spans for one in _annotations(span, str(column))]
+
+
+def _annotations(span: Any, column: str) -> list[Annotation]:
+    """The span once for each of its labels: Label Studio writes a list of them, also in its JSON-MIN."""
+    if not isinstance(span, dict) or "labels" not in span:
+        return [_annotation(span, column)]
+    labels = span["labels"]
+    if not _strings(labels) or not labels:
+        raise RowFault(f"labels: expected a list of labels, found {show(labels)}.")
+    return [_annotation({**span, "label": label}, column) for label in labels]
 
 
 def _label_studio(data: Any, annotations: Sequence[Mapping[str, Any]]) -> tuple[str, list[Annotation]]:
@@ -225,10 +284,7 @@ def _label_studio(data: Any, annotations: Sequence[Mapping[str, Any]]) -> tuple[
             value = result.get("value")
             # The list also holds relations and choices, which are no spans.
             if isinstance(value, dict) and "labels" in value:
-                labels = value["labels"]
-                if not _strings(labels) or not labels:
-                    raise RowFault(f"labels: expected a list of labels, found {show(labels)}.")
-                spans += [_annotation({**value, "label": label}, "value") for label in labels]
+                spans += _annotations(value, "value")
     return text, spans
 
 
@@ -275,7 +331,7 @@ def _misfit(span: EntitySpan, quoted: str | None, text: str, starts: set[int], e
         return "is reversed" if span.start > span.end else "is empty"
     if span.start < 0 or span.end > len(text):
         return f"is out of range (the text has {len(text)} characters)"
-    if quoted is not None and quoted != text[span.start : span.end]:
+    if quoted is not None and normalize("NFC", quoted) != normalize("NFC", text[span.start : span.end]):
         return f"is stated as {quoted!r}"
     faults = []
     if span.start not in starts:

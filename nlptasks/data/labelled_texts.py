@@ -226,7 +226,13 @@ def _warnings(rows: list[Example], names: tuple[str, ...]) -> list[str]:
         pairs = "; ".join(f"{one.place} and {other.place}" for one, other in unequal[:3])
         more = f" and {len(unequal) - 3} more" if len(unequal) > 3 else ""
         warnings.append(f"{len(unequal)} rows repeat a text with another label: {pairs}{more}")
-    empty = [name for name, count in count_labels(rows, names).items() if not count]
-    if empty:
-        warnings.append(f"no row has the label {', '.join(empty)}")
+    return [*warnings, *scarce_labels(count_labels(rows, names))]
+
+
+def scarce_labels(counts: Mapping[str, int]) -> list[str]:
+    """Warnings of labels with no row, or with a single one, which is never held out."""
+    empty, single = ([name for name, count in counts.items() if count == number] for number in (0, 1))
+    warnings = [f"no row has the label {', '.join(empty)}"] if empty else []
+    if single:
+        warnings.append(f"a single row has the label {', '.join(single)}: it is not held out, so no metric is about it")
     return warnings

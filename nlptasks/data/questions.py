@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,7 +173,7 @@ def _place(place: str, text: str, start: int | None, context: str, findings: Fin
     nearest = _nearest(text, start or 0, context, exact=start is None)
     if nearest is None:
         raise RowFault(f"answer {clip(text)!r}{at}: expected a text of the context, found no place that has it.")
-    if start is not None and nearest != (text, start):
+    if start is not None and (_composed(nearest[0]), nearest[1]) != (_composed(text), start):
         there = context[max(0, start) : max(0, start + len(text))]
         findings.problems.append(
             f"{place}: answer {clip(text)!r}{at}, where the context has {clip(there)!r}; "
@@ -182,16 +183,26 @@ def _place(place: str, text: str, start: int | None, context: str, findings: Fin
 
 
 def _nearest(text: str, start: int, context: str, *, exact: bool) -> Answer | None:
-    """The nearest occurrence; unless `exact`, also in another case or with other white space."""
+    """The nearest occurrence, in any normal form; unless `exact`, also in another case or with other white space."""
     if start >= 0 and context.startswith(text, start):
         return text, start
-    loose = r"\s+".join(re.escape(part) for part in text.split())
-    patterns = (f"(?=({re.escape(text)}))", *(() if exact else (f"(?i)(?=({loose}))",)))
+    loose = r"\s+".join(map(_either, text.split()))
+    patterns = (f"(?=({_either(text)}))", *(() if exact else (f"(?i)(?=({loose}))",)))
     for pattern in patterns:
         matches = [(match[1], match.start()) for match in re.finditer(pattern, context)]
         if matches:
             return min(matches, key=lambda match: abs(match[1] - start))
     return None
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _either(text: str) -> str:
+    """A pattern for a text with each character composed or decomposed."""
+    forms = ((char, unicodedata.normalize("NFD", char)) for char in _composed(text))
+    return "".join(re.escape(char) if char == parts else f"(?:{char}|{parts})" for char, parts in forms)
 
 
 def _notes(rows: Sequence[QuestionRow]) -> list[str]:

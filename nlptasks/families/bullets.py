@@ -11,6 +11,9 @@ from nlptasks.families.sentences import sentences, stops
 _MARK = re.compile(r"\s*(?:[-*•–]\s+|\d{1,3}[.)]\s+)")
 _LEAD_IN = re.compile(r"\s*(?:here(?: is|'s|’s)[^\n:]{0,80}:|\**(?:summary|tl;dr)\**\s*:\**)\s*", re.IGNORECASE)
 _QUOTES = {'"': '"', "“": "”", "«": "»", "「": "」"}
+LONGEST = 100
+"""Words of a sentence; more of them are a text without full stops."""
+
 _NO_SPACE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff。！？]")
 """Chinese and Japanese, which put no space between sentences."""
 
@@ -44,8 +47,10 @@ def split(text: str, *, finished: bool = True) -> list[str]:
 
 
 def within(items: list[str], words: int) -> list[str]:
-    """The first items, up to a number of words; one at least."""
+    """The first items, up to a number of words; of a longer first one, its first words and an ellipsis."""
     totals = list(accumulate(len(item.split()) for item in items))
+    if totals and totals[0] > max(words, LONGEST):
+        return [" ".join(items[0].split()[:words]) + " …"]
     return items[: max(1, bisect_right(totals, words))]
 
 

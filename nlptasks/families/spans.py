@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -35,6 +37,9 @@ _UNSPACED = (
     (0x1AFF0, 0x1B16F),
     (0x20000, 0x3FFFF),
 )
+
+_HYPHENS = frozenset("-\u2010\u2011")
+_REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 
 _Kind = Literal["blank", "letter", "mark", "joiner", "symbol", "flag", "tone"]
 
@@ -75,6 +80,35 @@ def words(text: str) -> list[Span]:
             runs.append((i, i + 1))
             opened = "letter" if kind == "mark" else kind
     return runs
+
+
+def compounds(text: str, words: Sequence[Span]) -> list[range]:
+    """Indices of neighbouring words that hyphens join: Rolls, -, Royce."""
+    runs: list[range] = []
+    for i in range(1, len(words) - 1):
+        (_, before), (start, end), (after, _) = words[i - 1 : i + 2]
+        letters = text[words[i - 1][0]].isalnum() and text[after].isalnum()
+        if text[start] in _HYPHENS and before == start and end == after and letters:
+            first = runs.pop().start if runs and runs[-1].stop == i else i - 1
+            runs.append(range(first, i + 2))
+    return runs
+
+
+def unescape(text: str) -> tuple[str, Sequence[int]]:
+    """A text with the characters that HTML's references stand for (&amp;), and where each begins in the original.
+
+    One more place than characters: the last is the original's end.
+    """
+    pieces: list[str] = []
+    places: list[int] = []
+    end = 0
+    for reference in _REFERENCE.finditer(text):
+        char = html.unescape(reference[0])
+        if len(char) == 1 and char != "\ufffd":
+            pieces += text[end : reference.start()], char
+            places += range(end, reference.start() + 1)
+            end = reference.end()
+    return "".join([*pieces, text[end:]]), [*places, *range(end, len(text) + 1)]
 
 
 def _continues(opened: _Kind, kind: _Kind, word: str) -> bool:
@@ -195,6 +229,30 @@ def decode(tags: Sequence[Tag]) -> list[Group]:
             groups.append(Group(tag.type, i, i))
         opened = tag.place in {"begin", "inside"}
     return groups
+
+
+def join_compounds(
+    compounds: Iterable[range], best: Sequence[Tag], rows: Mapping[int, Row], tags: Sequence[Tag]
+) -> list[Tag]:
+    """The words' tags with one entity for each compound that is in entities from end to end, its hyphens too.
+
+    Its type is the likeliest one over all its words. "Israel-Hamas" keeps two entities if its hyphen is in none.
+
+    Args:
+        compounds: from the function of this name.
+        best: one tag a word.
+        rows: the words' scores; one a tag.
+        tags: the model's.
+    """
+    joined = list(best)
+    for run in compounds:
+        if all(best[i].type for i in run):
+            chances = {tag.type: sum(type_probability(rows[i], tags, tag.type) for i in run) for tag in tags}
+            likeliest = max(filter(None, chances), key=chances.__getitem__)
+            opens = best[run.start].place in {"begin", "single"}
+            joined[run.start : run.stop] = [Tag("inside", likeliest)] * len(run)
+            joined[run.start] = Tag("begin" if opens else "inside", likeliest)
+    return joined
 
 
 def type_probability(row: Row, tags: Sequence[Tag], wanted: str) -> float:

@@ -50,6 +50,8 @@ REFUSED = "the model's summary was longer than the text and was refused: this is
 REFUSED_PARTS = "the summary of the parts was longer than the parts and was refused: these are the parts' summaries"
 NOTHING = "the model wrote no whole sentence: these are the text's first ones"
 
+FIRST_WORDS = "the model wrote no whole sentence and the text has none: these are the text's first words"
+
 
 class SummarizationOptions(GenerationOptions):
     """How to summarize. Unset options are those of a seq2seq checkpoint, else greedy decoding."""
@@ -298,8 +300,11 @@ def _chosen(items: list[str], source: str, options: SummarizationOptions, *, who
     note = None
     if not items:
         places = units(source)
-        items, note = bullets.within([source[start:end] for start, end in places], options.words), NOTHING
-        if options.style == "paragraph":
+        whole_items = [source[start:end] for start, end in places]
+        items, note = bullets.within(whole_items, options.words), NOTHING
+        if items[0] != whole_items[0]:
+            note = FIRST_WORDS
+        elif options.style == "paragraph":
             return source[places[0][0] : places[len(items) - 1][1]], note
     elif len(bullets.paragraph(items)) > len(source):
         if whole:

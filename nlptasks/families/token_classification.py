@@ -51,9 +51,10 @@ class TaggingOptions(TaskOptions):
 class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
     """The named spans of a text.
 
-    Entities begin and end at words and do not overlap. An entity's score is the geometric mean, over its words,
-    of the calibrated probability of its type: the softmax of logits / temperature (Guo et al. 2017,
-    arXiv:1706.04599), summed over all tags of the type.
+    Entities begin and end at words and do not overlap. HTML's character references (&amp;) are read as what they stand
+    for, and words joined by hyphens are one entity if each of them and each hyphen is in one. An entity's score is the
+    geometric mean, over its words, of the calibrated probability of its type: the softmax of logits / temperature (Guo
+    et al. 2017, arXiv:1706.04599), summed over all tags of the type.
     """
 
     family = "token_classification"
@@ -72,7 +73,8 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
         return spans.iob2(cls.labels)
 
     def run(self, inputs: Sequence[TextInput], options: TaggingOptions, model: Model) -> list[Entities]:
-        texts = {i: item.text for i, item in enumerate(inputs)}
+        unescaped = [spans.unescape(item.text) for item in inputs]
+        texts = {i: text for i, (text, _) in enumerate(unescaped)}
         tags = self._tags(model.info)
         self._check_labels(options, tags)
         size = model.info.max_tokens
@@ -89,7 +91,9 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
             tokens = len(offsets.get(i, ()))
             cut = options.on_overflow == "truncate" and tokens > room
             reading = windows.reading([answer for _, answer in group], cut, tokens)
-            results.append(Entities(entities=_entities(text, group, tags, model.info, options), **reading))
+            entities = _entities(text, group, tags, model.info, options)
+            placed = tuple(_placed(entity, inputs[i].text, unescaped[i][1]) for entity in entities)
+            results.append(Entities(entities=placed, **reading))
         return results
 
     def _tags(self, info: ModelInfo) -> tuple[Tag, ...]:
@@ -126,16 +130,23 @@ def _entities(
     """The entities of one text from the tags of its windows; words are put together before tags are decoded."""
     words = spans.words(text)
     rows = spans.merge(words, ((window, _word_rows(words, window, a, info, options)) for window, a in group))
-    best = {word: tags[max(range(len(tags)), key=row.__getitem__)] for word, row in rows.items()}
+    chosen = {word: tags[max(range(len(tags)), key=row.__getitem__)] for word, row in rows.items()}
+    best = [chosen.get(i, spans.OUTSIDE) for i in range(len(words))]
     threshold = options.threshold if options.threshold is not None else info.threshold or 0.0
     entities = []
-    for entity in spans.decode([best.get(i, spans.OUTSIDE) for i in range(len(words))]):
+    for entity in spans.decode(spans.join_compounds(spans.compounds(text, words), best, rows, tags)):
         chances = [spans.type_probability(rows[i], tags, entity.type) for i in range(entity.first, entity.last + 1)]
         score = min(1.0, statistics.geometric_mean(chances))
         if score >= threshold and (options.labels is None or entity.type in options.labels):
             start, end = words[entity.first][0], words[entity.last][1]
             entities.append(Entity(label=entity.type, text=text[start:end], start=start, end=end, score=score))
     return tuple(entities)
+
+
+def _placed(entity: Entity, text: str, places: Sequence[int]) -> Entity:
+    """An entity of the unescaped text as one of the text itself."""
+    start, end = places[entity.start], places[entity.end]
+    return entity.model_copy(update={"start": start, "end": end, "text": text[start:end]})
 
 
 def _word_rows(

@@ -46,9 +46,10 @@ def check_data(
     """Read data as a training would.
 
     Raises:
-        DataError: naming every bad row with its line.
+        DataError: naming every bad row with its line, or because nothing can be learnt from the rows.
     """
     read = family.read(sources, options, offline=offline)
+    family.check_training(read.rows)
     lengths = [len(family.row_text(row)) for row in read.rows]
     return DataCheck(len(read.rows), read.counts, spread(lengths), read.notes, read.warnings, read.sources)
 

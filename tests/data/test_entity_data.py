@@ -70,6 +70,12 @@ SHAPES = {
     },
     "spacy": [TEXT, {"entities": SPANS}],
     "spacy_object": {"text": TEXT, "entities": SPANS},
+    "label_studio_min": {
+        "id": 7,
+        "text": TEXT,
+        "label": [{"start": s, "end": e, "text": TEXT[s:e], "labels": [name]} for s, e, name in SPANS],
+        "annotator": 1,
+    },
     "label_studio": label_studio(
         *(
             {"type": "labels", "value": {"start": s, "end": e, "text": TEXT[s:e], "labels": [name]}}
@@ -92,6 +98,52 @@ def test_every_shape_gives_the_same_row(tmp_path: Path, shape: str, name: str) -
     assert found(examples) == [(TEXT, SPANS)]
     assert examples.rows[0].tokens == tuple(words(TEXT))
     assert (examples.problems, examples.notes) == ([], [])
+
+
+GLINER = {"tokenized_text": TEXT.split(), "ner": [[0, 1, "PER"], [3, 3, "PER"], [5, 5, "LOC"]]}
+
+
+def test_spans_of_tokens(tmp_path: Path) -> None:
+    spaced = {"tokenized_text": ["New  York", "", "!"], "ner": [[0, 2, "LOC"], [0, 0, "LOC"]]}
+    examples = read(write_rows(tmp_path / "rows.jsonl", GLINER, spaced, {"tokenized_text": ["a"], "ner": []}))
+    assert found(examples) == [(TEXT, SPANS), ("New York  !", [(0, 11, "LOC")]), ("a", [])]
+    assert examples.rows[1].tokens == ((0, 8), (10, 11))
+    assert "overlaps 0..11" in examples.notes[1]
+    rows = [{**GLINER, "ner": ner} for ner in ([[0, 6, "X"]], [[2, 1, "X"]], [[0, 1]], [[-1, 0, "X"]], "X")]
+    with pytest.raises(DataError) as caught:
+        read(write_rows(tmp_path / "rows.jsonl", *rows, {"tokenized_text": [" "], "ner": []}))
+    assert problems(caught, tmp_path) == [
+        f"rows.jsonl:{line}: {fault}"
+        for line, fault in enumerate(
+            [
+                *(
+                    f"ner: expected spans [first token, last token, label], found {span}."
+                    for span in ("[0, 6, 'X'] (list)", "[2, 1, 'X'] (list)", "[0, 1] (list)", "[-1, 0, 'X'] (list)")
+                ),
+                "ner: expected spans [first token, last token, label], found 'X' (str).",
+                "tokenized_text: expected a text, found none.",
+            ],
+            start=1,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "numbers"),
+    [
+        ("sentence_id,words,labels", "000000"),
+        ("Sentence #,Word,Tag", "1     "),
+        ("sentence_id,token,ner_tags", "aaaaaa"),
+    ],
+)
+def test_a_token_a_row(tmp_path: Path, head: str, numbers: str) -> None:
+    lines = [f"{number.strip()},{token},{tag}" for number, token, tag in zip(numbers, TEXT.split(), TAGS, strict=True)]
+    file = write(tmp_path / "rows.csv", "\n".join([head, *lines, "9,Rome,B-LOC", "9,!,O", ""]))
+    examples = read(file)
+    assert found(examples) == [(TEXT, SPANS), ("Rome !", [(0, 4, "LOC")])]
+    assert [row.place for row in examples.rows] == [f"{file}:2", f"{file}:8"]
+    with pytest.raises(DataError, match=r"rows\.csv:2: tag of 'Ada': expected O, or B-"):
+        read(write(file, f"{head}\n0,Ada,PERSON\n"))
 
 
 @pytest.mark.parametrize("name", ["rows.conll", "rows.bio", "rows.iob", "rows.txt", "rows.txt.gz"])
@@ -324,3 +376,10 @@ def test_any_span_is_moved_to_words(text: str, start: int, end: int) -> None:
     assert span.end in {last for _, last in words(text)}
     assert span.start < span.end
     assert bool(examples.problems) == ((span.start, span.end) != (start, end))
+
+
+def test_a_stated_text_may_have_another_normal_form(tmp_path: Path) -> None:
+    text = "With Zoe\u0301 K."
+    row = {"text": text, "spans": [{"start": 5, "end": 9, "label": "PER", "text": "Zoé"}]}
+    examples = read(write_rows(tmp_path / "rows.jsonl", row))
+    assert (found(examples), examples.problems) == ([(text, [(5, 9, "PER")])], [])

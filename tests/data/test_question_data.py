@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,18 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match="rows, found none"):
         read_questions([Table("empty.json")])
+
+
+@pytest.mark.parametrize(("form", "other"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize(("answer", "start"), [("Zoé 김", 4), ("Zoé 김", None)])
+def test_an_answer_is_found_in_another_normal_form(
+    tmp_path: Path, form: str, other: str, answer: str, start: int | None
+) -> None:
+    context = unicodedata.normalize(form, "By: Zoé 김, 1912.")
+    row = {**ASKED, "context": context, "answer": unicodedata.normalize(other, answer), "answer_start": start}
+    examples = read(write_rows(tmp_path / "rows.jsonl", row))
+    assert [answers for *_, answers in found(examples)] == [((unicodedata.normalize(form, answer), 4),)]
+    assert examples.problems == []
+    moved = read(write_rows(tmp_path / "rows.jsonl", {**row, "answer_start": 2}), allow_misaligned=True)
+    assert [answers for *_, answers in found(moved)] == [((unicodedata.normalize(form, answer), 4),)]
+    assert len(moved.problems) == 1

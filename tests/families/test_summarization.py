@@ -187,6 +187,17 @@ def test_an_unfinished_summary_is_cut_back_to_its_last_sentence() -> None:
     assert whole.summary == "The pier closes."
 
 
+@pytest.mark.parametrize("style", ["paragraph", "bullets"])
+@pytest.mark.parametrize(("written", "most"), [("", 30), (None, 45)])
+def test_a_text_without_sentences_does_not_come_back_whole(style: str, written: str | None, most: int) -> None:
+    text = "we went to the market and bought apples and then we walked home and saw the ducks " * 15
+    model = writer(lambda _: text if written is None else written)
+    [result] = run(model, text, length="short", style=style, max_new_tokens=400)
+    first = " ".join(text.split()[:most])
+    assert result.summary == ("- " if style == "bullets" else "") + f"{first} …"
+    assert result.note == (summarization.FIRST_WORDS if written == "" else None)
+
+
 def test_the_length_is_kept() -> None:
     long = " ".join(f"Sentence number {i} has seven words here." for i in range(60))
     words = {

@@ -91,10 +91,11 @@ class Given:
     tokens: Spans
     rows: tuple[Row, ...]
     temperature: float = 1.0
+    adapter: str | None = None
 
     @property
     def info(self) -> ModelInfo:
-        return ModelInfo("given", "encoder", labels=self.labels, max_tokens=10_000, temperature=self.temperature)
+        return ModelInfo("given", "encoder", self.adapter, self.labels, temperature=self.temperature, max_tokens=10_000)
 
     def tag(self, texts: Sequence[str]) -> list[TokenLogits]:
         return [TokenLogits(self.tokens, self.rows, len(self.tokens)) for _ in texts]
@@ -118,6 +119,15 @@ def tagged(text: str, tags: str, labels: tuple[str, ...] = IOB) -> list[tuple[st
     tokens = tuple(m.span() for m in re.finditer(r"\S+", text))
     rows = tuple(tuple(9.0 if label == tag else 0.0 for label in labels) for tag in tags.split())
     return pairs(read(text, Given(labels, tokens, rows)))
+
+
+def tagged_words(text: str, tags: str, task: TokenClassification | None = None, adapter: str | None = None) -> Entities:
+    """The result for a text whose words, as the model reads them, have these tags."""
+    tokens = tuple(spans.words(spans.unescape(text)[0]))
+    rows = tuple(tuple(9.0 if label == tag else 0.0 for label in IOB) for tag in tags.split())
+    assert len(rows) == len(tokens)
+    model = cast(Model, Given(IOB, tokens, rows, adapter=adapter))
+    return (task or Names()).run([TextInput(text=text)], TaggingOptions(), model)[0]
 
 
 def check_laws(text: str, result: Entities) -> None:
@@ -356,6 +366,69 @@ def test_threshold_and_labels_choose() -> None:
         read(text, Stub(row), labels=("ogr",))
     with pytest.raises(InvalidInputError, match="known: PER, ORG"):
         read(text, Stub(row), labels=("street",))
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "entities"),
+    [
+        ("Rolls-Royce grew", "B-ORG I-PER I-PER O", [("PER", "Rolls-Royce")]),
+        ("a Rolls-Royce", "O B-ORG I-ORG B-ORG", [("ORG", "Rolls-Royce")]),
+        ("Jean-Luc Picard-Smith", "B-PER I-PER I-PER I-PER B-ORG I-PER", [("PER", "Jean-Luc Picard-Smith")]),
+        ("an-de\u0301-No\u0308 x", "B-ORG B-ORG B-PER I-ORG B-ORG O", [("ORG", "an-de\u0301-No\u0308")]),
+        ("Oslo-Acme talks", "B-PER O B-ORG O", [("PER", "Oslo"), ("ORG", "Acme")]),
+        ("Oslo - Acme", "B-PER I-PER B-ORG", [("PER", "Oslo -"), ("ORG", "Acme")]),
+        ("Oslo--Acme", "B-PER I-PER I-PER B-ORG", [("PER", "Oslo--"), ("ORG", "Acme")]),
+        ("Ada Acme-Oslo", "B-PER B-ORG I-ORG I-PER", [("PER", "Ada"), ("ORG", "Acme-Oslo")]),
+    ],
+)
+def test_a_compound_is_one_entity(text: str, tags: str, entities: list[tuple[str, str]]) -> None:
+    assert pairs(tagged_words(text, tags)) == entities
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "name"),
+    [
+        ("He left AT&amp;T for", "O O B-ORG I-ORG I-ORG O", "AT&amp;T"),
+        ("He left AT&#38;T for", "O O B-ORG I-ORG I-ORG O", "AT&#38;T"),
+        ("He left AT&amp;amp;T", "O O B-ORG I-ORG I-ORG I-ORG I-ORG", "AT&amp;amp;T"),
+        ("&lt;b&gt;Z&#xfc;rich&nbsp;AG&lt;", "O O O B-ORG I-ORG O", "Z&#xfc;rich&nbsp;AG"),
+        ("R&D; &none; &#0; x", "B-ORG I-ORG I-ORG O O O O O O O O O", "R&D"),
+    ],
+)
+def test_character_references_are_read_as_their_characters(text: str, tags: str, name: str) -> None:
+    [entity] = tagged_words(text, tags).entities
+    assert entity.text == name == text[entity.start : entity.end]
+
+
+@given(st.text(st.sampled_from("ab&;#x3amp; -éA\u0301"), max_size=20))
+def test_the_places_of_an_unescaped_text(text: str) -> None:
+    read, places = spans.unescape(text)
+    assert len(places) == len(read) + 1
+    assert (places[0], places[-1]) == (0, len(text))
+    assert all(before < after for before, after in pairwise(places))
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "names"),
+    [
+        ("Ms Nguyen met Dr. Chen", "B-PER I-PER O B-PER I-PER I-PER", ["Nguyen", "Chen"]),
+        ("Ms Nguyen met Mrs", "B-PER B-PER O B-PER", ["Nguyen"]),
+        ("Drake and Ms_Lee", "B-PER O B-PER I-PER I-PER", ["Drake", "Ms_Lee"]),
+        ("Prof Acme", "B-ORG I-ORG", ["Prof Acme"]),
+        ('Toys "R" Us and " Us', "B-ORG I-ORG I-ORG I-ORG I-ORG O B-ORG I-ORG", ['Toys "R" Us', "Us"]),
+        ("- Ada, (Acme) and Inc.", "B-PER I-PER I-PER O B-ORG I-ORG O B-ORG I-ORG", ["Ada", "Acme", "Inc."]),
+        ("@ met Ada' in 's-Bosch", "B-PER O B-PER I-PER O B-ORG I-ORG I-ORG I-ORG", ["Ada", "'s-Bosch"]),
+    ],
+)
+def test_the_shipped_adapter_s_names_have_no_titles_or_stray_marks(text: str, tags: str, names: list[str]) -> None:
+    result = tagged_words(text, tags, NamedEntities(), "ner")
+    assert [text[entity.start : entity.end] for entity in result.entities] == names
+    assert [entity.text for entity in result.entities] == names
+
+
+def test_an_adapter_of_one_s_own_keeps_the_borders_of_its_data() -> None:
+    result = tagged_words("Ms Nguyen -", "B-PER I-PER I-PER", NamedEntities(), "mine")
+    assert pairs(result) == [("PER", "Ms Nguyen -")]
 
 
 def test_tags_for_training_and_the_shape_of_transformers() -> None:

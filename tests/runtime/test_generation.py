@@ -17,9 +17,9 @@ from nlptasks.errors import CancelledError, OverflowRefusedError, UnsupportedMod
 from nlptasks.model import CancelToken, Decoding
 from nlptasks.results import Message
 from nlptasks.runtime.resident import ResidentModel
-from nlptasks.runtime.verbs.decoding import cut_at_stop
+from nlptasks.runtime.verbs.decoding import PieceWriter, cut_at_stop
 from nlptasks.runtime.verbs.encoding import pad
-from nlptasks.runtime.verbs.generation import rescore
+from nlptasks.runtime.verbs.generation import _completion, rescore
 from nlptasks.store.download import BaseFolder
 from nlptasks.testing import tiny_model
 
@@ -37,7 +37,7 @@ def greedy(path: Path, prompt: str, tokens: int) -> str:
     tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
     inputs = tokenizer(prompt, return_tensors="pt")
     ids = model.generate(**inputs, max_new_tokens=tokens, do_sample=False, pad_token_id=0)
-    return str(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+    return str(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)).rstrip("\ufffd")
 
 
 def test_a_batch_writes_what_each_prompt_writes_alone(resident: ResidentModel, tiny_causal: Path) -> None:
@@ -227,3 +227,20 @@ def test_rescored_texts_have_the_probabilities_they_were_written_with(tmp_path: 
     expected = root.model.compute_transition_scores(output.sequences, output.scores, normalize_logits=True)
     found = torch.tensor(rescore(root, inputs, output.sequences, start))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_text_does_not_end_within_a_character(resident: ResidentModel, tiny_causal: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_causal)
+    ids = tokenizer("ab 🙂 漢", add_special_tokens=False)["input_ids"]
+    ends = {tokenizer.decode(ids[:n]) for n in range(1, len(ids))}
+    assert any(text.endswith("\ufffd") for text in ends), "the tokenizer's tokens are parts of characters"
+    for count in range(1, len(ids) + 1):
+        written: list[str] = []
+        writer = PieceWriter(tokenizer, (), written.append, skip=0)
+        for token in ids[:count]:
+            writer.put(torch.tensor([token]))
+        writer.end()
+        whole = tokenizer.decode(ids[:count]).rstrip("\ufffd")
+        assert "".join(written) == whole == _completion(
+            resident.load(), ids[:count], [0.0] * count, Decoding(), num_prompt=1, truncated=False, cancelled=False
+        ).text  # fmt: skip

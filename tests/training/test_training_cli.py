@@ -14,10 +14,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from nlptasks import Settings
 from nlptasks.cli import cli
+from nlptasks.data import DataOptions
 from nlptasks.errors import DataError, InvalidInputError
 from nlptasks.store.adapters import open_adapter
 from nlptasks.testing import tiny_model
+from nlptasks.training import check_data, family_trainer
+from nlptasks.training.preparation import prepare
+from nlptasks_plugins.sentiment import Sentiment
 from tests.training_rows import rows, serve_here, write_csv
 
 QUICK = ("--lr", "1e-2", "--batch-size", "16", "--max-length", "48", "--dtype", "float32", "-o", "ema_decay", "0")
@@ -146,6 +151,24 @@ def test_data_check(home: Path) -> None:
     bad = nlptasks("data", "check", "bad.csv", "-t", "sentiment")
     assert isinstance(bad.exception, DataError)
     assert len(bad.exception.problems) == 2
+
+
+def test_check_and_training_warn_alike(home: Path) -> None:
+    write_csv(home / "scarce.csv", [("good", "positive"), ("fine", "positive"), ("bad", "negative")])
+    family, options = family_trainer(Sentiment()), DataOptions()
+    prepared = prepare(family, ["scarce.csv"], [], [], options, Sentiment.recipe, Settings.from_env())
+    warning = "a single row has the label negative: it is not held out, so no metric is about it"
+    assert warning in check_data(family, ["scarce.csv"], options).warnings
+    assert warning in prepared.warnings
+    assert f"Warning: {warning}" in nlptasks("data", "check", "scarce.csv", "-t", "sentiment").stdout
+    write_csv(home / "same.csv", [("good", "positive"), ("fine", "positive")])
+    for command in (
+        ("train", "sentiment", "same.csv", "--name", "same"),
+        ("data", "check", "same.csv", "-t", "sentiment"),
+    ):
+        refused = nlptasks(*command)
+        assert isinstance(refused.exception, DataError)
+        assert "Training rows: expected at least two different labels, found 1." in str(refused.exception)
 
 
 @pytest.mark.long

@@ -16,6 +16,11 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str | None:
     return text[: min(starts)] if starts else None
 
 
+def without_part(text: str) -> str:
+    """A finished text without the character at its end whose last bytes were not written."""
+    return text.rstrip("\ufffd")
+
+
 class Watch(StoppingCriteria):
     """Ends a row at a stop string, or within one step of its call's cancellation."""
 
@@ -107,7 +112,7 @@ class PieceWriter(BaseStreamer):
 
     def end(self) -> None:
         """Called by transformers when the text is finished."""
-        self._write(self._new_text(), last=True)
+        self._write(without_part(self._new_text()), last=True)
 
     def _new_text(self) -> str:
         # The tokens before the new ones are decoded along with them: some tokenizers drop a leading space.

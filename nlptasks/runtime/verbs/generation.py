@@ -17,7 +17,7 @@ from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.verbs.chats import chat_ids
-from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop
+from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop, without_part
 from nlptasks.runtime.verbs.encoding import pad
 from nlptasks.runtime.worker import BatchRequest
 
@@ -213,7 +213,7 @@ def _completion(
     before_stop = cut_at_stop(text, decoding.stop)
     stopped = length is not None or before_stop is not None
     return Completion(
-        text=text if before_stop is None else before_stop,
+        text=without_part(text) if before_stop is None else before_stop,
         finish_reason="cancelled" if cancelled else "stop" if stopped else "length",
         num_prompt_tokens=num_prompt,
         num_generated_tokens=len(written),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from nlptasks.data.labelled_texts import DataOptions, count_labels, describe
+from nlptasks.data.labelled_texts import DataOptions, count_labels, describe, scarce_labels
 from nlptasks.data.rows import Table
 from nlptasks.data.tables import Findings
 from nlptasks.errors import InvalidInputError
@@ -62,7 +62,9 @@ def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOpti
                 faults.append(f"{row.place}: {_sentence(error)}")
         findings.add_table(table, faults)
     findings.check(allow_misaligned=False)
-    return TaskRows(rows, tuple(labels), [describe(table) for table in tables], findings.notes, unit=family.unit)
+    dataset = TaskRows(rows, tuple(labels), [describe(table) for table in tables], findings.notes, unit=family.unit)
+    dataset.warnings += scarce_labels(dataset.counts) if labels else []
+    return dataset
 
 
 def row_of(fields: Mapping[str, Any], task: Task[Any, Any, Any]) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -87,7 +88,7 @@ class TokenClassificationTrainer(FamilyTrainer):
         max_length: int,
         info: ModelInfo | None = None,
     ) -> list[Feature]:
-        pieces = [piece for row in rows for piece in _pieces(row, tokenizer, max_length)]
+        pieces = [piece for row in rows for piece in _pieces(_unescaped(row), tokenizer, max_length)]
         if not pieces:
             return []
         options = {"truncation": True, "max_length": max_length, "return_offsets_mapping": True}
@@ -175,6 +176,13 @@ def _with_types(rows: Sequence[EntityRow], types: Sequence[str]) -> tuple[list[E
         known = [span for span in row.spans if span.label not in dropped]
         selected.append(replace(row, spans=tuple(replace(s, label=spelling[s.label.casefold()]) for s in known)))
     return selected, dropped
+
+
+def _unescaped(row: EntityRow) -> EntityRow:
+    """The row as serving reads it, without HTML's character references."""
+    text, places = spans.unescape(row.text)
+    read = ((s.label, bisect_left(places, s.start), bisect_left(places, s.end)) for s in row.spans)
+    return replace(row, text=text, spans=tuple(EntitySpan(*span) for span in read))
 
 
 def _pieces(row: EntityRow, tokenizer: Any, max_length: int) -> list[tuple[str, tuple[EntitySpan, ...]]]:
