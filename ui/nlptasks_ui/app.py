@@ -52,7 +52,7 @@ def build_app(engine: Engine, *, runs: Path | None = None, loads: Downloads | No
 
     context = Context(engine, runs or engine.settings.data / "ui", loads or Downloads(), engine.plugins.views(), logins)
     pages = list_pages(context)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=DELETE_CACHE) as app:
+    with api.blocks()(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=DELETE_CACHE) as app:
         for page in pages:
             _select_page(app, page)
             _build_page(context, pages, page)
