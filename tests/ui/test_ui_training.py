@@ -313,3 +313,26 @@ def test_a_training_without_its_data_is_not_continued(
     assert uploads.list() == []
     with pytest.raises(JobError, match=r"^The data file of this training was deleted: upload it again"):
         trainings.resume(job.id)
+
+
+def test_the_last_phases_have_names(trainings: Trainings, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trainings, "_launch", lambda self, job: None)
+    monkeypatch.setattr(Job, "alive", True)
+    job = trainings.start(plan)
+    history = History()
+    start = {"time": 0.0, "steps": 4, "epochs": 2.0, "metric": "loss", "headline": "loss", "done": 0}
+    lines = [
+        {"event": "start", **start},
+        {"event": "step", "time": 1.0, "step": 4, "loss": 0.1},
+        {"event": "phase", "time": 2.0, "text": "measures activation ranges for dtype int8"},
+    ]
+    job.events.write_text("".join(json.dumps(line) + "\n" for line in lines[:2]), encoding="utf-8")
+    for line in lines:
+        values = dict(line)
+        history.add(Event(values.pop("event"), values))  # type: ignore[arg-type]
+        if line["event"] == "step":
+            assert "Step 4 of 4" in show.head(job, history)
+    assert "All steps are done. The training now measures activation ranges for dtype int8" in show.head(job, history)
+    assert history.lines[-1].endswith("measures activation ranges for dtype int8")
+    history.add(Event("start", {**start, "done": 2}))
+    assert history.phase == ""

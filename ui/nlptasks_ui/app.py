@@ -48,7 +48,6 @@ def build_app(engine: Engine, *, runs: Path | None = None, loads: Downloads | No
     `runs` is the folder for trainings and batches, by default in the user's data folder. `loads` is the engine's
     `on_progress`, if it has one: pages then report downloads. With `logins`, the menu has a link to log out.
     """
-    import gradio as gr
 
     context = Context(engine, runs or engine.settings.data / "ui", loads or Downloads(), engine.plugins.views(), logins)
     pages = list_pages(context)
