@@ -141,7 +141,7 @@ def test_whoever_ends_the_command_its_uploads_go(folder: Path, tmp_path: Path, e
 def test_files_that_a_killed_process_left_go_after_a_day(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nlptasks_ui import files as kept
+    from nlptasks_ui.pages import files as kept
 
     left = folder / "nlptasks" / "0123" / "left.csv"
     left.parent.mkdir(parents=True)

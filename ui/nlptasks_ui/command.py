@@ -44,7 +44,7 @@ def ui(
     """
     from nlptasks import Engine, MissingExtraError
     from nlptasks.surfaces import Downloads
-    from nlptasks_ui import files, serving
+    from nlptasks_ui import serving
 
     address = serving.Address(host, port)
     logins = serving.read_logins(auth, auth_file)
@@ -52,6 +52,7 @@ def ui(
     if find_spec("gradio") is None:
         raise MissingExtraError("nlptasks ui", "ui")
     from nlptasks_ui.app import DELETE_CACHE, build_app
+    from nlptasks_ui.pages import files
 
     # A service manager's SIGTERM then ends the app like Ctrl-C, and uploads are deleted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -13,7 +13,7 @@ from typing import Any
 
 from nlptasks import NlptasksError
 from nlptasks_ui import api, theme
-from nlptasks_ui.files import FileOwners
+from nlptasks_ui.pages.files import FileOwners
 from nlptasks_ui.policy import ContentPolicy
 
 LARGEST_UPLOAD = "200mb"

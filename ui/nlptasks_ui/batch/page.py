@@ -20,7 +20,7 @@ from nlptasks_ui.batch.mapping import Mapper
 from nlptasks_ui.batch.run import Batch
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.events import LIGHT, of_request, tell_refusal, user_of
-from nlptasks_ui.files import give
+from nlptasks_ui.pages.files import give
 
 CHARTS = 4
 """The most charts of a batch."""

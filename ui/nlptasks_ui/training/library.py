@@ -15,7 +15,7 @@ from nlptasks_ui import html
 from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import of_request, tell_refusal, user_of
-from nlptasks_ui.files import give
+from nlptasks_ui.pages.files import give
 from nlptasks_ui.views import cleaning
 
 if TYPE_CHECKING:

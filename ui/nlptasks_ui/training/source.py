@@ -155,11 +155,11 @@ class Source:
     def _deleting(self) -> list[Any]:
         return [self.delete, self.really, self.keep]
 
-    def _confirm(self, confirm: bool, shown: bool = True) -> list[Any]:
+    def _confirm(self, confirm: bool, enabled: bool = True) -> list[Any]:
         """The buttons for deleting the file: the first, or the two that confirm."""
         import gradio as gr
 
-        return [gr.Button(visible=shown and visible) for visible in (not confirm, confirm, confirm)]
+        return [gr.Button(visible=enabled and visible) for visible in (not confirm, confirm, confirm)]
 
     def _delete(self, key: str, user: str) -> tuple[Updates, bool]:
         """Delete a file, unless a training reads it."""
@@ -254,7 +254,7 @@ class Source:
             self.summary: why,
             self.columns: gr.Row(visible=False),
             self.preview: gr.Dataframe(visible=False),
-            **dict(zip(self._deleting, self._confirm(False, shown=False), strict=True)),
+            **dict(zip(self._deleting, self._confirm(False, enabled=False), strict=True)),
         }
 
     def _earlier(self, user: str) -> list[tuple[str, str]]:

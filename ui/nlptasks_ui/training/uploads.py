@@ -11,7 +11,7 @@ from pathlib import Path
 from nlptasks import DataError
 from nlptasks.data import FORMATS
 from nlptasks.store import writing
-from nlptasks_ui.files import home
+from nlptasks_ui.pages.files import home
 
 KINDS = (*FORMATS, ".gz")
 MAX_BYTES = 100_000_000
