@@ -154,17 +154,17 @@ class Engine:
     @overload
     def stream(
         self, task: TaskOf[R], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
-        cancel: CancelToken | None = None, **fields: Any,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
     ) -> Stream[R]: ...
     @overload
     def stream(
         self, task: str, inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
-        cancel: CancelToken | None = None, **fields: Any,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
     ) -> Stream[Any]: ...
     # fmt: on
     def stream(
         self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
-        cancel: CancelToken | None = None, **fields: Any,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
     ) -> Stream[Any]:  # fmt: skip
         """One answer, piece by piece, then its `result()`; the arguments are those of `run`.
 
@@ -183,7 +183,7 @@ class Engine:
             problem = f"expected 1, found {len(request.inputs)}: use run."
             raise InvalidInputError(f"{request.task.name} streams one input", [problem])
         cancel = cancel or CancelToken()
-        return Stream(self._pieces(request, adapter, model, cancel), cancel)
+        return Stream(self._pieces(request, adapter, model, progress, cancel), cancel)
 
     # fmt: off
     @overload
@@ -276,11 +276,14 @@ class Engine:
         return shares
 
     def _pieces(
-        self, request: Request, adapter: str | None, model: str | None, cancel: CancelToken
-    ) -> Generator[str, None, Any]:
+        self, request: Request, adapter: str | None, model: str | None,
+        progress: bool | Callable[[int, int], None], cancel: CancelToken,
+    ) -> Generator[str, None, Any]:  # fmt: skip
+        from nlptasks.progress import reporting
+
         task: Any = request.task
         (base,) = self._shares(request, adapter, model)
-        with self.bind(task, adapter, base, cancel=cancel) as bound:
+        with reporting(progress, 1) as counter, self.bind(task, adapter, base, cancel=cancel, counter=counter) as bound:
             result = yield from stream_task(request, bound, self.plugins.describe(task), self.settings.strict)
             return _signed(result, bound)
 

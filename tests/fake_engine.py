@@ -62,7 +62,12 @@ class SlowModel(FakeModel):
         return answers
 
     def generate(self, prompts: Any, decoding: Any) -> Any:
-        self.step()
+        if self.counter:
+            self.counter.ask(len(prompts))
+        for _ in prompts:
+            self.step()
+            if self.counter:
+                self.counter.advance(1)
         return super().generate(prompts, decoding)
 
     def stream(self, prompt: Any, decoding: Any) -> Any:

@@ -44,7 +44,7 @@ class TerminalProgress:
             self._print(self._evaluation(values))
         elif event.kind == "warning":
             self._print(f"Warning: {values['text']}")
-        elif event.kind in {"note", "model", "gate"}:
+        elif event.kind in {"note", "model", "phase", "gate"}:
             self._print(values["text"])
         elif event.kind in {"published", "failed", "interrupted"}:
             self.close()

@@ -92,7 +92,7 @@ async def answer(
         nonlocal text
         if not stream:
             return engine.run(task, inputs, progress=report, cancel=token, **arguments)
-        with engine.stream(task, inputs, cancel=token, **arguments) as pieces:
+        with engine.stream(task, inputs, progress=report, cancel=token, **arguments) as pieces:
             for piece in pieces:
                 text += piece
             return pieces.result()

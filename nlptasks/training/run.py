@@ -255,6 +255,7 @@ class _Job:
         from nlptasks.training.publishing import card, publish
 
         device = str(loop.args.device)
+        self.events("phase", text="answers the held-out rows with the best weights")
         calibration = self.family.calibrate(logits_of(trainable, self.family, held_out, device), held_out)
         data = self.data.described | ({"start": self.start.described} if self.start else {})
         data |= {"licence": self.licence} if self.licence else {}
@@ -263,6 +264,7 @@ class _Job:
         )
         text = card.model_card(self.task, manifest, hub_name(self.base), trainable.summary, self.command, self.licence)
         with writing(self.target) as staging:
+            self.events("phase", text="saves the weights, and compares the answers of a fresh process that loads them")
             publish.save(trainable, staging, manifest, text)
             base, adapter = BaseFolder(str(staging), None, staging, "training"), None
             if trainable.targets:
@@ -335,7 +337,7 @@ class _Job:
         from nlptasks.training.publishing.observing import measure_ranges
 
         rows = self.data.training
-        self.events("note", text="measures activation ranges for dtype int8")
+        self.events("phase", text="measures activation ranges for dtype int8")
         try:
             ranges = measure_ranges(self.family, base, adapter, rows, trust_remote_code=self.trust_remote_code)
         except NlptasksError as error:

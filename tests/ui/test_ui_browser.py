@@ -17,6 +17,7 @@ from tests.sample_tasks import TitleResult
 from tests.ui_browser import (  # noqa: F401 - fixtures
     PHONE,
     FakeEngine,
+    SlowModel,
     browser,
     engine,
     own_settings,
@@ -97,6 +98,35 @@ def test_summarization_stands_beside_its_source(page: Any, url: str) -> None:
     panes = view.locator(".nlp-pane")
     assert "The lamp never went out." in panes.nth(0).inner_text()
     assert "It was red." in panes.nth(1).inner_text()
+
+
+def test_a_long_summary_shows_the_parts_that_were_read(
+    page: Any, url: str, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(**more: Any) -> SlowModel:
+        return SlowModel(pause=0.5, kind="causal", completions=lambda _: "The lamp never went out.", **more)
+
+    monkeypatch.setitem(engine.makers, "summarization", slow)
+    visit(page, f"{url}/summarization")
+    fill(page, text="The keeper lit the lamp and wrote down the hour in a book. " * 300)
+    page.click("#run-summarization")
+    view = page.locator("#view-summarization")
+    view.get_by_text(re.compile(r"[1-9]\d* of \d+ parts processed")).wait_for()
+
+
+API = ("", "/sentiment", "/batch", "/status")
+
+
+@pytest.mark.parametrize("path", [*API, *(f"{path or '/'}?view=api" for path in API)])
+def test_use_via_api_lists_all_tasks_on_every_page(page: Any, url: str, path: str) -> None:
+    visit(page, f"{url}{path}")
+    if "?" not in path:
+        page.get_by_role("button", name="Use via API").click()
+    docs = page.locator(".api-docs")
+    for task in ("sentiment", "ner", "qa", "summarization", "translation", "generation"):
+        docs.get_by_text(task, exact=True).first.wait_for(timeout=10_000)
+    assert page.url.endswith("?view=api")
+    page.keyboard.press("Escape")
 
 
 def test_translation_lights_up_sentences_that_belong_together(page: Any, url: str) -> None:

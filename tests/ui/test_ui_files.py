@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,3 +136,24 @@ def test_whoever_ends_the_command_its_uploads_go(folder: Path, tmp_path: Path, e
         finally:
             app.kill()
     assert files(folder) == []
+
+
+def test_files_that_a_killed_process_left_go_after_a_day(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nlptasks_ui.pages import files as kept
+
+    left = folder / "nlptasks" / "0123" / "left.csv"
+    left.parent.mkdir(parents=True)
+    left.write_text("left", encoding="utf-8")
+    other = folder / "other-app.csv"
+    other.write_text("another program's", encoding="utf-8")
+    kept.keep_for(DAY, tmp_path / "unused", 3600)
+    until(lambda: os.environ["GRADIO_TEMP_DIR"] == str(folder / "nlptasks"))
+    kept.sweep(folder / "nlptasks", DAY)
+    assert files(folder) == ["left.csv", "other-app.csv"]
+    tomorrow = time.time() + DAY + 60
+    monkeypatch.setattr(kept.time, "time", lambda: tomorrow)
+    kept.sweep(folder / "nlptasks", DAY)
+    assert files(folder) == ["other-app.csv"]
+    assert list((folder / "nlptasks").iterdir()) == []

@@ -273,3 +273,66 @@ def test_a_name_is_made_of_the_file_and_is_free() -> None:
     assert free_name("Great Reviews (final).v2", []) == "great-reviews-final-v2"
     assert free_name("notes", ["notes", "notes-2"]) == "notes-3"
     assert free_name("影評", []) == "mine"
+
+
+def test_users_see_their_trainings_only(
+    trainings: Trainings, plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Trainings, "_launch", lambda self, job: None)
+    monkeypatch.setattr(Job, "alive", True)
+    ada, bob = trainings.of("ada"), trainings.of("bob")
+    job = ada.start(plan)
+    assert [one.id for one in ada.list()] == [job.id]
+    assert (bob.list(), trainings.list()) == ([], [])
+    for action in (bob.find, bob.stop, bob.finish, bob.kill, bob.forget, bob.resume):
+        with pytest.raises(JobError, match="no longer exists"):
+            action(job.id)
+    with pytest.raises(JobError) as busy:
+        bob.start(dataclasses.replace(plan, name="others"))
+    assert str(busy.value) == (
+        "A training of another user is still running: wait until it ends, or tick “Train at the same time as another "
+        "training”."
+    )
+    with pytest.raises(
+        JobError, match=r"^Another user trains an adapter 'notes' for sentiment: choose another name\.$"
+    ):
+        bob.start(dataclasses.replace(plan, replace=True), concurrent=True)
+    assert bob.busy
+    assert ada.using(Path(plan.data)) == job
+    assert bob.using(Path(plan.data)) is None
+
+
+def test_a_training_without_its_data_is_not_continued(
+    trainings: Trainings, plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Trainings, "_launch", lambda self, job: None)
+    job = trainings.start(plan)
+    assert job.state == "crashed"
+    uploads = Uploads(tmp_path / "ui")
+    uploads.delete(key_of(Path(plan.data)))
+    assert uploads.list() == []
+    with pytest.raises(JobError, match=r"^The data file of this training was deleted: upload it again"):
+        trainings.resume(job.id)
+
+
+def test_the_last_phases_have_names(trainings: Trainings, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trainings, "_launch", lambda self, job: None)
+    monkeypatch.setattr(Job, "alive", True)
+    job = trainings.start(plan)
+    history = History()
+    start = {"time": 0.0, "steps": 4, "epochs": 2.0, "metric": "loss", "headline": "loss", "done": 0}
+    lines = [
+        {"event": "start", **start},
+        {"event": "step", "time": 1.0, "step": 4, "loss": 0.1},
+        {"event": "phase", "time": 2.0, "text": "measures activation ranges for dtype int8"},
+    ]
+    job.events.write_text("".join(json.dumps(line) + "\n" for line in lines[:2]), encoding="utf-8")
+    for line in lines:
+        values = dict(line)
+        history.add(Event(values.pop("event"), values))  # type: ignore[arg-type]
+        if line["event"] == "step":
+            assert "Step 4 of 4" in show.head(job, history)
+    assert "All steps are done. The training now measures activation ranges for dtype int8" in show.head(job, history)
+    assert history.lines[-1].endswith("measures activation ranges for dtype int8")
+    history.add(Event("start", {**start, "done": 2}))
+    assert history.phase == ""

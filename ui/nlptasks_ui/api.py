@@ -34,6 +34,25 @@ def add(context: Context, task: Task[Any, Any, Any]) -> None:
     gr.api(endpoint(context, task), api_name=task.name, concurrency_id=MODEL_QUEUE)
 
 
+def blocks() -> type[Any]:
+    """Gradio's Blocks, but "Use via API" lists all endpoints on every page; theirs lists those of the page itself."""
+    import gradio as gr
+
+    class Blocks(gr.Blocks):
+        def get_config_file(self) -> Any:
+            config = super().get_config_file()
+            endpoints = [id for id, fn in self.fns.items() if fn.api_visibility == "public"]
+            for page in config["page"].values():
+                page["dependencies"] = list(dict.fromkeys([*page["dependencies"], *endpoints]))
+            return config
+
+        # Without a parameter for a page, Gradio selects by the configuration above.
+        def get_api_info(self, all_endpoints: bool = False) -> Any:
+            return super().get_api_info(all_endpoints=all_endpoints)
+
+    return Blocks
+
+
 def answer_in_json(server: Any) -> None:
     """Make an app's MCP server return results as JSON; by default Gradio returns the `repr` of a dict.
 

@@ -42,17 +42,16 @@ DELETE_CACHE = (3600, 24 * 3600)
 computation reads its file before it starts, so the age only has to leave users time to press Run or to download."""
 
 
-def build_app(engine: Engine, *, runs: Path | None = None, loads: Downloads | None = None) -> Any:
+def build_app(engine: Engine, *, runs: Path | None = None, loads: Downloads | None = None, logins: bool = False) -> Any:
     """All pages over one engine, as a `gradio.Blocks` that is not launched yet; loads no model.
 
     `runs` is the folder for trainings and batches, by default in the user's data folder. `loads` is the engine's
-    `on_progress`, if it has one: pages then report downloads.
+    `on_progress`, if it has one: pages then report downloads. With `logins`, the menu has a link to log out.
     """
-    import gradio as gr
 
-    context = Context(engine, runs or engine.settings.data / "ui", loads or Downloads(), engine.plugins.views())
+    context = Context(engine, runs or engine.settings.data / "ui", loads or Downloads(), engine.plugins.views(), logins)
     pages = list_pages(context)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=DELETE_CACHE) as app:
+    with api.blocks()(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=DELETE_CACHE) as app:
         for page in pages:
             _select_page(app, page)
             _build_page(context, pages, page)
@@ -124,7 +123,7 @@ def _build_page(context: Context, pages: Sequence[Page], page: Page) -> None:
     """The menu, the banner and the heading that every page has, then the page itself."""
     import gradio as gr
 
-    gr.HTML(_menu(pages, page), elem_classes="nlp-top")
+    gr.HTML(_menu(pages, page, logout=context.logins), elem_classes="nlp-top")
     broken = _broken(context)
     if broken:
         gr.HTML(broken)
@@ -137,11 +136,13 @@ def _build_page(context: Context, pages: Sequence[Page], page: Page) -> None:
         gr.HTML(html.alert(f"This page cannot be shown ({reason}). The other pages work; the log has the traceback."))
 
 
-def _menu(pages: Sequence[Page], here: Page) -> str:
+def _menu(pages: Sequence[Page], here: Page, *, logout: bool) -> str:
     links = [
         html.element("a", html.text(page.title), href=page.path or "./", aria_current="page" if page is here else None)
         for page in pages
     ]
+    if logout:
+        links.append(html.element("a", "Log out", href="logout", class_="nlp-logout"))
     return html.element("nav", *links, class_="nlp-menu", aria_label="Pages")
 
 

@@ -51,13 +51,16 @@ def ui(
     serving.check(address, logins)
     if find_spec("gradio") is None:
         raise MissingExtraError("nlptasks ui", "ui")
-    from nlptasks_ui.app import build_app
+    from nlptasks_ui.app import DELETE_CACHE, build_app
+    from nlptasks_ui.pages import files
 
     # A service manager's SIGTERM then ends the app like Ctrl-C, and uploads are deleted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     loads = Downloads()
     with Engine(device=device, dtype=dtype, on_progress=loads) as engine:
-        app = build_app(engine, loads=loads)
+        every, age = DELETE_CACHE
+        files.keep_for(age, engine.settings.data / "ui" / "files", every)
+        app = build_app(engine, loads=loads, logins=bool(logins))
         url = serving.launch(app, address, logins=logins, browser=browser)
         click.echo(
             f"Open {url} in a browser; press Ctrl-C to stop the app. API: {url}?view=api, MCP: {url}gradio_api/mcp/",

@@ -23,13 +23,15 @@ View = Callable[[Any, Any], str]
 class Context:
     """The engine that all pages share, and the folder that holds the trainings and batches of users.
 
-    `loads` reports downloads, `views` are the plugins' functions that render their results.
+    `loads` reports downloads, `views` are the plugins' functions that render their results, `logins` says whether users
+    log in.
     """
 
     engine: Engine
     runs: Path
     loads: Downloads = field(default_factory=Downloads)
     views: Mapping[type[Result] | str, View] = field(default_factory=dict)
+    logins: bool = False
 
 
 @dataclass(frozen=True)

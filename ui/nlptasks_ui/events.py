@@ -29,6 +29,11 @@ def of_request(handler: Callable[..., Any]) -> Callable[..., Any]:
     return handler
 
 
+def user_of(request: Any) -> str:
+    """The user who sent a request; "" in an app without logins."""
+    return getattr(request, "username", None) or ""
+
+
 def tell_refusal(event: Any, place: Any, stopped: str = "") -> None:
     """Show in `place`, an HTML component, that the queue was full; errors of the event itself are its handler's.
 

@@ -34,6 +34,16 @@
     const button = event.target instanceof Element ? event.target.closest(".nlp-copy[data-copy]") : null;
     if (button) navigator.clipboard.writeText(button.dataset.copy).then(() => (button.textContent = "Copied"));
   });
+  // Gradio loads the API's page at the first click only: for ?view=api it takes the page for open, shows none, and the
+  // first click closes it.
+  let wanted = new URLSearchParams(location.search).get("view") === "api";
+  const openApi = () => {
+    const button = document.querySelector("footer .show-api");
+    if (!button) return;
+    wanted = false;
+    button.click();
+    button.click();
+  };
   document.addEventListener("mouseover", (event) => light(event.target));
   document.addEventListener("focusin", (event) => light(event.target));
   // A message of the chat is escaped; where it is edited it is the text again.
@@ -42,6 +52,7 @@
     box.dispatchEvent(new Event("input", { bubbles: true }));
   };
   new MutationObserver((changes) => {
+    if (wanted) openApi();
     for (const change of changes) {
       for (const node of change.addedNodes) {
         if (!(node instanceof Element)) continue;

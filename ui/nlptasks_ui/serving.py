@@ -13,6 +13,7 @@ from typing import Any
 
 from nlptasks import NlptasksError
 from nlptasks_ui import api, theme
+from nlptasks_ui.pages.files import FileOwners
 from nlptasks_ui.policy import ContentPolicy
 
 LARGEST_UPLOAD = "200mb"
@@ -80,7 +81,7 @@ def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
         theme=theme.build_theme(),
         css_paths=[theme.STYLES],
         head=theme.head(),
-        app_kwargs={"middleware": [Middleware(ContentPolicy)]},
+        app_kwargs={"middleware": [Middleware(ContentPolicy), *([Middleware(FileOwners)] if logins else [])]},
     )
     api.answer_in_json(app.mcp_server_obj)
     return str(url)

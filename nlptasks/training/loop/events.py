@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal[
-    "note", "warning", "model", "start", "step", "evaluation", "checkpoint", "gate", "published", "interrupted",
-    "failed",
+    "note", "warning", "model", "start", "step", "evaluation", "checkpoint", "phase", "gate", "published",
+    "interrupted", "failed",
 ]  # fmt: skip
 
 

@@ -19,7 +19,8 @@ from nlptasks_ui.batch.export import write_all
 from nlptasks_ui.batch.mapping import Mapper
 from nlptasks_ui.batch.run import Batch
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.events import LIGHT, tell_refusal
+from nlptasks_ui.events import LIGHT, of_request, tell_refusal, user_of
+from nlptasks_ui.pages.files import give
 
 CHARTS = 4
 """The most charts of a batch."""
@@ -106,7 +107,8 @@ class _Page:
         self.take.click(self._read_lines, [self.lines], reading, **files)
         controls = [self.batch, self.run, self.stop, self.progress, self.downloads, *self.files.values()]
         running = self.run.click(
-            self._compute, {self.table, *self.mapper.inputs}, [*controls, self.results, *self.plots, self.counts],
+            of_request(self._compute), {self.table, *self.mapper.inputs},
+            [*controls, self.results, *self.plots, self.counts],
             concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.progress,
             api_visibility="private",
         )  # fmt: skip
@@ -146,18 +148,18 @@ class _Page:
             self.mapper.area: gr.Column(visible=False),
         }
 
-    async def _compute(self, values: Mapping[Any, Any]) -> AsyncGenerator[Updates, None]:
+    async def _compute(self, values: Mapping[Any, Any], request: Any) -> AsyncGenerator[Updates, None]:
         """Run the batch and report its progress; closing this generator stops the computation."""
         import gradio as gr
 
         table: Table = values[self.table]
         engine = self._context.engine
         try:
-            request = self.mapper.request(values)
-            inputs = tables.inputs_of(table, request.columns, request.fixed)
-            chosen = {"adapter": request.adapter, "model": request.model}
-            batch = Batch(engine, request.task, inputs, **chosen, options=request.options)
-            base = waiting_for(engine, request.task, **chosen)
+            form = self.mapper.request(values)
+            inputs = tables.inputs_of(table, form.columns, form.fixed)
+            chosen = {"adapter": form.adapter, "model": form.model}
+            batch = Batch(engine, form.task, inputs, **chosen, options=form.options)
+            base = waiting_for(engine, form.task, **chosen)
         except NlptasksError as error:
             yield {self.progress: html.alert(sentence(error))}
             return
@@ -172,7 +174,7 @@ class _Page:
             self.stop: gr.Button(interactive=False),
             self.progress: show.ended(batch),
         }
-        async with aclosing(self._results(table, batch, request.columns.values())) as parts:
+        async with aclosing(self._results(table, batch, form.columns.values(), user_of(request))) as parts:
             async for part in parts:
                 yield part
 
@@ -188,7 +190,9 @@ class _Page:
             **{plot: gr.BarPlot(visible=False) for plot in self.plots},
         }
 
-    async def _results(self, table: Table, batch: Batch, read: Collection[str]) -> AsyncGenerator[Updates, None]:
+    async def _results(
+        self, table: Table, batch: Batch, read: Collection[str], user: str
+    ) -> AsyncGenerator[Updates, None]:
         """The results: a table and charts at once, download buttons as soon as the files are written."""
         import gradio as gr
         from gradio.utils import get_upload_folder
@@ -206,6 +210,8 @@ class _Page:
         folder = Path(get_upload_folder()) / "batches" / secrets.token_hex(16)
         name = Path(table.source).stem
         paths = await asyncio.to_thread(write_all, folder, name, batch.task.name, table.rows, batch.outcomes)
+        for path in paths.values():
+            give(path, user)
         yield {
             self.downloads: gr.Row(visible=True),
             **{self.files[kind]: gr.DownloadButton(value=str(path)) for kind, path in paths.items()},

@@ -18,7 +18,7 @@ class History:
     """A training's curves and log. `offset` is the position in its events file up to which it has been read.
 
     `steps` are (step, loss, learning rate), `evaluations` (step, average training loss, metrics, whether it was the
-    best so far).
+    best so far). `phase` is what it is doing after its last step, or "".
     """
 
     offset: int = 0
@@ -27,6 +27,7 @@ class History:
     epochs: float = 0.0
     metric: str = "loss"
     headline: str = "loss"
+    phase: str = ""
     steps: list[tuple[int, float, float]] = field(default_factory=list)
     evaluations: list[tuple[int, float, dict[str, float], bool]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -46,6 +47,8 @@ class History:
             # Quick steps do not all have an event of their own.
             self.completed = max(self.completed, values["step"])
             self.evaluations.append((values["step"], values["train_loss"], values["metrics"], values["best"]))
+        elif event.kind == "phase":
+            self.phase = values["text"]
         line = self._line(event)
         if line:
             self.lines = [
@@ -66,7 +69,7 @@ class History:
     def _start(self, values: dict[str, Any]) -> None:
         self.total, self.epochs = values["steps"], values["epochs"]
         self.metric, self.headline = values["metric"], values["headline"]
-        self.completed = values["done"]
+        self.completed, self.phase = values["done"], ""
         # Steps that a killed process made after its last checkpoint are repeated.
         self.steps = [row for row in self.steps if row[0] <= self.completed]
         self.evaluations = [row for row in self.evaluations if row[0] <= self.completed]
@@ -75,7 +78,7 @@ class History:
     def _line(self, event: Event) -> str:
         values = event.values
         match event.kind:
-            case "note" | "model" | "gate":
+            case "note" | "model" | "phase" | "gate":
                 return str(values["text"])
             case "warning":
                 return f"Warning: {values['text']}"

@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import environ
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +49,7 @@ WORKER = ("-m", "nlptasks_ui.training.worker")
 
 _ID = re.compile(r"\d{8}-\d{6}(?:-\d+)?")
 _LOCK_SECONDS = 10.0
+_ANOTHER = "A training of another user"
 
 
 class JobError(NlptasksError):
@@ -121,12 +122,19 @@ class Job:
 class Trainings:
     """The trainings in a folder; safe to use from several threads and apps."""
 
-    def __init__(self, runs: Path, settings: Settings) -> None:
-        self._root = runs / "trainings"
-        self._settings = settings
+    def __init__(self, runs: Path, settings: Settings, user: str = "") -> None:
+        self._runs, self._root = runs, runs / "trainings"
+        self._settings, self._user = settings, user
+
+    def of(self, user: str) -> Trainings:
+        """The trainings of a user, who sees no others; "" is the user of an app without logins."""
+        return Trainings(self._runs, self._settings, user)
 
     def list(self) -> list[Job]:
-        """All trainings, the newest first."""
+        """The user's trainings, the newest first."""
+        return [job for job in self._all() if job.plan.user == self._user]
+
+    def _all(self) -> list[Job]:
         jobs = []
         for path in self._root.glob("*/plan.json"):
             if _ID.fullmatch(path.parent.name):
@@ -141,6 +149,15 @@ class Trainings:
                 return job
         raise JobError("This training no longer exists: choose another one.")
 
+    @property
+    def busy(self) -> bool:
+        """Whether a training is running, whoever started it."""
+        return any(job.active for job in self._all())
+
+    def using(self, data: Path) -> Job | None:
+        """A running training of the user that reads this file."""
+        return next((job for job in self.list() if job.alive and Path(job.plan.data) == data), None)
+
     def start(self, plan: Plan, *, concurrent: bool = False) -> Job:
         """Start a training in a process of its own; with `concurrent`, even while another one runs.
 
@@ -149,6 +166,7 @@ class Trainings:
             AdapterError: the name is not a valid adapter name.
         """
         check_name(plan.name)
+        plan = replace(plan, user=self._user)
         with self._starting(concurrent):
             self._check_free(plan)
             folder = self._root / self._new_id()
@@ -169,6 +187,8 @@ class Trainings:
             state = job.state
             if state not in RESUMABLE:
                 raise JobError(f"This training is {state}: there is nothing to continue.")
+            if not Path(job.plan.data).exists():
+                raise JobError("The data file of this training was deleted: upload it again and start a new training.")
             for name in ("asked", "outcome.json"):
                 (job.folder / name).unlink(missing_ok=True)
             self._launch(job)
@@ -214,12 +234,12 @@ class Trainings:
         self._root.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self._root / ".lock", timeout=_LOCK_SECONDS):
-                running = next((job for job in self.list() if job.active), None)
+                running = next((job for job in self._all() if job.active), None)
                 if running and not concurrent:
-                    raise JobError(
-                        f"The training of {running.plan.name!r} for {running.plan.task} is still running: wait until "
-                        f"it ends, stop it, or tick “{CONCURRENT}”."
-                    )
+                    mine = running.plan.user == self._user
+                    which = f"The training of {running.plan.name!r} for {running.plan.task}" if mine else _ANOTHER
+                    stop = "it ends, stop it," if mine else "it ends,"
+                    raise JobError(f"{which} is still running: wait until {stop} or tick “{CONCURRENT}”.")
                 yield
         except Timeout:
             raise JobError("Another training is being started right now: try again.") from None
@@ -227,6 +247,10 @@ class Trainings:
     def _check_free(self, plan: Plan) -> None:
         from nlptasks.training import RunFolder
 
+        names = (plan.task, plan.name)
+        rivals = (job for job in self._all() if (job.plan.task, job.plan.name) == names)
+        if any(job.plan.user != self._user and job.state != "finished" for job in rivals):
+            raise JobError(f"Another user trains an adapter {plan.name!r} for {plan.task}: choose another name.")
         if plan.replace:
             return
         if AdapterStore(self._settings).folder(plan.task, plan.name).exists():

@@ -14,7 +14,8 @@ from nlptasks.surfaces import sentence
 from nlptasks_ui import html
 from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
-from nlptasks_ui.events import tell_refusal
+from nlptasks_ui.events import of_request, tell_refusal, user_of
+from nlptasks_ui.pages.files import give
 from nlptasks_ui.views import cleaning
 
 if TYPE_CHECKING:
@@ -89,14 +90,18 @@ class Library:
             )  # fmt: skip
         uploaded = [self.file, self.task, self.name, self.labels]
         for event in (
-            self.choice.input(self.refresh, self.choice, self.outputs, **_QUIET),
+            self.choice.input(of_request(self.opened), self.choice, self.outputs, **_QUIET),
             self.really.click(self._handler(self._delete), self.choice, self.outputs, **_QUIET),
             self.rename.click(self._handler(self._rename), [self.choice, self.new_name], self.outputs, **_QUIET),
             self.take.click(self._handler(self._import), uploaded, self.outputs, **_QUIET),
         ):
             tell_refusal(event, self.message)
 
-    def refresh(self, chosen: str | None = None, message: str = "") -> Updates:
+    def opened(self, chosen: str | None, request: Any) -> Updates:
+        """Updates for a tab that was just opened, or another choice."""
+        return self.refresh(chosen, user_of(request))
+
+    def refresh(self, chosen: str | None, user: str, message: str = "") -> Updates:
         """The current content of the store, with the chosen adapter's card."""
         import gradio as gr
 
@@ -112,7 +117,9 @@ class Library:
             self.message: message,
         }
         if adapter:
-            updates[self.download] = gr.DownloadButton(value=str(packed(adapter)))
+            archive = packed(adapter)
+            give(archive, user)
+            updates[self.download] = gr.DownloadButton(value=str(archive))
             updates[self.new_name] = adapter.path.name
             updates[self.card] = card(adapter.path)
         return updates
@@ -124,14 +131,14 @@ class Library:
     def _handler(self, action: Callable[..., tuple[str | None, str]]) -> Callable[..., Updates]:
         """The handler of an action, which returns the adapter to show and a message; errors are shown as messages."""
 
-        def handle(*values: Any) -> Updates:
+        def handle(request: Any, *values: Any) -> Updates:
             try:
                 chosen, message = action(*values)
             except Exception as error:
                 return {self.message: html.alert(sentence(error))}
-            return self.refresh(chosen, html.element("p", html.text(message), role="status"))
+            return self.refresh(chosen, user_of(request), html.element("p", html.text(message), role="status"))
 
-        return handle
+        return of_request(handle)
 
     def _delete(self, key: str | None) -> tuple[str | None, str]:
         task, name = _parts(key)

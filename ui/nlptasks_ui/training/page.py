@@ -6,6 +6,7 @@ from typing import Any
 
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
+from nlptasks_ui.events import of_request, user_of
 from nlptasks_ui.training.jobs import Job, Trainings
 from nlptasks_ui.training.library import Library
 from nlptasks_ui.training.setup import Setup
@@ -32,19 +33,20 @@ def build(context: Context) -> None:
             library = Library(context)
 
     def started(job: Job) -> dict[Any, Any]:
-        return {tabs: gr.Tabs(selected=RUNS), **watch.refresh(job.id, ())}
+        return {tabs: gr.Tabs(selected=RUNS), **watch.refresh(job.id, (), job.plan.user)}
 
-    def opened() -> dict[Any, Any]:
-        running = any(job.active for job in trainings.list())
+    def opened(request: Any) -> dict[Any, Any]:
+        user = user_of(request)
+        running = any(job.active for job in trainings.of(user).list())
         selected = {tabs: gr.Tabs(selected=RUNS)} if running else {}
-        return {**selected, **setup.opened(), **watch.opened()}
+        return {**selected, **setup.opened(user), **watch.opened(user)}
 
     setup.connect(started, [tabs, *watch.outputs])
     watch.connect()
     library.connect()
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on(None, opened, None, [tabs, *setup.outputs, *watch.outputs], queue=False, **quiet)
-    adapters.select(library.refresh, library.choice, library.outputs, concurrency_id="files", **quiet)
+    gr.on(None, of_request(opened), None, [tabs, *setup.outputs, *watch.outputs], queue=False, **quiet)
+    adapters.select(of_request(library.opened), library.choice, library.outputs, concurrency_id="files", **quiet)
 
 
 def _can_train() -> bool:

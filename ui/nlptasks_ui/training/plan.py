@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """One training. `data` is the path of an uploaded file, `recipe` the settings that differ from the task's."""
+    """One training. `data` is the path of an uploaded file, `recipe` the settings that differ from the task's.
+
+    `user` started it; "" in an app without logins.
+    """
 
     task: str
     name: str
@@ -29,6 +32,7 @@ class Plan:
     held_out: float = 0.1
     allow_misaligned: bool = False
     replace: bool = False
+    user: str = ""
 
     @property
     def options(self) -> DataOptions:

@@ -13,14 +13,13 @@ from nlptasks.store import AdapterStore
 from nlptasks.surfaces import in_thread, sentence
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.events import of_request, tell_refusal
+from nlptasks_ui.events import of_request, tell_refusal, user_of
 from nlptasks_ui.stopping import Running
 from nlptasks_ui.training import estimate
 from nlptasks_ui.training.jobs import CONCURRENT, Job, Trainings
 from nlptasks_ui.training.plan import Plan
 from nlptasks_ui.training.recipe import RecipeForm
 from nlptasks_ui.training.source import Chosen, Source
-from nlptasks_ui.training.uploads import Uploads
 
 Updates = dict[Any, Any]
 Values = Mapping[Any, Any]
@@ -37,7 +36,7 @@ class Setup:
         self._context, self._trainings = context, trainings
         self._measuring = Running()
         gr.HTML(html.element("h2", "Data"))
-        self.source = Source(context, Uploads(context.runs))
+        self.source = Source(context, trainings)
         gr.HTML(html.element("h2", "Recipe"))
         self.recipe = RecipeForm(context, self.source.task.value)
         with gr.Row(elem_classes="nlp-actions"):
@@ -64,20 +63,20 @@ class Setup:
         )
         self._measuring.stopped_by(self.cancel)
 
-        def start(values: Values) -> Updates:
-            return self._start(values, started)
+        def start(values: Values, request: Any) -> Updates:
+            return self._start(values, user_of(request), started)
 
         starting = self.start.click(
-            start, inputs, [self.message, self.concurrent, self.source.earlier, *outputs],
+            of_request(start), inputs, [self.message, self.concurrent, self.source.earlier, *outputs],
             concurrency_id="training", **private,
         )  # fmt: skip
         for event in (measuring, starting):
             tell_refusal(event, self.message)
 
-    def opened(self) -> Updates:
+    def opened(self, user: str) -> Updates:
         """Updates for a page that was just opened: the recipe of the task, and the files uploaded so far."""
         task = self.source.task.value
-        return {**(self.recipe.of_task(task) if task else {}), self.source.earlier: self.source.refreshed()}
+        return {**(self.recipe.of_task(task) if task else {}), self.source.earlier: self.source.refreshed(user)}
 
     @property
     def outputs(self) -> list[Any]:
@@ -97,8 +96,8 @@ class Setup:
             updates[self.recipe.name] = free_name(chosen.path.stem, taken)
         return updates
 
-    def _plan(self, values: Values) -> Plan:
-        chosen = self.source.chosen(values)
+    def _plan(self, values: Values, user: str) -> Plan:
+        chosen = self.source.chosen(values, user)
         name = (values[self.recipe.name] or "").strip()
         if not name:
             raise NlptasksError("Adapter name: expected a name, found none.")
@@ -120,17 +119,17 @@ class Setup:
 
         async def measure(values: Values, request: Any) -> AsyncGenerator[Updates, None]:
             with self._measuring.track(str(request.session_hash)) as cancel:
-                async with aclosing(self._measure(values, cancel)) as updates:
+                async with aclosing(self._measure(values, user_of(request), cancel)) as updates:
                     async for update in updates:
                         yield update
 
         return of_request(measure)
 
-    async def _measure(self, values: Values, cancel: CancelToken) -> AsyncGenerator[Updates, None]:
+    async def _measure(self, values: Values, user: str, cancel: CancelToken) -> AsyncGenerator[Updates, None]:
         import gradio as gr
 
         try:
-            plan = self._plan(values)
+            plan = self._plan(values, user)
             yield {
                 self.message: html.status("Measuring a few steps of this training; this takes about half a minute"),
                 self.estimate: gr.Button(interactive=False),
@@ -148,18 +147,20 @@ class Setup:
             message = html.alert(sentence(error))
         yield {self.message: message, self.estimate: gr.Button(interactive=True), self.cancel: gr.Button(visible=False)}
 
-    def _start(self, values: Values, started: Callable[[Job], Updates]) -> Updates:
+    def _start(self, values: Values, user: str, started: Callable[[Job], Updates]) -> Updates:
         import gradio as gr
 
         try:
-            job = self._trainings.start(self._plan(values), concurrent=values[self.concurrent])
+            job = self._trainings.of(user).start(self._plan(values, user), concurrent=values[self.concurrent])
         except Exception as error:
-            busy = any(job.active for job in self._trainings.list())
-            return {self.message: html.alert(sentence(error)), self.concurrent: gr.Checkbox(visible=busy)}
+            return {
+                self.message: html.alert(sentence(error)),
+                self.concurrent: gr.Checkbox(visible=self._trainings.busy),
+            }
         return {
             self.message: "",
             self.concurrent: gr.Checkbox(visible=False, value=False),
-            self.source.earlier: self.source.refreshed(),
+            self.source.earlier: self.source.refreshed(user),
             **started(job),
         }
 

@@ -42,6 +42,9 @@ def _bar(history: History) -> str:
 def _state(job: Job, history: History, state: State) -> str:
     outcome = job.outcome
     match state:
+        case "running" | "finishing" | "stopping" if history.phase:
+            # The last step is behind it: it can neither be stopped nor finished earlier.
+            return html.status(f"All steps are done. The training now {history.phase}")
         case "starting":
             return html.status("Starting: loading the data and the base model")
         case "running":

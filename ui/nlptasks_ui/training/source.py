@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from nlptasks.surfaces import sentence
 from nlptasks.training import DataOptions, FamilyTrainer, check_data, family_trainer, layout
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.events import tell_refusal
+from nlptasks_ui.events import LIGHT, of_request, tell_refusal, user_of
 from nlptasks_ui.training import check
+from nlptasks_ui.training.jobs import Trainings
 from nlptasks_ui.training.uploads import KINDS, MAX_BYTES, Uploads, key_of, named
 
 DETECT = "Detect by name"
@@ -40,10 +42,10 @@ class Chosen:
 class Source:
     """The components of the step; `chosen` is the user's choice."""
 
-    def __init__(self, context: Context, uploads: Uploads) -> None:
+    def __init__(self, context: Context, trainings: Trainings) -> None:
         import gradio as gr
 
-        self._context, self._uploads = context, uploads
+        self._context, self._uploads, self._trainings = context, Uploads(context.runs), trainings
         tasks = {name: task for name, task in context.engine.plugins.tasks.items() if task.trainer}
         # A trained head needs the fewest rows and minutes: a better first guess than a task that writes.
         first = next((name for name, task in sorted(tasks.items()) if task.verb == "classify"), next(iter(tasks), None))
@@ -59,8 +61,15 @@ class Source:
                     file_types=list(KINDS), type="filepath", height=140, elem_id="train-file",
                 )  # fmt: skip
                 self.earlier = gr.Dropdown(
-                    self._earlier(), value=None, label="Or a file uploaded earlier", elem_id="train-earlier",
+                    [], value=None, label="Or a file uploaded earlier", elem_id="train-earlier",
+                    info="Data files are kept until you delete them.",
                 )  # fmt: skip
+                with gr.Row(elem_classes="nlp-actions nlp-minor"):
+                    self.delete = gr.Button("Delete this file", visible=False, elem_id="train-delete")
+                    self.really = gr.Button(
+                        "Delete permanently", variant="stop", visible=False, elem_id="train-really"
+                    )  # fmt: skip
+                    self.keep = gr.Button("Cancel", visible=False, elem_id="train-keep")
                 self._add_reading()
             with gr.Column(min_width=320):
                 self.summary = gr.HTML(
@@ -97,32 +106,41 @@ class Source:
         }  # fmt: skip
         outputs = [
             self.key, self.earlier, self.columns, self.text_column, self.label_column, self.summary, self.preview,
-            *others,
+            *self._deleting, *others,
         ]  # fmt: skip
 
-        def upload(values: Values) -> Updates:
+        def upload(values: Values, request: Any) -> Updates:
             try:
-                path = self._uploads.store(Path(values[self.file]))
+                path = self._uploads.of(user_of(request)).store(Path(values[self.file]))
             except (DataError, OSError) as error:
                 return then(self._nothing(html.alert(sentence(error))), None, values)
-            return look({**values, self.key: key_of(path)}, anew=True)
+            return look({**values, self.key: key_of(path)}, request, anew=True)
 
-        def earlier(values: Values) -> Updates:
-            return look({**values, self.key: values[self.earlier] or ""}, anew=True)
+        def earlier(values: Values, request: Any) -> Updates:
+            return look({**values, self.key: values[self.earlier] or ""}, request, anew=True)
 
-        def again(values: Values) -> Updates:
-            return look(values, anew=False)
+        def again(values: Values, request: Any) -> Updates:
+            return look(values, request, anew=False)
 
-        def other_task(values: Values) -> Updates:
-            return look(values, anew=True)
+        def other_task(values: Values, request: Any) -> Updates:
+            return look(values, request, anew=True)
 
-        def look(values: Values, *, anew: bool) -> Updates:
-            updates, chosen = self._look(values, anew=anew)
+        def look(values: Values, request: Any, *, anew: bool) -> Updates:
+            updates, chosen = self._look(values, user_of(request), anew=anew)
             return then(updates, chosen, values)
 
+        def delete(values: Values, request: Any) -> Updates:
+            updates, deleted = self._delete(values[self.key], user_of(request))
+            return then(updates, None, values) if deleted else updates
+
+        for handler in (upload, earlier, again, other_task, delete):
+            of_request(handler)
+        for button, confirm in ((self.delete, True), (self.keep, False)):
+            button.click(partial(self._confirm, confirm), None, self._deleting, **LIGHT)
         more = reading | set(others)
         events = [
             self.file.upload(upload, more | {self.file}, outputs, **_QUIET),
+            self.really.click(delete, more, [*outputs, self.file], **_QUIET),
             self.file.clear(lambda _: then(self._nothing(), None, {}), {self.key}, outputs, **_QUIET),
             self.earlier.input(earlier, more | {self.earlier}, outputs, **_QUIET),
             self.task.change(other_task, more, outputs, **_QUIET),
@@ -133,7 +151,34 @@ class Source:
         for event in events:
             tell_refusal(event, self.summary)
 
-    def chosen(self, values: Values) -> Chosen:
+    @property
+    def _deleting(self) -> list[Any]:
+        return [self.delete, self.really, self.keep]
+
+    def _confirm(self, confirm: bool, enabled: bool = True) -> list[Any]:
+        """The buttons for deleting the file: the first, or the two that confirm."""
+        import gradio as gr
+
+        return [gr.Button(visible=enabled and visible) for visible in (not confirm, confirm, confirm)]
+
+    def _delete(self, key: str, user: str) -> tuple[Updates, bool]:
+        """Delete a file, unless a training reads it."""
+        import gradio as gr
+
+        uploads = self._uploads.of(user)
+        try:
+            path = uploads.find(key)
+            job = self._trainings.of(user).using(path)
+            if job:
+                raise DataError(f"The training of {job.plan.name!r} reads this file: stop it first, or wait.")
+            uploads.delete(key)
+        except (DataError, OSError) as error:
+            return {self.summary: html.alert(named(sentence(error), key))}, False
+        words = html.element("p", html.text(f"Deleted {path.name}."), role="status")
+        updates = {**self._nothing(words), self.file: None}
+        return {**updates, self.earlier: gr.Dropdown(choices=self._earlier(user), value=None)}, True
+
+    def chosen(self, values: Values, user: str) -> Chosen:
         """The values of the components.
 
         Raises:
@@ -149,15 +194,15 @@ class Source:
             held_out=values[self.held_out],
             allow_misaligned=values[self.misaligned],
         )
-        return Chosen(values[self.task], self._uploads.find(values[self.key]), options)
+        return Chosen(values[self.task], self._uploads.of(user).find(values[self.key]), options)
 
-    def refreshed(self) -> Any:
-        """The files that exist now."""
+    def refreshed(self, user: str) -> Any:
+        """The user's files that exist now."""
         import gradio as gr
 
-        return gr.Dropdown(choices=self._earlier())
+        return gr.Dropdown(choices=self._earlier(user))
 
-    def _look(self, values: Values, *, anew: bool) -> tuple[Updates, Chosen | None]:
+    def _look(self, values: Values, user: str, *, anew: bool) -> tuple[Updates, Chosen | None]:
         """Check the data; `anew` resets the columns, which were those of another file or task."""
         import gradio as gr
 
@@ -166,12 +211,13 @@ class Source:
         if anew:
             values = {**values, self.text_column: DETECT, self.label_column: DETECT}
         try:
-            picked = self.chosen(values)
+            picked = self.chosen(values, user)
         except DataError as error:
             return self._nothing(html.alert(sentence(error))), None
         updates: Updates = {
             self.key: values[self.key],
-            self.earlier: gr.Dropdown(choices=self._earlier(), value=values[self.key]),
+            self.earlier: gr.Dropdown(choices=self._earlier(user), value=values[self.key]),
+            **dict(zip(self._deleting, self._confirm(False), strict=True)),
         }
         chosen = None
         try:
@@ -208,10 +254,12 @@ class Source:
             self.summary: why,
             self.columns: gr.Row(visible=False),
             self.preview: gr.Dataframe(visible=False),
+            **dict(zip(self._deleting, self._confirm(False, enabled=False), strict=True)),
         }
 
-    def _earlier(self) -> list[tuple[str, str]]:
-        return [(f"{path.name}, {path.stat().st_size / 1000:,.0f} kB", key_of(path)) for path in self._uploads.list()]
+    def _earlier(self, user: str) -> list[tuple[str, str]]:
+        files = self._uploads.of(user).list()
+        return [(f"{path.name}, {path.stat().st_size / 1000:,.0f} kB", key_of(path)) for path in files]
 
 
 def _named(column: str | None) -> str | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from nlptasks import Task
 from nlptasks.surfaces import Step, answer, sentence
 from nlptasks_ui import forms, html, views
 from nlptasks_ui.context import MODEL_QUEUE, Context
-from nlptasks_ui.events import tell_refusal
+from nlptasks_ui.events import of_request, tell_refusal, user_of
 from nlptasks_ui.training.compare import after_arguments
 from nlptasks_ui.training.jobs import Job
 
@@ -67,32 +68,35 @@ class Trial:
 
         return {self.area: gr.Column(visible=False)}
 
-    def connect(self, job_of: Callable[[str | None], Job], chosen: Any) -> None:
-        """Connect the buttons; `chosen` is the component that holds the training's id."""
+    def connect(self, job_of: Callable[[str | None, str], Job], chosen: Any) -> None:
+        """Connect the buttons; `job_of` takes an id and a user, `chosen` is the component that holds the id."""
         import gradio as gr
 
         for name, button in self.buttons.items():
             form = self.forms[name]
 
-            async def press(id: str | None, *values: Any, form: forms.Form = form) -> AsyncGenerator[Any, None]:
-                async with aclosing(self._answers(job_of, id, form, values)) as steps:
+            async def press(
+                request: Any, id: str | None, *values: Any, form: forms.Form = form
+            ) -> AsyncGenerator[Any, None]:
+                find = partial(job_of, id, user_of(request))
+                async with aclosing(self._answers(find, form, values)) as steps:
                     async for step in steps:
                         yield step
 
             lines = [part for part in form.components if isinstance(part, gr.Textbox)]
             running = gr.on(
-                [button.click, *(line.submit for line in lines)], press, [chosen, *form.components],
+                [button.click, *(line.submit for line in lines)], of_request(press), [chosen, *form.components],
                 [self.before, self.after], concurrency_id=MODEL_QUEUE, show_progress="minimal",
                 show_progress_on=self.after, trigger_mode="once", api_visibility="private",
             )  # fmt: skip
             tell_refusal(running, self.after)
 
     async def _answers(
-        self, job_of: Callable[[str | None], Job], id: str | None, form: forms.Form, values: tuple[Any, ...]
+        self, find: Callable[[], Job], form: forms.Form, values: tuple[Any, ...]
     ) -> AsyncGenerator[tuple[str, str], None]:
         answers = {"Before": "", "": ""}
         try:
-            job = job_of(id)
+            job = find()
             answers = {"Before": "", job.plan.name: ""}
             fields = form.fields(values)
             sides = {"Before": {}, job.plan.name: after_arguments(job.plan, job.outcome["report"])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from nlptasks import DataError
 from nlptasks.data import FORMATS
 from nlptasks.store import writing
+from nlptasks_ui.pages.files import home
 
 KINDS = (*FORMATS, ".gz")
 MAX_BYTES = 100_000_000
@@ -18,10 +20,15 @@ _STRANGE = re.compile(r"[^\w.-]+")
 
 
 class Uploads:
-    """Files under the user's names, in folders named by the digest of their content."""
+    """A user's files under their names, in folders named by a digest of content and name."""
 
-    def __init__(self, runs: Path) -> None:
-        self._root = runs / "data"
+    def __init__(self, runs: Path, user: str = "") -> None:
+        self._runs = runs
+        self._root = home(runs, user) / "data"
+
+    def of(self, user: str) -> Uploads:
+        """The files of a user."""
+        return Uploads(self._runs, user)
 
     def store(self, upload: Path) -> Path:
         """Store a copy of an upload and return its path; the same content under the same name is stored once.
@@ -42,12 +49,14 @@ class Uploads:
                 "of it, or use `nlptasks train`."
             )
         with upload.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-        home = self._root / digest
-        if not (home / name).is_file():
-            with writing(home) as staging:
+            content = hashlib.file_digest(stream, "sha256").digest()
+        # With the name, or the same content under another name would replace the folder.
+        digest = hashlib.sha256(content + name.encode()).hexdigest()[:16]
+        folder = self._root / digest
+        if not (folder / name).is_file():
+            with writing(folder) as staging:
                 shutil.copyfile(upload, staging / name)
-        return home / name
+        return folder / name
 
     def list(self) -> list[Path]:
         """All files, the newest first."""
@@ -60,6 +69,14 @@ class Uploads:
             if key_of(path) == key:
                 return path
         raise DataError("This file no longer exists: upload it again.")
+
+    def delete(self, key: str) -> Path:
+        """Delete a file and return the path that it had; raises DataError if there is no such file."""
+        path = self.find(key)
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+        return path
 
 
 def key_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from nlptasks import NlptasksError
 from nlptasks.surfaces import sentence
 from nlptasks_ui import html
 from nlptasks_ui.context import Context
-from nlptasks_ui.events import LIGHT
+from nlptasks_ui.events import LIGHT, of_request, user_of
 from nlptasks_ui.training import plots, show
 from nlptasks_ui.training.history import Histories
 from nlptasks_ui.training.jobs import RESUMABLE, Job, Trainings
@@ -78,32 +78,35 @@ class Watch:
     def connect(self) -> None:
         """Connect the events of the tab."""
 
-        def refresh(id: str | None, version: tuple[Any, ...]) -> Updates:
-            return self.refresh(id, version)
+        def refresh(id: str | None, version: tuple[Any, ...], request: Any) -> Updates:
+            return self.refresh(id, version, user_of(request))
 
-        self.timer.tick(refresh, [self.job, self.version], self.outputs, **LIGHT)
-        self.job.input(lambda id: self.refresh(id, ()), self.job, self.outputs, **LIGHT)
+        def choose(id: str | None, request: Any) -> Updates:
+            return self.refresh(id, (), user_of(request))
+
+        self.timer.tick(of_request(refresh), [self.job, self.version], self.outputs, **LIGHT)
+        self.job.input(of_request(choose), self.job, self.outputs, **LIGHT)
         for button, action in (
-            (self.stop, self._trainings.stop),
-            (self.finish, self._trainings.finish),
-            (self.kill, self._trainings.kill),
-            (self.resume, self._trainings.resume),
-            (self.forget, self._trainings.forget),
+            (self.stop, Trainings.stop),
+            (self.finish, Trainings.finish),
+            (self.kill, Trainings.kill),
+            (self.resume, Trainings.resume),
+            (self.forget, Trainings.forget),
         ):
             button.click(self._handler(action), self.job, self.outputs, **LIGHT)
         self.trial.connect(self._job_of, self.job)
 
-    def opened(self) -> Updates:
-        """Updates for a page that was just opened: the training that is running, or the newest one."""
-        jobs = self._trainings.list()
+    def opened(self, user: str) -> Updates:
+        """Updates for a page that was just opened: the user's training that is running, or the newest one."""
+        jobs = self._trainings.of(user).list()
         first = next((job for job in jobs if job.active), jobs[0] if jobs else None)
-        return self.refresh(first.id if first else None, ())
+        return self.refresh(first.id if first else None, (), user)
 
-    def refresh(self, id: str | None, version: tuple[Any, ...]) -> Updates:
+    def refresh(self, id: str | None, version: tuple[Any, ...], user: str) -> Updates:
         """Updates that show the current state of a training; none if it has not changed since `version`."""
         import gradio as gr
 
-        jobs = self._trainings.list()
+        jobs = self._trainings.of(user).list()
         job = next((job for job in jobs if job.id == id), None)
         if job is None:
             # Removed, here or in another tab.
@@ -179,17 +182,17 @@ class Watch:
             return html.status("Comparing the answers before and after on held-out rows")
         return ""
 
-    def _handler(self, action: Callable[[str], Any]) -> Callable[[str | None], Updates]:
-        def handle(id: str | None) -> Updates:
+    def _handler(self, action: Callable[[Trainings, str], Any]) -> Callable[..., Updates]:
+        def handle(id: str | None, request: Any) -> Updates:
             if not id:
                 return self._unchanged()
             try:
-                action(id)
+                action(self._trainings.of(user_of(request)), id)
             except NlptasksError as error:
                 return {self.message: html.alert(sentence(error))}
-            return {**self.refresh(id, ()), self.message: ""}
+            return {**self.refresh(id, (), user_of(request)), self.message: ""}
 
-        return handle
+        return of_request(handle)
 
-    def _job_of(self, id: str | None) -> Job:
-        return self._trainings.find(id or "")
+    def _job_of(self, id: str | None, user: str) -> Job:
+        return self._trainings.of(user).find(id or "")
