@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlptasks import CancelledError, Recipe, Settings, default_plugins
+from nlptasks import CancelledError, Settings, default_plugins
 from nlptasks.cli.common import option_values, task_argument
 from nlptasks.cli.inputs import file_options, pair_of, reading
 from nlptasks.data import DataOptions
@@ -43,6 +44,9 @@ _DATA = (
     *("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out"),
     *("columns", "encoding", "sheet"),
 )
+
+
+_OTHERS = ("validation", "exclude", "device", "licence", "resume", "replace", "folds")
 
 
 def recipe_options(function: Any) -> Any:
@@ -117,6 +121,8 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
 @click.option("--licence", help="Licence of the data, for the model card.")
 @click.option("--resume", is_flag=True, help="Continue an unfinished run of this name.")
 @click.option("--replace", is_flag=True, help="Replace an adapter or an unfinished run of this name.")
+@click.option("--folds", type=click.IntRange(min=2), default=0,
+              help="Measure by cross-validation too: that many trainings more.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **values: Any) -> None:
     """Train an adapter for TASK on DATA: .csv, .tsv, .jsonl, .json, .parquet, .arrow, .xlsx, .conll (also .gz)
@@ -130,7 +136,6 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     from nlptasks.training import RunFolder, finetune
 
     chosen = default_plugins().task(task)
-    recipe = _recipe(chosen.recipe, values)
     options = as_data_options(**{name: values[name] for name in _DATA})
     bar = DownloadBar()
     try:
@@ -139,11 +144,11 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
                 chosen,
                 data,
                 name=name,
-                recipe=recipe,
+                recipe=_changes(values),
                 options=options,
                 on_event=progress,
                 on_download=bar,
-                **{name: values[name] for name in ("validation", "exclude", "device", "licence", "resume", "replace")},
+                **{name: values[name] for name in _OTHERS},
             )
     except CancelledError as stopped:
         resumable = RunFolder(Settings.from_env(), chosen.name, name).last is not None
@@ -157,15 +162,14 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if as_json else _summary(chosen, report))
 
 
-def _recipe(default: Recipe, values: dict[str, Any]) -> Recipe:
-    """The task's recipe, changed by the file, then by -o, then by the options for single settings."""
-    from nlptasks.training import load_recipe, override
+def _changes(values: dict[str, Any]) -> dict[str, Any]:
+    """Recipe settings of the file, of -o, and of the options for single settings; the later ones win."""
+    from nlptasks.training import recipe_file
 
-    recipe = load_recipe(values["recipe_file"], default) if values["recipe_file"] else default
-    changes = option_values(values["pairs"])
-    settings = {name: values[name] for name in (*_SETTINGS, *_OLD_SETTINGS, "load_in_4bit")}
-    changes |= {name: value for name, value in {**settings, "base": values["model"]}.items() if value is not None}
-    return override(recipe, changes)
+    changes = recipe_file(values["recipe_file"]) if values["recipe_file"] else {}
+    settings = {name: values[name] for name in (*_SETTINGS, *_OLD_SETTINGS, "load_in_4bit")} | {"base": values["model"]}
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    return changes | {name.replace("-", "_"): value for name, value in option_values(values["pairs"]).items()} | chosen
 
 
 def _summary(task: Any, report: TrainReport) -> str:
@@ -174,15 +178,27 @@ def _summary(task: Any, report: TrainReport) -> str:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in report.metrics.items())
     early = ", stopped early" if report.stopped_early else ""
     use = f"-a {report.name}" if report.method == "lora" else f"-m {report.path}"
+    spread = [f"  {line}" for line in [_spread(report)] if line]
+    warnings = [warning if warning.startswith("Not ready") else f"  Warning: {warning}" for warning in report.warnings]
     return "\n".join(
         (
             *_epochs(report),
             f"{report.name}: {metrics} on {report.held_out_rows} held-out rows",
             f"  {report.steps} steps on {report.train_rows} rows of {report.base} in {report.seconds:.0f} s{early}",
+            f"  the weights of epoch {report.best_epoch:g}, step {report.best_step}, the best of "
+            f"{len(report.history)} evaluations",
+            *spread,
             f"  saved in {report.path}",
             f"  {use_line(task, use)}",
+            *warnings,
         )
     )
+
+
+def _spread(report: TrainReport) -> str:
+    """The mean and the standard deviation of the headline over the folds of a cross-validation."""
+    values = [fold[report.headline] for fold in report.folds]
+    return f"{len(values)} folds: {report.headline} {mean(values):.4f} ± {stdev(values):.4f}" if values else ""
 
 
 def _epochs(report: TrainReport) -> list[str]:

@@ -66,6 +66,10 @@ class Feature:
         return len(self.inputs["input_ids"])
 
 
+Vectors = Callable[[Sequence[Feature]], Any]
+"""The mean of a frozen base's last hidden states over the tokens of each feature: shape (features, hidden size)."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Temperature and threshold that were fitted on held-out rows, and the metrics with them."""
@@ -299,6 +303,15 @@ class FamilyTrainer(ABC):
     @abstractmethod
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         """Metrics of evaluated features."""
+
+    def baselines(
+        self, training: Sequence[Feature], held_out: Sequence[Feature], vectors: Vectors
+    ) -> dict[str, dict[str, float]]:
+        """Metrics on the held-out features of answers that need no training, by the name of the baseline.
+
+        `vectors` gives the frozen base's vectors of features. By default there are none.
+        """
+        return {}
 
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
         """Fit temperature and threshold, where the family has any."""

@@ -11,13 +11,19 @@ import numpy as np
 from nlptasks.data import DataOptions, match_columns
 from nlptasks.data.labelled_texts import Example, Examples, read_examples, read_texts
 from nlptasks.data.rows import Table
+from nlptasks.data.splits import sample
 from nlptasks.errors import DataError
 from nlptasks.families.text_classification import readable
 from nlptasks.model import ModelInfo
 from nlptasks.results import Classification
-from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature, Vectors
 from nlptasks.training.metrics import labels as metrics
 from nlptasks.training.metrics.calibration import fit_temperature, fit_threshold
+
+BASELINE_ROWS = 2000
+"""Training rows of the logistic regression that a training must beat, at most."""
+
+BASELINE_LOGIT = 10.0
 
 
 class LabelTrainer(FamilyTrainer):
@@ -83,6 +89,23 @@ class LabelTrainer(FamilyTrainer):
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return self._measure(*_arrays(logits, features))
+
+    def baselines(
+        self, training: Sequence[Feature], held_out: Sequence[Feature], vectors: Vectors
+    ) -> dict[str, dict[str, float]]:
+        """The most frequent answer, and for single labels a logistic regression on the frozen base's vectors."""
+        rows, others = [np.asarray([feature.target for feature in part]) for part in (training, held_out)]
+        answers, counts = np.unique(rows, axis=0, return_counts=True)
+        usual = answers[counts.argmax()]
+        if self.multi_label:
+            constant = np.where(usual, BASELINE_LOGIT, -BASELINE_LOGIT)
+            return {"majority_class": self._measure(np.tile(constant, (len(others), 1)), others)}
+        few = sample(training, BASELINE_ROWS, 13, label=lambda feature: feature.target)
+        chances = metrics.regression(vectors(few), [feature.target for feature in few], vectors(held_out))
+        width = max(int(others.max()) + 1, chances.shape[1])
+        scores = [np.eye(width)[[int(usual)] * len(others)], np.pad(chances, ((0, 0), (0, width - chances.shape[1])))]
+        majority, regression = (self._measure(np.log(np.maximum(each, metrics.TINY)), others) for each in scores)
+        return {"majority_class": majority, "frozen_vectors": regression}
 
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
         values, references = _arrays(logits, features)

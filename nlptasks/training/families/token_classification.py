@@ -15,7 +15,7 @@ from nlptasks.errors import DataError
 from nlptasks.families import spans, windows
 from nlptasks.model import ModelInfo
 from nlptasks.results import Entities
-from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature, Vectors
 from nlptasks.training.families.rows import TaskRows
 from nlptasks.training.metrics import entities as entity_metrics
 from nlptasks.training.metrics.calibration import fit_temperature
@@ -132,6 +132,11 @@ class TokenClassificationTrainer(FamilyTrainer):
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return entity_metrics.Tagging(logits, [feature.source for feature in features]).measure()
+
+    def baselines(
+        self, training: Sequence[Feature], held_out: Sequence[Feature], vectors: Vectors
+    ) -> dict[str, dict[str, float]]:
+        return {"no_entities": {"f1": 0.0}}
 
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
         tagging = entity_metrics.Tagging(logits, [feature.source for feature in features])

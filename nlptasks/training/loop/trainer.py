@@ -17,6 +17,7 @@ from nlptasks.errors import TrainingError
 from nlptasks.runtime.cpu.memory import TRAINING_BLOCK, keep_freed_memory
 from nlptasks.training.loop.average import WeightAverage
 from nlptasks.training.loop.checkpoints import AVERAGE, WEIGHTS, read_marker, write_marker
+from nlptasks.training.recipes import steps_per_epoch
 
 if TYPE_CHECKING:
     from nlptasks.runtime.loading.devices import Placement
@@ -83,8 +84,7 @@ class Loop(Trainer):
         # Our loss is a plain mean over the batch, whatever the model's forward would accept.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
-        batches = math.ceil(len(training) / recipe.per_device_train_batch_size)
-        self.steps_per_epoch = math.ceil(batches / recipe.gradient_accumulation_steps)
+        self.steps_per_epoch = steps_per_epoch(recipe, len(training))
         if recipe.ema_decay:
             self.average = WeightAverage(trainable.trained, recipe.ema_decay)
 
@@ -209,14 +209,20 @@ class Loop(Trainer):
     def _load_best_model(self) -> None:
         """Leave it to `restore_best`: the Trainer skips this when a run is resumed after its last step."""
 
+    @property
+    def best(self) -> dict[str, Any]:
+        """The entry of the best evaluation in the history."""
+        return [entry for entry in self.history if entry["best"]][-1]
+
     def restore_best(self) -> None:
         """Load the weights of the best evaluation, averaged if the recipe says so.
 
         Raises:
             TrainingError: the checkpoint of that evaluation is gone.
         """
-        best = [entry["step"] for entry in self.history if entry["best"]]
-        file = Path(str(self.args.output_dir)) / f"checkpoint-{best[-1]}" / (AVERAGE if self.average else WEIGHTS)
+        file = (
+            Path(str(self.args.output_dir)) / f"checkpoint-{self.best['step']}" / (AVERAGE if self.average else WEIGHTS)
+        )
         if not file.is_file():
             raise TrainingError(f"Expected the weights of the best evaluation in {file}, found none: use --replace.")
         self._load_weights(load_file(file))

@@ -51,6 +51,7 @@ def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, comma
         f"{manifest.temperature:g}. Training wrote them; the command above gives them again.",
         *["", "| metric | value |", "|---|---|"],
         *[f"| {name} | {value:.4f} |" for name, value in manifest.metrics.items()],
+        *(f"| {name} of baseline {baseline} | {value:.4f} |" for baseline, name, value in _baselines(manifest)),
         *["", "## Limits", ""],
         "The held-out rows also chose the best checkpoint and the temperature, so that new data may score lower. "
         f"Texts are read {manifest.max_length} tokens at a time. Text of another kind or language than the data "
@@ -58,6 +59,13 @@ def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, comma
         *["", f"Made on {manifest.created[:10]} with {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}."],
     ]
     return "\n".join(lines) + "\n"
+
+
+def _baselines(manifest: Manifest) -> list[tuple[str, str, float]]:
+    """What answers without training reach in the recipe's metric: baseline, metric, value."""
+    metric = manifest.recipe["metric_for_best_model"]
+    measured = manifest.data.get("baseline", {})
+    return [(name, metric, values[metric]) for name, values in measured.items() if metric in values]
 
 
 def _data_lines(data: Mapping[str, Any]) -> list[str]:
