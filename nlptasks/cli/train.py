@@ -46,7 +46,7 @@ _DATA = (
 )
 
 
-_OTHERS = ("validation", "exclude", "device", "licence", "resume", "replace", "folds")
+_OTHERS = ("validation", "exclude", "device", "licence", "resume", "replace")
 
 
 def recipe_options(function: Any) -> Any:
@@ -121,7 +121,7 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
 @click.option("--licence", help="Licence of the data, for the model card.")
 @click.option("--resume", is_flag=True, help="Continue an unfinished run of this name.")
 @click.option("--replace", is_flag=True, help="Replace an adapter or an unfinished run of this name.")
-@click.option("--folds", type=click.IntRange(min=2), default=0,
+@click.option("--folds", type=click.IntRange(min=2),
               help="Measure by cross-validation too: that many trainings more.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **values: Any) -> None:
@@ -148,6 +148,7 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
                 options=options,
                 on_event=progress,
                 on_download=bar,
+                folds=values["folds"] or 0,
                 **{name: values[name] for name in _OTHERS},
             )
     except CancelledError as stopped:

@@ -67,6 +67,35 @@ class Table:
                 self.rows.append(row)
 
 
+class Reads(dict[str, Any]):
+    """The fields of a row; the names of those that are looked up and have a value are added to `names`."""
+
+    def __init__(self, fields: Mapping[str, Any], names: set[str]) -> None:
+        super().__init__(fields)
+        self._names = names
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read(name, super().__getitem__(name))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._read(name, super().get(name, default))
+
+    def _read(self, name: str, value: Any) -> Any:
+        if name in self and not is_missing(value):
+            self._names.add(name)
+        return value
+
+
+def read_note(table: Table, names: set[str], *, always: bool = False) -> list[str]:
+    """Which columns of a table were read, and which were not; nothing if all were, unless `always`."""
+    columns = table.columns or tuple(dict.fromkeys(name for row in table.rows for name in row.fields))
+    used, left = [[name for name in columns if (name in names) is read] for read in (True, False)]
+    if not used or not (left or always):
+        return []
+    ignored = f"; not read: {', '.join(left)}" if left else ""
+    return [f"{table.source}: columns read: {', '.join(used)}{ignored}"]
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """How to read data. Columns that are not named are matched by their usual names.
