@@ -83,6 +83,7 @@ def eval_command(
     nlptasks eval sentiment test.csv -a mine --compare
     nlptasks eval generation novel.txt --perplexity --stride 512
     """
+    from nlptasks.training import compare as compare_reports
     from nlptasks.training import evaluate, perplexity
 
     if compare and adapter is None and model is None:
@@ -98,9 +99,11 @@ def eval_command(
             shared |= {"window": window, "stride": stride, "encoding": options.encoding}
         else:
             shared |= {"options": options} | option_values(pairs, engine.plugins.task(task).options_type)
-        reports = [measure(task, data, adapter=adapter, model=model, **shared)]
-        if compare:
-            reports.append(measure(task, data, **shared))
+        if compare and not as_text:
+            reports = list(compare_reports(task, data, adapter=adapter, model=model, **shared))
+        else:
+            choices = [{"adapter": adapter, "model": model}, {}][: 1 + compare]
+            reports = [measure(task, data, **choice, **shared) for choice in choices]
     if as_json:
         dumped = [report.as_dict() for report in reports]
         click.echo(json.dumps(dumped if compare else dumped[0], ensure_ascii=False, indent=2))

@@ -79,8 +79,19 @@ def read_examples(
     names = _label_names(tables, columns, tuple(options.labels or labels or ()), multi_label)
     hint = f" Labels are {', '.join(names)}.{_other_labels(tables, columns, names, multi_label)}"
     findings: Findings[Example] = Findings("labels", hint=hint)
-    rows = findings.read(tables, lambda row, table: _read_row(row, table, columns[table.source], names, multi_label))
+    left: Counter[str] = Counter()
+
+    def read(row: Row, table: Table) -> Example | None:
+        example = _read_row(row, table, columns[table.source], names, multi_label)
+        others = [name for name in _label_names_of(example, names) if not options.wants(name)]
+        left.update(others)
+        return None if others else example
+
+    rows = findings.read(tables, read)
     notes = findings.notes + _notes(tables, columns, names)
+    if left:
+        listed = ", ".join(f"{name} ({count})" for name, count in left.most_common())
+        notes.append(f"rows with other labels left out: {listed}")
     return Examples(rows, names, [describe(table) for table in tables], notes, _warnings(rows, names))
 
 
@@ -201,6 +212,10 @@ def _read_row(row: Row, table: Table, columns: Columns, names: tuple[str, ...], 
     if faults:
         raise RowFault(f"{'; '.join(faults)}.")
     return Example(str(text), tuple(sorted(set(indices))) if multi_label else indices[0], row.place)
+
+
+def _label_names_of(example: Example, names: Sequence[str]) -> list[str]:
+    return [names[index] for index in ((example.label,) if isinstance(example.label, int) else example.label)]
 
 
 def _values(value: Any, multi_label: bool) -> list[Any]:

@@ -103,7 +103,8 @@ class DataOptions:
     `columns` maps a field to the column that holds it, as in `{"text": "review"}`; `text_column` and `label_column`
     name two of them. `labels` replaces the task's label names. `max_rows` limits the training rows. `held_out` is the
     share of rows kept out of training if there is no validation data. `encoding` is that of files that are neither
-    UTF-8 nor UTF-16 with a byte order mark; `sheet` names the sheet of a workbook, the first if None.
+    UTF-8 nor UTF-16 with a byte order mark; `sheet` names the sheet of a workbook, the first if None. Rows and entities
+    with other labels than those of `only` are left out, with a note.
     """
 
     text_column: str | None = None
@@ -116,11 +117,16 @@ class DataOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     encoding: str | None = None
     sheet: str | None = None
+    only: tuple[str, ...] | None = None
 
     def column(self, name: str) -> str | None:
         """The column that the caller named for a field."""
         short = {"text": self.text_column, "label": self.label_column}
         return self.columns.get(name) or short.get(name)
+
+    def wants(self, label: str) -> bool:
+        """Whether rows or entities with this label are read."""
+        return self.only is None or label.casefold() in {name.casefold() for name in self.only}
 
 
 class RowFault(ValueError):

@@ -4,6 +4,7 @@ from nlptasks.training.check import Layout as Layout
 from nlptasks.training.check import check_data as check_data
 from nlptasks.training.check import layout as layout
 from nlptasks.training.evaluation import EvalReport as EvalReport
+from nlptasks.training.evaluation import compare as compare
 from nlptasks.training.evaluation import evaluate as evaluate
 from nlptasks.training.families.base import Dataset as Dataset
 from nlptasks.training.families.base import Setting as Setting

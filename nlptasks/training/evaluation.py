@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.splits import sample
+from nlptasks.errors import DataError
 from nlptasks.requests import blaming
 from nlptasks.task import AnyTask
 from nlptasks.training.families.base import family_trainer
@@ -114,3 +115,45 @@ def evaluate(
             data=tuple(dataset.sources),
             notes=tuple(dataset.notes),
         )
+
+
+def compare(
+    task: AnyTask | str,
+    data: str | Sequence[str],
+    *,
+    adapter: str | None = None,
+    model: str | None = None,
+    options: DataOptions | None = None,
+    engine: Engine,
+    **others: Any,
+) -> tuple[EvalReport, EvalReport]:
+    """Two reports of `evaluate` on the same rows: with this adapter and model, and with the task's default.
+
+    If their adapters have different labels, only rows and entities with labels of both are measured, with a note.
+
+    Raises:
+        DataError: as `evaluate` does, or if the adapters have no label in common.
+    """
+    task, options = engine.plugins.task(task) if isinstance(task, str) else task, options or DataOptions()
+    family = family_trainer(task)
+    choices = engine.choose(task, adapter, model)[0], engine.choose(task, None, None)[0]
+    labels = [family.label_names(choice.labels or ()) if choice else () for choice in choices]
+    note = ""
+    if all(labels) and {name.casefold() for name in labels[0]} != {name.casefold() for name in labels[1]}:
+        known = {name.casefold() for name in labels[1]}
+        common = tuple(name for name in labels[0] if name.casefold() in known)
+        if not common:
+            raise DataError(
+                "--compare: expected two models with some labels in common, found "
+                f"{', '.join(labels[0])} and {', '.join(labels[1])}: measure each on its own."
+            )
+        options = dataclasses.replace(options, labels=options.labels or labels[0], only=common)
+        note = (
+            f"compared on the labels of both: {', '.join(common)} (of {', '.join(labels[0])}; {', '.join(labels[1])})"
+        )
+    new, old = (
+        evaluate(task, data, adapter=one, model=base, options=options, engine=engine, **others)
+        for one, base in ((adapter, model), (None, None))
+    )
+    notes = (note,) if note else ()
+    return dataclasses.replace(new, notes=notes + new.notes), dataclasses.replace(old, notes=notes + old.notes)

@@ -121,6 +121,28 @@ def test_compare_measures_two_on_the_same_rows(home: Path, monkeypatch: pytest.M
     assert "difference" in printed
 
 
+@pytest.mark.long
+def test_compare_with_other_labels_measures_what_is_common(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = [(text, {"sad": "negative", "glad": "positive"}[label]) for text, label in rows(60)]
+    write_csv(home / "three.csv", [*content, *((f"it is there {index}", "neutral") for index in range(30))])
+    with_three = ("three.csv", "--labels", "negative,neutral,positive")
+    for name, data in (("three", with_three), ("two", ("reviews.csv",))):
+        result = nlptasks("train", "sentiment", *data, "--name", name, "-m", "gpt2", "--epochs", "1", *QUICK)
+        assert result.exit_code == 0, result.output
+    from nlptasks.plugins import default_plugins
+
+    shipped = home / "data" / "adapters" / "sentiment" / "two"
+    monkeypatch.setattr(type(default_plugins().task("sentiment")), "adapter", shipped)
+    result = nlptasks("eval", "sentiment", "three.csv", "-a", "three", "--compare")
+    assert result.exit_code == 0, result.output
+    assert (
+        "compared on the labels of both: negative, positive (of negative, neutral, positive; negative, positive)"
+        in (result.stdout)
+    )
+    assert "rows with other labels left out: neutral (30)" in result.stdout
+    assert "sentiment on 60 rows" in result.stdout
+
+
 def test_usage_errors_are_2_and_others_tell_everything(home: Path) -> None:
     assert nlptasks("train", "sentiment", "reviews.csv").exit_code == 2
     assert nlptasks("train", "sentiment", "--name", "x").exit_code == 2

@@ -293,6 +293,10 @@ class FamilyTrainer(ABC):
         """The input of the task for a row."""
         return row.inputs if isinstance(row, TaskRow) else self.row_text(row)
 
+    def label_names(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        """The labels of the data that a head's outputs stand for."""
+        return tuple(outputs)
+
     def check_labels(self, dataset: Dataset, result: Any) -> None:  # noqa: B027
         """Raise DataError if a served answer shows that the model has other labels than the rows."""
 
