@@ -46,7 +46,7 @@ _DATA = (
 )
 
 
-_OTHERS = ("validation", "exclude", "device", "licence", "resume", "replace")
+_OTHERS = ("validation", "exclude", "device", "licence", "resume", "replace", "report_to")
 
 
 def recipe_options(function: Any) -> Any:
@@ -123,8 +123,11 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
 @click.option("--replace", is_flag=True, help="Replace an adapter or an unfinished run of this name.")
 @click.option("--folds", type=click.IntRange(min=2),
               help="Measure by cross-validation too: that many trainings more.")  # fmt: skip
+@click.option("--report-to", default="none", metavar="NAME",
+              help="Also log to tensorboard, mlflow, wandb, ..., if it is installed.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Read the data, print the recipe that would be used, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
-def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **values: Any) -> None:
+def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, dry_run: bool, **values: Any) -> None:
     """Train an adapter for TASK on DATA: .csv, .tsv, .jsonl, .json, .parquet, .arrow, .xlsx, .conll (also .gz)
     or hub:ORG/NAME.
 
@@ -137,6 +140,9 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
 
     chosen = default_plugins().task(task)
     options = as_data_options(**{name: values[name] for name in _DATA})
+    if dry_run:
+        click.echo(_planned(chosen, data, values, options, as_json))
+        return
     bar = DownloadBar()
     try:
         with TerminalProgress() as progress:
@@ -161,6 +167,28 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     finally:
         bar.close()
     click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if as_json else _summary(chosen, report))
+
+
+def _planned(task: Any, data: tuple[str, ...], values: dict[str, Any], options: DataOptions, as_json: bool) -> str:
+    """The effective recipe, as a file for --recipe or as JSON; what was read is told on stderr."""
+    from nlptasks.training import plan
+
+    sides = {name: values[name] for name in ("validation", "exclude")}
+    prepared = plan(task, data, recipe=_changes(values), options=options, **sides)
+    for line in (*prepared.notes, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        click.echo(line, err=True)
+    settings = prepared.recipe.model_dump(mode="json", exclude_none=True)
+    if as_json:
+        return json.dumps(settings, ensure_ascii=False, indent=2)
+    extra = {f"extra.{name}": value for name, value in settings.pop("extra").items()}
+    return "\n".join(f"{name} = {_toml(value)}" for name, value in {**settings, **extra}.items())
+
+
+def _toml(value: Any) -> str:
+    """A value of JSON in TOML, where only tables are written differently."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items()) + "}"
+    return json.dumps(value)
 
 
 def _changes(values: dict[str, Any]) -> dict[str, Any]:

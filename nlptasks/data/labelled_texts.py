@@ -13,7 +13,7 @@ from typing import Any
 
 from nlptasks.data.columns import match_columns
 from nlptasks.data.rows import DataOptions as DataOptions
-from nlptasks.data.rows import Row, RowFault, Table, is_missing, show
+from nlptasks.data.rows import Row, RowFault, Source, Table, is_missing, show
 from nlptasks.data.splits import conflicts
 from nlptasks.data.tables import Findings, read_tables
 from nlptasks.errors import DataError
@@ -95,7 +95,7 @@ def read_examples(
     return Examples(rows, names, [describe(table) for table in tables], notes, _warnings(rows, names))
 
 
-def read_texts(sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+def read_texts(sources: Sequence[Source], options: DataOptions, *, offline: bool = False) -> list[str]:
     """The texts of sources, without their labels; raises DataError if there is no text column."""
     texts = []
     for table in read_tables(sources, options, offline=offline, split="test"):

@@ -96,6 +96,15 @@ def read_note(table: Table, names: set[str], *, always: bool = False) -> list[st
     return [f"{table.source}: columns read: {', '.join(used)}{ignored}"]
 
 
+Source = str | Table
+"""Labelled data to read: the name of a file or Hub data set, or a table in memory."""
+
+
+def source_name(source: Source) -> str:
+    """A source's name, to display."""
+    return source.source if isinstance(source, Table) else source
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """How to read data. Columns that are not named are matched by their usual names.

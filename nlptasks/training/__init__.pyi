@@ -31,6 +31,7 @@ from nlptasks.training.recipes import load_recipe as load_recipe
 from nlptasks.training.recipes import override as override
 from nlptasks.training.recipes import recipe_file as recipe_file
 from nlptasks.training.run import finetune as finetune
+from nlptasks.training.run import plan as plan
 from nlptasks.training.start import SHIPPED as SHIPPED
 from nlptasks.training.text_evaluation import PerplexityReport as PerplexityReport
 from nlptasks.training.text_evaluation import perplexity as perplexity

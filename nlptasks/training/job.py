@@ -98,6 +98,7 @@ class Job:
     events: Events
     cancel: CancelToken
     finish: CancelToken
+    report_to: str = "none"
 
     def train(self) -> TrainReport:
         """Train, calibrate, pass the gate and publish."""
@@ -187,10 +188,12 @@ class Job:
         from nlptasks.runtime.loading.base import quiet_transformers
         from nlptasks.training.loop.trainer import Interrupted, Loop
 
+        self.family.before_training(training, self.data.labels, self.recipe)
         with stopping(self.cancel) as stop, quiet_transformers():
             loop = Loop(
                 trainable, self.family, self.recipe, placement, folder, training, held_out, events,
                 stop=stop, finish=lambda: self.finish.cancelled,
+                report_to=self.report_to if folder == self.run.path else "none",
             )  # fmt: skip
             try:
                 checkpoint = self.checkpoint if folder == self.run.path else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.data import splits
 from nlptasks.data.labelled_texts import DataOptions
-from nlptasks.data.rows import plural
+from nlptasks.data.rows import Source, plural, source_name
 from nlptasks.errors import DataError
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
@@ -45,9 +45,9 @@ class Prepared:
 
 def prepare(
     family: FamilyTrainer,
-    sources: Sequence[str],
-    validation: Sequence[str],
-    exclude: Sequence[str],
+    sources: Sequence[Source],
+    validation: Sequence[Source],
+    exclude: Sequence[Source],
     options: DataOptions,
     recipe: Recipe,
     settings: Settings,
@@ -67,8 +67,8 @@ def prepare(
         texts = family.texts(exclude, options, offline=settings.offline)
         others = splits.without(rows, texts, text=family.row_text)
         count = len(rows) - len(others)
-        notes.append(f"{count} training rows were excluded: their texts are in {', '.join(exclude)}")
-        excluded = [{"name": Path(source).name, "rows_excluded": count} for source in exclude]
+        notes.append(f"{count} training rows were excluded: their texts are in {', '.join(map(source_name, exclude))}")
+        excluded = [{"name": Path(source_name(source)).name, "rows_excluded": count} for source in exclude]
         rows = others
     if options.max_rows:
         rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.stratum)
@@ -78,9 +78,8 @@ def prepare(
             splits.without(training, [family.row_text(r) for r in held_out], text=family.row_text)
         )
         if both:
-            warnings.append(
-                f"{both} training rows have a text of the validation data: --exclude {validation[0]} drops them"
-            )
+            flag = f"--exclude {source_name(validation[0])}"
+            warnings.append(f"{both} training rows have a text of the validation data: {flag} drops them")
     else:
         training, held_out = splits.split(
             rows, options.held_out, recipe.seed, text=family.row_text, label=family.stratum

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlptasks.data.frames import data_sources
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import CancelledError, MissingExtraError, TrainingError
 from nlptasks.model import CancelToken
@@ -14,12 +15,12 @@ from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe, current_settings
 from nlptasks.training import recipes
-from nlptasks.training.families.base import family_trainer
+from nlptasks.training.families.base import FamilyTrainer, family_trainer
 from nlptasks.training.job import Job, TrainReport
 from nlptasks.training.loop import quantizing
 from nlptasks.training.loop.checkpoints import RunFolder
 from nlptasks.training.loop.events import EventFile, Events, Listener
-from nlptasks.training.preparation import prepare, run_plan
+from nlptasks.training.preparation import Prepared, prepare, run_plan
 from nlptasks.training.publishing.card import command_line
 from nlptasks.training.start import find_start
 
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 
 def finetune(
     task: AnyTask | str,
-    data: str | Sequence[str],
+    data: Any,
     *,
     name: str,
     recipe: Recipe | Mapping[str, Any] | None = None,
-    validation: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    validation: Any = (),
+    exclude: Any = (),
     options: DataOptions | None = None,
     settings: Settings | None = None,
     device: str = "auto",
@@ -42,6 +43,7 @@ def finetune(
     resume: bool = False,
     replace: bool = False,
     folds: int = 0,
+    report_to: str = "none",
     cancel: CancelToken | None = None,
     finish: CancelToken | None = None,
     on_event: Listener | None = None,
@@ -57,7 +59,8 @@ def finetune(
 
     Args:
         task: a task or its name.
-        data: files and Hub data sets (`hub:ORG/NAME[@REVISION][:SPLIT]`); several are joined.
+        data: files and Hub data sets (`hub:ORG/NAME[@REVISION][:SPLIT]`), several are joined; or a table of pandas,
+            polars, Arrow or `datasets`, a mapping of columns to lists, a list of mappings, or of pairs (text, label).
         name: the adapter's name.
         recipe: how to train, or settings that differ from the recipe of the task; by default that recipe.
         validation: held-out data; without it a share of `data` is held out.
@@ -69,6 +72,7 @@ def finetune(
         resume: continue an unfinished run from its last checkpoint.
         replace: replace an adapter of this name, and an unfinished run.
         folds: measure by cross-validation too: that many trainings, each on the rows outside one fold.
+        report_to: a logger that transformers knows and that is installed: tensorboard, mlflow, wandb, ...
         cancel: stops after the current step, with a checkpoint.
         finish: ends the training after the current step and publishes the best weights so far.
         on_event: receives every event.
@@ -91,16 +95,13 @@ def finetune(
     settings = settings or Settings.from_env()
     plugins = plugins or default_plugins()
     task = plugins.task(task) if isinstance(task, str) else task
-    if isinstance(recipe, Mapping):
-        recipe, changes = None, {**recipe, **changes}
-    recipe = recipes.override(recipe or task.recipe, changes)
-    family = family_trainer(task, recipe.extra.get("options"))
-    recipes.check_for(recipe, family)
+    family, recipe, fixed = _choose(task, recipe, changes)
+    if report_to != "none":
+        _check_logger(report_to)
     if recipe.load_in_4bit:
         quantizing.check(recipe, family.verb, device)
     target = _target(settings, task, name, recipe, replace=replace)
-    sources = [data] if isinstance(data, str) else list(data)
-    fixed = recipes.changed_settings(recipe, task.recipe) | set(current_settings(changes)[0])
+    sources, validation, exclude = map(data_sources, (data, validation, exclude))
     prepared = prepare(
         family, sources, validation, exclude, options or DataOptions(), recipe, settings, fixed=fixed, folds=folds
     )
@@ -115,7 +116,7 @@ def finetune(
         events = Events([EventFile(run.events), *([on_event] if on_event else [])])
         job = Job(
             task, family, name, recipe, base, start, prepared, settings, plugins, device, trust_remote_code, licence,
-            command, target, run, checkpoint, events, cancel or CancelToken(), finish or CancelToken(),
+            command, target, run, checkpoint, events, cancel or CancelToken(), finish or CancelToken(), report_to,
         )  # fmt: skip
         try:
             report = job.train()
@@ -126,6 +127,38 @@ def finetune(
             raise
         run.clear()
         return report
+
+
+def plan(
+    task: AnyTask | str,
+    data: Any,
+    *,
+    recipe: Recipe | Mapping[str, Any] | None = None,
+    validation: Any = (),
+    exclude: Any = (),
+    options: DataOptions | None = None,
+    settings: Settings | None = None,
+    plugins: Plugins | None = None,
+    **changes: Any,
+) -> Prepared:
+    """The rows and the recipe that `finetune` would train with; no model is loaded. Raises what `finetune` raises."""
+    task = (plugins or default_plugins()).task(task) if isinstance(task, str) else task
+    family, recipe, fixed = _choose(task, recipe, changes)
+    sources, validation, exclude = map(data_sources, (data, validation, exclude))
+    settings, options = settings or Settings.from_env(), options or DataOptions()
+    return prepare(family, sources, validation, exclude, options, recipe, settings, fixed=fixed)
+
+
+def _choose(
+    task: AnyTask, recipe: Recipe | Mapping[str, Any] | None, changes: Mapping[str, Any]
+) -> tuple[FamilyTrainer, Recipe, set[str]]:
+    """The family, the checked recipe, and its settings that the caller chose."""
+    if isinstance(recipe, Mapping):
+        recipe, changes = None, {**recipe, **changes}
+    chosen = recipes.override(recipe or task.recipe, changes)
+    family = family_trainer(task, chosen.extra.get("options"))
+    recipes.check_for(chosen, family)
+    return family, chosen, recipes.changed_settings(chosen, task.recipe) | set(current_settings(changes)[0])
 
 
 def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, replace: bool) -> Path:
@@ -139,3 +172,11 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
         what = "A model" if recipe.method == "full" else "An adapter"
         raise TrainingError(f"{what} {name!r} for {task.name} exists: give another --name, or --replace it.")
     return target
+
+
+def _check_logger(name: str) -> None:
+    from transformers.integrations import get_available_reporting_integrations
+
+    if name not in (installed := get_available_reporting_integrations()):
+        listed = ", ".join(installed) or "none"
+        raise TrainingError(f"report_to: expected a logger that is installed ({listed}), found {name!r}.")

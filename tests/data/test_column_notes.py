@@ -48,12 +48,12 @@ def test_languages_in_column_names(tmp_path: Path, header: str, row: str, langua
 
 @pytest.mark.parametrize("header", ["id,en,target", "no,en,score"])
 def test_a_row_number_is_no_language(tmp_path: Path, header: str) -> None:
-    with pytest.raises(DataError, match="with the languages en. Rename a column to its language"):
+    with pytest.raises(DataError, match=r"with the languages en\. Rename a column to its language"):
         check("translation", tmp_path / "pairs.csv", f"{header}\n1,Hello.,Bonjour.\n")
 
 
 def test_three_languages_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="with the languages en, fr, de.*leave out a third"):
+    with pytest.raises(DataError, match=r"with the languages en, fr, de\..*leave out a third"):
         check("translation", tmp_path / "pairs.csv", "en,fr,de\nHello.,Bonjour.,Hallo.\n")
 
 
@@ -97,7 +97,7 @@ def test_a_chat_in_a_csv_file_is_json(tmp_path: Path) -> None:
 def test_whole_numbers_with_a_point_are_labels(tmp_path: Path) -> None:
     report = check("sentiment", tmp_path / "x.csv", "text,label\nGood food,1.0\nBad food,0.0\nCold food,0.0\n")
     assert report.counts == {"negative": 2, "positive": 1}
-    with pytest.raises(DataError, match="expected a label's name|found 0.5|unknown label '0.5'"):
+    with pytest.raises(DataError, match=r"unknown label '0\.5'"):
         check("sentiment", tmp_path / "y.csv", "text,label\nGood food,0.5\nBad food,0.0\n")
 
 

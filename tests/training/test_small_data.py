@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from nlptasks import Recipe
 from nlptasks.cli import cli
 from nlptasks.data.splits import folds
-from nlptasks.errors import DataError
+from nlptasks.errors import DataError, InvalidInputError
 from nlptasks.store.adapters import open_adapter
 from nlptasks.testing import tiny_model
-from nlptasks.training import Event, TrainReport
+from nlptasks.training import Event, Feature, TrainReport, family_trainer
 from nlptasks.training.baselines import shortfall
 from nlptasks.training.recipes import num_steps, scaled
-from tests.training_rows import QUICK, bases, rows, serve_here, train, write_csv  # noqa: F401 - fixtures
+from tests.training_rows import QUICK, Feeling, bases, rows, serve_here, train, write_csv  # noqa: F401 - fixtures
 
 SENTIMENT = Recipe(num_train_epochs=3, per_device_train_batch_size=64, evals_per_epoch=3)
 
@@ -113,3 +115,17 @@ def test_the_command_says_that_it_is_not_ready(tmp_path: Path, monkeypatch: pyte
     assert "2 folds: accuracy 0." in result.stdout
     assert result.stdout.splitlines()[-1].startswith("Not ready: accuracy ")
     assert "accuracy to beat on the held-out rows: 0.5000 (always giving the most frequent answer)" in result.stderr
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [("balanced", [2.0, 2 / 3]), ({"glad": 3}, [1.0, 3.0]), (None, None)])
+def test_class_weights_are_in_the_loss(chosen: Any, expected: list[float] | None) -> None:
+    family = family_trainer(Feeling())
+    features = [Feature({"input_ids": [1]}, target, "x") for target in (0, 1, 1, 1)]
+    family.before_training(features, ("sad", "glad"), Recipe(extra={"class_weights": chosen}))
+    assert family.class_weights == (expected and pytest.approx(expected))
+    logits, targets = torch.tensor([[1.0, -1.0], [0.5, 0.0]]), torch.tensor([0, 1])
+    weights = torch.tensor(expected or [1.0, 1.0])
+    each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    assert torch.isclose(family.loss(logits, targets, 0.0), (each * weights).sum() / weights.sum())
+    with pytest.raises(InvalidInputError, match="expected labels of sad, glad, found 'happy'"):
+        family.before_training(features, ("sad", "glad"), Recipe(extra={"class_weights": {"happy": 1}}))

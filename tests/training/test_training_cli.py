@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,23 @@ def test_compare_with_other_labels_measures_what_is_common(home: Path, monkeypat
     )
     assert "rows with other labels left out: neutral (30)" in result.stdout
     assert "sentiment on 60 rows" in result.stdout
+
+
+def test_a_dry_run_prints_the_recipe_and_trains_nothing(home: Path) -> None:
+    command = ("train", "sentiment", "reviews.csv", "--name", "dry", "-m", "gpt2", "--lr", "0.01", "--dry-run")
+    result = nlptasks(*command, "-o", "extra.class_weights", '{"positive": 2}')
+    assert result.exit_code == 0, result.output
+    recipe = tomllib.loads(result.stdout)
+    assert (recipe["base"], recipe["learning_rate"], recipe["per_device_train_batch_size"]) == ("gpt2", 0.01, 8)
+    assert recipe["num_train_epochs"] == 12.0
+    assert recipe["extra"] == {"class_weights": {"positive": 2}}
+    assert "few rows: " in result.stderr
+    assert json.loads(nlptasks(*command, "--json").stdout)["learning_rate"] == 0.01
+    assert not (home / "data" / "runs").exists()
+    strange = nlptasks(*command, "-o", "extra.class_weights", "even")
+    assert 'extra.class_weights: expected "balanced", or a weight for each label by its name' in str(strange.exception)
+    logger = nlptasks(*command[:-1], "--report-to", "nowhere")
+    assert "report_to: expected a logger that is installed (" in str(logger.exception)
 
 
 def test_usage_errors_are_2_and_others_tell_everything(home: Path) -> None:

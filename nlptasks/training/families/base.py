@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from nlptasks.data.labelled_texts import DataOptions
-from nlptasks.data.rows import Table
+from nlptasks.data.rows import Source, Table
 from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError, TrainingError
 from nlptasks.model import GENERATE, Head
@@ -138,7 +138,7 @@ class FamilyTrainer(ABC):
 
     def read(
         self,
-        sources: Sequence[str],
+        sources: Sequence[Source],
         options: DataOptions,
         *,
         labels: Sequence[str] | None = None,
@@ -177,7 +177,7 @@ class FamilyTrainer(ABC):
         """A record's answer as a row's `label`; raises ValueError as `parse_record` does."""
         return value
 
-    def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+    def texts(self, sources: Sequence[Source], options: DataOptions, *, offline: bool = False) -> list[str]:
         """`row_text` of the rows of sources whose labels do not matter."""
         return [self.row_text(row) for row in self.read(sources, options, offline=offline).rows]
 
@@ -267,6 +267,9 @@ class FamilyTrainer(ABC):
     def encoding_notes(self, features: Sequence[Feature]) -> list[str]:
         """Notes on the encoded rows for the user, such as how many were cut."""
         return []
+
+    def before_training(self, features: Sequence[Feature], labels: Sequence[str], recipe: Recipe) -> None:  # noqa: B027
+        """Called once before the first step, with the encoded training rows."""
 
     def forward(self, model: Any, batch: Mapping[str, Any]) -> Any:
         """The tensor that the loss is computed from."""

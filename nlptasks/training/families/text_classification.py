@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nlptasks.data import DataOptions, match_columns
 from nlptasks.data.labelled_texts import Example, Examples, read_examples, read_texts
-from nlptasks.data.rows import Table
+from nlptasks.data.rows import Source, Table
 from nlptasks.data.splits import sample
-from nlptasks.errors import DataError
+from nlptasks.errors import DataError, InvalidInputError
 from nlptasks.families.text_classification import readable
 from nlptasks.model import ModelInfo
 from nlptasks.results import Classification
-from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature, Vectors
+from nlptasks.task import Recipe
+from nlptasks.training.families.base import (
+    Assessment,
+    Calibration,
+    Dataset,
+    FamilyTrainer,
+    Feature,
+    Setting,
+    Vectors,
+    is_number,
+)
 from nlptasks.training.metrics import labels as metrics
 from nlptasks.training.metrics.calibration import fit_temperature, fit_threshold
 
@@ -26,11 +36,39 @@ BASELINE_ROWS = 2000
 BASELINE_LOGIT = 10.0
 
 
+def _is_weights(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(is_number(weight) and weight > 0 for weight in value.values())
+    return value is None or value == "balanced"
+
+
 class LabelTrainer(FamilyTrainer):
     """One label for what the head reads, or several for a task with `multi_label`: logits of shape (labels,)."""
 
     metrics = metrics.HIGHER_IS_BETTER
     headline = "accuracy"
+    extras: ClassVar[Mapping[str, Setting]] = {
+        "class_weights": Setting(None, '"balanced", or a weight for each label by its name', _is_weights),
+    }
+    """`class_weights` are the labels' shares in the loss: "balanced" gives all labels the same, whatever their rows."""
+
+    class_weights: Sequence[float] | None = None
+
+    def before_training(self, features: Sequence[Feature], labels: Sequence[str], recipe: Recipe) -> None:
+        chosen = self.extra(recipe)["class_weights"]
+        if chosen is None:
+            self.class_weights = None
+        elif isinstance(chosen, Mapping):
+            if strange := [name for name in chosen if name not in labels]:
+                expected = ", ".join(labels)
+                problem = f"extra.class_weights: expected labels of {expected}, found {strange[0]!r}."
+                raise InvalidInputError("The recipe is not valid", [problem])
+            self.class_weights = [float(chosen.get(name, 1.0)) for name in labels]
+        else:
+            targets = np.asarray([feature.target for feature in features])
+            counts = targets.sum(0) if self.multi_label else np.bincount(targets, minlength=len(labels))
+            others = len(targets) - counts if self.multi_label else np.full(len(labels), len(targets) / len(labels))
+            self.class_weights = (others / np.maximum(counts, 1)).tolist()
 
     def parse_label(self, value: Any, labels: Sequence[str]) -> int | tuple[int, ...]:
         names = value if isinstance(value, list | tuple) else str(value).split("|") if self.multi_label else [value]
@@ -57,9 +95,11 @@ class LabelTrainer(FamilyTrainer):
         from torch.nn import functional
 
         logits = logits.float()
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
         if not self.multi_label:
-            return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        return functional.binary_cross_entropy_with_logits(logits, labels * (1 - smoothing) + smoothing / 2)
+            return functional.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
+        smooth = labels * (1 - smoothing) + smoothing / 2
+        return functional.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights)
 
     def check_labels(self, dataset: Dataset, result: Classification) -> None:
         known = {score.label.casefold() for score in result.scores}
@@ -139,7 +179,7 @@ class TextClassificationTrainer(LabelTrainer):
         labels = labels or getattr(self.task, "labels", ())
         return read_examples(tables, labels=labels, options=options, multi_label=self.multi_label)
 
-    def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+    def texts(self, sources: Sequence[Source], options: DataOptions, *, offline: bool = False) -> list[str]:
         return read_texts(sources, options, offline=offline)
 
     def row_text(self, row: Example) -> str:

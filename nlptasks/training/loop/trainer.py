@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 STILL_STEPS = 20
 """Steps with exactly the same loss after which the model is taken to learn nothing."""
 
+LOGGING_STEPS = 10
+"""Steps between two reports of the loss to a logger."""
+
 
 class Interrupted(Exception):
     """The user stopped the training; there is a checkpoint of the last step."""
@@ -53,6 +56,7 @@ class Loop(Trainer):
         events: Events,
         stop: Callable[[], bool] = lambda: False,
         finish: Callable[[], bool] = lambda: False,
+        report_to: str = "none",
     ) -> None:
         self.trainable = trainable
         self.family = family
@@ -68,7 +72,9 @@ class Loop(Trainer):
         self.held_out = sorted(held_out, key=lambda feature: -len(feature))
         super().__init__(
             model=trainable.model,
-            args=training_arguments(recipe, placement, folder, higher=family.metrics[recipe.metric_for_best_model]),
+            args=training_arguments(
+                recipe, placement, folder, higher=family.metrics[recipe.metric_for_best_model], report_to=report_to
+            ),
             data_collator=lambda features: family.collate(features, trainable.tokenizer),
             train_dataset=training,
             eval_dataset=self.held_out,
@@ -317,8 +323,10 @@ class LengthSampler:
             yield from batch
 
 
-def training_arguments(recipe: Recipe, placement: Placement, folder: Path, *, higher: bool) -> TrainingArguments:
-    """The recipe as the Trainer's settings."""
+def training_arguments(
+    recipe: Recipe, placement: Placement, folder: Path, *, higher: bool, report_to: str = "none"
+) -> TrainingArguments:
+    """The recipe as the Trainer's settings; `report_to` is a logger that transformers knows, such as tensorboard."""
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.num_train_epochs,
@@ -335,9 +343,10 @@ def training_arguments(recipe: Recipe, placement: Placement, folder: Path, *, hi
         load_best_model_at_end=True,
         metric_for_best_model=recipe.metric_for_best_model,
         greater_is_better=higher,
-        logging_strategy="no",
+        logging_strategy="no" if report_to == "none" else "steps",
+        logging_steps=LOGGING_STEPS,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to=report_to,
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.data.rows import Source, source_name
 from nlptasks.store.adapters import Manifest
 from nlptasks.task import AnyTask, Recipe
 
@@ -85,9 +86,9 @@ def command_line(
     task: AnyTask,
     name: str,
     recipe: Recipe,
-    sources: Sequence[str],
-    validation: Sequence[str],
-    exclude: Sequence[str],
+    sources: Sequence[Source],
+    validation: Sequence[Source],
+    exclude: Sequence[Source],
     options: DataOptions | None,
 ) -> str:
     """The command line that trains the same; files by their names only."""
@@ -125,5 +126,6 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     return values | {f"extra.{name}": value for name, value in extra.items()}
 
 
-def _file_name(source: str) -> str:
+def _file_name(source: Source) -> str:
+    source = source_name(source)
     return source if source.startswith("hub:") else Path(source).name
