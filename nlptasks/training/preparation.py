@@ -16,6 +16,7 @@ from nlptasks.task import Recipe
 from nlptasks.training import recipes
 from nlptasks.training.families.base import Dataset, FamilyTrainer
 from nlptasks.training.loop.checkpoints import RECIPE
+from nlptasks.training.loop.steps import num_steps
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
@@ -114,9 +115,7 @@ def prepare(
         listed = ", ".join(
             f"{name} {getattr(chosen, name):g} (not {getattr(recipe, name):g})" for name in sorted(names)
         )
-        steps = (
-            f"{recipes.num_steps(chosen, len(training))} steps instead of {recipes.num_steps(recipe, len(training))}"
-        )
+        steps = f"{num_steps(chosen, len(training))} steps instead of {num_steps(recipe, len(training))}"
         notes.append(f"few rows: {listed}, for {steps}; -o min_steps 0 leaves the recipe as it is")
     return Prepared(training, held_out, read.labels, described, notes, warnings, chosen, parts)
 

@@ -25,7 +25,8 @@ from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe
 from nlptasks.training import subprocesses
 from nlptasks.training.families.base import Feature, family_trainer
-from nlptasks.training.recipes import changed_settings, num_steps, override
+from nlptasks.training.loop.steps import num_steps
+from nlptasks.training.recipes import changed_settings, override
 
 if TYPE_CHECKING:
     from nlptasks.training.loop.trainer import Loop
