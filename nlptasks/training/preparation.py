@@ -16,7 +16,7 @@ from nlptasks.task import Recipe
 from nlptasks.training import recipes
 from nlptasks.training.families.base import Dataset, FamilyTrainer
 from nlptasks.training.loop.checkpoints import RECIPE
-from nlptasks.training.loop.steps import num_steps
+from nlptasks.training.recipes import num_steps
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder

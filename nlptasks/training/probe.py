@@ -25,8 +25,7 @@ from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe
 from nlptasks.training import subprocesses
 from nlptasks.training.families.base import Feature, family_trainer
-from nlptasks.training.loop.steps import num_steps
-from nlptasks.training.recipes import changed_settings, override
+from nlptasks.training.recipes import changed_settings, num_steps, override
 
 if TYPE_CHECKING:
     from nlptasks.training.loop.trainer import Loop

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from nlptasks.errors import DataError, InvalidInputError
 from nlptasks.task import Recipe, current_settings, describe_validation
-from nlptasks.training.loop.steps import num_steps, steps_per_epoch
 
 if TYPE_CHECKING:
     from nlptasks.training.families.base import FamilyTrainer
@@ -90,6 +89,17 @@ def check_for(recipe: Recipe, family: FamilyTrainer) -> None:
             problems.append(f"extra.{name}: expected {setting.rule}, found {value!r}.")
     if problems:
         raise InvalidInputError("The recipe is not valid", problems)
+
+
+def steps_per_epoch(recipe: Recipe, rows: int) -> int:
+    """Optimizer steps of one pass over the rows."""
+    batches = math.ceil(rows / recipe.per_device_train_batch_size)
+    return math.ceil(batches / recipe.gradient_accumulation_steps)
+
+
+def num_steps(recipe: Recipe, rows: int) -> int:
+    """Optimizer steps of the whole training, as the Trainer counts them."""
+    return max(1, math.ceil(recipe.num_train_epochs * steps_per_epoch(recipe, rows)))
 
 
 def scaled(recipe: Recipe, rows: int, fixed: Collection[str] = ()) -> Recipe:

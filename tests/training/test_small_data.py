@@ -19,8 +19,7 @@ from nlptasks.store.adapters import open_adapter
 from nlptasks.testing import tiny_model
 from nlptasks.training import Event, Feature, TrainReport, family_trainer
 from nlptasks.training.baselines import shortfall
-from nlptasks.training.loop.steps import num_steps
-from nlptasks.training.recipes import scaled
+from nlptasks.training.recipes import num_steps, scaled
 from tests.training_rows import QUICK, Feeling, bases, rows, serve_here, train, write_csv  # noqa: F401 - fixtures
 
 SENTIMENT = Recipe(num_train_epochs=3, per_device_train_batch_size=64, evals_per_epoch=3)

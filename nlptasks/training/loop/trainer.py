@@ -17,7 +17,7 @@ from nlptasks.errors import TrainingError
 from nlptasks.runtime.cpu.memory import TRAINING_BLOCK, keep_freed_memory
 from nlptasks.training.loop.average import WeightAverage
 from nlptasks.training.loop.checkpoints import AVERAGE, WEIGHTS, read_marker, write_marker
-from nlptasks.training.loop.steps import steps_per_epoch
+from nlptasks.training.recipes import steps_per_epoch
 
 if TYPE_CHECKING:
     from nlptasks.runtime.loading.devices import Placement
