@@ -104,7 +104,7 @@ def eval_command(
             shared |= {"options": options, "predictions": predictions}
             shared |= option_values(pairs, engine.plugins.task(task).options_type)
         if compare and not as_text:
-            reports = list(compare_reports(task, data, adapter=adapter, model=model, **shared))
+            reports: list[Any] = list(compare_reports(task, data, adapter=adapter, model=model, **shared))
         else:
             choices = [{"adapter": adapter, "model": model}, {}][: 1 + compare]
             reports = [measure(task, data, **choice, **shared) for choice in choices]

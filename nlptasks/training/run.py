@@ -154,8 +154,8 @@ def _choose(
 ) -> tuple[FamilyTrainer, Recipe, set[str]]:
     """The family, the checked recipe, and its settings that the caller chose."""
     if isinstance(recipe, Mapping):
-        recipe, changes = None, {**recipe, **changes}
-    chosen = recipes.override(recipe or task.recipe, changes)
+        changes = {**recipe, **changes}
+    chosen = recipes.override(recipe if isinstance(recipe, Recipe) else task.recipe, changes)
     family = family_trainer(task, chosen.extra.get("options"))
     recipes.check_for(chosen, family)
     return family, chosen, recipes.changed_settings(chosen, task.recipe) | set(current_settings(changes)[0])
@@ -175,8 +175,9 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
 
 
 def _check_logger(name: str) -> None:
-    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import get_available_reporting_integrations
 
-    if name not in (installed := get_available_reporting_integrations()):
+    installed: list[str] = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
+    if name not in installed:
         listed = ", ".join(installed) or "none"
         raise TrainingError(f"report_to: expected a logger that is installed ({listed}), found {name!r}.")
