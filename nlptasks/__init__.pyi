@@ -53,7 +53,6 @@ from nlptasks.families.token_classification import (
 )
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
-    AsyncStream as AsyncStream,
     CLASSIFY as CLASSIFY,
     CancelToken as CancelToken,
     Completion as Completion,
@@ -77,6 +76,7 @@ from nlptasks.plugins import (
     plugin_names as plugin_names,
     plugin_notice as plugin_notice,
 )
+from nlptasks.progress import AsyncStream as AsyncStream
 from nlptasks.results import (
     Answer as Answer,
     AnswerSpan as AnswerSpan,

@@ -7,6 +7,7 @@ with an adapter gets the request. NLPTASKS_BACKEND, or `Engine(backend=...)`, se
 from __future__ import annotations
 
 import logging
+import os
 import pkgutil
 import threading
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from nlptasks.errors import NlptasksError, UnknownNameError, UnsupportedModelError
 from nlptasks.model import CancelToken, Head, Model, find_head
+from nlptasks.process import close_at_exit, refuse_inherited
 
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins
@@ -82,7 +84,7 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Unload everything; calls that wait are cancelled. Safe to call twice."""
+        """Unload everything; all calls are cancelled. Safe to call twice."""
         ...
 
 
@@ -102,6 +104,8 @@ class Backends:
         self._made: dict[str, Backend] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._pid = os.getpid()
+        close_at_exit(self)
         self._only = only if only is None or isinstance(only, str) else type(only).__name__
         if only is not None and not isinstance(only, str):
             self._made[type(only).__name__] = only
@@ -115,7 +119,9 @@ class Backends:
 
         Raises:
             UnsupportedModelError: no backend serves it, or not the selected one.
+            NlptasksError: the engine is closed, or of the process that this one was forked from.
         """
+        refuse_inherited(self._pid)
         for name in [self._only] if self._only else [*self._plugins.backends, *BUILT_IN]:
             try:
                 backend = self._backend(name)
@@ -133,7 +139,9 @@ class Backends:
         return [base for backend in list(self._made.values()) for base in backend.resident()]
 
     def close(self) -> None:
-        """Unload everything; no backend is made afterwards."""
+        """Unload everything; no backend is made afterwards. In a forked process this does nothing."""
+        if self._pid != os.getpid():
+            return
         with self._lock:
             self._closed = True
             made = list(self._made.values())

@@ -12,8 +12,10 @@ from nlptasks.backends import BUILT_IN, Backend, BackendOptions, Backends, Resid
 from nlptasks.bases import Bases
 from nlptasks.definitions import open_shipped
 from nlptasks.errors import InvalidInputError, NlptasksError
-from nlptasks.model import AsyncStream, CancelToken, Head, Model, Stream, find_head
+from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
+from nlptasks.process import at_fork, hold_over_forks
+from nlptasks.progress import AsyncStream
 from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request, run_task, stream_task
 from nlptasks.results import Results
 from nlptasks.runtime.loading.devices import check_words
@@ -77,8 +79,14 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise NlptasksError(
+            "An Engine cannot be pickled, for its models are in this process: make one in the other process, or call "
+            "nlptasks.run there."
+        )
+
     def close(self) -> None:
-        """Unload every model and refuse further calls; safe to call twice."""
+        """Cancel all calls, unload every model and refuse further calls; safe to call twice."""
         self._backends.close()
 
     # Type checkers need the options in each overload; formatted by hand, an overload is four lines and not twelve.
@@ -343,6 +351,10 @@ class _DefaultEngine(Engine):
     def __init__(self) -> None:
         pass
 
+    def __reduce__(self) -> str:
+        # Functions of the module reach other processes by their names.
+        return "_default"
+
     def __getattr__(self, name: str) -> Any:
         # Reentrant: a plugin may ask for the engine while it is imported.
         with _default_lock:
@@ -353,6 +365,9 @@ class _DefaultEngine(Engine):
 
 _default_lock = threading.RLock()
 _default: Engine = _DefaultEngine()
+hold_over_forks(_default_lock)
+# The threads of its models stay in the parent: a child sets up an engine of its own.
+at_fork(after_in_child=vars(_default).clear)
 
 run = _default.run
 stream = _default.stream

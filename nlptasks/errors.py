@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 def clip(text: str, width: int = 60) -> str:
@@ -13,6 +15,10 @@ def clip(text: str, width: int = 60) -> str:
 
 class NlptasksError(Exception):
     """Base of all errors raised on purpose; the command line prints the message and exits with 1."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own would call the class with the message alone.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class UnknownNameError(NlptasksError):

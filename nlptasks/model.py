@@ -6,9 +6,8 @@ one cancel token; calls from many threads meet in its queue and share batches.
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -227,7 +226,7 @@ class Decoding:
 class Completion:
     """One finished text; `logprobs[i]` belongs to the i-th generated token, in nats.
 
-    `alternatives` are the other texts of `num_return_sequences`, best first.
+    `alternatives` are the other texts of `num_return_sequences`, best first. `note` is a remark for the result.
     """
 
     text: str
@@ -237,6 +236,7 @@ class Completion:
     logprobs: tuple[float, ...] = field(default=(), repr=False)
     truncated: bool = False
     alternatives: tuple[Completion, ...] = ()
+    note: str | None = None
 
 
 T = TypeVar("T")
@@ -297,47 +297,6 @@ class Stream(Generic[T]):
         return self._values[0]
 
 
-class AsyncStream(Generic[T]):
-    """A `Stream` for async code, opened by its first step; leaving the loop or cancelling its task stops the model."""
-
-    def __init__(self, open_stream: Callable[[], Stream[T]]) -> None:
-        self._open = open_stream
-        self._stream: Stream[T] | None = None
-
-    async def __aiter__(self) -> AsyncGenerator[str, None]:
-        if self._stream is None:
-            self._stream = await asyncio.to_thread(self._open)
-        stream = self._stream
-        pieces = iter(stream)
-        step: asyncio.Future[str | None] | None = None
-        try:
-            while True:
-                step = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
-                piece = await asyncio.shield(step)
-                if piece is None:
-                    return
-                yield piece
-        finally:
-            stream.close()
-            if step is not None and not step.done():
-                # The thread that waits for a piece holds the model until its step ends.
-                await asyncio.wait({step})
-                step.exception()
-                stream.close()
-
-    async def result(self) -> T:
-        """The value at the end; reads the rest of the pieces first.
-
-        Raises:
-            NlptasksError: the stream was closed before its end.
-        """
-        if self._stream is None:
-            async for _ in self:
-                pass
-        assert self._stream is not None
-        return await asyncio.to_thread(self._stream.result)
-
-
 TextStream = Stream[Completion]
 """What a model writes for one prompt, piece by piece."""
 
@@ -384,7 +343,7 @@ class Model(Protocol):
         ...
 
     def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
-        """The same as `generate` for one prompt, piece by piece."""
+        """The same as `generate` for one prompt, piece by piece; beam search writes one piece at the end."""
         ...
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:

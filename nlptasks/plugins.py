@@ -43,6 +43,7 @@ from nlptasks.discovery import (
 )
 from nlptasks.errors import PluginError, UnknownNameError
 from nlptasks.model import HEADS, Head
+from nlptasks.process import hold_over_forks
 from nlptasks.results import Result
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, TaskOf
@@ -370,6 +371,7 @@ class Plugins:
 
 _default: Plugins | None = None
 _default_lock = threading.RLock()
+hold_over_forks(_default_lock)
 
 
 def default_plugins() -> Plugins:

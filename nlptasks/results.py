@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,6 +40,10 @@ class Result(BaseModel):
         description="How a long input was cut: by `characters` if the model cannot count tokens; windows are then "
         "smaller than necessary, and `num_tokens` may be an estimate.",
     )
+
+    def noted(self, note: str | None) -> Self:
+        """The result with one more remark."""
+        return self.model_copy(update={"note": "; ".join(filter(None, (self.note, note)))}) if note else self
 
     def to_hf(self) -> Any:
         """The answer in the shape of transformers' v4 pipeline for this task."""
@@ -192,7 +196,7 @@ class Answer(Result):
 class Message(BaseModel):
     """One turn of a chat."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", str_min_length=0)
 
     role: Literal["system", "user", "assistant"]
     content: str

@@ -30,16 +30,20 @@ from nlptasks.results import Result
 Overflow = Literal["window", "truncate", "error"]
 
 
+CHECKED = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_min_length=0)
+"""With any bound for texts, pydantic reads them as Unicode, which half a surrogate pair is not."""
+
+
 class TaskInput(BaseModel):
     """Base of task inputs. Its fields define the form, the HTTP body and the CLI's JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = CHECKED
 
 
 class TaskOptions(BaseModel):
     """Base of task options; every field has a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = CHECKED
 
 
 class TextInput(TaskInput):
@@ -301,7 +305,10 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
             lines.append(f"{place} {where!r} is not known; {hint}")
             continue
         if fault["type"] in {"string_too_short", "string_pattern_mismatch"}:
-            message = "expected a text with at least one visible character"
+            visible = "" if place == "option" else "visible "
+            message = f"expected a text with at least one {visible}character"
+        elif fault["type"] == "string_unicode":
+            message = "expected Unicode text, found half of a surrogate pair (text.encode('utf-8', 'replace') drops it)"
         else:
             message = fault["msg"][0].lower() + fault["msg"][1:]
         lines.append(f"{place} {where!r}: {message}, found {clip(repr(fault['input']))}.")

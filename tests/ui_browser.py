@@ -146,8 +146,14 @@ def tab(browser: Browser, **arguments: Any) -> Iterator[Page]:
         if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "about:")):
             outside.append(request.url)
 
+    def complain(message: Any) -> None:
+        # Gradio's own `base` is refused as well, and is not needed.
+        if "Content Security Policy" in message.text and "base URI" not in message.text:
+            faults.append(message.text)
+
     context.on("request", note)
     page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", complain)
     try:
         yield page
         assert outside == [], "the app must work without a network"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -87,7 +88,17 @@ def main(arguments: list[str] | None = None) -> None:
     """The entry point. Exit codes: 0 success, 1 an error with its message, 2 wrong usage."""
     # The tokenizers library warns on every fork otherwise; the model's one thread needs no pool of its own.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    encode_all(sys.stdout)
     sys.exit(_run(arguments))
+
+
+def encode_all(stream: object) -> None:
+    """Let a stream take every character: a file or a pipe as UTF-8, which `run -f` reads, a terminal by escapes."""
+    if isinstance(stream, io.TextIOWrapper):
+        if stream.isatty():
+            stream.reconfigure(errors="backslashreplace")
+        else:
+            stream.reconfigure(encoding="utf-8")
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -108,9 +119,21 @@ def _run(arguments: list[str] | None) -> int:
         # The reader of our output left (`| head`); pointing stdout elsewhere keeps Python quiet at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        click.echo(f"Error: {_unusable(error)}", err=True)
+        return 1
     finally:
         _report_failed_plugins()
     return code if isinstance(code, int) else 0
+
+
+def _unusable(error: OSError) -> str:
+    """A file or folder that cannot be read or written, as a sentence."""
+    from nlptasks import Settings
+
+    data = str(Settings.from_env().data)
+    hint = " Make it writable, or name another folder with NLPTASKS_DATA." if data in str(error.filename) else ""
+    return f"{error.filename}: {error.strerror}.{hint}" if error.filename else f"{error}."
 
 
 def _report_failed_plugins() -> None:

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutputError
+from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutputError, UnsupportedModelError
 from nlptasks.families import bullets, windows
 from nlptasks.families.chunks import chunk, lead, units
 from nlptasks.families.text_to_text import GenerationOptions, TextToText, prompt_text
@@ -72,7 +72,7 @@ class SummarizationOptions(GenerationOptions):
         default=None, ge=1, le=16, description="Beams of beam search; 1 for none."
     )
     repetition_penalty: float | None = Field(  # type: ignore[assignment]
-        default=None, gt=0, le=5, description="Above 1 discourages repetition, and words of the text."
+        default=None, ge=0.01, le=5, description="Above 1 discourages repetition, and words of the text."
     )
     no_repeat_ngram_size: int | None = Field(
         default=None, ge=0, description="No sequence of so many tokens comes twice; 0 for no such rule."
@@ -203,10 +203,20 @@ class Summarization(TextToText[I, O, Summary], Generic[I, O]):
         completion = yield from model.stream(prompt, decoding)
         self._take(work, [completion], options)
         assert work.result is not None, "a text that was read in one piece has its summary"
-        return work.result
+        return work.result.noted(completion.note)
 
     def _open(self, inputs: Sequence[I], options: O, model: Model) -> list[_Work[I]]:
-        """The inputs with their chunks; a text of few sentences has its result already."""
+        """The inputs with their chunks; a text of few sentences has its result already.
+
+        Raises:
+            UnsupportedModelError: the model can only translate.
+        """
+        if model.info.model_type == "marian" and not model.info.adapter:
+            raise UnsupportedModelError(
+                f"{model.info.name} is a translation model, and {self.name} expects one that writes summaries: leave "
+                "the model out, or name another (sshleifer/distilbart-cnn-12-6, ...) or an adapter that was trained "
+                "on it."
+            )
         works = [_Work(item, item.text) for item in inputs]
         counts, room = self._cut(works, options, model)
         if options.on_overflow == "error":

@@ -9,13 +9,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt
 from nlptasks.results import Result
 from nlptasks.task import Recipe, Task, TaskInput, TaskOptions
+
+GREEDY = 1e-3
+"""Below this temperature the likeliest token is taken: what else could be drawn is in the range of rounding errors."""
 
 
 class GenerationOptions(TaskOptions):
@@ -26,19 +29,29 @@ class GenerationOptions(TaskOptions):
         default=None, description="Draw tokens at random. Unset: yes if temperature, top_p or top_k is given."
     )
     temperature: float | None = Field(
-        default=None, ge=0, le=5, description="Below 1 safer, above 1 wilder; 0 always takes the likeliest token."
+        default=None,
+        ge=0,
+        le=5,
+        description="Below 1 safer, above 1 wilder; below 0.001 takes the likeliest token.",
     )
     top_p: float | None = Field(default=None, gt=0, le=1, description="Draw from the likeliest tokens of this mass.")
     top_k: int | None = Field(default=None, ge=0, description="Draw from this many likeliest tokens; 0 for all.")
-    repetition_penalty: float = Field(default=1.0, gt=0, le=5, description="Above 1 discourages repetition.")
+    repetition_penalty: float = Field(default=1.0, ge=0.01, le=5, description="Above 1 discourages repetition.")
     num_beams: int = Field(default=1, ge=1, le=16, description="Beams of beam search; 1 for none.")
-    stop: tuple[str, ...] = Field(default=(), description="Strings that end the text; they are not part of it.")
-    seed: int | None = Field(default=None, ge=0, description="Makes sampling repeatable.")
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), description="Strings that end the text; they are not part of it."
+    )
+    seed: int | None = Field(default=None, ge=0, lt=2**64, description="Makes sampling repeatable.")
     on_overflow: str = Field(
         default="truncate",
         pattern="^(truncate|error)$",
         description="A prompt longer than the context: keep its end and say so (truncate), or refuse it (error).",
     )
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_stop(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     def decoding(self) -> Decoding:
         """The options as the model's verbs take them: every option that is named like a field of `Decoding`."""
@@ -47,7 +60,7 @@ class GenerationOptions(TaskOptions):
         sample = len(unset) < len(sampling) if self.do_sample is None else self.do_sample
         names = (Decoding.__dataclass_fields__.keys() & type(self).model_fields.keys()) - unset
         values = {name: getattr(self, name) for name in names}
-        values["do_sample"] = sample and self.temperature != 0
+        values["do_sample"] = sample and (self.temperature is None or self.temperature >= GREEDY)
         return Decoding(**values, truncate_prompt=self.on_overflow != "error")
 
 
@@ -140,7 +153,7 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
         """The raw text of one answer, piece by piece; returns its result."""
         prompt, decoding = self.ask(inputs, options, model.info), self.decoding(inputs, options, model.info)
         completion = yield from model.stream(prompt, decoding)
-        return self.finish(inputs, completion)
+        return self.finish(inputs, completion).noted(completion.note)
 
 
 def _fields(row: Mapping[str, Any], names: Iterable[str], what: str) -> dict[str, Any]:

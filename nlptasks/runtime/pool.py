@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from nlptasks.backends import BackendOptions, Resident
 from nlptasks.errors import NlptasksError
 from nlptasks.model import CancelToken
+from nlptasks.process import LOADING
 from nlptasks.store.adapters import AdapterFolder
 from nlptasks.store.download import BaseFolder
 
@@ -32,10 +34,12 @@ class TorchBackend:
         self._in_use: dict[str, int] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._sweeper: threading.Thread | None = None
         if options.idle_seconds is not None:
-            threading.Thread(
+            self._sweeper = threading.Thread(
                 target=self._sweep, args=(options.idle_seconds,), name="nlptasks:idle", daemon=True
-            ).start()
+            )
+            self._sweeper.start()
 
     def serves(self, base: str, adapter: AdapterFolder | None) -> bool:
         """Always: a base is a folder, or can be fetched as one."""
@@ -59,24 +63,29 @@ class TorchBackend:
         return [model.described for model in models]
 
     def close(self) -> None:
-        """Unload all; calls that wait are cancelled."""
+        """Unload all; all calls are cancelled."""
         self._closed.set()
         with self._lock:
             leaving = list(self._models.values())
             self._models.clear()
         for model in leaving:
             model.close()
+        if self._sweeper:
+            self._sweeper.join()
 
     def _acquire(self, folder: BaseFolder) -> ResidentModel:
-        # After the base was found: torch takes seconds to import, which an error should not wait for.
-        from nlptasks.runtime.resident import ResidentModel
-
         key = str(folder.path)
         options = self._options
+        if key not in self._models:
+            # After the base was found: torch takes seconds to import, which an error should not wait for.
+            with LOADING:
+                importlib.import_module("nlptasks.runtime.resident")
         with self._lock:
             if self._closed.is_set():
                 raise NlptasksError("This engine is closed: make a new Engine.")
             if key not in self._models:
+                from nlptasks.runtime.resident import ResidentModel
+
                 self._models[key] = ResidentModel(
                     folder, options.device, options.dtype, trust_remote_code=options.trust_remote_code,
                     head=options.head,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from nlptasks.model import (
     Vector,
     find_head,
 )
+from nlptasks.process import LOADING, refuse_inherited
 from nlptasks.runtime.cpu.memory import free_memory, settle
 from nlptasks.runtime.cpu.threads import batch_threads
 from nlptasks.runtime.loading.base import LoadedBase, load_base
@@ -117,7 +119,7 @@ class ResidentModel:
         return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
 
     def close(self) -> None:
-        """End the thread and free the weights; calls that wait are cancelled."""
+        """End the thread and free the weights; all calls are cancelled."""
         self.worker.close()
         if self.reading.threads:
             self.reading.threads.close()
@@ -129,7 +131,10 @@ class ResidentModel:
     def base(self) -> LoadedBase:
         """The base, loaded now if need be."""
         if self._base is None:
-            self._base = load_base(self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code)
+            with LOADING:
+                self._base = load_base(
+                    self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code
+                )
             self._adapters = Adapters(self._base, head=self.head)
             if self._base.placement.device != "cpu":
                 self.reading.budget = GPU_BUDGET
@@ -221,9 +226,12 @@ class BoundModel:
         future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
         future.add_done_callback(lambda _: pieces.put(None))
 
+        pid = os.getpid()
+
         def read() -> Generator[str, None, Completion]:
             while (piece := pieces.get()) is not None:
                 yield piece
+                refuse_inherited(pid)
             completion: Completion = future.result()[0]
             return completion
 
@@ -320,6 +328,7 @@ def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> Mode
         direction=direction(base.tokenizer),
         trained_for=frozenset(trained),
         reads_emoji=encoding.reads_emoji(base.tokenizer),
+        has_offsets=base.tokenizer.is_fast,
     )
 
 

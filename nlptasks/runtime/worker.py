@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Any
 
 from nlptasks.errors import CancelledError, NlptasksError
 from nlptasks.model import CancelToken
+from nlptasks.process import close_at_exit, refuse_inherited
 
 MAX_ITEMS = 1024
 """Items of one call that are computed at a time, so that other calls do not wait for the end of a huge one."""
@@ -58,7 +60,7 @@ class BatchRequest:
 class Worker:
     """Runs jobs one after the other on one thread; jobs with the same key run together.
 
-    The thread starts with the first job and is a daemon: an interpreter that exits does not wait for it.
+    The thread starts with the first job; at the end of the process its computation is cancelled and it ends.
     """
 
     def __init__(self, name: str) -> None:
@@ -67,13 +69,14 @@ class Worker:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._busy = False
+        self._running: list[Job] = []
+        self._pid = os.getpid()
         self.last_used = time.monotonic()
 
     @property
     def idle(self) -> bool:
         with self._wake:
-            return not self._busy and not self._jobs
+            return not self._running and not self._jobs
 
     @property
     def waiting(self) -> int:
@@ -82,7 +85,12 @@ class Worker:
             return len(self._jobs)
 
     def submit(self, job: Job) -> Future[list[Any]]:
-        """Queue a call; raises NlptasksError once the worker is closed."""
+        """Queue a call.
+
+        Raises:
+            NlptasksError: the worker is closed, or of the process that this one was forked from.
+        """
+        refuse_inherited(self._pid)
         job.answers = [None] * len(job.items)
         with self._wake:
             if self._closed:
@@ -92,6 +100,7 @@ class Worker:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name=f"nlptasks:{self._name}", daemon=True)
                 self._thread.start()
+                close_at_exit(self)
             self._wake.notify()
         return job.future
 
@@ -104,10 +113,12 @@ class Worker:
         return self.submit(Job(key=None, items=[None], handle=handle, cancel=CancelToken())).result()[0]
 
     def close(self, *, wait: bool = True) -> None:
-        """Refuse new calls, cancel the queued ones and end the thread; safe to call twice."""
+        """Refuse new calls, cancel all others and end the thread; safe to call twice."""
+        if self._pid != os.getpid():
+            return
         with self._wake:
             self._closed = True
-            for job in self._jobs:
+            for job in (*self._running, *self._jobs):
                 job.cancel.cancel()
             self._wake.notify()
             thread = self._thread
@@ -117,13 +128,12 @@ class Worker:
     def _loop(self) -> None:
         while True:
             with self._wake:
-                self._busy = False
+                self._running = []
                 while not self._jobs and not self._closed:
                     self._wake.wait()
                 if not self._jobs:
                     return
-                group = self._take_group()
-                self._busy = True
+                group = self._running = self._take_group()
             self._run(group)
             self.last_used = time.monotonic()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks.errors import DownloadError
+from nlptasks.process import LOADING
 from nlptasks.store.sources import Progress, ProgressCallback
 
 
@@ -21,8 +22,9 @@ def convert_gguf(gguf: Path, target: Path, label: str, report: ProgressCallback)
     """
     step = f"{label}: converting"
     report(Progress(step, 0, None))
-    import torch
-    import transformers
+    with LOADING:
+        import torch
+        import transformers
 
     # Packed weights would be unpacked again for each product on a CPU: transformers has kernels for some GPUs only. The
     # first releases of transformers 5 have no GgufConfig and always dequantise.
@@ -67,7 +69,15 @@ def _reported(step: str, report: ProgressCallback) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Hide transformers' bars, reports and developer warnings: nlptasks has its own checks and messages."""
+    """Hide transformers' bars, reports and developer warnings: nlptasks has its own checks and messages.
+
+    They are settings of the process: one thread at a time may change them.
+    """
+    with LOADING:
+        yield from _quiet()
+
+
+def _quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -11,6 +11,7 @@ from nlptasks.surfaces.errors import sentence as sentence
 from nlptasks.surfaces.fields import FieldText as FieldText
 from nlptasks.surfaces.fields import annotation_of as annotation_of
 from nlptasks.surfaces.fields import bounds as bounds
+from nlptasks.surfaces.fields import default_of as default_of
 from nlptasks.surfaces.fields import field_texts as field_texts
 from nlptasks.surfaces.fields import json_type as json_type
 from nlptasks.surfaces.fields import limits as limits

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import to_json
+from pydantic_core import to_json, to_jsonable_python
 
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", dict: "object", Any: "any value"}
 _CHOICES = re.compile(r"\^\((\w+(?:\|\w+)*)\)\$")
@@ -51,9 +51,18 @@ def json_type(annotation: Any) -> Any:
         return Union[tuple(json_type(part) for part in parts)]  # noqa: UP007 - made at run time
     if origin in (tuple, list, set, frozenset):
         return list[json_type(parts[0])]  # type: ignore[misc]
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return Literal[tuple(to_jsonable_python(member) for member in annotation)]
     if origin is Literal or annotation in (str, int, float, bool, type(None)):
         return annotation
     return dict if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Any
+
+
+def default_of(field: FieldInfo) -> Any:
+    """A field's default as JSON has it; None if the field is required. A secret is a row of stars."""
+    if field.is_required():
+        return None
+    return to_jsonable_python(field.get_default(call_default_factory=True), fallback=str)
 
 
 class FieldText(NamedTuple):

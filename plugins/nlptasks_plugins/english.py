@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from nlptasks import Model, Result
 from nlptasks_plugins.translation.languages import UNDETERMINED, detect, name
@@ -12,8 +12,8 @@ from nlptasks_plugins.translation.languages import UNDETERMINED, detect, name
 R = TypeVar("R", bound=Result)
 
 SURE = 0.9
-"""Least probability of another language. Of 2,872 English texts (the validation sets of SST-2 and TweetEval's sentiment)
-none gets a note."""
+"""Least probability of another language. None of 2,872 English texts (the validation sets of SST-2 and of TweetEval's
+sentiment) gets a note."""
 
 LETTERS = 12
 """Fewest letters of a text that is checked: names and single words look like any language."""
@@ -37,11 +37,7 @@ def noted(results: list[R], texts: Sequence[str], model: Model, adapter: str) ->
 
 def _noted(result: R, text: str) -> R:
     language = other_language(text)
-    if not language:
-        return result
-    note = f"the text seems to be in {language}; the adapter was trained on English"
-    values: dict[str, Any] = {"note": "; ".join(filter(None, [result.note, note]))}
-    return result.model_copy(update=values)
+    return result.noted(f"the text seems to be in {language}; the adapter was trained on English" if language else None)
 
 
 def other_language(text: str) -> str:

@@ -44,9 +44,9 @@ class GenerationOptions(nlptasks.GenerationOptions):
     """How to write."""
 
     chat: bool = Field(default=False, description="Treat a plain prompt as a user's message and answer it.")
-    system: str | None = Field(default=None, description="A system message to put before a chat.")
+    system: str | None = Field(default=None, description="A system message; it precedes a chat's own.")
     # Greedy decoding of a small model falls into loops without it.
-    repetition_penalty: float = Field(default=1.1, gt=0, le=5, description="Above 1 discourages repetition.")
+    repetition_penalty: float = Field(default=1.1, ge=0.01, le=5, description="Above 1 discourages repetition.")
 
 
 class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
@@ -97,8 +97,10 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
         if inputs.messages is None:
             return inputs.prompt or ""
         turns = list(inputs.messages)
-        if options.system and turns[0].role != "system":
-            turns.insert(0, Message(role="system", content=options.system))
+        if options.system:
+            # Most templates take one system message, the first.
+            content = [options.system, *(turn.content for turn in turns[:1] if turn.role == "system")]
+            turns[: len(content) - 1] = [Message(role="system", content="\n\n".join(content))]
         return turns
 
     def parse(self, inputs: GenerationInput, completion: str) -> GeneratedText:

@@ -17,6 +17,7 @@ import pytest
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
 from nlptasks.testing import tiny_model
+from nlptasks_plugins import Sentiment
 from tests.hub_server import serve
 from tests.tiny_adapters import classifier_adapter
 
@@ -239,3 +240,19 @@ def test_a_reader_that_leaves_early_is_no_error(home: dict[str, str]) -> None:
     done = subprocess.run(["bash", "-c", shell], env=home, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_pipe_gets_every_character_whatever_the_locale(home: dict[str, str]) -> None:
+    env = {**home, "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "nlptasks", "run", "generation", "One 李 👍.", "-m", home["TINY_CAUSAL"], "--json"]
+    ended = subprocess.run(command, env=env, capture_output=True, check=True)
+    assert json.loads(ended.stdout.decode())["prompt"] == "One 李 👍."
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_line(home: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    data = str(tmp_path / "file" / "data")
+    ended = nlptasks({**home, "NLPTASKS_DATA": data}, "adapters", "import", str(Sentiment.adapter))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"Error: {data}")
+    assert ended.stderr.endswith("Make it writable, or name another folder with NLPTASKS_DATA.\n")

@@ -18,6 +18,10 @@ from nlptasks_plugins.translation.task import EMBEDDED, Translation, Translation
 
 pytestmark = pytest.mark.embedded
 
+SMALL = (
+    "translator is a small model for everyday sentences: for others name Helsinki-NLP/opus-mt-en-fr and the like, "
+    "or facebook/nllb-200-distilled-600M with --model"
+)
 FOLDER = TranslationTask.bases[EMBEDDED]
 
 
@@ -38,7 +42,7 @@ def engine() -> Iterator[Engine]:
 def test_everyday_sentences_out_of_english(engine: Engine, target: str, pairs: dict[str, str]) -> None:
     results = engine.run("translation", list(pairs), source_language="en", target_language=target)
     assert [result.translation for result in results] == list(pairs.values())
-    assert {(result.model, result.target_language, result.note) for result in results} == {(EMBEDDED, target, None)}
+    assert {(result.model, result.target_language, result.note) for result in results} == {(EMBEDDED, target, SMALL)}
 
 
 def test_everyday_sentences_into_english_from_a_language_that_is_detected(engine: Engine) -> None:
@@ -97,10 +101,69 @@ def test_of_200_documents_every_segment_is_there_and_all_that_stands_between(eng
 
 
 def test_languages_it_does_not_know_are_refused_by_name(engine: Engine) -> None:
-    with pytest.raises(InvalidInputError, match=r"translator knows de, en, es, fr, found target_language 'it': name a"):
+    message = (
+        r"translator knows de, en, es, fr, found target_language 'it' \(Italian\): name Helsinki-NLP/opus-mt-en-fr"
+    )
+    with pytest.raises(InvalidInputError, match=message):
         engine.run("translation", "Good day.", source_language="en", target_language="it")
-    with pytest.raises(InvalidInputError, match="from or into English, found fr to de: translate into en first"):
-        engine.run("translation", "Bonjour.", source_language="fr", target_language="de")
+    with pytest.raises(InvalidInputError, match=r"found source_language 'it' \(Italian\)"):
+        engine.run("translation", "Ci vediamo domani alla stazione.", target_language="en")
+    with pytest.raises(InvalidInputError, match="its language could not be told: give source_language"):
+        engine.run("translation", "∂ ж", target_language="en")
+
+
+def test_other_pairs_go_through_english_and_say_so(engine: Engine) -> None:
+    result = engine.run("translation", "Je suis fatigué. Mon père est médecin.", target_language="de")
+    assert result.translation == "Ich bin müde. Mein Vater ist Arzt."
+    assert result.note == f"translated through English; {SMALL}"
+
+
+def test_capitals_are_translated_and_stay(engine: Engine) -> None:
+    result = engine.run("translation", "MY FATHER IS A DOCTOR.", source_language="en", target_language="fr")
+    assert result.translation == "MON PÈRE EST MÉDECIN."
+
+
+def test_a_short_text_that_is_already_in_the_language_is_kept(engine: Engine) -> None:
+    result = engine.run("translation", "Hello.", target_language="en")
+    assert (result.translation, result.source_language) == ("Hello.", "und")
+    assert str(result.note).startswith(
+        "the text was kept: its language is not certain, and its translation is nearly the "
+    )
+    assert engine.run("translation", "Guten Morgen.", target_language="de").note == f"the text is already de; {SMALL}"
+
+
+KEPT = (
+    "https://shop.example.net/p/48213#reviews", "ana@example.org", "${firstName}", "%(count)d", "{{user.name}}",
+    "DE89 3704 0044 0532 0130 00", "€9", "20°C", "/etc/app/app.conf", "my_file_v2.tar.gz", "x²", "→", "привет", "</s>",
+)  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("target", ["fr", "de", "es"])
+def test_what_must_not_change_stays(engine: Engine, target: str) -> None:
+    texts = [f"Please open {span} first." for span in KEPT]
+    results = engine.run("translation", texts, source_language="en", target_language=target)
+    for span, result in zip(KEPT, results, strict=True):
+        assert span in result.translation
+        assert "\ufffd" not in result.translation
+        assert not result.translation.endswith("first.")
+
+
+@pytest.mark.long
+def test_a_sentence_longer_than_it_reads_is_not_cut(engine: Engine) -> None:
+    text = " ".join(["Bonjour à vous mes chers amis"] * 100)
+    result = engine.run("translation", text, source_language="fr", target_language="en", num_beams=1, max_new_tokens=20)
+    assert not result.truncated
+    assert result.num_tokens > 512
+
+
+@pytest.mark.long
+def test_no_short_text_is_cut(engine: Engine) -> None:
+    # Each of these letters is several tokens, and this ligature eighteen letters.
+    for text in ("ß\u0301" * 200, "ﷺ" * 60, "ሀ" * 250, "a\u0301\u0302\u0303" * 90):
+        assert not engine.run(
+            "translation", text, source_language="en", target_language="fr", num_beams=1, max_new_tokens=4
+        ).truncated
 
 
 @pytest.mark.full

@@ -88,6 +88,12 @@ def test_languages_are_checked_before_anything_is_written() -> None:
     model = Upper(direction=("en", "de"), name="marian-en-de")
     with pytest.raises(InvalidInputError, match="input: marian-en-de writes de, found target_language 'fr'"):
         translate("Hello.", model)
+    for tag in ("xx", "auto"):
+        with pytest.raises(InvalidInputError, match=f"expected a BCP 47 tag such as en, fr or pt-BR, found '{tag}'"):
+            TASK.validate([{"text": "Hello.", "target_language": tag}])
+    assert TASK.validate([{"text": "Hello.", "source_language": "auto"}])[0].source_language is None
+    with pytest.raises(InvalidInputError, match="input: marian-en-de reads en, found source_language 'fr'"):
+        translate("Bonjour.", model, target="de", source="fr")
     with pytest.raises(InvalidInputError, match="its language could not be told: give source_language"):
         translate("Xq zz", Upper(languages=("en", "fr")), source=None)
     assert model.calls == []
@@ -188,6 +194,9 @@ def test_a_stream_gives_sentence_after_sentence_and_the_same_result() -> None:
     assert isinstance(result, Translation)
     assert result == translate(TEXT, Upper())
     assert "".join(pieces) == result.translation
+    unknown = Stream(TASK.stream(TranslationInput(text="Xq zz.", target_language="fr"), TASK.options_type(), Upper()))
+    assert "".join(unknown) == unknown.result().translation == "Xq zz."
+    assert str(unknown.result().note).startswith("the text was kept: its language is not certain")
     for _ in Stream(TASK.stream(item, TASK.options_type(), model := Upper())):
         break
     assert len(model.calls) == 1

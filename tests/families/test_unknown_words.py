@@ -65,13 +65,15 @@ def engine(embedded_settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.mark.embedded
-@pytest.mark.parametrize("text", ["\u200b.\u200b".replace(".", ""), "𒀀𒀁", "ᚠᚢᚦ"])
+@pytest.mark.parametrize("text", ["\u200b\u200b", "𒀀𒀁", "ᚠᚢᚦ"])
 def test_a_text_without_a_known_token_has_no_label(engine: Engine, text: str) -> None:
     result = engine.run(Sentiment, text + " ")
-    assert (result.label, result.labels, result.note) == (None, (), UNREAD)
+    assert (result.label, result.labels) == (None, ())
+    assert result.note.startswith(UNREAD)
     assert "undecided" in render(result)
     entities = engine.run("ner", text)
-    assert (entities.entities, entities.note) == ((), UNREAD)
+    assert entities.entities == ()
+    assert entities.note.startswith(UNREAD)
 
 
 @pytest.mark.embedded

@@ -67,7 +67,11 @@ def say(page: Page, words: str) -> Locator:
     send(page, words)
     page.wait_for_function(f"document.querySelectorAll('{ANSWERS}').length > {before}")
     rest(page)
-    browser_keeps(page, words)
+    page.wait_for_function(
+        """(words) => Object.values(localStorage).some((kept) =>
+            kept.includes(words) && JSON.parse(kept).turns.every((turn) => turn.finished))""",
+        arg=json.dumps(words, ensure_ascii=False)[1:-1],
+    )
     return page.locator(ANSWERS).last
 
 
@@ -109,18 +113,31 @@ def test_a_chat_streams_and_stop_ends_the_computation(page: Page, engine: FakeEn
     assert page.locator(ANSWERS).first.inner_text().startswith("Once there was a lamp")
 
 
-def test_a_new_conversation_ends_the_answer_of_the_old_one(page: Page, engine: FakeEngine) -> None:
+def test_an_answer_goes_on_while_another_conversation_is_open(page: Page, engine: FakeEngine) -> None:
     fresh(page)
     before = len(engine.models)
-    send(page, "Tell me about a lamp.")
+    send(page, "Tell me of a lamp.")
     page.wait_for_selector(f"{ANSWERS} strong")
     fresh(page)
     [model] = [made for made in engine.models[before:] if isinstance(made, SlowModel) and made.steps]
-    until(lambda: model.token.cancelled)
     page.wait_for_timeout(500)
     assert page.locator(ANSWERS).count() == 0
     assert page.locator("#chat-fault").inner_text() == ""
     assert "A short answer." in say(page, "Good evening").inner_text()
+    written = model.steps
+    until(lambda: model.steps > written)
+    page.click("#chat-list label:has-text('Tell me of a lamp') input")
+    page.wait_for_selector(f"{ANSWERS} strong")
+    page.reload()
+    page.click("#chat-list label:has-text('Tell me of a lamp') input")
+    page.wait_for_selector(f"{ANSWERS} strong")
+    assert page.locator("#chat-turns .user").inner_text().strip() == "Tell me of a lamp."
+    page.click("#chat-stop")
+    until(lambda: model.token.cancelled)
+    page.wait_for_selector("#chat-turns >> text=Stopped.")
+    rest(page)
+    browser_keeps(page, "Stopped.")
+    assert page.locator(ANSWERS).first.inner_text().startswith("Once there was a lamp")
 
 
 def test_commands_plain_words_and_one_click(page: Page) -> None:
@@ -155,6 +172,7 @@ def test_undo_retry_and_edit(page: Page, engine: FakeEngine) -> None:
     page.click("#chat-turns button[aria-label='Retry']")
     until(lambda: engine.models[-1].decodings and engine.models[-1].decodings[-1].do_sample)
     rest(page)
+    assert page.locator("#chat-turns .nlp-earlier summary").inner_text() == "1 earlier answer"
     page.click("#chat-turns button[aria-label='Undo']")
     page.wait_for_function(f"document.querySelectorAll('{ANSWERS}').length === 1")
     page.wait_for_function("document.querySelector('#chat-words textarea').value === 'Good morning'")
@@ -164,6 +182,9 @@ def test_undo_retry_and_edit(page: Page, engine: FakeEngine) -> None:
     page.wait_for_selector("#chat-turns .nlp-headline:has-text('negative')")
     rest(page)
     assert page.locator("#chat-turns .user").first.inner_text().strip() == "/sentiment I hate it."
+    # What was edited is still there.
+    page.click("#chat-list label:has-text('I love it.')")
+    page.wait_for_selector("#chat-turns .nlp-headline:has-text('positive')")
 
 
 def test_conversations_survive_a_reload_and_are_saved_as_files(page: Page) -> None:
@@ -185,6 +206,9 @@ def test_conversations_survive_a_reload_and_are_saved_as_files(page: Page) -> No
     assert download.value.suggested_filename == "conversation.md"
     assert "/sentiment I love tea." in Path(download.value.path()).read_text(encoding="utf-8")
     page.click("#chat-delete")
+    page.click("#chat-keep")
+    page.click("#chat-delete")
+    page.click("#chat-really")
     page.wait_for_function("!document.querySelector('#chat-list').innerText.includes('tea')")
 
 
@@ -223,6 +247,7 @@ def test_two_tabs_keep_what_each_of_them_says(browser: Browser, url: str) -> Non
         page.wait_for_selector("#chat-turns .user >> text=I love cups.")
         assert page.locator("#chat-turns .user").count() == 3
         page.click("#chat-delete")
+        page.click("#chat-really")
         until(lambda: page.locator(titles).count() == 2)
         browser_keeps(page, "I love cups.", wanted=False)
         page.reload()
@@ -241,7 +266,7 @@ def test_a_browser_without_room_says_so(browser: Browser, url: str) -> None:
         )
 
 
-def test_a_closed_tab_ends_the_computation(browser: Browser, url: str, engine: FakeEngine) -> None:
+def test_a_closed_tab_keeps_the_question_and_the_answer(browser: Browser, url: str, engine: FakeEngine) -> None:
     with tab(browser, viewport=PHONE) as page:
         visit(page, f"{url}/chat")
         page.wait_for_selector("#chat-words textarea")
@@ -249,4 +274,12 @@ def test_a_closed_tab_ends_the_computation(browser: Browser, url: str, engine: F
         send(page, "Tell me about a lamp.")
         page.wait_for_selector(f"{ANSWERS} >> text=lamp")
         model = engine.models[-1]
-    until(lambda: model.token.cancelled, 30)
+        context = page.context
+        page.close()
+        again = context.new_page()
+        written = model.steps
+        until(lambda: model.steps > written + 2)
+        visit(again, f"{url}/chat")
+        again.wait_for_selector(f"{ANSWERS} >> text=lamp")
+        again.click("#chat-stop")
+        until(lambda: model.token.cancelled, 30)

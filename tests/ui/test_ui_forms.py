@@ -82,7 +82,7 @@ def test_components_know_bounds_choices_and_help(form: forms.Form) -> None:
     assert (found["text"].lines, found["question"].lines, found["tall"].lines) == (6, 1, 6)
     assert found["text"].info == "The text to read."
     assert found["text"].label == "Text"
-    assert (found["count"].minimum, found["count"].maximum, found["count"].value) == (1, 9, 3)
+    assert (found["count"].value, found["count"].info) == (3, "How many. (at least 1, at most 9)")
     assert (found["share"].placeholder, found["share"].info) == ("unset", "Share. (greater than 0, less than 1)")
     assert [value for value, _ in found["labels"].choices] == ["red", "blue"]
     assert [value for value, _ in found["mode"].choices] == ["fast", "good"]

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from nlptasks import Task
-from nlptasks.surfaces import answer, json_type, limits, sentence
+from nlptasks.surfaces import answer, default_of, json_type, limits, sentence
 from nlptasks_ui.context import MODEL_QUEUE, Context
 
 _COMMON = {
@@ -51,12 +51,13 @@ def answer_in_json(server: Any) -> None:
 def endpoint(context: Context, task: Task[Any, Any, Any]) -> Callable[..., AsyncGenerator[Any, None]]:
     """A function whose signature and docstring are built from the fields of the task's input and options."""
     parameters, lines = _parameters(task)
-    names = [parameter.name for parameter in parameters]
 
     async def call(*values: Any) -> AsyncGenerator[Any, None]:
         import gradio as gr
 
-        arguments = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        # Clients send defaults too; that of a secret is a row of stars.
+        pairs = zip(parameters, values, strict=True)
+        arguments = {one.name: value for one, value in pairs if value is not None and value != one.default}
         try:
             fields = {name: arguments.pop(name) for name in task.input_type.model_fields if name in arguments}
             steps = answer(context.engine, task.name, fields, every=_HEARTBEAT, **arguments)
@@ -91,8 +92,7 @@ def _parameters(task: Task[Any, Any, Any]) -> tuple[list[inspect.Parameter], lis
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     default: Any = inspect.Parameter.empty
     if not field.is_required():
-        default = field.get_default(call_default_factory=True)
-        default = list(default) if isinstance(default, tuple) else default
+        default = default_of(field)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return inspect.Parameter(name, kind, default=default, annotation=json_type(field.annotation))
 

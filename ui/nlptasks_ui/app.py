@@ -14,6 +14,7 @@ from nlptasks_ui import api, html
 from nlptasks_ui.context import Context, Page
 from nlptasks_ui.pages import home
 from nlptasks_ui.pages import task as task_page
+from nlptasks_ui.pages.building import build_part
 
 if TYPE_CHECKING:
     from nlptasks import Engine
@@ -57,7 +58,7 @@ def build_app(engine: Engine, *, runs: Path | None = None, loads: Downloads | No
             _build_page(context, pages, page)
         _select_page(app, pages[0])
         for task in engine.plugins.tasks.values():
-            api.add(context, task)
+            build_part(f"the endpoint of {task.name}", partial(api.add, context, task))
     app.queue(max_size=QUEUE_SIZE, default_concurrency_limit=CONCURRENCY_LIMIT)
     return app
 
@@ -130,7 +131,10 @@ def _build_page(context: Context, pages: Sequence[Page], page: Page) -> None:
     title = TITLE if page.path == "" else page.title
     lead = html.element("p", html.text(page.summary), class_="nlp-lead") if page.summary else ""
     gr.HTML(html.element("h1", html.text(title)) + lead)
-    page.build(context)
+    error = build_part(f"the page {title!r}", partial(page.build, context))
+    if error:
+        reason = f"{type(error).__name__}: {error}"
+        gr.HTML(html.alert(f"This page cannot be shown ({reason}). The other pages work; the log has the traceback."))
 
 
 def _menu(pages: Sequence[Page], here: Page) -> str:

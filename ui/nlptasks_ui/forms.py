@@ -12,15 +12,20 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from nlptasks import InvalidInputError
-from nlptasks.surfaces import annotation_of, bounds, limits
+from nlptasks.surfaces import annotation_of, default_of, limits
 
 if TYPE_CHECKING:
     from nlptasks import Task
@@ -85,7 +90,8 @@ class Form:
 
     def values(self, fields: Mapping[str, Any]) -> list[Any]:
         """The values of the components for these fields; missing fields get their defaults."""
-        return [entry.format(fields.get(entry.name, entry.default)) for entry in self.entries]
+        plain = to_jsonable_python(dict(fields), fallback=str)
+        return [entry.format(plain.get(entry.name, entry.default)) for entry in self.entries]
 
 
 def build(model: type[BaseModel], *, labels: Iterable[str] = ()) -> Form:
@@ -97,7 +103,7 @@ def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
     import gradio as gr
 
     kind, optional = annotation_of(field.annotation)
-    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    default = default_of(field)
     common: dict[str, Any] = {"label": _title(name), "info": field.description or None}
     make: Callable[..., Entry] = partial(Entry, name, default=default)
 
@@ -110,9 +116,11 @@ def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
         return make(gr.File(type="filepath", label=_title(name)), _path, _same)
     if kind in (int, float):
         return _number(make, kind, field, default, common)
+    if kind is SecretStr:
+        return make(gr.Textbox(value=default or "", type="password", **common), _nonempty, lambda value: value or "")
     if get_origin(kind) in (list, tuple, set, frozenset) or kind in (list, tuple):
         return _sequence(make, name, kind, default, labels, common)
-    if kind is str:
+    if kind is str or _is_written(kind):
         return _string(make, field, default, name, common)
     if get_origin(kind) in (Union, types.UnionType):
         component = gr.Dropdown(
@@ -152,14 +160,11 @@ def _choice(
 def _number(make: Callable[..., Entry], kind: Any, field: FieldInfo, default: Any, common: dict[str, Any]) -> Entry:
     import gradio as gr
 
-    if default is not None:
-        low, high = bounds(field)
-        component = gr.Number(
-            value=default, minimum=low, maximum=high, precision=0 if kind is int else None, step=_step(kind), **common
-        )
-        return make(component, _optional, _same)
-    # An empty gr.Number turns into 0 when it first becomes visible, which cannot be told from a 0 that was entered.
+    # Bounds are left to the task, which says what is wrong; Gradio would refuse or round a value without a word.
     common["info"] = " ".join(filter(None, [common["info"], limits(field)])) or None
+    if default is not None:
+        return make(gr.Number(value=default, step=_step(kind), **common), _optional, _same)
+    # An empty gr.Number turns into 0 when it first becomes visible, which cannot be told from a 0 that was entered.
     return make(gr.Textbox(placeholder=UNSET, **common), partial(_parse_number, kind), _word)
 
 
@@ -185,6 +190,7 @@ def _sequence(
     import gradio as gr
 
     [item, *_] = get_args(kind) or (Any,)
+    listed, make = make, partial(make, default=None if default is None else tuple(default))
     if isinstance(item, type) and issubclass(item, BaseModel) and _is_flat(item):
         columns = list(item.model_fields)
         component = gr.Dataframe(
@@ -197,35 +203,49 @@ def _sequence(
             wrap=True,
         )
         return make(component, partial(_rows, columns), partial(_cells, columns))
-    if item in (str, int, float) or get_origin(item) is Literal:
+    values = _literals(item)
+    if item in (str, int, float) or values:
         component = gr.Dropdown(
-            choices=[str(choice) for choice in _literals(item)] or (list(labels) if name == "labels" else []),
+            choices=[str(value) for value in values] or (list(labels) if name == "labels" else []),
             value=[str(value) for value in default or ()],
             multiselect=True,
-            allow_custom_value=get_origin(item) is not Literal,
+            allow_custom_value=not values,
             **common,
         )
         return make(component, lambda values: tuple(values) if values else EMPTY, lambda values: list(values or ()))
-    return _json_box(make, default, common)
+    return _json_box(listed, default, common)
 
 
 def _choices(kind: Any, field: FieldInfo) -> dict[str, Any]:
     """The values of a closed list by their names; empty for any other type."""
     if kind is bool:
         return dict(_YES_NO)
-    if get_origin(kind) is Literal:
-        return {str(value): value for value in get_args(kind)}
+    if values := _literals(kind):
+        return {str(value): value for value in values}
     pattern = next((rule.pattern for rule in field.metadata if getattr(rule, "pattern", None)), "")
     match = _ALTERNATIVES.fullmatch(str(pattern)) if kind is str else None
     return {word: word for word in match[1].split("|")} if match else {}
 
 
 def _literals(kind: Any) -> tuple[Any, ...]:
+    """The values of a literal type or an enumeration, as JSON has them; empty for any other type."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return tuple(to_jsonable_python(member, fallback=str) for member in kind)
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _is_file(kind: Any) -> bool:
     return kind is bytes or (isinstance(kind, type) and issubclass(kind, Path))
+
+
+def is_simple(kind: Any) -> bool:
+    """Whether a value is entered in one component of one line: a text, a number, a choice, a date."""
+    return kind in (str, int, float, bool) or bool(_literals(kind)) or _is_written(kind)
+
+
+def _is_written(kind: Any) -> bool:
+    """Whether JSON writes a type as a string: a date, a decimal number, a duration."""
+    return isinstance(kind, type) and issubclass(kind, date | time | timedelta | Decimal | UUID)
 
 
 def _is_flat(model: type[BaseModel]) -> bool:
@@ -290,11 +310,7 @@ def _json(value: Any) -> Any:
 
 
 def _as_json(value: Any) -> str:
-    return "" if value is None else json.dumps(value, ensure_ascii=False, default=_plain, indent=2)
-
-
-def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else list(value)
+    return "" if value is None else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _rows(columns: Sequence[str], cells: Sequence[Sequence[Any]] | None) -> Any:
@@ -308,8 +324,7 @@ def _rows(columns: Sequence[str], cells: Sequence[Sequence[Any]] | None) -> Any:
 
 
 def _cells(columns: Sequence[str], rows: Iterable[Any] | None) -> list[list[str]]:
-    dumped = [row.model_dump() if isinstance(row, BaseModel) else row for row in rows or ()]
-    return [[str(row.get(column, "")) for column in columns] for row in dumped] or [[""] * len(columns)]
+    return [[str(row.get(column, "")) for column in columns] for row in rows or ()] or [[""] * len(columns)]
 
 
 def form_of(task: Task[Any, Any, Any]) -> Form:

@@ -1,5 +1,6 @@
 // Elements with the same data-pair are highlighted together; an element with data-scroll is scrolled into view when it
-// appears. `nlptasks.stopped()` says whether the last click or key press was on a button that stops something.
+// appears; `.nlp-copy` copies its data-copy. `nlptasks.stopped()` says whether the last click or key press was on a
+// button that stops something.
 (() => {
   let stopped = false;
   const pressed = (event) => {
@@ -29,12 +30,24 @@
     if (inside.top >= frame.top && inside.bottom <= frame.bottom) return;
     part.scrollTop += inside.top - frame.top - part.clientHeight / 3;
   };
+  document.addEventListener("click", (event) => {
+    const button = event.target instanceof Element ? event.target.closest(".nlp-copy[data-copy]") : null;
+    if (button) navigator.clipboard.writeText(button.dataset.copy).then(() => (button.textContent = "Copied"));
+  });
   document.addEventListener("mouseover", (event) => light(event.target));
   document.addEventListener("focusin", (event) => light(event.target));
+  // A message of the chat is escaped; where it is edited it is the text again.
+  const unescape = (box) => {
+    box.value = box.value.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  };
   new MutationObserver((changes) => {
     for (const change of changes) {
       for (const node of change.addedNodes) {
-        if (node instanceof Element) node.querySelectorAll("[data-scroll]").forEach(show);
+        if (!(node instanceof Element)) continue;
+        node.querySelectorAll("[data-scroll]").forEach(show);
+        if (node.matches(".edit-textarea")) unescape(node);
+        node.querySelectorAll(".edit-textarea").forEach(unescape);
       }
     }
   }).observe(document, { childList: true, subtree: true });

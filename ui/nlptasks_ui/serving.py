@@ -13,6 +13,7 @@ from typing import Any
 
 from nlptasks import NlptasksError
 from nlptasks_ui import api, theme
+from nlptasks_ui.policy import ContentPolicy
 
 LARGEST_UPLOAD = "200mb"
 
@@ -57,6 +58,8 @@ def launch(app: Any, address: Address, *, logins: Logins = (), browser: bool = F
 
 def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
     """Launch with every argument that an environment variable could set, so that none can open the app to others."""
+    from starlette.middleware import Middleware
+
     _, url, _ = app.launch(
         server_name=address.host,
         server_port=address.port,
@@ -77,6 +80,7 @@ def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
         theme=theme.build_theme(),
         css_paths=[theme.STYLES],
         head=theme.head(),
+        app_kwargs={"middleware": [Middleware(ContentPolicy)]},
     )
     api.answer_in_json(app.mcp_server_obj)
     return str(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,5 +88,10 @@ def build_theme() -> Any:
 
 def head() -> str:
     """HTML for the head of every page."""
-    style, script = PHONE.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
-    return f"<style>{style}</style><script>{script}</script>"
+    return f"<style>{PHONE.read_text(encoding='utf-8')}</style><script>{script()}</script>"
+
+
+@cache
+def script() -> str:
+    """The script of every page."""
+    return SCRIPT.read_text(encoding="utf-8")

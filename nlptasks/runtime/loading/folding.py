@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from nlptasks.errors import AdapterError, clip
 from nlptasks.model import Head, find_head
+from nlptasks.process import LOADING
 from nlptasks.runtime.cpu.packing import pack, packed_layers
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.loading.heads import body_name, build_head
@@ -145,7 +146,8 @@ class Adapters:
             for stale in [k for k in self._loaded if k[0] == adapter.key[0]]:
                 self._loaded.pop(stale)
                 self._folded.pop(stale, None)
-            self._loaded[adapter.key] = self._read(adapter)
+            with LOADING:
+                self._loaded[adapter.key] = self._read(adapter)
             _log.info("Loaded the adapter %s from %s.", adapter.name, adapter.path)
         return self._loaded[adapter.key]
 

@@ -21,6 +21,8 @@ from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch
 from nlptasks.runtime.verbs.encoding import pad
 from nlptasks.runtime.worker import BatchRequest
 
+IN_ONE_PIECE = "beam search knows the text only at its end: it was streamed in one piece"
+
 
 def generate(
     base: LoadedBase,
@@ -29,7 +31,10 @@ def generate(
     decoding: Decoding,
     on_piece: Callable[[str], None] | None = None,
 ) -> None:
-    """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written."""
+    """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written.
+
+    Beam search changes its mind until the end: then `on_piece` gets the whole text, and the Completion has a note.
+    """
     if base.kind == "encoder" or base.native_head is not None:
         raise UnsupportedModelError(
             f"{base.config.model_type} is loaded without a language-model output and cannot write: "
@@ -107,7 +112,8 @@ def _write(
     beams = decoding.num_beams or base.model.generation_config.num_beams or 1
     watch = Watch(base.tokenizer, start, decoding.stop, lambda row: request.alive(alive[row]), len(alive))
     record = LogProbabilities() if beams == 1 else None
-    writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=start) if on_piece else None
+    one = beams == decoding.num_return_sequences == 1
+    writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=start) if on_piece and one else None
     room = base.max_tokens if base.kind == "seq2seq" else base.max_tokens - inputs["input_ids"].shape[1]
     with torch.inference_mode(), _seeded(decoding.seed, base.placement.device):
         output = base.model.generate(
@@ -137,6 +143,9 @@ def _write(
             )
             for row in range(i * times, (i + 1) * times)
         ]  # fmt: skip
+        if on_piece and not writer:
+            on_piece(best.text)
+            best = dataclasses.replace(best, note=IN_ONE_PIECE)
         completions.append(dataclasses.replace(best, alternatives=tuple(others)))
     return completions
 

@@ -15,6 +15,9 @@ SURE = 0.7
 """Probability below which a detected language is called undetermined. Of 1,200 Tatoeba sentences in French, German and
 Spanish (about 6 words each) 957 came above it, all with the right language."""
 
+SURE_AMONG_KNOWN = 0.9
+"""The same for a language among those that a model knows."""
+
 NAMES = {
     "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
     "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian",
@@ -40,8 +43,11 @@ class Detected:
     confidence: float
 
 
-def detect(text: str) -> Detected:
-    """The language of a text: from its script where that is enough, else from py3langid's n-grams."""
+def detect(text: str, known: tuple[str, ...] = ()) -> Detected:
+    """The language of a text: from its script where that is enough, else from py3langid's n-grams.
+
+    With `known` languages it is one of them.
+    """
     letters = [character for character in text if unicodedata.category(character).startswith("L")]
     if not letters:
         return Detected(UNDETERMINED, 0.0)
@@ -50,15 +56,19 @@ def detect(text: str) -> Detected:
     kana = any(unicodedata.name(letter, "").startswith(("HIRAGANA", "KATAKANA")) for letter in letters)
     if kana or (script in _BY_SCRIPT and 2 * count > len(letters)):
         return Detected("ja" if kana else _BY_SCRIPT[script], 1.0)
-    tag, confidence = _identifier().classify(text)
-    return Detected(str(tag) if confidence >= SURE else UNDETERMINED, round(float(confidence), 4))
+    tag, confidence = _identifier(known).classify(text)
+    sure = confidence >= (SURE_AMONG_KNOWN if known else SURE)
+    return Detected(str(tag) if sure else UNDETERMINED, round(float(confidence), 4))
 
 
 @functools.cache
-def _identifier() -> Any:
+def _identifier(known: tuple[str, ...]) -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    if known := tuple(tag for tag in known if tag in identifier.nb_classes):
+        identifier.set_languages(known)
+    return identifier
 
 
 def standard(tag: str) -> str:
@@ -70,9 +80,11 @@ def standard(tag: str) -> str:
     if named:
         return named
     try:
-        return str(langcodes.standardize_tag(tag))
+        if langcodes.tag_is_valid(tag):
+            return str(langcodes.standardize_tag(tag))
     except LanguageTagError:
-        raise ValueError(f"expected a BCP 47 tag such as en, fr or pt-BR, found {tag!r}") from None
+        pass
+    raise ValueError("expected a BCP 47 tag such as en, fr or pt-BR")
 
 
 def primary(tag: str) -> str:
@@ -90,3 +102,13 @@ def same(one: str, other: str) -> bool:
 def name(tag: str) -> str:
     """A language's English name; the tag itself where the table has none."""
     return NAMES.get(primary(tag), tag)
+
+
+def described(tag: str) -> str:
+    """A tag, and the language's English name where the table has one."""
+    return f"{tag!r} ({name(tag)})" if name(tag) != tag else repr(tag)
+
+
+def has_latin(text: str) -> bool:
+    """Whether a letter of a text is of the Latin script."""
+    return any(unicodedata.name(character, "").startswith("LATIN") for character in text)

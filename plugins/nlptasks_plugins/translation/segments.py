@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 
 from nlptasks import sentences
+from nlptasks_plugins.translation.spans import has_letter
 
-_LINE = re.compile(r"[^\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
-_MARKS = re.compile(
+_LINE = re.compile(r"[^\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+MARKS = re.compile(
     r"""(?:[^\S\n]*(?:
         [-*+•◦▪‣–—]            # an item of a list
         | \d{1,3}[.)]          # a numbered item
@@ -31,12 +31,12 @@ def segments(text: str) -> list[tuple[int, int]]:
     """
     pieces = []
     for line in _LINE.finditer(text):
-        marks = _MARKS.match(line[0])
+        marks = MARKS.match(line[0])
         first = marks.end() if marks else 0
         for start, end in _between(line[0], first):
             part = line[0][start:end]
             pieces += [(line.start() + start + a, line.start() + start + b) for a, b in sentences(part)]
-    return [(start, end) for start, end in pieces if _has_letter(text[start:end])]
+    return [(start, end) for start, end in pieces if has_letter(text[start:end])]
 
 
 def joined(text: str, places: Sequence[tuple[int, int]], replace: Callable[[int], str]) -> tuple[str, list[int]]:
@@ -59,7 +59,3 @@ def _between(line: str, first: int) -> list[tuple[int, int]]:
     starts = [first, *(end for _, end in pictures)]
     ends = [*(start for start, _ in pictures), len(line)]
     return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
-
-
-def _has_letter(text: str) -> bool:
-    return any(unicodedata.category(character).startswith("L") for character in text)

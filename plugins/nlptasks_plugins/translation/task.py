@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from nlptasks import (
-    Completion,
     Decoding,
     GenerationOptions,
     InvalidInputError,
@@ -27,16 +26,24 @@ from nlptasks import (
     UnsupportedModelError,
     hookimpl,
 )
-from nlptasks_plugins.translation import languages, parallel, side_by_side
-from nlptasks_plugins.translation.doubts import doubt_of, is_better, likelihood, translated
+from nlptasks_plugins.translation import languages, markup, parallel, side_by_side
+from nlptasks_plugins.translation.attempts import Attempt, Sentence, Write, chained, settle
+from nlptasks_plugins.translation.doubts import is_copy, likelihood
 from nlptasks_plugins.translation.results import TranslatedSegment, Translation
-from nlptasks_plugins.translation.segments import joined, segments
+from nlptasks_plugins.translation.segments import joined
+from nlptasks_plugins.translation.spans import WESTERN
 
 EMBEDDED = "translator"
 """The base that ships with this plugin: a Marian model for English with French, German and Spanish."""
 
 ADAPTER_ONLY = frozenset({"smollm2"})
 """Bases that translate with an adapter only."""
+
+OTHERS = "Helsinki-NLP/opus-mt-en-fr and the like, or facebook/nllb-200-distilled-600M"
+"""Checkpoints to name in place of the embedded translator."""
+
+COPIED = "the text was kept: its language is not certain, and its translation is nearly the same: give source_language"
+"""Note on a text that may be in the target language."""
 
 OPUS = "Helsinki-NLP/opus-mt-{source}-{target}"
 """Checkpoints for one pair of languages (Tiedemann and Thottingal 2020, OPUS-MT)."""
@@ -58,6 +65,11 @@ class TranslationInput(TaskInput):
     def _tag(cls, value: str | None) -> str | None:
         return None if value is None else languages.standard(value)
 
+    @field_validator("source_language", mode="before")
+    @classmethod
+    def _detected(cls, value: Any) -> Any:
+        return None if value == "auto" else value
+
     @functools.cached_property
     def language(self) -> languages.Detected:
         """The text's language, given or detected: who chooses a model and who translates need it."""
@@ -69,17 +81,45 @@ class TranslationOptions(GenerationOptions):
 
     max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write for a sentence.")
     num_beams: int | None = Field(default=None, ge=1, le=16, description="Beams of beam search; 1 for none.")  # type: ignore[assignment]
-    repetition_penalty: float | None = Field(default=None, gt=0, le=5, description="Above 1 discourages repetition.")  # type: ignore[assignment]
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=5, description="Above 1 discourages repetition.")  # type: ignore[assignment]
+    format: markup.Format = Field(
+        default="text", description="What the text is written in: the structure of html and markdown stays."
+    )
     alternatives: int = Field(default=0, ge=0, le=8, description="Alternative translations of each sentence.")
 
 
 @dataclass(frozen=True)
 class _Job:
-    """An input with its language and its sentences."""
+    """An input with its language, its sentences, and the language that is between its own and the one to write."""
 
     inputs: TranslationInput
     source: languages.Detected
+    format: markup.Format
     places: list[tuple[int, int]]
+    through: str | None
+    western: bool
+
+    @property
+    def text(self) -> str:
+        return self.inputs.text
+
+    @functools.cached_property
+    def lifted(self) -> list[tuple[str, list[str]]]:
+        """Each sentence without its marks, and the marks."""
+        return [markup.lifted(self.text[start:end], self.format) for start, end in self.places]
+
+    @functools.cached_property
+    def sentences(self) -> list[Sentence]:
+        """What is to be translated: nothing if the text is in the target language already."""
+        target, source = self.inputs.target_language, self.source.tag
+        if languages.same(source, target):
+            return []
+        known = None if source == languages.UNDETERMINED else source
+        return [Sentence(text, known, target, self.western) for text, _ in self.lifted]
+
+    def lowered(self, number: int, text: str) -> str:
+        """A sentence's translation with its marks; the sentence itself where nothing was written: nothing is lost."""
+        return markup.lowered(text.strip() or self.lifted[number][0], self.lifted[number][1], self.format)
 
 
 class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translation]):
@@ -174,43 +214,57 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         ]
 
     def run(self, inputs: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Translation]:
-        jobs = [_job(item) for item in inputs]
+        jobs = [_job(item, options, model.info) for item in inputs]
         self._check(jobs, model.info)
-        pieces = [piece for job in jobs if not _needs_no_model(job) for piece in _pieces(job)]
-        pairs = iter(zip(pieces, self._settle(pieces, options, model), strict=True))
-        return [_result(job, [] if _needs_no_model(job) else [next(pairs) for _ in job.places]) for job in jobs]
+        attempts = iter(self._settle([(job, s) for job in jobs for s in job.sentences], options, model))
+        return [_result(job, [next(attempts) for _ in job.sentences], model.info) for job in jobs]
 
     def stream(
         self, inputs: TranslationInput, options: TranslationOptions, model: Model
     ) -> Generator[str, None, Translation]:
         """The text sentence by sentence, each with what stands before it."""
-        job = _job(inputs)
+        job = _job(inputs, options, model.info)
         self._check([job], model.info)
-        sentences: list[tuple[TranslationInput, Completion]] = []
-        text, last = inputs.text, 0
-        for piece, (start, end) in zip([] if _needs_no_model(job) else _pieces(job), job.places, strict=False):
-            [completion] = self._settle([piece], options, model)
-            sentences.append((piece, completion))
-            yield text[last:start] + translated(piece.text, completion)
+        if job.source.tag == languages.UNDETERMINED:
+            # Only the whole decides whether it is kept.
+            [result] = self.run([inputs], options, model)
+            yield result.translation
+            return result
+        attempts: list[Attempt] = []
+        last = 0
+        for sentence, (start, end) in zip(job.sentences, job.places, strict=False):
+            attempts += self._settle([(job, sentence)], options, model)
+            yield job.text[last:start] + job.lowered(len(attempts) - 1, attempts[-1].completion.text)
             last = end
-        if text[last:]:
-            yield text[last:]
-        return _result(job, sentences)
+        if job.text[last:]:
+            yield job.text[last:]
+        return _result(job, attempts, model.info)
 
     def _settle(
-        self, pieces: Sequence[TranslationInput], options: TranslationOptions, model: Model
-    ) -> list[Completion]:
-        """A translation for each sentence; doubtful ones are tried again, alone and with a wider search."""
-        written = self.write(pieces, options, model)
-        doubtful = [place for place, first in enumerate(written) if doubt_of(pieces[place].text, first)]
-        if not doubtful:
-            return written
+        self, sentences: Sequence[tuple[_Job, Sentence]], options: TranslationOptions, model: Model
+    ) -> list[Attempt]:
+        """A translation of each sentence of a job, through a third language where the job needs one."""
         # What failed greedily often succeeds with five beams.
         wider = options.model_copy(update={"num_beams": max(5, options.num_beams or 0)})
-        for place, second in zip(doubtful, self.write([pieces[p] for p in doubtful], wider, model), strict=True):
-            if is_better(pieces[place].text, second, written[place]):
-                written[place] = second
-        return written
+
+        def writer(settings: TranslationOptions) -> Write:
+            return lambda parts: self.write([_input(part) for part in parts], settings, model)
+
+        bridges = [replace(sentence, target=job.through) for job, sentence in sentences if job.through]
+        bridged = iter(settle(bridges, writer(options), writer(wider)))
+        firsts = [next(bridged) if job.through else None for job, _ in sentences]
+        last = [
+            replace(sentence, text=first.completion.text.strip() or sentence.text, source=job.through)
+            if first
+            else sentence
+            for first, (job, sentence) in zip(firsts, sentences, strict=True)
+        ]
+        return [
+            chained(sentence, first, second) if first else second
+            for first, second, (_, sentence) in zip(
+                firsts, settle(last, writer(options), writer(wider)), sentences, strict=True
+            )
+        ]
 
     def _check(self, jobs: Sequence[_Job], info: ModelInfo) -> None:
         """Whether the model translates at all, and these languages.
@@ -227,13 +281,8 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         problems = []
         for number, job in enumerate(jobs):
             place = f"input {number}" if len(jobs) > 1 else "input"
-            target = job.inputs.target_language
-            if info.languages and info.model_type != "marian" and job.source.tag == languages.UNDETERMINED:
-                problems.append(f"{place}: its language could not be told: give source_language.")
-            if info.name == EMBEDDED and (strange := _beyond(job, info)):
-                problems.append(f"{place}: {strange}")
-            if info.direction and not info.languages and not languages.same(info.direction[1], target):
-                problems.append(f"{place}: {info.name} writes {info.direction[1]}, found target_language {target!r}.")
+            if problem := _beyond(job, info):
+                problems.append(f"{place}: {problem}")
         if problems:
             raise InvalidInputError("translation cannot run this", problems)
 
@@ -243,70 +292,88 @@ def _direction(inputs: TranslationInput) -> str:
     return f"translation_{inputs.source_language}_to_{inputs.target_language}"
 
 
-def _job(inputs: TranslationInput) -> _Job:
-    return _Job(inputs, inputs.language, segments(inputs.text))
-
-
-def _beyond(job: _Job, info: ModelInfo) -> str | None:
-    """Why the embedded translator cannot translate this, or None."""
-    known = ", ".join(info.languages)
-    source, target = (languages.primary(tag) for tag in (job.source.tag, job.inputs.target_language))
-    other = "name another checkpoint with --model (facebook/m2m100_418M, ...)."
-    for what, tag in (("source_language", source), ("target_language", target)):
-        if tag not in info.languages and tag != languages.UNDETERMINED:
-            return f"{EMBEDDED} knows {known}, found {what} {tag!r}: {other}"
-    if _needs_no_model(job) or "en" in (source, target) or source == languages.UNDETERMINED:
-        return None
-    return (
-        f"{EMBEDDED} translates from or into English, found {source} to {target}: translate into en first, or {other}"
+def _input(sentence: Sentence) -> TranslationInput:
+    # Checked when the text was; once for each sentence would take longer than short ones take to read.
+    return TranslationInput.model_construct(
+        text=sentence.text, target_language=sentence.target, source_language=sentence.source
     )
 
 
-def _needs_no_model(job: _Job) -> bool:
-    """Whether the text is already in the target language, or has no word at all."""
-    return not job.places or languages.same(job.source.tag, job.inputs.target_language)
+def _job(inputs: TranslationInput, options: TranslationOptions, info: ModelInfo) -> _Job:
+    source = inputs.language
+    if source.tag == languages.UNDETERMINED and info.languages:
+        source = languages.detect(inputs.text, info.languages)
+    pair = [languages.primary(tag) for tag in (source.tag, inputs.target_language)]
+    through = info.name == EMBEDDED and not {"en", languages.UNDETERMINED} & set(pair) and pair[0] != pair[1]
+    places = markup.places(inputs.text, options.format)
+    # The embedded translator reads nothing else, whatever the text is in.
+    western = info.name == EMBEDDED or set(pair) <= WESTERN
+    return _Job(inputs, source, options.format, places, "en" if through else None, western)
 
 
-def _pieces(job: _Job) -> Iterator[TranslationInput]:
-    known = None if job.source.tag == languages.UNDETERMINED else job.source.tag
-    for start, end in job.places:
-        # Not a copy, which would keep what was detected for the whole text.
-        target = job.inputs.target_language
-        yield TranslationInput(text=job.inputs.text[start:end], target_language=target, source_language=known)
+def _beyond(job: _Job, info: ModelInfo) -> str | None:
+    """Why the model cannot translate this, or None."""
+    target = job.inputs.target_language
+    named = job.inputs.source_language
+    unknown = job.source.tag == languages.UNDETERMINED
+    if info.languages and info.model_type != "marian" and unknown:
+        return "its language could not be told: give source_language."
+    if info.name == EMBEDDED:
+        for what, tag in (("source_language", job.source.tag), ("target_language", target)):
+            if languages.primary(tag) not in (*info.languages, languages.UNDETERMINED):
+                known = ", ".join(info.languages)
+                return f"{EMBEDDED} knows {known}, found {what} {languages.described(tag)}: name {OTHERS} with --model."
+        if unknown and job.sentences and not languages.has_latin(job.text):
+            return "its language could not be told: give source_language."
+    elif info.direction and not info.languages:
+        reads, writes = info.direction
+        if not languages.same(writes, target):
+            return f"{info.name} writes {writes}, found target_language {target!r}."
+        # Codes of families (ROMANCE, mul) are no single language.
+        if named and reads in languages.NAMES and not languages.same(reads, named):
+            return f"{info.name} reads {reads}, found source_language {named!r}."
+    return None
 
 
-def _result(job: _Job, pairs: Sequence[tuple[TranslationInput, Completion]]) -> Translation:
-    text = job.inputs.text
+def _result(job: _Job, attempts: Sequence[Attempt], info: ModelInfo) -> Translation:
     common: dict[str, Any] = {
         "source_language": job.source.tag,
         "target_language": job.inputs.target_language,
         "confidence": job.source.confidence,
     }
-    if not pairs:
-        note = f"the text is already {job.inputs.target_language}" if job.places else "there is no word to translate"
-        return Translation(translation=text, note=note, **common)
-    texts = [translated(piece.text, completion) for piece, completion in pairs]
-    doubtful = sum(doubt_of(piece.text, completion) is not None for piece, completion in pairs)
-    whole, starts = joined(text, job.places, texts.__getitem__)
+    small = [f"{EMBEDDED} is a small model for everyday sentences: for others name {OTHERS} with --model"]
+    notes = small if info.name == EMBEDDED else []
+    if not attempts:
+        why = f"the text is already {job.inputs.target_language}" if job.places else "there is no word to translate"
+        return Translation(translation=job.text, note="; ".join([why, *notes]), **common)
+    texts = [job.lowered(number, attempt.completion.text) for number, attempt in enumerate(attempts)]
+    whole, starts = joined(job.text, job.places, texts.__getitem__)
+    if job.source.tag == languages.UNDETERMINED and is_copy(job.text, whole):
+        return Translation(translation=job.text, note="; ".join([COPIED, *notes]), **common)
+    doubtful = sum(attempt.doubt is not None for attempt in attempts)
+    remarks = [f"{doubtful} of {len(attempts)} sentences are doubtful"] if doubtful else []
+    remarks += [f"translated through {languages.name(job.through)}"] if job.through else []
     return Translation(
         translation=whole,
         segments=tuple(
             TranslatedSegment(
-                source=piece.text,
+                source=job.text[start:end],
                 start=start,
                 end=end,
                 text=new,
                 target_start=first,
                 target_end=first + len(new),
-                score=min(1.0, likelihood(completion)),
-                doubt=doubt_of(piece.text, completion),
-                alternatives=tuple(other.text.strip() for other in completion.alternatives),
+                score=min(1.0, likelihood(attempt.completion)),
+                doubt=attempt.doubt,
+                alternatives=tuple(job.lowered(number, other.text) for other in attempt.completion.alternatives),
             )
-            for (piece, completion), (start, end), new, first in zip(pairs, job.places, texts, starts, strict=True)
+            for number, (attempt, (start, end), new, first) in enumerate(
+                zip(attempts, job.places, texts, starts, strict=True)
+            )
         ),
-        num_tokens=sum(completion.num_prompt_tokens for _, completion in pairs),
-        truncated=any(completion.truncated for _, completion in pairs),
-        note=f"{doubtful} of {len(pairs)} sentences are doubtful" if doubtful else None,
+        num_tokens=sum(attempt.completion.num_prompt_tokens for attempt in attempts),
+        truncated=any(attempt.completion.truncated for attempt in attempts),
+        note="; ".join([*remarks, *notes]) or None,
         **common,
     )
 

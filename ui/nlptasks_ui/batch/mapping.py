@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_origin
+from functools import partial
+from typing import Any
 
 from nlptasks import NlptasksError, Task
 from nlptasks.data import Table
@@ -14,6 +15,7 @@ from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.batch import tables
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import LIGHT
+from nlptasks_ui.pages.building import build_part
 
 SHARED = "The same for all rows"
 UNUSED = "No column"
@@ -57,19 +59,25 @@ class Mapper:
         import gradio as gr
 
         self._context = context
-        tasks = context.engine.plugins.tasks
+        self._panels: dict[str, _Panel] = {}
+        with gr.Column(visible=False) as self.area:
+            self.task = gr.Dropdown(label="Task", elem_id="batch-task")
+            for task in context.engine.plugins.tasks.values():
+                build_part(f"the batch form of {task.name}", partial(self._add_panel, task))
+        tasks = {name: context.engine.plugins.tasks[name] for name in self._panels}
         # A task with a trained head is quick: a better first guess for many rows than one that writes.
         first = next((name for name, task in tasks.items() if task.verb), next(iter(tasks), None))
-        with gr.Column(visible=False) as self.area:
-            self.task = gr.Dropdown(
-                [(f"{name}: {task.summary}", name) for name, task in tasks.items()],
-                value=first, label="Task", elem_id="batch-task",
-            )  # fmt: skip
-            self._panels = {name: _panel(context, task, visible=name == first) for name, task in tasks.items()}
+        self.task.choices = [(f"{name}: {task.summary}", name) for name, task in tasks.items()]
+        self.task.value = first
+        if first:
+            self._panels[first].group.visible = True
         self.task.change(self._choose, [self.task], [panel.group for panel in self._panels.values()], **LIGHT)
         for panel in self._panels.values():
             for name, column in panel.columns.items():
                 column.change(_toggle, [column], [_component(panel.shared, name)], **LIGHT)
+
+    def _add_panel(self, task: Task[Any, Any, Any]) -> None:
+        self._panels[task.name] = _panel(self._context, task)
 
     @property
     def inputs(self) -> set[Any]:
@@ -130,10 +138,10 @@ class Mapper:
         return [gr.Column(visible=name == task) for task in self._panels]
 
 
-def _panel(context: Context, task: Task[Any, Any, Any], *, visible: bool) -> _Panel:
+def _panel(context: Context, task: Task[Any, Any, Any]) -> _Panel:
     import gradio as gr
 
-    with gr.Column(visible=visible) as group:
+    with gr.Column(visible=False) as group:
         with gr.Row():
             columns = {
                 name: gr.Dropdown(
@@ -157,7 +165,7 @@ def _panel(context: Context, task: Task[Any, Any, Any], *, visible: bool) -> _Pa
 
 def _no_column(task: Task[Any, Any, Any], name: str) -> str:
     kind, _ = annotation_of(task.input_type.model_fields[name].annotation)
-    return SHARED if kind in (str, int, float, bool) or get_origin(kind) is Literal else UNUSED
+    return SHARED if forms.is_simple(kind) else UNUSED
 
 
 def _component(form: forms.Form, name: str) -> Any:

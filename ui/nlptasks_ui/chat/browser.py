@@ -38,3 +38,13 @@ WRITE = f"""(change, alert) => {{
 }}"""
 """JavaScript that applies a change: `saved` is a packed conversation or null, `removed` lists ids. Its second argument
 is the message to show; it returns that message, or the one for a full storage."""
+
+DOWNLOAD = """(file) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([file.text], { type: file.type }));
+  link.download = file.name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}"""
+
+FOCUS = "() => document.querySelector('#chat-words textarea')?.focus()"

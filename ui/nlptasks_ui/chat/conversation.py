@@ -46,6 +46,7 @@ class ChatTurn(_Frozen):
     error: str = ""
     seconds: float | None = None
     others: tuple[str, ...] = Field(default=(), description="Tasks that could answer instead.")
+    earlier: tuple[str, ...] = Field(default=(), description="Answers of earlier tries, as text.")
     aside: bool = Field(default=False, description="Not for the language model to read: help, errors.")
     finished: bool = False
 
@@ -57,8 +58,9 @@ class ChatTurn(_Frozen):
         return {_RENAMED.get(name, name): value for name, value in values.items()}
 
     def unanswered(self, **changes: Any) -> ChatTurn:
-        """The same message without an answer."""
-        values = {"message": self.message, "documents": self.documents, "wanted": self.wanted}
+        """The same message without an answer, which becomes an earlier one."""
+        earlier = (*self.earlier, self.answer) if self.answer and not self.error else self.earlier
+        values = {"message": self.message, "documents": self.documents, "wanted": self.wanted, "earlier": earlier}
         return ChatTurn.model_validate(values | changes)
 
 
@@ -120,9 +122,9 @@ class Conversation(_Frozen):
         return self._with(self.turns[:-1]), self.turns[-1] if self.turns else None
 
     def edit(self, place: int, message: str) -> Conversation:
-        """The conversation with another message in one turn, and without the turns after it, which are now obsolete."""
-        turn = self.turns[place].unanswered(message=message, wanted="")
-        return self._with([*self.turns[:place], turn])
+        """A new conversation: this one up to a turn with another message. This one stays as it is."""
+        turn = self.turns[place].unanswered(message=message, wanted="", earlier=())
+        return self._with([*self.turns[:place], turn]).model_copy(update={"id": _new_id(), "saved": 0})
 
     def to_save(self, stored: Iterable[Conversation]) -> Conversation:
         """The version to save now: with a new id if another tab has saved the conversation since this tab read it."""
@@ -172,6 +174,7 @@ def as_markdown(conversation: Conversation) -> str:
         parts.append(f"**You**\n\n{turn.message}{files}")
         who = f"nlptasks ({turn.task})" if turn.task else "nlptasks"
         notes = "".join(f"\n\n*{note}*" for note in turn.notes)
+        parts += [f"**{who}, earlier**\n\n{answer}" for answer in turn.earlier]
         parts.append(f"**{who}**\n\n{turn.error or turn.answer}{notes}")
     return "\n\n".join(parts) + "\n"
 

@@ -14,22 +14,12 @@ from nlptasks_ui.chat import attachments, browser, show
 from nlptasks_ui.chat.answers import Answers, Step
 from nlptasks_ui.chat.attachments import AttachmentError
 from nlptasks_ui.chat.conversation import Conversation, Document, as_json, as_markdown, pack, unpack
-from nlptasks_ui.chat.pending import PendingAnswer, abandon, is_busy
+from nlptasks_ui.chat.pending import PendingAnswer, RunningAnswers, abandon, is_busy
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.events import LIGHT, REFUSED
 
 _PLACEHOLDER = "Write a message, ask about an attached document, or type /help."
 _ATTACHED = "Document attached. Ask a question about it, or type `/summarize`."
-
-_DOWNLOAD = """(file) => {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([file.text], { type: file.type }));
-  link.download = file.name;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}"""
-
-_FOCUS = "() => document.querySelector('#chat-words textarea')?.focus()"
 
 Updates = dict[Any, Any]
 
@@ -46,7 +36,7 @@ class _Page:
         import gradio as gr
 
         self._context = context
-        self._answers = Answers(context)
+        self._running = RunningAnswers(Answers(context))
         self.open = gr.State(Conversation())
         self.pending = gr.State(None)
         # The conversations in the browser, filled by the script of each event that reads them; and the change to apply.
@@ -65,7 +55,7 @@ class _Page:
 
         self.chat = gr.Chatbot(
             label="Conversation", show_label=False, height="min(62vh, 640px)", editable="user", layout="panel",
-            buttons=["copy"], placeholder=_PLACEHOLDER, elem_id="chat-turns",
+            buttons=[], render_markdown=False, placeholder=_PLACEHOLDER, elem_id="chat-turns",
         )  # fmt: skip
         # Disabled until the conversations are read from the browser: a message belongs to one of them.
         self.words = gr.MultimodalTextbox(
@@ -86,6 +76,9 @@ class _Page:
             self.markdown = gr.Button("Download .md", size="sm", elem_id="chat-markdown")
             self.json = gr.Button("Download .json", size="sm", elem_id="chat-json")
             self.delete = gr.Button("Delete", size="sm", variant="stop", elem_id="chat-delete")
+        with gr.Row(elem_classes="nlp-actions"):
+            self.really = gr.Button("Really delete", size="sm", variant="stop", visible=False, elem_id="chat-really")
+            self.keep = gr.Button("Cancel", size="sm", visible=False, elem_id="chat-keep")
         self.file = gr.JSON(visible=False)
 
     def _add_settings(self) -> None:
@@ -113,40 +106,50 @@ class _Page:
             self.chat.edit(_with_event(self._edit, gr.EditData), state, waiting, **LIGHT),
             self.chat.option_select(_with_event(self._choose_task, gr.SelectData), state, waiting, **LIGHT),
         ]
-        answers = [
-            start.then(
-                self._answer, [self.open, self.pending], [self.open, self.chat, self.stop],
-                concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.fault,
-                trigger_mode="multiple",  # an abandoned answer may still wait in the queue
-                api_visibility="private",
-            )
-            for start in starts
-        ]  # fmt: skip
-        saved = [self.open, self.change, self.list, self.fault]
-        for answer in answers:
-            self._write(answer.success(self._save_new, [self.open, self.store], saved, js=browser.reading(2), **LIGHT))
-            answer.failure(self._refused, [self.open, self.pending], [self.open, self.chat, self.stop], **LIGHT)
+        for start in starts:
+            # The question is kept before it is answered.
+            self._connect_answer(self._save_after(start).success)
         self.stop.click(self._stop, [self.open, self.pending], [self.open, self.chat, self.stop], **LIGHT)
         whole = [self.open, self.pending, self.chat, self.fault, self.stop, self.list, *settings]
         two: dict[str, Any] = {**LIGHT, "js": browser.reading(2)}
         three: dict[str, Any] = {**LIGHT, "js": browser.reading(3)}
         current = [self.open, self.pending, self.store]
         self._write(self.chat.undo(self._undo, current, [*whole, self.change, self.words], **three))
-        self._write(self.delete.click(self._delete, current, [*whole, self.change], **three))
+        self._write(self.really.click(self._delete, current, [*whole, self.change], **three))
         self.new.click(self._new, [self.pending, self.store], whole, **two)
-        self.list.input(self._choose, [self.list, self.pending, self.store], whole, **three)
+        chosen = self.list.input(self._choose, [self.list, self.pending, self.store], whole, **three)
+        asking = [self.delete, self.really, self.keep]
+        for button, ask in ((self.delete, True), (self.keep, False), (self.really, False)):
+            button.click(_asking(ask), None, asking, **LIGHT)
         for button, kind in ((self.markdown, "md"), (self.json, "json")):
-            button.click(_file(kind), self.open, self.file, **LIGHT).then(None, self.file, None, js=_DOWNLOAD)
+            button.click(_file(kind), self.open, self.file, **LIGHT).then(None, self.file, None, js=browser.DOWNLOAD)
         # With the store as its input, an event without a trigger would also run at each change of the store.
         loaded = gr.on(None, lambda: None, None, None, **LIGHT)
         ready = loaded.then(self._load, self.store, [*whole, self.words], js=browser.reading(1), **LIGHT)
-        ready.then(None, None, None, js=_FOCUS)
+        ready.then(None, None, None, js=browser.FOCUS)
+        self._connect_answer(ready.success)
+        self._connect_answer(chosen.success)
 
-    def _write(self, event: Any) -> None:
+    def _connect_answer(self, then: Any) -> None:
+        """Begin the answer of a question that waits, or go on showing it, after an event."""
+        answer = then(
+            self._answer, [self.open, self.pending], [self.open, self.chat, self.stop],
+            concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.fault,
+            trigger_mode="multiple",  # an abandoned answer may still wait in the queue
+            api_visibility="private",
+        )  # fmt: skip
+        self._save_after(answer)
+        answer.failure(self._refused, [self.open, self.pending], [self.open, self.chat, self.stop], **LIGHT)
+
+    def _save_after(self, event: Any) -> Any:
+        saved = [self.open, self.change, self.list, self.fault]
+        return self._write(
+            event.success(self._save_new, [self.open, self.store], saved, js=browser.reading(2), **LIGHT)
+        )
+
+    def _write(self, event: Any) -> Any:
         """Let the browser apply the change that an event returns."""
-        event.success(None, [self.change, self.fault], self.fault, js=browser.WRITE, api_visibility="private")
-
-    # Handlers that start an answer.
+        return event.success(None, [self.change, self.fault], self.fault, js=browser.WRITE, api_visibility="private")
 
     def _send(
         self,
@@ -219,12 +222,12 @@ class _Page:
         import gradio as gr
 
         if pending is None or pending.started or pending.abandoned or not now.waiting:
-            yield {self.open: now}
+            yield {self.stop: gr.skip()}  # the user may have opened another conversation since
             return
         pending.started = True
         before = show.turns(self._context, now.turns[:-1])
         try:
-            async with aclosing(self._answers.answer(now, pending.cancel)) as steps:
+            async with aclosing(self._running.steps(now, pending.cancel)) as steps:
                 async for step in steps:
                     if pending.abandoned:
                         break
@@ -269,10 +272,11 @@ class _Page:
     # Handlers of the list of conversations.
 
     def _save_new(self, now: Conversation, stored: Any) -> Updates:
-        """Save a conversation that has a new answer."""
+        """Save a conversation that has a new question or answer."""
         conversations = unpack(stored)
-        if now.waiting or now in conversations:
-            return {self.change: None}
+        same = next((one for one in conversations if one.id == now.id and one.turns == now.turns), None)
+        if same or not now.turns:
+            return {self.change: None, **({self.open: same} if same and same.saved != now.saved else {})}
         return self._save(now, conversations)
 
     def _save(self, now: Conversation, stored: Sequence[Conversation]) -> Updates:
@@ -296,7 +300,7 @@ class _Page:
                 "removed": removed if now.turns else [*removed, now.id],
             },
             self.list: gr.Radio(_titles(wanted[: len(packed)]), value=now.id if now.turns else None),
-            self.fault: html.alert(" ".join(notes)) if notes else "",
+            **({self.fault: html.alert(" ".join(notes))} if notes else {}),
         }
 
     def _load(self, stored: Any) -> Updates:
@@ -317,14 +321,14 @@ class _Page:
         return self._opened(chosen, conversations)
 
     async def _delete(self, now: Conversation, pending: PendingAnswer | None, stored: Any) -> Updates:
-        await abandon(pending)
+        await abandon(pending, stop=True)
         others = [one for one in unpack(stored) if one.id != now.id]
         change = {"saved": None, "removed": [now.id]}
         return {**self._opened(others[0] if others else Conversation(), others), self.change: change}
 
     async def _undo(self, now: Conversation, pending: PendingAnswer | None, stored: Any) -> Updates:
         """Remove the last turn and put its message back into the message box."""
-        await abandon(pending)
+        await abandon(pending, stop=True)
         conversations = unpack(stored)
         now, turn = now.undo()
         words = {"text": turn.message if turn else "", "files": []}
@@ -335,12 +339,13 @@ class _Page:
         import gradio as gr
 
         choices = self._adapters()
+        pending = self._running.pending(now)
         return {
             self.open: now,
-            self.pending: None,
+            self.pending: pending,
             self.chat: show.turns(self._context, now.turns),
             self.fault: "",
-            self.stop: gr.Button(interactive=False),
+            self.stop: gr.Button(interactive=pending is not None),
             self.list: gr.Radio(_titles(stored), value=now.id if now.turns else None),
             self.system: now.system,
             self.adapters: gr.Dropdown(choices, value=[name for name in now.adapters if name in choices]),
@@ -352,6 +357,13 @@ class _Page:
 
         store = AdapterStore(self._context.engine.settings)
         return [f"{task}/{name}" for task in self._context.engine.plugins.tasks for name in store.names(task)]
+
+
+def _asking(ask: bool) -> Callable[[], list[Any]]:
+    """A handler that shows the question whether to delete, or the button that leads to it."""
+    import gradio as gr
+
+    return lambda: [gr.Button(visible=visible) for visible in (not ask, ask, ask)]
 
 
 def _with_event(handler: Callable[..., Updates], kind: type) -> Callable[..., Updates]:

@@ -15,6 +15,7 @@ from nlptasks_ui import html
 from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import tell_refusal
+from nlptasks_ui.views import cleaning
 
 if TYPE_CHECKING:
     from nlptasks.store import AdapterFolder
@@ -46,7 +47,7 @@ class Library:
             with gr.Row(elem_classes="nlp-actions nlp-minor"):
                 self.new_name = gr.Textbox(label="Name", show_label=False, container=False, elem_id="library-name")
                 self.rename = gr.Button("Rename", elem_id="library-rename")
-            self.card = gr.Markdown(elem_id="library-card", elem_classes="nlp-view", max_height=560)
+            self.card = gr.HTML(elem_id="library-card", elem_classes="nlp-view", max_height=560)
         self.message = gr.HTML(elem_id="library-said")
         with gr.Accordion("Upload an adapter", open=False):
             self._add_upload()
@@ -113,7 +114,7 @@ class Library:
         if adapter:
             updates[self.download] = gr.DownloadButton(value=str(packed(adapter)))
             updates[self.new_name] = adapter.path.name
-            updates[self.card] = _card(adapter)
+            updates[self.card] = card(adapter.path)
         return updates
 
     @property
@@ -206,12 +207,12 @@ def _listed(adapters: Sequence[AdapterFolder]) -> str:
     return html.table(("Adapter", "Task", "Base model", "Metrics on held-out rows", "Created", "Size"), rows)
 
 
-def _card(adapter: AdapterFolder) -> str:
-    """The text of the model card, without its YAML metadata."""
+def card(adapter: Path) -> str:
+    """The model card in an adapter's folder as HTML, without its YAML metadata."""
     try:
-        text = (adapter.path / "README.md").read_text(encoding="utf-8")
+        text = (adapter / "README.md").read_text(encoding="utf-8")
     except OSError:
         return "This adapter has no model card."
     if text.startswith("---"):
         text = text.split("\n---", 1)[-1].partition("\n")[2]
-    return text.strip()
+    return cleaning.markdown(text, html=True)

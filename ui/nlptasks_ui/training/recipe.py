@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -93,6 +94,8 @@ class RecipeForm:
         updates: dict[Any, Any] = {
             component: gr.update(value=getattr(task.recipe, setting)) for setting, component in self.settings.items()
         }
+        rate = task.recipe.learning_rate
+        updates[self.settings["learning_rate"]] = gr.Number(value=rate, step=_step("learning_rate", rate))
         updates[self.settings["init_from"]] = gr.Dropdown(choices=self._starts(task), value=NEW_ADAPTER)
         metrics = list(family_trainer(task).metrics)
         updates[self.settings["metric_for_best_model"]] = gr.Dropdown(
@@ -158,7 +161,17 @@ def _component(name: str, value: Any, label: str, info: str) -> Any:
     if name in _NAMES:
         start = value or NEW_ADAPTER
         return gr.Dropdown([start], value=start, allow_custom_value=name != "metric_for_best_model", **common)
-    return gr.Number(value=value, precision=0 if kind is int else None, minimum=0, **common)
+    # Bounds are left to the recipe, which says what is wrong.
+    return gr.Number(value=value, step=_step(name, value), **common)
+
+
+def _step(name: str, value: Any) -> float:
+    """What a click on the arrows adds: for a learning rate one of its leading digit."""
+    if name == "learning_rate":
+        return 10.0 ** math.floor(math.log10(value))
+    if name == "ema_decay":
+        return 0.001
+    return 0.01 if Recipe.model_fields[name].annotation is float and name != "num_train_epochs" else 1
 
 
 def _with_label(problem: str) -> str:

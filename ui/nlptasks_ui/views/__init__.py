@@ -14,7 +14,7 @@ from nlptasks import Answer, Classification, Entities, GeneratedText, Result, Su
 from nlptasks.surfaces import as_sentence
 from nlptasks_ui import html
 from nlptasks_ui.context import View
-from nlptasks_ui.views import answer, classification, entities, generated, record, summary
+from nlptasks_ui.views import answer, classification, cleaning, entities, generated, record, summary
 
 BUILT_IN: Mapping[type[Result], View] = {
     Classification: classification.view,
@@ -35,7 +35,7 @@ def show(result: Result, inputs: Any, views: Mapping[type[Result] | str, View] |
         registered = (views or {}).get(kind)
         if registered:
             try:
-                return html.box("result", registered(result, inputs), _note(result))
+                return html.box("result", cleaning.view(registered(result, inputs)), _note(result))
             except Exception:
                 _log.exception("the view of %s failed", kind)
         if kind in BUILT_IN:

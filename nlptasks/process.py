@@ -1,0 +1,71 @@
+"""What all engines of a process share: the lock of loads, the end of the process, and forks."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from nlptasks.errors import NlptasksError
+
+
+class Closable(Protocol):
+    """Something with threads."""
+
+    def close(self) -> None:
+        """End the threads; safe to call twice."""
+        ...
+
+
+_open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def close_at_exit(item: Closable) -> None:
+    """Close it before the interpreter ends: a thread that still computes in C++ would abort the process."""
+    _open.add(item)
+
+
+@atexit.register
+def _close_all() -> None:
+    with LOADING:
+        # A daemon thread of the user's may import torch just now.
+        pass
+    for item in list(_open):
+        item.close()
+
+
+def hold_over_forks(lock: Any) -> None:
+    """Let a fork wait for a lock: the child has no other threads, which could never release it.
+
+    What the lock guards is then whole in the child as well.
+    """
+    at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
+def at_fork(**handlers: Callable[[], Any]) -> None:
+    """`os.register_at_fork`, for systems without forks too."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(**handlers)
+
+
+LOADING = threading.RLock()
+"""Held while transformers is imported and while it loads.
+
+Whoever imports it beside another thread may get the module that it replaces at the end of its import. Its loader
+changes the default dtype, the initializers and the log of the whole process for a while.
+"""
+
+hold_over_forks(LOADING)
+at_fork(after_in_child=_open.clear)
+
+
+def refuse_inherited(pid: int) -> None:
+    """Raise NlptasksError in a process other than the one in which something with threads was made."""
+    if pid != os.getpid():
+        raise NlptasksError(
+            "Expected an engine of this process, found one that it inherited by a fork, without its threads: make a "
+            "new Engine here, call nlptasks.run, which makes one for each process, or start processes with 'spawn'."
+        )
