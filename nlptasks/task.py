@@ -120,7 +120,8 @@ class Recipe(BaseModel):
     rate rises to `learning_rate` over `warmup_ratio` of all steps and then falls linearly to 0. `lora_dropout` acts on
     the input of the LoRA layers, `base_dropout` inside the base; None leaves the base's setting. `ema_decay` is the
     decay of an exponential moving average of the trained weights, which is then what is evaluated and saved; 0 turns it
-    off. `extra` has settings of the task's family.
+    off. With too few rows for `min_steps` optimizer steps, batches get smaller and epochs more, unless the caller sets
+    them. `extra` has settings of the task's family.
 
     Raises:
         ValidationError: naming every value that does not fit and every unknown name.
@@ -150,6 +151,7 @@ class Recipe(BaseModel):
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     early_stopping_patience: int = Field(default=0, ge=0)
     evals_per_epoch: int = Field(default=1, ge=1)
+    min_steps: int = Field(default=200, ge=0)
     metric_for_best_model: str = Field(default="accuracy", min_length=1)
     seed: int = Field(default=13, ge=0, lt=2**32)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

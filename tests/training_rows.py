@@ -18,7 +18,9 @@ from nlptasks.testing import tiny_model
 from nlptasks.training import TrainReport, finetune
 from nlptasks.training.publishing import gate
 
-QUICK = Recipe(num_train_epochs=3, learning_rate=5e-3, per_device_train_batch_size=16, max_length=48, dtype="float32")
+QUICK = Recipe(
+    num_train_epochs=3, learning_rate=5e-3, per_device_train_batch_size=16, max_length=48, min_steps=0, dtype="float32"
+)
 
 
 class Feeling(TextClassification):

@@ -60,6 +60,8 @@ def _name(metric: str) -> str:
               help="Option of the task, as in -o threshold 0.5; may be repeated.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8.")
+@click.option("--predictions", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Write each row's answer as a line of JSON.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as one JSON value.")
 def eval_command(
     task: str,
@@ -72,6 +74,7 @@ def eval_command(
     stride: int | None,
     device: str,
     dtype: str,
+    predictions: str | None,
     as_json: bool,
     pairs: tuple[tuple[str, str], ...],
     **columns: Any,
@@ -83,6 +86,7 @@ def eval_command(
     nlptasks eval sentiment test.csv -a mine --compare
     nlptasks eval generation novel.txt --perplexity --stride 512
     """
+    from nlptasks.training import compare as compare_reports
     from nlptasks.training import evaluate, perplexity
 
     if compare and adapter is None and model is None:
@@ -97,10 +101,13 @@ def eval_command(
         if as_text:
             shared |= {"window": window, "stride": stride, "encoding": options.encoding}
         else:
-            shared |= {"options": options} | option_values(pairs, engine.plugins.task(task).options_type)
-        reports = [measure(task, data, adapter=adapter, model=model, **shared)]
-        if compare:
-            reports.append(measure(task, data, **shared))
+            shared |= {"options": options, "predictions": predictions}
+            shared |= option_values(pairs, engine.plugins.task(task).options_type)
+        if compare and not as_text:
+            reports: list[Any] = list(compare_reports(task, data, adapter=adapter, model=model, **shared))
+        else:
+            choices = [{"adapter": adapter, "model": model}, {}][: 1 + compare]
+            reports = [measure(task, data, **choice, **shared) for choice in choices]
     if as_json:
         dumped = [report.as_dict() for report in reports]
         click.echo(json.dumps(dumped if compare else dumped[0], ensure_ascii=False, indent=2))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlptasks import CancelledError, Recipe, Settings, default_plugins
+from nlptasks import CancelledError, Settings, default_plugins
 from nlptasks.cli.common import option_values, task_argument
 from nlptasks.cli.inputs import file_options, pair_of, reading
 from nlptasks.data import DataOptions
@@ -43,6 +44,9 @@ _DATA = (
     *("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out"),
     *("columns", "encoding", "sheet"),
 )
+
+
+_OTHERS = ("validation", "exclude", "device", "licence", "resume", "replace", "report_to")
 
 
 def recipe_options(function: Any) -> Any:
@@ -117,8 +121,13 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
 @click.option("--licence", help="Licence of the data, for the model card.")
 @click.option("--resume", is_flag=True, help="Continue an unfinished run of this name.")
 @click.option("--replace", is_flag=True, help="Replace an adapter or an unfinished run of this name.")
+@click.option("--folds", type=click.IntRange(min=2),
+              help="Measure by cross-validation too: that many trainings more.")  # fmt: skip
+@click.option("--report-to", default="none", metavar="NAME",
+              help="Also log to tensorboard, mlflow, wandb, ..., if it is installed.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Read the data, print the recipe that would be used, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
-def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **values: Any) -> None:
+def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, dry_run: bool, **values: Any) -> None:
     """Train an adapter for TASK on DATA: .csv, .tsv, .jsonl, .json, .parquet, .arrow, .xlsx, .conll (also .gz)
     or hub:ORG/NAME.
 
@@ -130,8 +139,10 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     from nlptasks.training import RunFolder, finetune
 
     chosen = default_plugins().task(task)
-    recipe = _recipe(chosen.recipe, values)
     options = as_data_options(**{name: values[name] for name in _DATA})
+    if dry_run:
+        click.echo(_planned(chosen, data, values, options, as_json))
+        return
     bar = DownloadBar()
     try:
         with TerminalProgress() as progress:
@@ -139,11 +150,12 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
                 chosen,
                 data,
                 name=name,
-                recipe=recipe,
+                recipe=_changes(values),
                 options=options,
                 on_event=progress,
                 on_download=bar,
-                **{name: values[name] for name in ("validation", "exclude", "device", "licence", "resume", "replace")},
+                folds=values["folds"] or 0,
+                **{name: values[name] for name in _OTHERS},
             )
     except CancelledError as stopped:
         resumable = RunFolder(Settings.from_env(), chosen.name, name).last is not None
@@ -157,15 +169,36 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, **
     click.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if as_json else _summary(chosen, report))
 
 
-def _recipe(default: Recipe, values: dict[str, Any]) -> Recipe:
-    """The task's recipe, changed by the file, then by -o, then by the options for single settings."""
-    from nlptasks.training import load_recipe, override
+def _planned(task: Any, data: tuple[str, ...], values: dict[str, Any], options: DataOptions, as_json: bool) -> str:
+    """The effective recipe, as a file for --recipe or as JSON; what was read is told on stderr."""
+    from nlptasks.training import plan
 
-    recipe = load_recipe(values["recipe_file"], default) if values["recipe_file"] else default
-    changes = option_values(values["pairs"])
-    settings = {name: values[name] for name in (*_SETTINGS, *_OLD_SETTINGS, "load_in_4bit")}
-    changes |= {name: value for name, value in {**settings, "base": values["model"]}.items() if value is not None}
-    return override(recipe, changes)
+    sides = {name: values[name] for name in ("validation", "exclude")}
+    prepared = plan(task, data, recipe=_changes(values), options=options, **sides)
+    for line in (*prepared.notes, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        click.echo(line, err=True)
+    settings = prepared.recipe.model_dump(mode="json", exclude_none=True)
+    if as_json:
+        return json.dumps(settings, ensure_ascii=False, indent=2)
+    extra = {f"extra.{name}": value for name, value in settings.pop("extra").items()}
+    return "\n".join(f"{name} = {_toml(value)}" for name, value in {**settings, **extra}.items())
+
+
+def _toml(value: Any) -> str:
+    """A value of JSON in TOML, where only tables are written differently."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def _changes(values: dict[str, Any]) -> dict[str, Any]:
+    """Recipe settings of the file, of -o, and of the options for single settings; the later ones win."""
+    from nlptasks.training import recipe_file
+
+    changes = recipe_file(values["recipe_file"]) if values["recipe_file"] else {}
+    settings = {name: values[name] for name in (*_SETTINGS, *_OLD_SETTINGS, "load_in_4bit")} | {"base": values["model"]}
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    return changes | {name.replace("-", "_"): value for name, value in option_values(values["pairs"]).items()} | chosen
 
 
 def _summary(task: Any, report: TrainReport) -> str:
@@ -174,15 +207,27 @@ def _summary(task: Any, report: TrainReport) -> str:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in report.metrics.items())
     early = ", stopped early" if report.stopped_early else ""
     use = f"-a {report.name}" if report.method == "lora" else f"-m {report.path}"
+    spread = [f"  {line}" for line in [_spread(report)] if line]
+    warnings = [warning if warning.startswith("Not ready") else f"  Warning: {warning}" for warning in report.warnings]
     return "\n".join(
         (
             *_epochs(report),
             f"{report.name}: {metrics} on {report.held_out_rows} held-out rows",
             f"  {report.steps} steps on {report.train_rows} rows of {report.base} in {report.seconds:.0f} s{early}",
+            f"  the weights of epoch {report.best_epoch:g}, step {report.best_step}, the best of "
+            f"{len(report.history)} evaluations",
+            *spread,
             f"  saved in {report.path}",
             f"  {use_line(task, use)}",
+            *warnings,
         )
     )
+
+
+def _spread(report: TrainReport) -> str:
+    """The mean and the standard deviation of the headline over the folds of a cross-validation."""
+    values = [fold[report.headline] for fold in report.folds]
+    return f"{len(values)} folds: {report.headline} {mean(values):.4f} ± {stdev(values):.4f}" if values else ""
 
 
 def _epochs(report: TrainReport) -> list[str]:

@@ -13,13 +13,14 @@ from typing import Any
 
 from nlptasks.data.columns import match_columns
 from nlptasks.data.rows import DataOptions as DataOptions
-from nlptasks.data.rows import Row, RowFault, Table, is_missing, show
+from nlptasks.data.rows import Row, RowFault, Source, Table, is_missing, show
 from nlptasks.data.splits import conflicts
 from nlptasks.data.tables import Findings, read_tables
 from nlptasks.errors import DataError
 
-_INTEGER = re.compile(r"[+-]?\d+")
-_NAMELESS = re.compile(r"(?:label|class)?[_ ]?\d+", re.IGNORECASE)
+_INTEGER = re.compile(r"([+-]?\d+)(?:\.0+)?")
+"""A whole number; pandas writes a column of integers with a missing one as 0.0 and 1.0."""
+_NAMELESS = re.compile(r"(?:label|class)?[_ ]?\d+(?:\.0+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Examples:
         return count_labels(self.rows, self.labels)
 
 
+MOST_LABELS = 30
+"""Unknown labels that are listed, at most: more of them are hardly labels."""
+
 Columns = dict[str, str]
 """The columns of a table by field: text, label."""
 
@@ -73,13 +77,25 @@ def read_examples(
     columns = {table.source: _columns(table, options) for table in tables}
     tables = [_renamed(table, columns[table.source]["label"], options.rename, multi_label) for table in tables]
     names = _label_names(tables, columns, tuple(options.labels or labels or ()), multi_label)
-    findings: Findings[Example] = Findings("labels", hint=f" Labels are {', '.join(names)}.")
-    rows = findings.read(tables, lambda row, table: _read_row(row, table, columns[table.source], names, multi_label))
+    hint = f" Labels are {', '.join(names)}.{_other_labels(tables, columns, names, multi_label)}"
+    findings: Findings[Example] = Findings("labels", hint=hint)
+    left: Counter[str] = Counter()
+
+    def read(row: Row, table: Table) -> Example | None:
+        example = _read_row(row, table, columns[table.source], names, multi_label)
+        others = [name for name in _label_names_of(example, names) if not options.wants(name)]
+        left.update(others)
+        return None if others else example
+
+    rows = findings.read(tables, read)
     notes = findings.notes + _notes(tables, columns, names)
+    if left:
+        listed = ", ".join(f"{name} ({count})" for name, count in left.most_common())
+        notes.append(f"rows with other labels left out: {listed}")
     return Examples(rows, names, [describe(table) for table in tables], notes, _warnings(rows, names))
 
 
-def read_texts(sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+def read_texts(sources: Sequence[Source], options: DataOptions, *, offline: bool = False) -> list[str]:
     """The texts of sources, without their labels; raises DataError if there is no text column."""
     texts = []
     for table in read_tables(sources, options, offline=offline, split="test"):
@@ -121,6 +137,38 @@ def _label_names(
     if len(names) < 2:
         raise DataError(f"Labels: expected at least two, found {', '.join(names) or 'none'}.")
     return names
+
+
+def _other_labels(
+    tables: Sequence[Table], columns: dict[str, Columns], names: tuple[str, ...], multi_label: bool
+) -> str:
+    """Which labels of the data are not among `names`, and the flag that helps; "" if there are none, or too many."""
+    in_data = _names_in_data(tables, columns, multi_label)
+    known = {name.casefold() for name in names}
+    others = [name for name in in_data if name.casefold() not in known and not _is_index(name, names)]
+    if not others or len(others) > MOST_LABELS:
+        return ""
+    similar = {
+        other: [name for name in names if name.casefold().startswith(other.casefold())]
+        for other in others
+        if len(other) > 1
+    }
+    if len(similar) == len(others) and all(len(candidates) == 1 for candidates in similar.values()):
+        flags = " ".join(f"--rename {other}={candidates[0]}" for other, candidates in similar.items())
+        return f" The data calls them {', '.join(others)}: give {flags}."
+    used = [name for name in names if name.casefold() in {label.casefold() for label in in_data}]
+    flag = (
+        "" if all(map(_INTEGER.fullmatch, others)) else f"To train on all give --labels {','.join([*used, *others])}; "
+    )
+    return (
+        f" The data also has {', '.join(others)}. {flag}--rename {others[0]}={names[0]} makes one label another; "
+        "else leave these rows out."
+    )
+
+
+def _is_index(name: str, names: Sequence[str]) -> bool:
+    number = _INTEGER.fullmatch(name)
+    return number is not None and 0 <= int(number[1]) < len(names)
 
 
 def _names_in_data(tables: Sequence[Table], columns: dict[str, Columns], multi_label: bool) -> tuple[str, ...]:
@@ -166,6 +214,10 @@ def _read_row(row: Row, table: Table, columns: Columns, names: tuple[str, ...], 
     return Example(str(text), tuple(sorted(set(indices))) if multi_label else indices[0], row.place)
 
 
+def _label_names_of(example: Example, names: Sequence[str]) -> list[str]:
+    return [names[index] for index in ((example.label,) if isinstance(example.label, int) else example.label)]
+
+
 def _values(value: Any, multi_label: bool) -> list[Any]:
     """The labels of one row: exactly one, or any number for a multi-label task."""
     if multi_label and isinstance(value, list | tuple):
@@ -191,9 +243,9 @@ def _label_index(value: Any, names: tuple[str, ...], class_names: tuple[str, ...
     folded = [other.casefold() for other in names]
     if folded.count(name.casefold()) == 1:
         return folded.index(name.casefold())
-    if _INTEGER.fullmatch(name):
-        if 0 <= int(name) < len(names):
-            return int(name)
+    if number := _INTEGER.fullmatch(name):
+        if 0 <= int(number[1]) < len(names):
+            return int(number[1])
         raise RowFault(f"expected a number from 0 to {len(names) - 1} or a label's name, found {name}")
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f"did you mean {names[folded.index(near[0])]!r}" if near else f"labels are {', '.join(names)}"
@@ -211,7 +263,9 @@ def _notes(tables: Sequence[Table], columns: dict[str, Columns], names: tuple[st
     notes = []
     for table in tables:
         text, label = columns[table.source]["text"], columns[table.source]["label"]
-        notes.append(f"{table.source}: {len(table.rows)} rows, text in {text!r}, label in {label!r}")
+        left = [name for name in table.columns if name not in (text, label)]
+        ignored = f"; not read: {', '.join(left)}" if left else ""
+        notes.append(f"{table.source}: {len(table.rows)} rows, text in {text!r}, label in {label!r}{ignored}")
         first = str(table.rows[0].fields.get(label)).strip() if table.rows else ""
         if _INTEGER.fullmatch(first) and first not in names and label not in table.class_names:
             meaning = ", ".join(f"{index} = {name}" for index, name in enumerate(names))

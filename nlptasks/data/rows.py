@@ -67,6 +67,44 @@ class Table:
                 self.rows.append(row)
 
 
+class Reads(dict[str, Any]):
+    """The fields of a row; the names of those that are looked up and have a value are added to `names`."""
+
+    def __init__(self, fields: Mapping[str, Any], names: set[str]) -> None:
+        super().__init__(fields)
+        self._names = names
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read(name, super().__getitem__(name))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._read(name, super().get(name, default))
+
+    def _read(self, name: str, value: Any) -> Any:
+        if name in self and not is_missing(value):
+            self._names.add(name)
+        return value
+
+
+def read_note(table: Table, names: set[str], *, always: bool = False) -> list[str]:
+    """Which columns of a table were read, and which were not; nothing if all were, unless `always`."""
+    columns = table.columns or tuple(dict.fromkeys(name for row in table.rows for name in row.fields))
+    used, left = [[name for name in columns if (name in names) is read] for read in (True, False)]
+    if not used or not (left or always):
+        return []
+    ignored = f"; not read: {', '.join(left)}" if left else ""
+    return [f"{table.source}: columns read: {', '.join(used)}{ignored}"]
+
+
+Source = str | Table
+"""Labelled data to read: the name of a file or Hub data set, or a table in memory."""
+
+
+def source_name(source: Source) -> str:
+    """A source's name, to display."""
+    return source.source if isinstance(source, Table) else source
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """How to read data. Columns that are not named are matched by their usual names.
@@ -74,7 +112,8 @@ class DataOptions:
     `columns` maps a field to the column that holds it, as in `{"text": "review"}`; `text_column` and `label_column`
     name two of them. `labels` replaces the task's label names. `max_rows` limits the training rows. `held_out` is the
     share of rows kept out of training if there is no validation data. `encoding` is that of files that are neither
-    UTF-8 nor UTF-16 with a byte order mark; `sheet` names the sheet of a workbook, the first if None.
+    UTF-8 nor UTF-16 with a byte order mark; `sheet` names the sheet of a workbook, the first if None. Rows and entities
+    with other labels than those of `only` are left out, with a note.
     """
 
     text_column: str | None = None
@@ -87,11 +126,16 @@ class DataOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     encoding: str | None = None
     sheet: str | None = None
+    only: tuple[str, ...] | None = None
 
     def column(self, name: str) -> str | None:
         """The column that the caller named for a field."""
         short = {"text": self.text_column, "label": self.label_column}
         return self.columns.get(name) or short.get(name)
+
+    def wants(self, label: str) -> bool:
+        """Whether rows or entities with this label are read."""
+        return self.only is None or label.casefold() in {name.casefold() for name in self.only}
 
 
 class RowFault(ValueError):

@@ -36,12 +36,7 @@ def split(
     Every label keeps its share. Rows with the same words stay on one side. A label with a single text is not held
     out.
     """
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        groups[normalised(text(row))].append(index)
-    by_label: dict[Hashable, list[list[int]]] = defaultdict(list)
-    for group in groups.values():
-        by_label[label(rows[group[0]])].append(group)
+    by_label = _groups(rows, text, label)
     share = min(share, MAX_HELD_OUT / max(1, len(rows)))
     chance = random.Random(seed)
     held: set[int] = set()
@@ -51,6 +46,43 @@ def split(
         held.update(index for group in members[:count] for index in group)
     training = [row for index, row in enumerate(rows) if index not in held]
     return training, [row for index, row in enumerate(rows) if index in held]
+
+
+def folds(
+    rows: Sequence[Row], count: int, seed: int, *, text: Callable[[Row], str], label: Callable[[Row], Hashable]
+) -> list[tuple[list[Row], list[Row]]]:
+    """`count` pairs of training rows and held-out rows; every row is held out once, every label keeps its share.
+
+    Rows with the same words stay on one side.
+    """
+    chance = random.Random(seed)
+    fold_of: dict[int, int] = {}
+    dealt = 0
+    for members in _groups(rows, text, label).values():
+        chance.shuffle(members)
+        for group in members:
+            fold_of |= dict.fromkeys(group, dealt % count)
+            dealt += 1
+    return [
+        (
+            [row for index, row in enumerate(rows) if fold_of[index] != fold],
+            [row for index, row in enumerate(rows) if fold_of[index] == fold],
+        )
+        for fold in range(count)
+    ]
+
+
+def _groups(
+    rows: Sequence[Row], text: Callable[[Row], str], label: Callable[[Row], Hashable]
+) -> dict[Hashable, list[list[int]]]:
+    """For each label its groups of rows with the same words, as indices."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        groups[normalised(text(row))].append(index)
+    by_label: dict[Hashable, list[list[int]]] = defaultdict(list)
+    for group in groups.values():
+        by_label[label(rows[group[0]])].append(group)
+    return by_label
 
 
 def sample(rows: Sequence[Row], count: int, seed: int, *, label: Callable[[Row], Hashable]) -> list[Row]:

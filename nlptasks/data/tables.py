@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import re
@@ -17,7 +18,7 @@ from nlptasks.data.arrow import HUB, arrow_rows, hub_rows
 from nlptasks.data.columns import match_columns
 from nlptasks.data.files import TAGGED_FORMATS, DataFile, text_fault
 from nlptasks.data.json_rows import json_file, json_lines
-from nlptasks.data.rows import DataOptions, Row, RowFault, Table, plural
+from nlptasks.data.rows import DataOptions, Row, RowFault, Source, Table, plural
 from nlptasks.data.text import TEXT, delimited, tagged, text_file
 from nlptasks.data.workbooks import sheet_rows
 from nlptasks.errors import DataError
@@ -171,16 +172,16 @@ def read_table(
 
 
 def read_tables(
-    sources: Sequence[str], options: DataOptions | None = None, *, offline: bool = False, split: str = "train"
+    sources: Sequence[Source], options: DataOptions | None = None, *, offline: bool = False, split: str = "train"
 ) -> list[Table]:
-    """Read sources of labelled data; `split` is the default for Hub data sets.
+    """Read sources of labelled data; `split` is the default for Hub data sets, a table is read already.
 
     Raises:
         DataError: naming every source that does not exist or cannot be read.
     """
     if not sources:
         raise DataError("Expected at least one file or hub:ORG/NAME, found no data.")
-    if faults := [fault for source in sources if (fault := _source_fault(source))]:
+    if faults := [fault for source in sources if isinstance(source, str) and (fault := _source_fault(source))]:
         raise DataError("The data cannot be read.", faults)
     return [_read(source, options or DataOptions(), offline, split) for source in sources]
 
@@ -191,12 +192,14 @@ def _source_fault(source: str) -> str:
     return DataFile(source, Path(source).expanduser()).fault
 
 
-def _read(source: str, options: DataOptions, offline: bool, split: str) -> Table:
-    table = Table(source)
-    if source.startswith("hub:"):
+def _read(source: Source, options: DataOptions, offline: bool, split: str) -> Table:
+    if isinstance(source, Table):
+        table = dataclasses.replace(source)
+    elif source.startswith("hub:"):
+        table = Table(source)
         table.fill(hub_rows(source, table, offline=offline, split=split))
     else:
-        file = _file(source, options.encoding, options.sheet)
+        table, file = Table(source), _file(source, options.encoding, options.sheet)
         table.fill(_rows(file, table, "tags"))
         with file.path.open("rb") as stream:
             table.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

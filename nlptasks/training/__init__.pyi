@@ -4,6 +4,7 @@ from nlptasks.training.check import Layout as Layout
 from nlptasks.training.check import check_data as check_data
 from nlptasks.training.check import layout as layout
 from nlptasks.training.evaluation import EvalReport as EvalReport
+from nlptasks.training.evaluation import compare as compare
 from nlptasks.training.evaluation import evaluate as evaluate
 from nlptasks.training.families.base import Dataset as Dataset
 from nlptasks.training.families.base import Setting as Setting
@@ -14,6 +15,7 @@ from nlptasks.training.families.base import FamilyTrainer as FamilyTrainer
 from nlptasks.training.families.base import family_trainer as family_trainer
 from nlptasks.training.families.rows import TaskRow as TaskRow
 from nlptasks.training.families.text_classification import LabelTrainer as LabelTrainer
+from nlptasks.training.job import TrainReport as TrainReport
 from nlptasks.training.loop.checkpoints import RunFolder as RunFolder
 from nlptasks.training.loop.events import Event as Event
 from nlptasks.training.loop.events import EventFile as EventFile
@@ -27,8 +29,9 @@ from nlptasks.training.publishing.observing import add_ranges as add_ranges
 from nlptasks.training.recipes import check_for as check_for
 from nlptasks.training.recipes import load_recipe as load_recipe
 from nlptasks.training.recipes import override as override
-from nlptasks.training.run import TrainReport as TrainReport
+from nlptasks.training.recipes import recipe_file as recipe_file
 from nlptasks.training.run import finetune as finetune
+from nlptasks.training.run import plan as plan
 from nlptasks.training.start import SHIPPED as SHIPPED
 from nlptasks.training.text_evaluation import PerplexityReport as PerplexityReport
 from nlptasks.training.text_evaluation import perplexity as perplexity

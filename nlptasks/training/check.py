@@ -8,6 +8,7 @@ from statistics import quantiles
 from typing import Any
 
 from nlptasks.data import DataOptions
+from nlptasks.data.frames import data_sources
 from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
 from nlptasks.training.families.base import FamilyTrainer
@@ -40,15 +41,13 @@ class Layout:
     label_column: str | None
 
 
-def check_data(
-    family: FamilyTrainer, sources: Sequence[str], options: DataOptions, *, offline: bool = False
-) -> DataCheck:
-    """Read data as a training would.
+def check_data(family: FamilyTrainer, data: Any, options: DataOptions, *, offline: bool = False) -> DataCheck:
+    """Read data, as `finetune` takes it, as a training would.
 
     Raises:
         DataError: naming every bad row with its line, or because nothing can be learnt from the rows.
     """
-    read = family.read(sources, options, offline=offline)
+    read = family.read(data_sources(data), options, offline=offline)
     family.check_training(read.rows)
     lengths = [len(family.row_text(row)) for row in read.rows]
     return DataCheck(len(read.rows), read.counts, spread(lengths), read.notes, read.warnings, read.sources)

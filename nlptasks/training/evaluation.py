@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
+from nlptasks.data.frames import data_sources
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.splits import sample
+from nlptasks.errors import DataError
 from nlptasks.requests import blaming
 from nlptasks.task import AnyTask
-from nlptasks.training.families.base import family_trainer
+from nlptasks.training.families.base import Dataset, FamilyTrainer, family_trainer
 
 if TYPE_CHECKING:
     from nlptasks.engine import Engine
@@ -50,12 +56,13 @@ class EvalReport:
 
 def evaluate(
     task: AnyTask | str,
-    data: str | Sequence[str],
+    data: Any,
     *,
     adapter: str | None = None,
     model: str | None = None,
     options: DataOptions | None = None,
     engine: Engine | None = None,
+    predictions: str | Path | None = None,
     progress: bool | Callable[[int, int], None] = False,
     **serving: Any,
 ) -> EvalReport:
@@ -63,11 +70,12 @@ def evaluate(
 
     Args:
         task: a task or its name.
-        data: files and Hub data sets; of a Hub data set the split `test` unless another is named.
+        data: as `finetune` takes it; of a Hub data set the split `test` unless another is named.
         adapter: name, folder, Hub id, or "none".
         model: the base, unless the adapter decides it.
         options: columns and label names.
         engine: what to run on; a new one by default.
+        predictions: a JSONL file to write: each row's place, input, right answer and result.
         progress: True for a bar on stderr, or a callback `(done, total)`.
         serving: options of the task.
 
@@ -77,7 +85,7 @@ def evaluate(
     """
     from nlptasks.engine import Engine
 
-    sources, options = [data] if isinstance(data, str) else list(data), options or DataOptions()
+    sources, options = data_sources(data), options or DataOptions()
     with Engine() if engine is None else nullcontext(engine) as engine:
         task = engine.plugins.task(task) if isinstance(task, str) else task
         family = family_trainer(task, serving)
@@ -98,6 +106,8 @@ def evaluate(
         seconds = time.perf_counter() - started
         with blaming(who, reader):
             assessment = family.assess(dataset, results)
+        if predictions is not None:
+            _write(Path(predictions), family, dataset, results)
         return EvalReport(
             task=task.name,
             model=results[0].model,
@@ -114,3 +124,67 @@ def evaluate(
             data=tuple(dataset.sources),
             notes=tuple(dataset.notes),
         )
+
+
+def _write(file: Path, family: FamilyTrainer, dataset: Dataset, results: Sequence[Any]) -> None:
+    """A line of JSON for each row; the file is there when it is whole."""
+    partial = file.with_name(f"{file.name}.part")
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            for row, result in zip(dataset.rows, results, strict=True):
+                inputs = family.task_input(row)
+                line = {
+                    "place": row.place,
+                    "input": inputs.model_dump(mode="json", exclude_none=True)
+                    if isinstance(inputs, BaseModel)
+                    else inputs,
+                    "right": family.reference_text(dataset, row),
+                    "result": result.model_dump(mode="json"),
+                }
+                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        partial.replace(file)
+    except OSError as error:
+        raise DataError(f"{file}: expected a file that can be written, found an error ({error.strerror}).") from error
+
+
+def compare(
+    task: AnyTask | str,
+    data: Any,
+    *,
+    adapter: str | None = None,
+    model: str | None = None,
+    options: DataOptions | None = None,
+    engine: Engine,
+    predictions: str | Path | None = None,
+    **others: Any,
+) -> tuple[EvalReport, EvalReport]:
+    """Two reports of `evaluate` on the same rows: with this adapter and model, and with the task's default.
+
+    `predictions` are those of the first. If their adapters have different labels, only rows and entities with labels
+    of both are measured, with a note.
+
+    Raises:
+        DataError: as `evaluate` does, or if the adapters have no label in common.
+    """
+    task, options = engine.plugins.task(task) if isinstance(task, str) else task, options or DataOptions()
+    family = family_trainer(task)
+    choices = engine.choose(task, adapter, model)[0], engine.choose(task, None, None)[0]
+    labels = [family.label_names(choice.labels or ()) if choice else () for choice in choices]
+    note = ""
+    if all(labels) and {name.casefold() for name in labels[0]} != {name.casefold() for name in labels[1]}:
+        known = {name.casefold() for name in labels[1]}
+        common = tuple(name for name in labels[0] if name.casefold() in known)
+        if not common:
+            raise DataError(
+                "--compare: expected two models with some labels in common, found "
+                f"{', '.join(labels[0])} and {', '.join(labels[1])}: measure each on its own."
+            )
+        options = dataclasses.replace(options, labels=options.labels or labels[0], only=common)
+        each = "; ".join(", ".join(names) for names in labels)
+        note = f"compared on the labels of both: {', '.join(common)} (of {each})"
+    data = data_sources(data)
+    shared: dict[str, Any] = {"options": options, "engine": engine, **others}
+    new = evaluate(task, data, adapter=adapter, model=model, predictions=predictions, **shared)
+    old = evaluate(task, data, **shared)
+    notes = (note,) if note else ()
+    return dataclasses.replace(new, notes=notes + new.notes), dataclasses.replace(old, notes=notes + old.notes)

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.data import splits
 from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.data.rows import Source, plural, source_name
 from nlptasks.errors import DataError
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
+from nlptasks.training import recipes
 from nlptasks.training.families.base import Dataset, FamilyTrainer
 from nlptasks.training.loop.checkpoints import RECIPE
+from nlptasks.training.recipes import num_steps
 
 if TYPE_CHECKING:
     from nlptasks.store.download import BaseFolder
     from nlptasks.training.start import Start
 
 
+FEW_HELD_OUT = 30
+"""Below that many held-out rows, a metric says little: one row is more than 3 % of them."""
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """Training rows and held-out rows, and their description for the manifest."""
+    """Training rows and held-out rows, and their description for the manifest.
+
+    `recipe` is scaled to the number of rows; `folds` are pairs of training rows and held-out rows.
+    """
 
     training: list[Any]
     held_out: list[Any]
@@ -30,18 +40,23 @@ class Prepared:
     described: dict[str, Any]
     notes: list[str]
     warnings: list[str]
+    recipe: Recipe
+    folds: list[tuple[list[Any], list[Any]]]
 
 
 def prepare(
     family: FamilyTrainer,
-    sources: Sequence[str],
-    validation: Sequence[str],
-    exclude: Sequence[str],
+    sources: Sequence[Source],
+    validation: Sequence[Source],
+    exclude: Sequence[Source],
     options: DataOptions,
     recipe: Recipe,
     settings: Settings,
+    *,
+    fixed: Collection[str] = (),
+    folds: int = 0,
 ) -> Prepared:
-    """Read, exclude, split. Raises DataError."""
+    """Read, exclude, split, and scale the recipe, except for its `fixed` settings. Raises DataError."""
     read = family.read(sources, options, offline=settings.offline)
     rows, notes, warnings = read.rows, list(read.notes), list(read.warnings)
     held: Dataset | None = None
@@ -53,8 +68,8 @@ def prepare(
         texts = family.texts(exclude, options, offline=settings.offline)
         others = splits.without(rows, texts, text=family.row_text)
         count = len(rows) - len(others)
-        notes.append(f"{count} training rows were excluded: their texts are in {', '.join(exclude)}")
-        excluded = [{"name": Path(source).name, "rows_excluded": count} for source in exclude]
+        notes.append(f"{count} training rows were excluded: their texts are in {', '.join(map(source_name, exclude))}")
+        excluded = [{"name": Path(source_name(source)).name, "rows_excluded": count} for source in exclude]
         rows = others
     if options.max_rows:
         rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.stratum)
@@ -64,14 +79,17 @@ def prepare(
             splits.without(training, [family.row_text(r) for r in held_out], text=family.row_text)
         )
         if both:
-            warnings.append(
-                f"{both} training rows have a text of the validation data: --exclude {validation[0]} drops them"
-            )
+            flag = f"--exclude {source_name(validation[0])}"
+            warnings.append(f"{both} training rows have a text of the validation data: {flag} drops them")
     else:
         training, held_out = splits.split(
             rows, options.held_out, recipe.seed, text=family.row_text, label=family.stratum
         )
+    parts = splits.folds(rows, folds, recipe.seed, text=family.row_text, label=family.stratum) if folds else []
     training, held_out = family.augment(training, recipe), family.augment(held_out, recipe)
+    parts = [(family.augment(one, recipe), family.augment(other, recipe)) for one, other in parts]
+    if any(not other for _, other in parts):
+        raise DataError(f"--folds: expected at most one fold a row, found {folds} folds and {len(rows)} rows.")
     family.check_training(training)
     if not held_out:
         raise DataError(
@@ -87,7 +105,19 @@ def prepare(
     }
     named = f"; labels {', '.join(read.labels)}" if read.labels else ""
     notes.append(f"{len(training)} rows to train on, {len(held_out)} held out{named}")
-    return Prepared(training, held_out, read.labels, described, notes, warnings)
+    if len(held_out) < FEW_HELD_OUT:
+        warnings.append(
+            f"only {plural(len(held_out), 'held-out row')}: they decide little; use --folds 5, or give more rows"
+            " with --validation"
+        )
+    chosen = recipes.scaled(recipe, len(training), fixed)
+    if names := recipes.changed_settings(chosen, recipe):
+        listed = ", ".join(
+            f"{name} {getattr(chosen, name):g} (not {getattr(recipe, name):g})" for name in sorted(names)
+        )
+        steps = f"{num_steps(chosen, len(training))} steps instead of {num_steps(recipe, len(training))}"
+        notes.append(f"few rows: {listed}, for {steps}; -o min_steps 0 leaves the recipe as it is")
+    return Prepared(training, held_out, read.labels, described, notes, warnings, chosen, parts)
 
 
 def run_plan(base: BaseFolder, data: Prepared, recipe: Recipe, start: Start | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe
 from nlptasks.training import subprocesses
 from nlptasks.training.families.base import Feature, family_trainer
-from nlptasks.training.recipes import override
+from nlptasks.training.recipes import changed_settings, num_steps, override
 
 if TYPE_CHECKING:
     from nlptasks.training.loop.trainer import Loop
@@ -123,7 +123,9 @@ def probe(
     settings = settings or Settings.from_env()
     recipe = recipe or task.recipe
     family = family_trainer(task, recipe.extra.get("options"))
-    rows = prepare(family, data, (), (), options or DataOptions(), recipe, settings)
+    fixed = changed_settings(recipe, task.recipe)
+    rows = prepare(family, data, (), (), options or DataOptions(), recipe, settings, fixed=fixed)
+    recipe = rows.recipe
     base = find_base(recipe.base, settings, shipped={**default_plugins().bases, **task.bases})
     # Imported after the checks of the data, which do not need them: torch takes seconds.
     from nlptasks.runtime.loading.base import quiet_transformers
@@ -164,8 +166,7 @@ def probe(
     taken = [later - earlier for earlier, later in pairwise(steps_taken)]
     taken = taken[1:] or taken
     step_seconds = sum(taken) / len(taken)
-    steps_per_epoch = math.ceil(math.ceil(len(training) / batch_size) / accumulation)
-    steps = max(1, math.ceil(recipe.num_train_epochs * steps_per_epoch))
+    steps = num_steps(recipe, len(training))
     # The last one is for the calibration.
     evaluations = math.ceil(recipe.num_train_epochs) * recipe.evals_per_epoch + 1
     return Estimate(

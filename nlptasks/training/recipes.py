@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+SMALL_BATCH = 8
+"""Rows of the smallest batch that few training rows lead to."""
+
+MOST_EPOCHS = 40
+"""Epochs that few training rows lead to, at most; each is evaluated once."""
+
 
 def load_recipe(path: Path, default: Recipe | None = None) -> Recipe:
     """A recipe from a TOML file; what the file leaves out comes from `default`.
@@ -26,13 +33,17 @@ def load_recipe(path: Path, default: Recipe | None = None) -> Recipe:
         DataError: no such file, or no TOML.
         InvalidInputError: unknown keys and values that do not fit, all of them.
     """
+    return override(default or Recipe(), recipe_file(path), title=f"The recipe {path.name} is not valid")
+
+
+def recipe_file(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, unchecked; raises DataError if there is no such file, or no TOML in it."""
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: expected a recipe file, found none.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected TOML, found an error: {error}.") from None
-    return override(default or Recipe(), settings, title=f"The recipe {path.name} is not valid")
 
 
 def override(recipe: Recipe, changes: Mapping[str, Any], *, title: str = "The recipe is not valid") -> Recipe:
@@ -78,3 +89,40 @@ def check_for(recipe: Recipe, family: FamilyTrainer) -> None:
             problems.append(f"extra.{name}: expected {setting.rule}, found {value!r}.")
     if problems:
         raise InvalidInputError("The recipe is not valid", problems)
+
+
+def steps_per_epoch(recipe: Recipe, rows: int) -> int:
+    """Optimizer steps of one pass over the rows."""
+    batches = math.ceil(rows / recipe.per_device_train_batch_size)
+    return math.ceil(batches / recipe.gradient_accumulation_steps)
+
+
+def num_steps(recipe: Recipe, rows: int) -> int:
+    """Optimizer steps of the whole training, as the Trainer counts them."""
+    return max(1, math.ceil(recipe.num_train_epochs * steps_per_epoch(recipe, rows)))
+
+
+def scaled(recipe: Recipe, rows: int, fixed: Collection[str] = ()) -> Recipe:
+    """The recipe with smaller batches and more epochs, if `rows` would have less than its `min_steps` steps.
+
+    Batches are halved down to `SMALL_BATCH`; then epochs are added up to `MOST_EPOCHS`, with one evaluation each.
+    `fixed` are the settings that the caller chose.
+    """
+    size, epochs = recipe.per_device_train_batch_size, recipe.num_train_epochs
+    while (
+        "per_device_train_batch_size" not in fixed
+        and size >= 2 * SMALL_BATCH
+        and num_steps(recipe.replace(per_device_train_batch_size=size), rows) < recipe.min_steps
+    ):
+        size //= 2
+    small = recipe.replace(per_device_train_batch_size=size)
+    if "num_train_epochs" in fixed or num_steps(small, rows) >= recipe.min_steps:
+        return small
+    wanted = min(MOST_EPOCHS, math.ceil(recipe.min_steps / steps_per_epoch(small, rows)))
+    evaluations = recipe.evals_per_epoch if "evals_per_epoch" in fixed else 1
+    return small.replace(num_train_epochs=max(epochs, wanted), evals_per_epoch=evaluations)
+
+
+def changed_settings(recipe: Recipe, default: Recipe) -> set[str]:
+    """The settings in which a recipe differs from another."""
+    return {name for name, value in recipe if value != getattr(default, name)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nlptasks import Message
@@ -10,7 +11,7 @@ from nlptasks import Message
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant"}
 """ShareGPT's names for who speaks."""
 
-_PROMPTS = ("instruction", "question", "prompt", "query")
+_PROMPTS = ("instruction", "question", "prompt", "query", "input")
 _CONTEXTS = ("input", "context")
 _ANSWERS = ("output", "response", "answer", "completion", "chosen")
 
@@ -22,23 +23,28 @@ def training_pairs(row: Mapping[str, Any]) -> Iterator[tuple[ChatOrText, str]]:
 
     `messages` (role, content) and ShareGPT's `conversations` (from, value) teach every turn of the assistant, after
     all turns before it. An instruction with an answer (Alpaca, Dolly) is a chat of one turn; a `prompt` with a
-    `completion` and a `text` alone are plain text.
+    `completion` and a `text` alone are plain text. Columns `system` and `history` (pairs of a question and its answer)
+    come before the turns of a chat.
 
     Raises:
         ValueError: none of these, or a turn that is none.
     """
     turns = row.get("messages") or row.get("conversations")
+    before = list(_before(row))
     if turns:
-        yield from _of_chat([_turn(number, turn) for number, turn in enumerate(turns, start=1)])
+        chat = [_turn(number, turn) for number, turn in enumerate(_listed("messages", turns), start=1)]
+        # A chat that brings its own system turn keeps it.
+        yield from _of_chat([*(before if chat[0].role != "system" else []), *chat])
         return
     prompt = next((name for name in _PROMPTS if _is_text(row.get(name))), None)
     answer = next((name for name in _ANSWERS if _is_text(row.get(name))), None)
     if prompt == "prompt" and answer == "completion":
         yield row["prompt"], row["completion"]
     elif prompt and answer:
-        context = next((row[name] for name in _CONTEXTS if _is_text(row.get(name))), None)
+        context = next((row[name] for name in _CONTEXTS if name != prompt and _is_text(row.get(name))), None)
         content = row[prompt] if context is None else f"{row[prompt]}\n\n{context}"
-        yield (Message(role="user", content=content),), row[answer]
+        turns = (Message(role="user", content=content), Message(role="assistant", content=row[answer]))
+        yield from _of_chat([*before, *turns])
     elif _is_text(row.get("text")):
         yield "", row["text"]
     else:
@@ -46,6 +52,28 @@ def training_pairs(row: Mapping[str, Any]) -> Iterator[tuple[ChatOrText, str]]:
             "expected messages, conversations, an instruction with an output, a prompt with a completion, or a text; "
             f"found {', '.join(row) or 'nothing'}"
         )
+
+
+def _before(row: Mapping[str, Any]) -> Iterator[Message]:
+    """The turns that the columns `system` and `history` put before a row's own."""
+    if _is_text(row.get("system")):
+        yield Message(role="system", content=row["system"])
+    for number, pair in enumerate(_listed("history", row.get("history") or ()), start=1):
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(map(_is_text, pair)):
+            raise ValueError(f"history: expected pairs of a question and its answer, found {pair!r} as pair {number}")
+        yield from (Message(role="user", content=pair[0]), Message(role="assistant", content=pair[1]))
+
+
+def _listed(name: str, value: Any) -> Sequence[Any]:
+    """A list, or one as JSON, as a CSV file has it."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError(f"{name}: expected a list, in a CSV file as JSON, found {value[:40]!r}") from None
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name}: expected a list, found {str(value)[:40]!r}")
+    return value
 
 
 def _of_chat(turns: list[Message]) -> Iterator[tuple[ChatOrText, str]]:

@@ -64,6 +64,7 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
         num_train_epochs=2,
         per_device_train_batch_size=8,
         max_length=512,
+        min_steps=30,
         metric_for_best_model="loss",
     )
     examples = (

@@ -39,6 +39,7 @@ class Summarization(nlptasks.Summarization[TextInput, SummarizationOptions]):
         num_train_epochs=2,
         per_device_train_batch_size=8,
         max_length=1024,
+        min_steps=30,
         metric_for_best_model="loss",
     )
     examples = (

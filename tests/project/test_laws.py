@@ -90,7 +90,7 @@ BELOW: dict[str, set[str]] = {
     },
     "training/loop": {
         *("errors.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/resident.py", "settings.py", "store"),
-        *("task.py", "training/families"),
+        *("task.py", "training/families", "training/recipes.py"),
     },
     "training/subprocesses.py": {"errors.py", "model.py"},
     "training/publishing": {

@@ -226,3 +226,9 @@ def test_types_that_the_head_does_not_have(tmp_path: Path) -> None:
     family = TokenClassificationTrainer(People())
     with pytest.raises(DataError, match=r"Entity types: expected PER, found person\."):
         family.read([str(tmp_path / "rows.jsonl")], DataOptions(), labels=["O", "B-PER", "I-PER"])
+
+
+def test_entities_of_other_types_than_those_that_are_compared_do_not_count() -> None:
+    gold = EntityDataset([entity_row(ADA)], iob2(("PER",)), only=frozenset({"per"}))
+    measured = TokenClassificationTrainer(People()).assess(gold, [entities(ADA, YORK)])
+    assert measured.metrics["f1"] == 1.0

@@ -21,7 +21,7 @@ from nlptasks.errors import DataError, GateError, OfflineError, TrainingError, U
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
-from nlptasks.store.adapters import PEFT_WEIGHTS, open_adapter
+from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterSettings, open_adapter
 from nlptasks.store.download import BaseFolder
 from nlptasks.training import DataOptions, Event, TrainReport, finetune
 from nlptasks.training.loop import trainer as loop
@@ -126,7 +126,7 @@ def test_the_folder_says_everything(train: Callable[..., TrainReport], tmp_path:
     manifest = open_adapter(report.path).manifest
     assert manifest is not None
     assert manifest.labels == ("sad", "glad")
-    assert manifest.settings == {}, "the tiny GPT-2 names its padding token itself"
+    assert manifest.settings == AdapterSettings(), "the tiny GPT-2 names its padding token itself"
     assert manifest.data["train"][0]["name"] == "notes.csv"
     assert (manifest.data["train_rows"], manifest.data["held_out_rows"]) == (128, 32)
     assert manifest.recipe["seed"] == QUICK.seed
@@ -156,7 +156,7 @@ def test_a_base_without_padding_token_is_served_with_the_trained_one(
                       settings=Settings(tmp_path / "c", tmp_path / "d", offline=True), device="cpu")  # fmt: skip
     manifest = open_adapter(report.path).manifest
     assert manifest is not None
-    assert isinstance(manifest.settings["config"]["pad_token_id"], int)
+    assert isinstance(manifest.settings.config.pad_token_id, int)
 
 
 @pytest.mark.long

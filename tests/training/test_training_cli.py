@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,45 @@ def test_compare_measures_two_on_the_same_rows(home: Path, monkeypatch: pytest.M
     printed = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare").stdout
     assert "strong on " in printed
     assert "difference" in printed
+
+
+@pytest.mark.long
+def test_compare_with_other_labels_measures_what_is_common(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = [(text, {"sad": "negative", "glad": "positive"}[label]) for text, label in rows(60)]
+    write_csv(home / "three.csv", [*content, *((f"it is there {index}", "neutral") for index in range(30))])
+    with_three = ("three.csv", "--labels", "negative,neutral,positive")
+    for name, data in (("three", with_three), ("two", ("reviews.csv",))):
+        result = nlptasks("train", "sentiment", *data, "--name", name, "-m", "gpt2", "--epochs", "1", *QUICK)
+        assert result.exit_code == 0, result.output
+    from nlptasks.plugins import default_plugins
+
+    shipped = home / "data" / "adapters" / "sentiment" / "two"
+    monkeypatch.setattr(type(default_plugins().task("sentiment")), "adapter", shipped)
+    result = nlptasks("eval", "sentiment", "three.csv", "-a", "three", "--compare")
+    assert result.exit_code == 0, result.output
+    assert (
+        "compared on the labels of both: negative, positive (of negative, neutral, positive; negative, positive)"
+        in (result.stdout)
+    )
+    assert "rows with other labels left out: neutral (30)" in result.stdout
+    assert "sentiment on 60 rows" in result.stdout
+
+
+def test_a_dry_run_prints_the_recipe_and_trains_nothing(home: Path) -> None:
+    command = ("train", "sentiment", "reviews.csv", "--name", "dry", "-m", "gpt2", "--lr", "0.01", "--dry-run")
+    result = nlptasks(*command, "-o", "extra.class_weights", '{"positive": 2}')
+    assert result.exit_code == 0, result.output
+    recipe = tomllib.loads(result.stdout)
+    assert (recipe["base"], recipe["learning_rate"], recipe["per_device_train_batch_size"]) == ("gpt2", 0.01, 8)
+    assert recipe["num_train_epochs"] == 12.0
+    assert recipe["extra"] == {"class_weights": {"positive": 2}}
+    assert "few rows: " in result.stderr
+    assert json.loads(nlptasks(*command, "--json").stdout)["learning_rate"] == 0.01
+    assert not (home / "data" / "runs").exists()
+    strange = nlptasks(*command, "-o", "extra.class_weights", "even")
+    assert 'extra.class_weights: expected "balanced", or a weight for each label by its name' in str(strange.exception)
+    logger = nlptasks(*command[:-1], "--report-to", "nowhere")
+    assert "report_to: expected a logger that is installed (" in str(logger.exception)
 
 
 def test_usage_errors_are_2_and_others_tell_everything(home: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from nlptasks.data.labelled_texts import DataOptions
-from nlptasks.data.rows import Table
+from nlptasks.data.rows import Source, Table
 from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError, TrainingError
 from nlptasks.model import GENERATE, Head
@@ -64,6 +64,10 @@ class Feature:
 
     def __len__(self) -> int:
         return len(self.inputs["input_ids"])
+
+
+Vectors = Callable[[Sequence[Feature]], Any]
+"""The mean of a frozen base's last hidden states over the tokens of each feature: shape (features, hidden size)."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class FamilyTrainer(ABC):
 
     def read(
         self,
-        sources: Sequence[str],
+        sources: Sequence[Source],
         options: DataOptions,
         *,
         labels: Sequence[str] | None = None,
@@ -173,7 +177,7 @@ class FamilyTrainer(ABC):
         """A record's answer as a row's `label`; raises ValueError as `parse_record` does."""
         return value
 
-    def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+    def texts(self, sources: Sequence[Source], options: DataOptions, *, offline: bool = False) -> list[str]:
         """`row_text` of the rows of sources whose labels do not matter."""
         return [self.row_text(row) for row in self.read(sources, options, offline=offline).rows]
 
@@ -264,6 +268,9 @@ class FamilyTrainer(ABC):
         """Notes on the encoded rows for the user, such as how many were cut."""
         return []
 
+    def before_training(self, features: Sequence[Feature], labels: Sequence[str], recipe: Recipe) -> None:  # noqa: B027
+        """Called once before the first step, with the encoded training rows."""
+
     def forward(self, model: Any, batch: Mapping[str, Any]) -> Any:
         """The tensor that the loss is computed from."""
         return self.logits(model(**{name: value for name, value in batch.items() if name != "labels"}))
@@ -289,6 +296,10 @@ class FamilyTrainer(ABC):
         """The input of the task for a row."""
         return row.inputs if isinstance(row, TaskRow) else self.row_text(row)
 
+    def label_names(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        """The labels of the data that a head's outputs stand for."""
+        return tuple(outputs)
+
     def check_labels(self, dataset: Dataset, result: Any) -> None:  # noqa: B027
         """Raise DataError if a served answer shows that the model has other labels than the rows."""
 
@@ -299,6 +310,15 @@ class FamilyTrainer(ABC):
     @abstractmethod
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         """Metrics of evaluated features."""
+
+    def baselines(
+        self, training: Sequence[Feature], held_out: Sequence[Feature], vectors: Vectors
+    ) -> dict[str, dict[str, float]]:
+        """Metrics on the held-out features of answers that need no training, by the name of the baseline.
+
+        `vectors` gives the frozen base's vectors of features. By default there are none.
+        """
+        return {}
 
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
         """Fit temperature and threshold, where the family has any."""

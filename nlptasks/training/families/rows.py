@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from nlptasks.data.labelled_texts import DataOptions, count_labels, describe, scarce_labels
-from nlptasks.data.rows import Table
+from nlptasks.data.rows import Reads, Table, read_note
 from nlptasks.data.tables import Findings
 from nlptasks.errors import InvalidInputError
 from nlptasks.results import Result
@@ -55,12 +55,16 @@ def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOpti
     rows: list[Any] = []
     for table in tables:
         faults: list[str] = []
+        read: set[str] = set()
         for row in table.rows:
             try:
-                rows += family.parse_record(_named(row.fields, family.task, options), row.place, labels)
+                fields = Reads(_named(row.fields, family.task, options), read)
+                rows += family.parse_record(fields, row.place, labels)
             except (ValueError, InvalidInputError) as error:
                 faults.append(f"{row.place}: {_sentence(error)}")
         findings.add_table(table, faults)
+        chosen = {options.text_column, options.label_column, *options.columns.values()} - {None}
+        findings.notes += read_note(table, read | {str(name) for name in chosen}, always=True)
     findings.check(allow_misaligned=False)
     dataset = TaskRows(rows, tuple(labels), [describe(table) for table in tables], findings.notes, unit=family.unit)
     dataset.warnings += scarce_labels(dataset.counts) if labels else []

@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nlptasks.data import DataOptions, match_columns
 from nlptasks.data.labelled_texts import Example, Examples, read_examples, read_texts
-from nlptasks.data.rows import Table
-from nlptasks.errors import DataError
+from nlptasks.data.rows import Source, Table
+from nlptasks.data.splits import sample
+from nlptasks.errors import DataError, InvalidInputError
 from nlptasks.families.text_classification import readable
 from nlptasks.model import ModelInfo
 from nlptasks.results import Classification
-from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.task import Recipe
+from nlptasks.training.families.base import (
+    Assessment,
+    Calibration,
+    Dataset,
+    FamilyTrainer,
+    Feature,
+    Setting,
+    Vectors,
+    is_number,
+)
 from nlptasks.training.metrics import labels as metrics
 from nlptasks.training.metrics.calibration import fit_temperature, fit_threshold
+
+BASELINE_ROWS = 2000
+"""Training rows of the logistic regression that a training must beat, at most."""
+
+BASELINE_LOGIT = 10.0
+
+
+def _is_weights(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(is_number(weight) and weight > 0 for weight in value.values())
+    return value is None or value == "balanced"
 
 
 class LabelTrainer(FamilyTrainer):
@@ -25,6 +47,28 @@ class LabelTrainer(FamilyTrainer):
 
     metrics = metrics.HIGHER_IS_BETTER
     headline = "accuracy"
+    extras: ClassVar[Mapping[str, Setting]] = {
+        "class_weights": Setting(None, '"balanced", or a weight for each label by its name', _is_weights),
+    }
+    """`class_weights` are the labels' shares in the loss: "balanced" gives all labels the same, whatever their rows."""
+
+    class_weights: Sequence[float] | None = None
+
+    def before_training(self, features: Sequence[Feature], labels: Sequence[str], recipe: Recipe) -> None:
+        chosen = self.extra(recipe)["class_weights"]
+        if chosen is None:
+            self.class_weights = None
+        elif isinstance(chosen, Mapping):
+            if strange := [name for name in chosen if name not in labels]:
+                expected = ", ".join(labels)
+                problem = f"extra.class_weights: expected labels of {expected}, found {strange[0]!r}."
+                raise InvalidInputError("The recipe is not valid", [problem])
+            self.class_weights = [float(chosen.get(name, 1.0)) for name in labels]
+        else:
+            targets = np.asarray([feature.target for feature in features])
+            counts = targets.sum(0) if self.multi_label else np.bincount(targets, minlength=len(labels))
+            others = len(targets) - counts if self.multi_label else np.full(len(labels), len(targets) / len(labels))
+            self.class_weights = (others / np.maximum(counts, 1)).tolist()
 
     def parse_label(self, value: Any, labels: Sequence[str]) -> int | tuple[int, ...]:
         names = value if isinstance(value, list | tuple) else str(value).split("|") if self.multi_label else [value]
@@ -51,9 +95,11 @@ class LabelTrainer(FamilyTrainer):
         from torch.nn import functional
 
         logits = logits.float()
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
         if not self.multi_label:
-            return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        return functional.binary_cross_entropy_with_logits(logits, labels * (1 - smoothing) + smoothing / 2)
+            return functional.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
+        smooth = labels * (1 - smoothing) + smoothing / 2
+        return functional.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights)
 
     def check_labels(self, dataset: Dataset, result: Classification) -> None:
         known = {score.label.casefold() for score in result.scores}
@@ -83,6 +129,23 @@ class LabelTrainer(FamilyTrainer):
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return self._measure(*_arrays(logits, features))
+
+    def baselines(
+        self, training: Sequence[Feature], held_out: Sequence[Feature], vectors: Vectors
+    ) -> dict[str, dict[str, float]]:
+        """The most frequent answer, and for single labels a logistic regression on the frozen base's vectors."""
+        rows, others = [np.asarray([feature.target for feature in part]) for part in (training, held_out)]
+        answers, counts = np.unique(rows, axis=0, return_counts=True)
+        usual = answers[counts.argmax()]
+        if self.multi_label:
+            constant = np.where(usual, BASELINE_LOGIT, -BASELINE_LOGIT)
+            return {"majority_class": self._measure(np.tile(constant, (len(others), 1)), others)}
+        few = sample(training, BASELINE_ROWS, 13, label=lambda feature: feature.target)
+        chances = metrics.regression(vectors(few), [feature.target for feature in few], vectors(held_out))
+        width = max(int(others.max()) + 1, chances.shape[1])
+        scores = [np.eye(width)[[int(usual)] * len(others)], np.pad(chances, ((0, 0), (0, width - chances.shape[1])))]
+        majority, regression = (self._measure(np.log(np.maximum(each, metrics.TINY)), others) for each in scores)
+        return {"majority_class": majority, "frozen_vectors": regression}
 
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
         values, references = _arrays(logits, features)
@@ -116,7 +179,7 @@ class TextClassificationTrainer(LabelTrainer):
         labels = labels or getattr(self.task, "labels", ())
         return read_examples(tables, labels=labels, options=options, multi_label=self.multi_label)
 
-    def texts(self, sources: Sequence[str], options: DataOptions, *, offline: bool = False) -> list[str]:
+    def texts(self, sources: Sequence[Source], options: DataOptions, *, offline: bool = False) -> list[str]:
         return read_texts(sources, options, offline=offline)
 
     def row_text(self, row: Example) -> str:

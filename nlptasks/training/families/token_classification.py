@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,7 @@ from nlptasks.errors import DataError
 from nlptasks.families import spans, windows
 from nlptasks.model import ModelInfo
 from nlptasks.results import Entities
-from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature
+from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature, Vectors
 from nlptasks.training.families.rows import TaskRows
 from nlptasks.training.metrics import entities as entity_metrics
 from nlptasks.training.metrics.calibration import fit_temperature
@@ -27,8 +27,14 @@ IGNORED = -100
 """The target of tokens that are no part of a word; torch's cross entropy leaves it out."""
 
 
+@dataclass
 class EntityDataset(TaskRows):
-    """Checked texts with entities; `labels` are the IOB2 tags of the head."""
+    """Checked texts with entities; `labels` are the IOB2 tags of the head.
+
+    `only` are the types, casefolded, that served entities are measured by; None for all.
+    """
+
+    only: frozenset[str] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -50,7 +56,7 @@ class TokenClassificationTrainer(FamilyTrainer):
         of_task = tuple(getattr(self.task, "labels", ()))
         chosen = types_of(labels) if labels else options.labels or ()
         covered = {name.casefold() for name in in_data} <= {name.casefold() for name in of_task}
-        types = chosen or (of_task if covered else in_data)
+        types = tuple(name for name in chosen or (of_task if covered else in_data) if options.wants(name))
         rows, dropped = _with_types(rows, types)
         if in_data and not any(row.spans for row in rows):
             raise DataError(
@@ -64,7 +70,8 @@ class TokenClassificationTrainer(FamilyTrainer):
             listed = ", ".join(f"{name} ({count})" for name, count in dropped.most_common())
             notes.append(f"{plural(dropped.total(), 'span')} of other types left out: {listed}")
         sources = [describe(table) for table in tables]
-        return EntityDataset(rows, spans.iob2(types), sources, notes, list(read.problems))
+        only = frozenset(map(str.casefold, types)) if options.only else None
+        return EntityDataset(rows, spans.iob2(types), sources, notes, list(read.problems), only=only)
 
     def row_text(self, row: EntityRow) -> str:
         return row.text
@@ -79,6 +86,9 @@ class TokenClassificationTrainer(FamilyTrainer):
     def check_training(self, rows: Sequence[EntityRow]) -> None:
         if not any(row.spans for row in rows):
             raise DataError(f"Training rows: expected at least one entity, found none in {plural(len(rows), 'row')}.")
+
+    def label_names(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        return types_of(outputs)
 
     def encode(
         self,
@@ -119,13 +129,22 @@ class TokenClassificationTrainer(FamilyTrainer):
 
     def assess(self, dataset: Dataset, results: Sequence[Entities]) -> Assessment:
         """seqeval's scores of exact spans; `accuracy` is that of words."""
+        only = dataset.only if isinstance(dataset, EntityDataset) else None
         pairs = [
-            ([(s.label, s.start, s.end) for s in row.spans], [(e.label, e.start, e.end) for e in result.entities])
+            (
+                [(s.label, s.start, s.end) for s in row.spans],
+                [(e.label, e.start, e.end) for e in result.entities if only is None or e.label.casefold() in only],
+            )
             for row, result in zip(dataset.rows, results, strict=True)
         ]
         tagged = [_aligned(row.text, *pair) for row, pair in zip(dataset.rows, pairs, strict=True)]
         references, predictions = [list(side) for side in zip(*tagged, strict=True)]
-        scores = [entity.score for result in results for entity in result.entities]
+        scores = [
+            entity.score
+            for result in results
+            for entity in result.entities
+            if only is None or entity.label.casefold() in only
+        ]
         right = [span in expected for expected, answered in pairs for span in answered]
         measured = entity_metrics.entity_scores(references, predictions)
         measured["ece"] = calibration_error(scores, right)
@@ -133,6 +152,11 @@ class TokenClassificationTrainer(FamilyTrainer):
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return entity_metrics.Tagging(logits, [feature.source for feature in features]).measure()
+
+    def baselines(
+        self, training: Sequence[Feature], held_out: Sequence[Feature], vectors: Vectors
+    ) -> dict[str, dict[str, float]]:
+        return {"no_entities": {"f1": 0.0}}
 
     def calibrate(self, logits: Sequence[Any], features: Sequence[Feature]) -> Calibration:
         tagging = entity_metrics.Tagging(logits, [feature.source for feature in features])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -321,3 +322,30 @@ def logits_of(
     if not all(math.isfinite(float(np.abs(row).max())) for row in rows):
         raise UnsupportedModelError("The trained model answers NaN in float32: train with a lower learning_rate.")
     return rows
+
+
+def mean_vectors(trainable: Trainable, family: FamilyTrainer, features: Sequence[Feature], batch_size: int = 64) -> Any:
+    """Means of the frozen base's last hidden states over the tokens of each feature.
+
+    An array of shape (features, hidden size), in float32.
+    """
+    import numpy as np
+    import torch
+
+    frozen = trainable.model.disable_adapter() if trainable.targets else nullcontext()
+    body = trainable.task_model.base_model
+    if getattr(body.config, "is_encoder_decoder", False):
+        body = body.get_encoder()
+    body.eval()
+    order = sorted(range(len(features)), key=lambda index: -len(features[index]))
+    vectors: dict[int, Any] = {}
+    with torch.inference_mode(), frozen:
+        for start in range(0, len(order), batch_size):
+            places = order[start : start + batch_size]
+            batch = family.collate([features[place] for place in places], trainable.tokenizer)
+            inputs = {name: tensor.to(body.device) for name, tensor in batch.items() if name != "labels"}
+            states = body(**inputs).last_hidden_state.float()
+            mask = inputs["attention_mask"].unsqueeze(-1)
+            means = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+            vectors |= zip(places, means.cpu().numpy(), strict=True)
+    return np.stack([vectors[index] for index in range(len(features))])

@@ -17,6 +17,7 @@ from nlptasks.errors import TrainingError
 from nlptasks.runtime.cpu.memory import TRAINING_BLOCK, keep_freed_memory
 from nlptasks.training.loop.average import WeightAverage
 from nlptasks.training.loop.checkpoints import AVERAGE, WEIGHTS, read_marker, write_marker
+from nlptasks.training.recipes import steps_per_epoch
 
 if TYPE_CHECKING:
     from nlptasks.runtime.loading.devices import Placement
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 STILL_STEPS = 20
 """Steps with exactly the same loss after which the model is taken to learn nothing."""
+
+LOGGING_STEPS = 10
+"""Steps between two reports of the loss to a logger."""
 
 
 class Interrupted(Exception):
@@ -52,6 +56,7 @@ class Loop(Trainer):
         events: Events,
         stop: Callable[[], bool] = lambda: False,
         finish: Callable[[], bool] = lambda: False,
+        report_to: str = "none",
     ) -> None:
         self.trainable = trainable
         self.family = family
@@ -67,7 +72,9 @@ class Loop(Trainer):
         self.held_out = sorted(held_out, key=lambda feature: -len(feature))
         super().__init__(
             model=trainable.model,
-            args=training_arguments(recipe, placement, folder, higher=family.metrics[recipe.metric_for_best_model]),
+            args=training_arguments(
+                recipe, placement, folder, higher=family.metrics[recipe.metric_for_best_model], report_to=report_to
+            ),
             data_collator=lambda features: family.collate(features, trainable.tokenizer),
             train_dataset=training,
             eval_dataset=self.held_out,
@@ -83,8 +90,7 @@ class Loop(Trainer):
         # Our loss is a plain mean over the batch, whatever the model's forward would accept.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
-        batches = math.ceil(len(training) / recipe.per_device_train_batch_size)
-        self.steps_per_epoch = math.ceil(batches / recipe.gradient_accumulation_steps)
+        self.steps_per_epoch = steps_per_epoch(recipe, len(training))
         if recipe.ema_decay:
             self.average = WeightAverage(trainable.trained, recipe.ema_decay)
 
@@ -209,14 +215,20 @@ class Loop(Trainer):
     def _load_best_model(self) -> None:
         """Leave it to `restore_best`: the Trainer skips this when a run is resumed after its last step."""
 
+    @property
+    def best(self) -> dict[str, Any]:
+        """The entry of the best evaluation in the history."""
+        return [entry for entry in self.history if entry["best"]][-1]
+
     def restore_best(self) -> None:
         """Load the weights of the best evaluation, averaged if the recipe says so.
 
         Raises:
             TrainingError: the checkpoint of that evaluation is gone.
         """
-        best = [entry["step"] for entry in self.history if entry["best"]]
-        file = Path(str(self.args.output_dir)) / f"checkpoint-{best[-1]}" / (AVERAGE if self.average else WEIGHTS)
+        file = (
+            Path(str(self.args.output_dir)) / f"checkpoint-{self.best['step']}" / (AVERAGE if self.average else WEIGHTS)
+        )
         if not file.is_file():
             raise TrainingError(f"Expected the weights of the best evaluation in {file}, found none: use --replace.")
         self._load_weights(load_file(file))
@@ -311,8 +323,10 @@ class LengthSampler:
             yield from batch
 
 
-def training_arguments(recipe: Recipe, placement: Placement, folder: Path, *, higher: bool) -> TrainingArguments:
-    """The recipe as the Trainer's settings."""
+def training_arguments(
+    recipe: Recipe, placement: Placement, folder: Path, *, higher: bool, report_to: str = "none"
+) -> TrainingArguments:
+    """The recipe as the Trainer's settings; `report_to` is a logger that transformers knows, such as tensorboard."""
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.num_train_epochs,
@@ -329,9 +343,10 @@ def training_arguments(recipe: Recipe, placement: Placement, folder: Path, *, hi
         load_best_model_at_end=True,
         metric_for_best_model=recipe.metric_for_best_model,
         greater_is_better=higher,
-        logging_strategy="no",
+        logging_strategy="no" if report_to == "none" else "steps",
+        logging_steps=LOGGING_STEPS,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to=report_to,
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],

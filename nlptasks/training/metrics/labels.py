@@ -88,6 +88,22 @@ def multi_label(
     }
 
 
+def regression(training: Array, labels: Sequence[int], others: Array) -> Array:
+    """Probabilities of shape (others, highest label + 1) of a logistic regression on vectors.
+
+    Args:
+        training: vectors of shape (rows, size).
+        labels: the label of each training row.
+        others: vectors to classify, of the same size.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(max_iter=1000).fit(training, labels)
+    chances = np.zeros((len(others), max(labels) + 1))
+    chances[:, fitted.classes_] = fitted.predict_proba(others)
+    return chances
+
+
 def calibration_error(confidence: Any, correct: Any, bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over bins of equal width (Guo et al. 2017, arXiv:1706.04599)."""
     confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks.data.labelled_texts import DataOptions
+from nlptasks.data.rows import Source, source_name
 from nlptasks.store.adapters import Manifest
 from nlptasks.task import AnyTask, Recipe
 
@@ -51,6 +52,7 @@ def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, comma
         f"{manifest.temperature:g}. Training wrote them; the command above gives them again.",
         *["", "| metric | value |", "|---|---|"],
         *[f"| {name} | {value:.4f} |" for name, value in manifest.metrics.items()],
+        *(f"| {name} of baseline {baseline} | {value:.4f} |" for baseline, name, value in _baselines(manifest)),
         *["", "## Limits", ""],
         "The held-out rows also chose the best checkpoint and the temperature, so that new data may score lower. "
         f"Texts are read {manifest.max_length} tokens at a time. Text of another kind or language than the data "
@@ -58,6 +60,13 @@ def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, comma
         *["", f"Made on {manifest.created[:10]} with {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}."],
     ]
     return "\n".join(lines) + "\n"
+
+
+def _baselines(manifest: Manifest) -> list[tuple[str, str, float]]:
+    """What answers without training reach in the recipe's metric: baseline, metric, value."""
+    metric = manifest.recipe["metric_for_best_model"]
+    measured = manifest.data.get("baseline", {})
+    return [(name, metric, values[metric]) for name, values in measured.items() if metric in values]
 
 
 def _data_lines(data: Mapping[str, Any]) -> list[str]:
@@ -77,9 +86,9 @@ def command_line(
     task: AnyTask,
     name: str,
     recipe: Recipe,
-    sources: Sequence[str],
-    validation: Sequence[str],
-    exclude: Sequence[str],
+    sources: Sequence[Source],
+    validation: Sequence[Source],
+    exclude: Sequence[Source],
     options: DataOptions | None,
 ) -> str:
     """The command line that trains the same; files by their names only."""
@@ -117,5 +126,6 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     return values | {f"extra.{name}": value for name, value in extra.items()}
 
 
-def _file_name(source: str) -> str:
+def _file_name(source: Source) -> str:
+    source = source_name(source)
     return source if source.startswith("hub:") else Path(source).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ EXAMPLES = (
      "de": "Könnten Sie bitte das Fenster schließen?", "es": "¿Podría cerrar la ventana, por favor?"}),
 )  # fmt: skip
 """Three sentences that show a language model without a chat template what to do."""
+
+ROW_NUMBERS = frozenset({"id", "no"})
+"""Tags of languages that are usual names of a row number's column, too."""
 
 
 def shots(text: str, source: str, target: str) -> str:
@@ -34,22 +38,49 @@ def pairs(row: Mapping[str, Any]) -> list[tuple[str, str | None, str, str]]:
     A row names its languages (`source_language`, `target_language`), or its columns are named by them (`en`, `fr`),
     when it teaches both directions, unless its text and its translation are named.
     """
-    tagged = {name: value for name, value in row.items() if name in languages.NAMES and isinstance(value, str)}
     if isinstance(row.get("translation"), Mapping):
         return pairs(row["translation"])
     text, translation = row.get("text"), row.get("translation")
+    tagged = _by_language(row)
     if isinstance(text, str) and isinstance(translation, str):
-        source = row.get("source_language") or next((tag for tag, value in tagged.items() if value == text), None)
+        source = row.get("source_language") or next((tag for tag, name in tagged.items() if row[name] == text), None)
         target = row.get("target_language") or next(
-            (tag for tag, value in tagged.items() if value == translation), None
+            (tag for tag, name in tagged.items() if row[name] == translation), None
         )
         if not target:
-            raise ValueError("expected the language of the translation (target_language), found none")
+            raise ValueError(
+                "expected the language of the translation in a column target_language, or two columns named by their "
+                f"languages (en, fr); found {', '.join(row)}"
+            )
         return [(text, source, translation, target)]
     if len(tagged) != 2:
+        languages_found = f" with the languages {', '.join(tagged)}" if tagged else ""
         raise ValueError(
             "expected a text and a translation, or two columns named by their languages (en, fr); "
-            f"found {', '.join(row) or 'nothing'}"
+            f"found {', '.join(row) or 'nothing'}{languages_found}. Rename a column to its language, leave out a third "
+            "language, or name them with --columns text=NAME,translation=NAME,target_language=NAME"
         )
     (one, first), (other, second) = tagged.items()
-    return [(first, one, second, other), (second, other, first, one)]
+    return [(row[first], one, row[second], other), (row[second], other, row[first], one)]
+
+
+def _by_language(row: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that are named by a language, by its tag: `en`, `EN`, `pt-BR`, `pt_BR` or `German`.
+
+    `id` and `no` are also names for row numbers: they are languages beside one other only, and if they hold words.
+    """
+    # By items, which does not count as reading a column.
+    texts = {tag: (name, value) for name, value in row.items() if isinstance(value, str) and (tag := _tag(name))}
+    for tag in ROW_NUMBERS & texts.keys():
+        if len(texts) > 2 or not any(map(str.isalpha, texts[tag][1])):
+            del texts[tag]
+    return {tag: name for tag, (name, _) in texts.items()}
+
+
+@functools.cache
+def _tag(name: str) -> str | None:
+    try:
+        tag = languages.standard(name.replace("_", "-"))
+    except ValueError:
+        return None
+    return tag if languages.primary(tag) in languages.NAMES else None

@@ -136,6 +136,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         num_train_epochs=2,
         per_device_train_batch_size=16,
         max_length=256,
+        min_steps=30,
         metric_for_best_model="loss",
     )
     bases = MappingProxyType({EMBEDDED: Path(__file__).parents[1] / "models" / EMBEDDED})
