@@ -38,7 +38,7 @@ def blocks() -> type[Any]:
     """Gradio's Blocks, but "Use via API" lists all endpoints on every page; theirs lists those of the page itself."""
     import gradio as gr
 
-    class Blocks(gr.Blocks):
+    class Blocks(gr.Blocks):  # type: ignore[misc]
         def get_config_file(self) -> Any:
             config = super().get_config_file()
             endpoints = [id for id, fn in self.fns.items() if fn.api_visibility == "public"]

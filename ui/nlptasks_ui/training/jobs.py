@@ -24,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import environ
@@ -128,13 +128,13 @@ class Trainings:
 
     def of(self, user: str) -> Trainings:
         """The trainings of a user, who sees no others; "" is the user of an app without logins."""
-        return Trainings(self._runs, self._settings, user)
-
-    def list(self) -> list[Job]:
+        return Trainings(self._runs, self._setting    def list(self) -> Sequence[Job]:
         """The user's trainings, the newest first."""
         return [job for job in self._all() if job.plan.user == self._user]
 
-    def _all(self) -> list[Job]:
+s, user)
+
+    def _all(self) -> Sequence[Job]:
         jobs = []
         for path in self._root.glob("*/plan.json"):
             if _ID.fullmatch(path.parent.name):
