@@ -128,11 +128,11 @@ class Trainings:
 
     def of(self, user: str) -> Trainings:
         """The trainings of a user, who sees no others; "" is the user of an app without logins."""
-        return Trainings(self._runs, self._setting    def list(self) -> Sequence[Job]:
+        return Trainings(self._runs, self._settings, user)
+
+    def list(self) -> Sequence[Job]:
         """The user's trainings, the newest first."""
         return [job for job in self._all() if job.plan.user == self._user]
-
-s, user)
 
     def _all(self) -> Sequence[Job]:
         jobs = []
