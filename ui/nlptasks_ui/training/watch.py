@@ -6,7 +6,7 @@ opened later, in another tab or after a restart, shows the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nlptasks import NlptasksError
@@ -139,7 +139,7 @@ class Watch:
         # Gradio rejects an empty mapping as too few values.
         return {self.version: gr.skip()}
 
-    def _empty(self, jobs: list[Job]) -> Updates:
+    def _empty(self, jobs: Sequence[Job]) -> Updates:
         import gradio as gr
 
         hidden = (self.stop, self.finish, self.kill, self.resume, self.forget)
