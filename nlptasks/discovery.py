@@ -134,7 +134,7 @@ class TaskNames:
         """Raise Refused if the file cannot be read."""
         try:
             self._preferred = dict(json.loads(self._file.read_text(encoding="utf-8"))["prefer"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refused(f"{self._file} cannot be read ({error}): delete it and choose again.") from error

@@ -236,24 +236,24 @@ class Engine:
     @overload
     def astream(
         self, task: TaskOf[R], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
-        cancel: CancelToken | None = None, **fields: Any,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
     ) -> AsyncStream[R]: ...
     @overload
     def astream(
         self, task: str, inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
-        cancel: CancelToken | None = None, **fields: Any,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
     ) -> AsyncStream[Any]: ...
     # fmt: on
     def astream(
         self, task: str | TaskOf[Any], inputs: Any = None, /, *, adapter: str | None = None, model: str | None = None,
-        cancel: CancelToken | None = None, **fields: Any,
+        progress: bool | Callable[[int, int], None] = False, cancel: CancelToken | None = None, **fields: Any,
     ) -> AsyncStream[Any]:  # fmt: skip
         """`stream` for async code, with its arguments: `async for` piece, then `await` its `result()`.
 
         Raises:
             NlptasksError: as in `stream`, by the first step.
         """
-        options = {**fields, "adapter": adapter, "model": model, "cancel": cancel}
+        options = {**fields, "adapter": adapter, "model": model, "progress": progress, "cancel": cancel}
         return AsyncStream(lambda: self.stream(task, inputs, **options))
 
     def placement(self) -> Placement:

@@ -15,12 +15,12 @@ from nlptasks.training import finetune
 from tests.fake_distributions import Site, site_fixture  # noqa: F401 - fixture
 from tests.training_rows import QUICK, Feeling, rows, write_csv
 
+pytestmark = pytest.mark.long
+
 PLUGIN = """
 import os
 from pathlib import Path
 from nlptasks import hookimpl
-
-pytestmark = pytest.mark.long
 
 @hookimpl
 def register_backends(register):

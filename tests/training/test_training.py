@@ -334,5 +334,5 @@ def test_events_are_lines_of_json(train: Callable[..., TrainReport], settings: S
     lines = RunFolder(settings, "feeling", "mine").events.read_text().splitlines()
     kinds = [json.loads(line)["event"] for line in lines]
     assert [kind for kind in dict.fromkeys(kinds) if kind != "step"] == [
-        "note", "model", "start", "evaluation", "checkpoint", "phase", "gate", "published",
+        "note", "warning", "model", "start", "evaluation", "checkpoint", "phase", "gate", "published",
     ]  # fmt: skip

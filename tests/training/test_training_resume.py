@@ -139,7 +139,7 @@ if moment == "checkpoint":
     loop.write_marker = second
 else:
     gate.serve_again = die
-recipe = Recipe(base=sys.argv[3], num_train_epochs=3, learning_rate=5e-3, per_device_train_batch_size=16,
+recipe = Recipe(base=sys.argv[3], num_train_epochs=3, learning_rate=5e-3, per_device_train_batch_size=16, min_steps=0,
                 max_length=48, dtype="float32")
 settings = Settings(root / "cache", root / "data", offline=True)
 finetune(Feeling(), str(root / "notes.csv"), name="mine", recipe=recipe, settings=settings, device="cpu")

@@ -16,6 +16,7 @@ from nlptasks import (
     InvalidInputError,
     NlptasksError,
     OverflowRefusedError,
+    PluginError,
     Result,
     UnparsableOutputError,
 )
@@ -30,8 +31,8 @@ QUICK = 2.0
 
 EMPTY_ROW = "The row is empty in the selected columns."
 
-ROW_ERRORS = (OverflowRefusedError, UnparsableOutputError)
-"""Errors of nlptasks that concern a single text; all others would concern every row."""
+ROW_ERRORS = (OverflowRefusedError, PluginError, UnparsableOutputError)
+"""Errors of nlptasks that may concern a single text; all others would concern every row."""
 
 
 @dataclass(frozen=True)

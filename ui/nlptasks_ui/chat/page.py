@@ -108,7 +108,7 @@ class _Page:
         ]
         for start in starts:
             # The question is kept before it is answered.
-            self._connect_answer(self._save_after(start).success)
+            self._connect_answer(self._save_after(start).success, concurrency_id=MODEL_QUEUE)
         self.stop.click(self._stop, [self.open, self.pending], [self.open, self.chat, self.stop], **LIGHT)
         whole = [self.open, self.pending, self.chat, self.fault, self.stop, self.list, *settings]
         two: dict[str, Any] = {**LIGHT, "js": browser.reading(2)}
@@ -127,14 +127,15 @@ class _Page:
         loaded = gr.on(None, lambda: None, None, None, **LIGHT)
         ready = loaded.then(self._load, self.store, [*whole, self.words], js=browser.reading(1), **LIGHT)
         ready.then(None, None, None, js=browser.FOCUS)
-        self._connect_answer(ready.success)
-        self._connect_answer(chosen.success)
+        # Most pages open without a question that waits: they take no place in the queue of the models.
+        for event in (ready, chosen):
+            self._connect_answer(event.success, concurrency_id="chat-follow", concurrency_limit=None)
 
-    def _connect_answer(self, then: Any) -> None:
+    def _connect_answer(self, then: Any, **queue: Any) -> None:
         """Begin the answer of a question that waits, or go on showing it, after an event."""
         answer = then(
             self._answer, [self.open, self.pending], [self.open, self.chat, self.stop],
-            concurrency_id=MODEL_QUEUE, show_progress="minimal", show_progress_on=self.fault,
+            **queue, show_progress="minimal", show_progress_on=self.fault,
             trigger_mode="multiple",  # an abandoned answer may still wait in the queue
             api_visibility="private",
         )  # fmt: skip
