@@ -69,8 +69,14 @@ def answer(page: Page, url: str, task: str) -> Any:
     alert = page.locator(f"#view-{task} .nlp-alert")
     if alert.count():
         return alert.inner_text()
-    page.wait_for_function(f"document.querySelector('#json-{task} .cm-content').innerText.trim().endsWith('}}')")
-    return json.loads(page.locator(f"#json-{task} .cm-content").inner_text())
+    # The editor draws the lines that are in view only; its document has all of them.
+    document = f"""(() => {{
+        const node = document.querySelector('#json-{task} .cm-content');
+        const view = (node.cmView ?? node.cmTile)?.view;
+        return view ? view.state.doc.toString() : node.innerText;
+    }})()"""
+    page.wait_for_function(f"{document}.trim().endsWith('}}')")
+    return json.loads(page.evaluate(document))
 
 
 def main() -> None:
