@@ -215,8 +215,8 @@ def test_a_row_that_cannot_be_answered_fails_alone(engine: FakeEngine) -> None:
         3: "Input 'text': expected a text with at least one visible character, found ' '.",
         5: "The row is empty in the selected columns.",
         20: "Mood: the text is too long.",
-        33: "The task 'mood' of the plugin mood failed with KeyError: 'left'. Report it to its author; NLPTASKS_STRICT=1 "
-        "shows where.",
+        33: "The task 'mood' of the plugin mood failed with KeyError: 'left'. Report it to its author; "
+        "NLPTASKS_STRICT=1 shows where.",
     }
     assert (steps[-1].completed, steps[-1].failed, batch.error) == (40, 4, "")
 
