@@ -165,6 +165,7 @@ def test_a_broken_registration_is_one_line_of_warning(site: Site, settings: Sett
         Plugins(dataclasses.replace(settings, strict=True)).load_entry_points(site.entry_points())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["make", "serves"])
 def test_a_backend_that_fails_is_off_with_its_plugin_and_the_others_serve(
     settings: Settings, tiny_causal: Path, fault: str

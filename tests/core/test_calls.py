@@ -171,6 +171,7 @@ def test_options_of_async_calls_are_those_of_run_and_stream() -> None:
     assert options("astream") == options("stream")
 
 
+@pytest.mark.long
 def test_the_default_engine_is_set_up_by_its_first_use_and_once() -> None:
     code = """
 import threading
@@ -193,6 +194,7 @@ except AttributeError as error:
     assert "no attribute 'nonsense'" in process.stdout
 
 
+@pytest.mark.long
 def test_settings_that_cannot_be_read_fail_the_call_and_not_the_import(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -276,6 +276,7 @@ def test_an_async_stream_has_its_result(engine: Engine, tiny_causal: Path) -> No
     asyncio.run(session())
 
 
+@pytest.mark.long
 def test_cancelling_a_task_that_waits_for_a_piece_stops_the_model(engine: Engine, tiny_causal: Path) -> None:
     model = str(tiny_causal)
     held = threading.Event()
@@ -321,6 +322,7 @@ def test_progress_reaches_the_total(engine: Engine) -> None:
     assert {total for _, total in seen} == {len(seen)}, "windows are counted from the start"
 
 
+@pytest.mark.long
 def test_many_threads_get_their_own_answers(engine: Engine) -> None:
     texts = [f"text number {n} {'x' * n}" for n in range(12)]
     right = {a: engine.run("mood", texts, adapter=a) for a in ("first", "second")}

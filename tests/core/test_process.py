@@ -256,6 +256,7 @@ def test_every_error_arrives_in_another_process_as_it_was() -> None:
             assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
 
 
+@pytest.mark.long
 @given(st.data())
 @settings(max_examples=3, suppress_health_check=list(HealthCheck), deadline=None)
 def test_every_result_input_and_option_arrives_in_another_process_as_it_was(data: st.DataObject) -> None:

@@ -37,6 +37,7 @@ def test_tokens_are_counted_of_doubtful_texts_only() -> None:
     assert "".join(calls[3][1]) == many
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("on_overflow", ["window", "truncate"])
 def test_the_answers_are_those_of_counting_every_text(on_overflow: str) -> None:
     @given(TEXTS)

@@ -408,6 +408,7 @@ def test_the_places_of_an_unescaped_text(text: str) -> None:
     assert all(before < after for before, after in pairwise(places))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "tags", "names"),
     [

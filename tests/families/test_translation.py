@@ -82,6 +82,7 @@ def test_a_text_that_is_already_in_the_language_comes_back_with_a_note() -> None
     assert model.calls == []
 
 
+@pytest.mark.long
 def test_languages_are_checked_before_anything_is_written() -> None:
     with pytest.raises(InvalidInputError, match=r"expected a BCP 47 tag such as en, fr or pt-BR, found 'klingon!'"):
         TASK.validate([{"text": "Hello.", "target_language": "klingon!"}])

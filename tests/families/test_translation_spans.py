@@ -105,6 +105,7 @@ def test_capitals_are_lowered_for_the_model_and_come_back() -> None:
     assert reading("NATO", 0).texts == ["NATO"]
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(
     st.one_of(

@@ -303,6 +303,7 @@ def fresh(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "statement",
     [

@@ -38,6 +38,7 @@ def files() -> list[Path]:
     return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_no_banned_or_retired_name_is_bound(folder: str) -> None:
     faults = [

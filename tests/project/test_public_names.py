@@ -45,6 +45,7 @@ def test_a_name_that_there_is_not_is_an_attribute_error(package: object) -> None
         package.Sentimental  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.long
 def test_importing_a_built_in_task_brings_in_no_torch_and_no_other_task() -> None:
     code = (
         "import sys; from nlptasks_plugins import Sentiment; print(Sentiment.name, "

@@ -299,6 +299,7 @@ def test_a_decoder_trained_whole_keeps_the_body_of_its_base(
         finetune(TASKS["classify"], data, name="c", recipe=recipe, validation=[held], settings=settings, device="cpu")
 
 
+@pytest.mark.long
 def test_an_architecture_without_the_head_is_refused(settings: Settings, tmp_path: Path) -> None:
     """A translation model: transformers has none of the three heads for it."""
     base = tiny_model(tmp_path / "marian", architecture="marian")

@@ -50,6 +50,7 @@ def test_other_architectures_are_left_alone() -> None:
     assert for_first_token(body) is body
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_last_layer_works_for_one_token_of_a_classifier_and_for_all_of_a_tagger(
     dtype: str, tmp_path: Path, tiny_encoder: Path

@@ -40,6 +40,7 @@ def greedy(path: Path, prompt: str, tokens: int) -> str:
     return str(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)).rstrip("\ufffd")
 
 
+@pytest.mark.long
 def test_a_batch_writes_what_each_prompt_writes_alone(resident: ResidentModel, tiny_causal: Path) -> None:
     together = resident.bind().generate(PROMPTS, Decoding(max_new_tokens=10))
     for prompt, done in zip(PROMPTS[:3], together, strict=False):
@@ -66,6 +67,7 @@ def test_log_probabilities_are_the_models_own(resident: ResidentModel, tiny_caus
     assert list(done.logprobs) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.long
 def test_a_checkpoint_s_own_settings_for_a_task_are_read_and_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +124,7 @@ def test_a_stop_string_ends_the_text_and_is_not_in_it(resident: ResidentModel) -
     assert "".join(resident.bind().stream("Once", decoding)) == done.text
 
 
+@pytest.mark.long
 def test_a_seed_repeats_a_text_and_another_changes_it(resident: ResidentModel) -> None:
     def write(seed: int, prompts: list[str]) -> str:
         decoding = Decoding(max_new_tokens=20, do_sample=True, temperature=1.5, seed=seed)
@@ -201,6 +204,7 @@ def test_an_encoder_cannot_write(tiny_encoder: Path) -> None:
     model.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["llama", "marian", "t5"])
 def test_beams_give_each_prompt_its_own_texts(tmp_path: Path, architecture: str) -> None:
     base = tiny_model(tmp_path / "base", architecture=architecture)

@@ -244,6 +244,7 @@ def notes(tmp_path: Path) -> str:
     return write_csv(tmp_path / "notes.csv", rows(40))
 
 
+@pytest.mark.long
 def test_they_are_what_the_task_reads_its_rows_with(tmp_path: Path, tiny_encoder: Path, notes: str) -> None:
     path, _ = classifier_adapter(tiny_encoder, tmp_path / "mine", labels=Feeling.labels)
     family = family_trainer(Feeling())
@@ -295,6 +296,7 @@ def test_a_training_measures_them(train: Callable[..., TrainReport], monkeypatch
     assert "the activation ranges that make dtype int8 faster could not be measured: No." in told
 
 
+@pytest.mark.long
 def test_the_command(
     tmp_path: Path, settings: Settings, tiny_encoder: Path, notes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,6 +205,7 @@ def test_a_tokenizer_without_offsets_is_refused() -> None:
     )
 
 
+@pytest.mark.long
 def test_three_kinds_of_adapter_share_a_base_and_none_gets_a_wrong_answer(tmp_path: Path, tiny_encoder: Path) -> None:
     folders = [
         tagger_adapter(tiny_encoder, tmp_path / "names", seed=1)[0],

@@ -78,6 +78,7 @@ def test_a_writer_adapter_of_plain_peft_writes_the_same(tmp_path: Path, tiny_cau
     resident.close()
 
 
+@pytest.mark.long
 def test_sixteen_threads_on_two_adapters_and_the_base_get_no_wrong_answer(tmp_path: Path, tiny_encoder: Path) -> None:
     adapters = [
         open_adapter(classifier_adapter(tiny_encoder, tmp_path / "a", seed=1)[0]),
@@ -111,6 +112,7 @@ def test_sixteen_threads_on_two_adapters_and_the_base_get_no_wrong_answer(tmp_pa
     shared.close()
 
 
+@pytest.mark.long
 def test_folded_weights_beyond_the_budget_are_forgotten_and_folded_again(tmp_path: Path, tiny_encoder: Path) -> None:
     adapters = [open_adapter(classifier_adapter(tiny_encoder, tmp_path / str(i), seed=i)[0]) for i in range(3)]
     resident = ResidentModel(base_folder(tiny_encoder), dtype="float32")

@@ -41,6 +41,7 @@ def test_kinds() -> None:
     assert all(isinstance(base, Base) for base in CATALOG.values())
 
 
+@pytest.mark.long
 def test_listing_models_imports_nothing_heavy() -> None:
     code = (
         "import sys, nlptasks.store.catalog, nlptasks.store.download;"

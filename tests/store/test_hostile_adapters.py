@@ -235,6 +235,7 @@ def answered(engine: Engine, adapter: str) -> None:
     assert all(math.isfinite(score.score) for score in result.scores)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("ours", "change", "sentence"), CASES)
 def test_a_damaged_or_lying_adapter_is_refused_by_folder_and_by_name(
     tmp_path: Path, engine: Engine, sources: dict[bool, Path], ours: bool, change: Change, sentence: str

@@ -84,6 +84,7 @@ def test_neighbours_of_one_type_are_two_entities() -> None:
     assert assess(both, [("PER", 0, 9)]).metrics["f1"] == 0
 
 
+@pytest.mark.long
 @given(st.data())
 def test_the_scores_are_those_of_sets_of_spans(data: st.DataObject) -> None:
     def drawn() -> list[Span]:
@@ -148,6 +149,7 @@ def nlptasks(*arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments)
 
 
+@pytest.mark.long
 def test_eval_ner_names_types_anew_and_says_what_it_left_out(home: Path, tiny_encoder: Path) -> None:
     tagger_adapter(tiny_encoder, home / "tags", task="ner")
     row = {"text": TEXT, "spans": [[0, 9, "person"], [14, 22, "person"], [26, 29, "town"], [41, 48, "thing"]]}
@@ -167,6 +169,7 @@ def test_eval_ner_names_types_anew_and_says_what_it_left_out(home: Path, tiny_en
     assert nlptasks("eval", "ner", "test.jsonl", "--rename", "person").exit_code == 2
 
 
+@pytest.mark.long
 def test_eval_qa_takes_the_task_s_options(home: Path, tiny_encoder: Path) -> None:
     extractor_adapter(tiny_encoder, home / "spans", task="qa")
     rows = [

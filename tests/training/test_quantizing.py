@@ -72,6 +72,7 @@ def test_the_base_is_loaded_as_the_paper_says_and_never_computed_in_float16(
         override(QLORA, {"dtype": "float16"})
 
 
+@pytest.mark.long
 def test_the_adapter_goes_on_the_plain_base_with_what_it_learnt(tmp_path: Path) -> None:
     base = base_folder(tiny_model(tmp_path / "t5", architecture="t5"))
     placement = Placement("cpu", "", "float32", "")

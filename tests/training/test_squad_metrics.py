@@ -56,6 +56,7 @@ def test_an_exact_match_shares_all_words(actual: str, gold: list[str]) -> None:
     assert 0 <= exact_match(actual, gold) <= f1(actual, gold) <= 1
 
 
+@pytest.mark.long
 @given(ROWS, st.floats(-20, 20))
 def test_no_threshold_is_better_than_the_best(rows: list[Answered], threshold: float) -> None:
     answers = Answers(rows)

@@ -121,6 +121,7 @@ def test_full_fine_tuning_gives_a_model_folder(train: Callable[..., TrainReport]
     assert AdapterStore(settings).names("feeling") == []
 
 
+@pytest.mark.long
 def test_the_folder_says_everything(train: Callable[..., TrainReport], tmp_path: Path) -> None:
     report = train(licence="CC0-1.0", base="gpt2", options=DataOptions(held_out=0.2))
     manifest = open_adapter(report.path).manifest
@@ -253,6 +254,7 @@ def test_bfloat16_and_float32_in_one_process(train: Callable[..., TrainReport]) 
     assert kinds == ["bfloat16", "float32"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -273,6 +275,7 @@ def test_a_hopeless_loss_ends_the_training(
     assert AdapterStore(settings).names("feeling") == []
 
 
+@pytest.mark.long
 def test_excluded_texts_are_not_trained_on(train: Callable[..., TrainReport], tmp_path: Path) -> None:
     test_file = write_csv(tmp_path / "test.csv", [(text.upper() + "!", label) for text, label in rows()[:30]])
     notes: list[str] = []
@@ -286,6 +289,7 @@ def test_excluded_texts_are_not_trained_on(train: Callable[..., TrainReport], tm
     assert json.loads((report.path / "nlptasks.json").read_text())["data"]["exclude"][0]["rows_excluded"] == 30
 
 
+@pytest.mark.long
 def test_validation_data_of_its_own(train: Callable[..., TrainReport], tmp_path: Path) -> None:
     held = write_csv(tmp_path / "held.csv", rows(40, seed=1) + rows()[:3])
     report = train(recipe=QUICK.replace(num_train_epochs=1), validation=[held], options=DataOptions(max_rows=100))
@@ -329,6 +333,7 @@ def test_nothing_touches_the_network(train: Callable[..., TrainReport], monkeypa
     train(recipe=QUICK.replace(num_train_epochs=1))
 
 
+@pytest.mark.long
 def test_events_are_lines_of_json(train: Callable[..., TrainReport], settings: Settings) -> None:
     train(recipe=QUICK.replace(num_train_epochs=1))
     lines = RunFolder(settings, "feeling", "mine").events.read_text().splitlines()

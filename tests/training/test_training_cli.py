@@ -89,6 +89,7 @@ def test_the_report_as_json_and_any_setting_by_name(home: Path) -> None:
     assert report["labels"] == ["negative", "positive"]
 
 
+@pytest.mark.long
 def test_old_options_and_settings_are_taken_with_a_line_on_stderr(home: Path) -> None:
     (home / "old.toml").write_text("lr = 1e-3\nr = 2\n")
     command = [sys.executable, "-m", "nlptasks", "train", "sentiment", "gone.csv", "--name", "x", "--recipe",

@@ -64,6 +64,7 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(
     assert RunFolder(settings, "feeling", "parts").checkpoints == []
 
 
+@pytest.mark.long
 def test_a_run_that_is_told_to_finish_publishes_the_best_so_far(
     train: Callable[..., TrainReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:

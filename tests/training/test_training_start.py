@@ -151,6 +151,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
+@pytest.mark.long
 def test_what_does_not_fit_is_refused(train: Callable[..., TrainReport], subtests: pytest.Subtests) -> None:
     train("first", QUICK.replace(num_train_epochs=1))
     for changes, error, words in REFUSED:

@@ -101,6 +101,7 @@ def test_bad_rows_are_named_with_their_place(tmp_path: Path) -> None:
     assert (row.example.inputs.text, row.example.target) == ("A long text.", "TITLE: Long")
 
 
+@pytest.mark.long
 def test_text_metrics_are_those_of_their_packages() -> None:
     from rouge_score.rouge_scorer import RougeScorer
     from sacrebleu.metrics import BLEU, CHRF

@@ -277,6 +277,7 @@ def test_leaving_the_loop_ends_the_computation(engine: FakeEngine) -> None:
     assert engine.steps == 0
 
 
+@pytest.mark.long
 def test_progress_is_told_within_a_slice(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nlptasks_ui.batch.run.FIRST_SLICE", 4 * STEP)
     engine.seconds = 0.05

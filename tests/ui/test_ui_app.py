@@ -79,6 +79,7 @@ def test_an_endpoint_tells_an_error_in_a_sentence(client: Client) -> None:
         client.predict(text=" ", api_name="/sentiment")
 
 
+@pytest.mark.long
 def test_a_cancelled_call_stops_the_model(url: str, engine: FakeEngine) -> None:
     before = len(engine.models)
     engine.gate.clear()
@@ -190,6 +191,7 @@ def test_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     assert str(missing.exception) == ("nlptasks ui needs packages that are not installed: pip install 'nlptasks[ui]'.")
 
 
+@pytest.mark.long
 def test_no_torch_in_the_app() -> None:
     files = sorted((Path(__file__).parents[2] / "ui").rglob("*.py"))
     assert files

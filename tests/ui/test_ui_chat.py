@@ -187,6 +187,7 @@ def test_one_click_asks_another_task(engine: FakeEngine) -> None:
     assert (turn.task, turn.answer) == ("generation", STORY)
 
 
+@pytest.mark.long
 def test_below_the_threshold_it_is_chat(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "THRESHOLD", 1.5)
     turn = answer(engine, "what is the mood of: I love every minute.")
@@ -445,6 +446,7 @@ def test_leaving_the_loop_ends_the_computation(engine: FakeEngine) -> None:
     until(lambda: engine.models[-1].token.cancelled)
 
 
+@pytest.mark.long
 def test_a_second_try_draws_its_words(engine: FakeEngine) -> None:
     now = talk(("one", "1"))
     steps(engine, now.retry())

@@ -232,6 +232,7 @@ def test_a_card_keeps_its_text_and_loses_what_acts(hostile: str, tmp_path: Path)
     assert ' onerror="' not in shown.partition("<pre>")[0]
 
 
+@pytest.mark.long
 def test_a_view_keeps_its_look() -> None:
     mark = '<mark class="nlp-span" style="--hue:210" data-pair="a">x</mark>'
     seen = f'<svg viewBox="0 0 9 9"><path d="M0 0"></path></svg>{mark}'

@@ -104,6 +104,7 @@ def test_types_beyond_json_have_components_and_come_back(form: forms.Form) -> No
     assert (letter.tone, letter.day, letter.key.get_secret_value()) == (Tone.WARM, date(2026, 1, 2), "hunter2")
 
 
+@pytest.mark.long
 def test_a_page_that_cannot_be_built_leaves_the_others_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     import httpx
 
