@@ -34,8 +34,6 @@ def _aligned(text: str, places: Sequence[Span], result: Translation) -> str:
 
 
 def _remarks(result: Translation) -> Iterator[str]:
-    if result.note:
-        yield f'<p class="nlp-note">{escape(result.note[0].upper() + result.note[1:])}.</p>'
     for segment in result.segments:
         if segment.doubt:
             yield f'<p class="nlp-note">“{escape(segment.text)}”: {escape(segment.doubt)}.</p>'
