@@ -145,12 +145,16 @@ class ObservedModel:
         readings: list[dict[str, Any]] = [{"truncated": False, "num_tokens": 0, "windows": 1} for _ in inputs]
         for call in self._calls:
             places = _places([part.texts for part in call], texts)
+            parts_of: dict[int, list[_Part]] = {}
+            for place, part in zip(places or (), call, strict=False):
+                parts_of.setdefault(place, []).append(part)
+            unclear = not places and any(part.truncated for part in call)
             for place, reading in enumerate(readings):
-                parts = [part for at, part in zip(places or (), call, strict=False) if at == place]
+                parts = parts_of.get(place, [])
                 counts = [part.num_tokens for part in parts]
                 # Pieces of one text are windows; several questions on it are not.
                 pieces = len(parts) > 1 and all(_is_piece(part.texts, texts[place]) for part in parts)
-                reading["truncated"] |= any(part.truncated for part in (parts if places else call))
+                reading["truncated"] |= unclear or any(part.truncated for part in parts)
                 reading["num_tokens"] = max(reading["num_tokens"], sum(counts) if pieces else max(counts, default=0))
                 reading["windows"] = max(reading["windows"], len(parts) if pieces else 1)
         return readings
