@@ -389,6 +389,12 @@ def test_a_conversation_that_another_tab_went_on_with_is_kept_beside_it() -> Non
     assert conversation.unpack(packed) == [both[1], there, here]
 
 
+def test_a_list_read_before_this_tab_s_last_save_is_no_other_tab() -> None:
+    asked = talk(("one", "1")).ask("two").to_save([])
+    answered = asked.answered(asked.turns[-1].model_copy(update={"answer": "2", "finished": True})).to_save([asked])
+    assert answered.to_save([asked]).id == asked.id
+
+
 def test_a_conversation_of_an_earlier_version_is_read_from_the_browser() -> None:
     turn = {"said": "/sentiment Fine.", "task": "sentiment", "answer": "positive 0.98", "done": True}
     [read] = conversation.unpack([{"id": "0123456789ab", "saved": 7, "turns": [turn]}])

@@ -127,8 +127,11 @@ class Conversation(_Frozen):
         return self._with([*self.turns[:place], turn]).model_copy(update={"id": _new_id(), "saved": 0})
 
     def to_save(self, stored: Iterable[Conversation]) -> Conversation:
-        """The version to save now: with a new id if another tab has saved the conversation since this tab read it."""
-        conflict = any(one.id == self.id and one.saved != self.saved for one in stored)
+        """The version to save now: with a new id if another tab has saved the conversation since this tab read it.
+
+        An older version in `stored` is this tab's: it was read before the browser had written the last one.
+        """
+        conflict = any(one.id == self.id and one.saved > self.saved for one in stored)
         now = {"saved": time.time_ns() // 1000}
         return self.model_copy(update={**now, "id": _new_id()} if conflict else now)
 
@@ -187,6 +190,12 @@ def as_json(conversation: Conversation) -> str:
     for message, answer in pairs:
         chat += [{"role": "user", "content": message}, {"role": "assistant", "content": answer}]
     return json.dumps({"messages": chat, **conversation.model_dump(mode="json")}, ensure_ascii=False, indent=2)
+
+
+def as_file(conversation: Conversation, kind: str) -> dict[str, str]:
+    """The conversation as a file for the browser to download; `kind` is `md` or `json`."""
+    write, media = {"md": (as_markdown, "text/markdown"), "json": (as_json, "application/json")}[kind]
+    return {"name": f"conversation.{kind}", "type": media, "text": write(conversation)}
 
 
 def pack(conversations: Sequence[Conversation], room: int = BROWSER_ROOM) -> tuple[list[dict[str, Any]], int]:

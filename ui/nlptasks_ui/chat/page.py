@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from nlptasks_ui.amounts import count
 from nlptasks_ui.chat import attachments, browser, show
 from nlptasks_ui.chat.answers import Answers, Step
 from nlptasks_ui.chat.attachments import AttachmentError
-from nlptasks_ui.chat.conversation import Conversation, Document, as_json, as_markdown, pack, unpack
+from nlptasks_ui.chat.conversation import Conversation, Document, as_file, pack, unpack
 from nlptasks_ui.chat.pending import PendingAnswer, RunningAnswers, abandon, is_busy
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.events import LIGHT, REFUSED
@@ -122,7 +123,9 @@ class _Page:
         for button, ask in ((self.delete, True), (self.keep, False), (self.really, False)):
             button.click(_asking(ask), None, asking, **LIGHT)
         for button, kind in ((self.markdown, "md"), (self.json, "json")):
-            button.click(_file(kind), self.open, self.file, **LIGHT).then(None, self.file, None, js=browser.DOWNLOAD)
+            button.click(partial(as_file, kind=kind), self.open, self.file, **LIGHT).then(
+                None, self.file, None, js=browser.DOWNLOAD
+            )
         # With the store as its input, an event without a trigger would also run at each change of the store.
         loaded = gr.on(None, lambda: None, None, None, **LIGHT)
         ready = loaded.then(self._load, self.store, [*whole, self.words], js=browser.reading(1), **LIGHT)
@@ -143,10 +146,8 @@ class _Page:
         answer.failure(self._refused, [self.open, self.pending], [self.open, self.chat, self.stop], **LIGHT)
 
     def _save_after(self, event: Any) -> Any:
-        saved = [self.open, self.change, self.list, self.fault]
-        return self._write(
-            event.success(self._save_new, [self.open, self.store], saved, js=browser.reading(2), **LIGHT)
-        )
+        current, saved = [self.open, self.pending, self.store], [self.open, self.change, self.list, self.fault]
+        return self._write(event.success(self._save_new, current, saved, js=browser.reading(3), **LIGHT))
 
     def _write(self, event: Any) -> Any:
         """Let the browser apply the change that an event returns."""
@@ -222,8 +223,9 @@ class _Page:
         """Updates of the page while the answer is written."""
         import gradio as gr
 
-        if pending is None or pending.started or pending.abandoned or not now.waiting:
-            yield {self.stop: gr.skip()}  # the user may have opened another conversation since
+        # The user may have opened another conversation since, whose question is not saved yet: it has its own event.
+        if pending is None or not pending.saved or pending.started or pending.abandoned or not now.waiting:
+            yield {self.stop: gr.skip()}
             return
         pending.started = True
         before = show.turns(self._context, now.turns[:-1])
@@ -272,8 +274,10 @@ class _Page:
 
     # Handlers of the list of conversations.
 
-    def _save_new(self, now: Conversation, stored: Any) -> Updates:
+    def _save_new(self, now: Conversation, pending: PendingAnswer | None, stored: Any) -> Updates:
         """Save a conversation that has a new question or answer."""
+        if pending:
+            pending.saved = True
         conversations = unpack(stored)
         same = next((one for one in conversations if one.id == now.id and one.turns == now.turns), None)
         if same or not now.turns:
@@ -388,13 +392,3 @@ def _turn_of(index: Any) -> int:
 
 def _titles(conversations: Sequence[Conversation]) -> list[tuple[str, str]]:
     return [(one.title, one.id) for one in conversations]
-
-
-def _file(kind: str) -> Callable[[Conversation], dict[str, str]]:
-    """A handler that returns the open conversation as a file for the browser to download."""
-    write, media = {"md": (as_markdown, "text/markdown"), "json": (as_json, "application/json")}[kind]
-
-    def file(now: Conversation) -> dict[str, str]:
-        return {"name": f"conversation.{kind}", "type": media, "text": write(now)}
-
-    return file

@@ -21,10 +21,12 @@ _INTERVAL = 0.05
 
 
 class PendingAnswer:
-    """What one page knows of the answer that it shows: the token that stops it, and whether the page still shows it."""
+    """What one page knows of the answer that it shows: the token that stops it, whether its question is saved in the
+    browser, and whether the page still shows it."""
 
-    def __init__(self, cancel: CancelToken | None = None) -> None:
+    def __init__(self, cancel: CancelToken | None = None, *, saved: bool = False) -> None:
         self.cancel = cancel or CancelToken()
+        self.saved = saved
         self.started = False
         self.finished = False
         self.abandoned = False
@@ -40,7 +42,7 @@ class RunningAnswers:
     def pending(self, conversation: Conversation) -> PendingAnswer | None:
         """For a page that was just opened: the answer to the conversation's last turn, if it is kept here."""
         running = self._running.get(conversation.id)
-        return PendingAnswer(running.cancel) if running and conversation.waiting else None
+        return PendingAnswer(running.cancel, saved=True) if running and conversation.waiting else None
 
     async def steps(self, conversation: Conversation, cancel: CancelToken) -> AsyncGenerator[Step, None]:
         """Begin the answer, or join it where it is. Leaving the loop does not end it; `cancel` does."""
