@@ -57,7 +57,7 @@ def at_fork(**handlers: Callable[[], Any]) -> None:
 
 
 LOADING = threading.RLock()
-"""Held while transformers is imported and while it loads.
+"""Held while transformers is imported, while it loads, and while torch's number of threads is changed.
 
 Whoever imports it beside another thread may get the module that it replaces at the end of its import. Its loader
 changes the default dtype, the initializers and the log of the whole process for a while.

@@ -6,7 +6,6 @@ import codecs
 import gzip
 import io
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,9 @@ FORMATS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".xl
 
 LIMIT = 200_000_000
 """Maximum number of characters in memory: a whole .json or .txt file, or one line of any other."""
+
+UNPACKED = 1_000_000_000
+"""Maximum number of bytes that a .gz file of a format with random access unpacks to, since all of them are copied."""
 
 _BLOCK = 1 << 16
 _MARKS = (
@@ -75,7 +77,13 @@ class DataFile:
                 return
             with gzip.open(stream) as content, tempfile.TemporaryFile() as copy:
                 if seekable:
-                    shutil.copyfileobj(content, copy)
+                    while copy.tell() <= UNPACKED and (block := content.read(_BLOCK)):
+                        copy.write(block)
+                    if copy.tell() > UNPACKED:
+                        raise DataError(
+                            f"{self.name}: expected at most {UNPACKED // 10**9} GB unpacked, found more: unpack it "
+                            "first, and name the file without .gz."
+                        )
                     copy.seek(0)
                 yield copy if seekable else cast(BinaryIO, content)
 

@@ -7,12 +7,19 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from nlptasks.errors import AdapterError, UnsafeWeightsError
 from nlptasks.store.adapters import FILES, PEFT_CONFIG, PEFT_PICKLE, PEFT_WEIGHTS, PICKLED
+
+
+UNPACKED = 10
+"""How many times an archive's size its files may have: weights hardly compress, and a bomb would fill the disk."""
+
+_SMALL = 64 * 1024**2
+"""Bytes that are unpacked out of any archive."""
 
 
 def copy_files(source: Path, target: Path) -> None:
@@ -45,8 +52,8 @@ def opened(source: Path) -> Iterator[Path]:
     Of an archive only the known files of one folder are read, and nothing is written where it says.
 
     Raises:
-        AdapterError: neither a folder nor a zip archive, a damaged one, one with paths that lead out of it, or one
-            that holds no adapter or several.
+        AdapterError: neither a folder nor a zip archive, a damaged one, one with paths that lead out of it, one whose
+            files are much larger than itself, or one that holds no adapter or several.
         UnsafeWeightsError: pickled weights only.
     """
     if source.is_dir():
@@ -60,7 +67,10 @@ def opened(source: Path) -> Iterator[Path]:
         folder.mkdir()
         try:
             with zipfile.ZipFile(source) as archive:
-                for name, member in _members(source, archive).items():
+                members = _members(source, archive)
+                if fault := size_fault(members.values(), source.stat().st_size):
+                    raise AdapterError(f"{source}: {fault}: it was not imported.")
+                for name, member in members.items():
                     with archive.open(member) as stream, (folder / name).open("wb") as file:
                         shutil.copyfileobj(stream, file)
         # RuntimeError: zipfile's for a password, NotImplementedError among them for a method it does not know.
@@ -87,6 +97,12 @@ def _members(source: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInf
     if PEFT_WEIGHTS not in members and PEFT_PICKLE in members:
         raise UnsafeWeightsError(f"{source}: {PICKLED}")
     return {name: members[name] for name in FILES if name in members}
+
+
+def size_fault(entries: Iterable[zipfile.ZipInfo], packed: int) -> str:
+    """Why entries of an archive of `packed` bytes are not unpacked, or ''; zipfile unpacks no more than they state."""
+    size, limit = sum(entry.file_size for entry in entries), max(UNPACKED * packed, _SMALL)
+    return f"expected at most {limit:,} bytes unpacked, found {size:,}" if size > limit else ""
 
 
 def path_of(entry: zipfile.ZipInfo) -> PurePosixPath | None:

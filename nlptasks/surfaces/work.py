@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nlptasks import CancelToken
+from nlptasks.process import at_fork
 
 if TYPE_CHECKING:
     from nlptasks import Engine
@@ -23,7 +24,16 @@ GRACE = 2.0
 
 T = TypeVar("T")
 
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="nlptasks-surface")
+
+def _set_up() -> None:
+    """A new pool; one that a fork left behind counts threads that stayed in the parent."""
+    global _pool
+    _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="nlptasks-surface")
+
+
+_pool: ThreadPoolExecutor
+_set_up()
+at_fork(after_in_child=_set_up)
 
 
 @dataclass(frozen=True)

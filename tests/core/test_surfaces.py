@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from contextlib import aclosing
@@ -50,6 +54,26 @@ def test_a_call_in_a_thread_gives_signs_of_life_and_then_its_value() -> None:
     assert len(waits) >= 2
     assert set(waits) == {None}
     assert names[0].startswith("nlptasks-surface")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no forks")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    code = """
+    import asyncio, os, sys
+    from contextlib import aclosing
+    from nlptasks.surfaces import in_thread
+
+    async def read():
+        async with aclosing(in_thread(lambda: 7, every=0.01)) as steps:
+            return [step async for step in steps][-1]
+
+    assert asyncio.run(read()) == 7
+    if (child := os.fork()) == 0:
+        os._exit(asyncio.run(asyncio.wait_for(read(), 20)))
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, timeout=60, check=False)
+    assert ended.returncode == 7, ended.stderr
 
 
 def test_a_call_that_fails_raises_where_it_is_read() -> None:

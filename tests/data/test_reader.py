@@ -263,6 +263,10 @@ def test_limits_have_their_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             read_table(write(tmp_path, name, long))
     with pytest.raises(DataError, match=r"GB unpacked, found .* GB: save it as \.csv"):
         read_table(write(tmp_path, "rows.xlsx", workbook()))
+    monkeypatch.setattr("nlptasks.data.files.UNPACKED", 100_000)
+    for name in ("rows.xlsx.gz", "rows.parquet.gz", "rows.arrow.gz"):
+        with pytest.raises(DataError, match=r"expected at most 0 GB unpacked, found more: unpack it first, and name"):
+            read_table(write(tmp_path, name, gzip.compress(bytes(300_000))))
     assert len(read_table(write(tmp_path, "rows.csv", b"n\n" + 50 * b"a\n"), limit=7).rows) == 7
 
 

@@ -24,6 +24,7 @@ from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
 from nlptasks.store.adapters import FILES, MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, open_adapter
+from nlptasks.store.archives import size_fault
 from nlptasks.store.catalog import CATALOG, HubSource
 from nlptasks.store.exchange import Imported, export_adapter, find_adapter, import_adapter
 from nlptasks.testing import tiny_model
@@ -182,6 +183,25 @@ def test_a_base_that_the_catalog_knows_is_found_by_its_hub_name(tmp_path: Path, 
         named = {**config, "base_model_name_or_path": source.repo, "revision": revision}
         (folder / PEFT_CONFIG).write_text(json.dumps(named))
         assert open_adapter(folder).base_id == base_id
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path, settings: Settings, ours: Path) -> None:
+    archive = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as content:
+        for name in (PEFT_CONFIG, MANIFEST):
+            content.write(of_sentiment(ours) / name, f"bomb/{name}")
+        with content.open(f"bomb/{PEFT_WEIGHTS}", "w") as weights:
+            for _ in range(80):
+                weights.write(bytes(2**20))
+    sentence = r"bomb\.zip: expected at most 67,108,864 bytes unpacked, found 83,\d{3},\d{3}: it was not imported\.$"
+    assert archive.stat().st_size < 200_000
+    with pytest.raises(AdapterError, match=sentence):
+        bring(archive, settings)
+    # Weights out of which little can be left out are no bomb, however large.
+    whole = zipfile.ZipInfo("weights")
+    whole.file_size = 10**12
+    assert size_fault([whole], 10**11 - 1).startswith("expected at most 999,999,999,990 bytes unpacked, found 1,000,")
+    assert size_fault([whole], 10**11) == ""
 
 
 def test_names_and_tasks_clash_aloud(tmp_path: Path, settings: Settings, ours: Path) -> None:

@@ -153,9 +153,9 @@ def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: 
         with pytest.raises(DataError) as caught:
             read(tmp_path, name, content)
         assert str(caught.value).startswith(sentence)
-    monkeypatch.setattr(tables, "_UNPACKED", 10)
-    with pytest.raises(DataError, match=r"many.csv.gz: expected at most 0 MB unpacked, found more."):
-        read(tmp_path, "many.csv.gz", gzip.compress(b"text\nabcdefgh\n"))
+    monkeypatch.setattr(tables, "MAX_BYTES", 200)
+    with pytest.raises(DataError, match=r"many.csv.gz: expected at most 0 MB unpacked, found more: split the file."):
+        read(tmp_path, "many.csv.gz", gzip.compress(b"text\n" + 2000 * b"a"))
     monkeypatch.setattr(tables, "MAX_BYTES", 3)
     with pytest.raises(DataError, match=r"big.txt: expected at most 0 MB, found 0 MB: split the file."):
         read(tmp_path, "big.txt", "four")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import os
 import signal
@@ -97,6 +98,22 @@ def test_a_file_of_another_kind_or_one_that_is_gone_is_refused(tmp_path: Path) -
     for key in ("../../secret.csv", "", "nothing/here.csv"):
         with pytest.raises(DataError, match=r"This file no longer exists: upload it again\."):
             uploads.find(key)
+
+
+def test_an_upload_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlptasks_ui.training.uploads.MAX_BYTES", 2_000_000)
+    bomb = tmp_path / "rows.csv.gz"
+    bomb.write_bytes(gzip.compress(b"text,label\n" + bytes(20_000_000)))
+    assert bomb.stat().st_size < 100_000
+    uploads = Uploads(tmp_path / "ui")
+    for path, sentence in (
+        (bomb, r"^rows\.csv\.gz: expected at most 20 MB unpacked, found more: upload a part of it, or use `nlptasks t"),
+        (write_rows(tmp_path / "rows.csv"), r"^rows\.csv: expected at most 0 MB, found 0 MB: upload a part of it, or "),
+    ):
+        with pytest.raises(DataError, match=sentence):
+            uploads.store(path)
+        monkeypatch.setattr("nlptasks_ui.training.uploads.MAX_BYTES", 1)
+    assert uploads.list() == []
 
 
 def test_a_plan_is_read_as_it_was_written(plan: Plan) -> None:

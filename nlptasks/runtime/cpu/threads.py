@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 
+from nlptasks.process import LOADING
+
 Item = TypeVar("Item")
 
 MAX_THREADS = 8
@@ -45,16 +47,14 @@ class BatchThreads:
             self._pool = None
 
 
-_starting = threading.Lock()
-
-
 def _start(count: int) -> ThreadPoolExecutor:
     def single(here: threading.Barrier) -> None:
         torch.set_num_threads(1)
         here.wait()
 
     pool = ThreadPoolExecutor(count, thread_name_prefix="nlptasks-batch")
-    with _starting:
+    # A fork waits for this lock, so that a child does not find torch with one thread.
+    with LOADING:
         # The number holds for the thread that sets it and for threads that start later, so that it must be put back.
         before = torch.get_num_threads()
         barrier = threading.Barrier(count)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import io
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nlptasks import DataError, Task
 from nlptasks.data import FORMATS, Table, match_columns, read_table, text_rows
+from nlptasks_ui.pages.files import check_size
 
 KINDS = (*FORMATS, ".gz")
 MAX_BYTES = 50_000_000
 MAX_ROWS = 50_000
 MAX_COLUMNS = 500
-_UNPACKED = 20 * MAX_BYTES
-"""Bytes that a packed file may hold."""
 
 
 def read_file(path: Path) -> Table:
@@ -27,15 +23,7 @@ def read_file(path: Path) -> Table:
     Raises:
         DataError: the file as a whole is of no known kind, too large, without rows, or has two columns of one name.
     """
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise DataError(
-            f"{path.name}: expected at most {MAX_BYTES // 10**6} MB, found {size / 10**6:.0f} MB: split the file."
-        )
-    # What is no gzip is refused by the reader.
-    with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path) as packed:
-        if packed.seek(_UNPACKED) == _UNPACKED:
-            raise DataError(f"{path.name}: expected at most {_UNPACKED // 10**6} MB unpacked, found more.")
+    check_size(path, path.name, MAX_BYTES, "split the file")
     return _checked(read_table(path, text="lines", name=path.name, limit=MAX_ROWS + 1))
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import os
 import re
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from nlptasks import DataError
+
+UNPACKED = 10
+"""How many times the bytes of a plain file a packed one may hold: a small one of a repeated byte would fill memory."""
 
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 
@@ -24,6 +31,22 @@ _users: dict[str, set[str]] = {}
 def home(runs: Path, user: str) -> Path:
     """A user's folder in the folder of trainings and batches; without logins (`user` is ""), that folder itself."""
     return runs / "users" / hashlib.sha256(user.encode()).hexdigest()[:16] if user else runs
+
+
+def check_size(path: Path, name: str, limit: int, hint: str) -> None:
+    """Refuse a file of more than `limit` bytes, or of `UNPACKED` times as many when it is unpacked.
+
+    Raises:
+        DataError: it names the file by `name` and ends with the hint.
+    """
+    if (size := path.stat().st_size) > limit:
+        found = f"{size / 10**6:.0f} MB"
+        raise DataError(f"{name}: expected at most {limit // 10**6} MB, found {found}: {hint}.")
+    limit *= UNPACKED
+    # What is no gzip is refused by the reader.
+    with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path) as packed:
+        if packed.seek(limit + 1) > limit:
+            raise DataError(f"{name}: expected at most {limit // 10**6} MB unpacked, found more: {hint}.")
 
 
 def give(path: Path | str, user: str) -> None:

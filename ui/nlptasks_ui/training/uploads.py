@@ -11,7 +11,7 @@ from pathlib import Path
 from nlptasks import DataError
 from nlptasks.data import FORMATS
 from nlptasks.store import writing
-from nlptasks_ui.pages.files import home
+from nlptasks_ui.pages.files import check_size, home
 
 KINDS = (*FORMATS, ".gz")
 MAX_BYTES = 100_000_000
@@ -42,12 +42,7 @@ class Uploads:
             raise DataError(
                 f"{name}: expected one of {', '.join(KINDS)}, found {repr(kind) if kind else 'no extension'}."
             )
-        size = upload.stat().st_size
-        if size > MAX_BYTES:
-            raise DataError(
-                f"{name}: expected at most {MAX_BYTES // 10**6} MB, found {size / 10**6:.0f} MB: upload a part "
-                "of it, or use `nlptasks train`."
-            )
+        check_size(upload, name, MAX_BYTES, "upload a part of it, or use `nlptasks train`")
         with upload.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").digest()
         # With the name, or the same content under another name would replace the folder.
