@@ -28,20 +28,24 @@ def adapters_group() -> None:
 @click.argument("task", required=False)
 @json_option
 def list_command(task: str | None, as_json: bool) -> None:
-    """List the adapters in the store, all or those of TASK."""
+    """List the adapters in the store, all or those of TASK. Those that cannot be used come last, with what is wrong."""
     store = AdapterStore(Settings.from_env())
-    adapters = store.list(_task_name(store, task) if task else None)
+    task = _task_name(store, task) if task else None
+    adapters, faults = store.list(task), store.faults(task)
     if as_json:
-        print_json(
-            [{"path": str(a.path), **(a.manifest.model_dump() if a.manifest else {"name": a.name})} for a in adapters]
-        )
+        listed = [
+            {"path": str(a.path), **(a.manifest.model_dump() if a.manifest else {"name": a.name})} for a in adapters
+        ]
+        print_json([*listed, *({"path": str(path), "fault": fault} for path, fault in faults.items())])
         return
-    if not adapters:
+    if not adapters and not faults:
         click.echo("No adapters yet: train one with `nlptasks train TASK DATA --name NAME`.", err=True)
     for adapter in adapters:
         metrics = adapter.manifest.metrics if adapter.manifest else {}
         values = "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:3])
         click.echo(f"{adapter.path.parent.name}/{adapter.path.name}  on {adapter.base_id}  {values}".rstrip())
+    for path, fault in faults.items():
+        click.echo(f"{path.parent.name}/{path.name}  cannot be used: {fault}")
 
 
 def _task_name(store: AdapterStore, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -67,12 +66,22 @@ class AdapterStore:
         return sorted(path.name for path in self._root.glob("[!.]*") if path.is_dir())
 
     def list(self, task: str | None = None) -> list[AdapterFolder]:
-        """All readable adapters, by task and name; half-written and broken folders are left out."""
-        adapters = []
+        """All readable adapters, by task and name; `faults` has the others, half-written ones are hidden."""
+        return [each for each in self._opened(task).values() if isinstance(each, AdapterFolder)]
+
+    def faults(self, task: str | None = None) -> dict[Path, str]:
+        """What is wrong with each folder of the store that cannot be read, in one line."""
+        opened = self._opened(task).items()
+        return {path: " ".join(str(each).split()) for path, each in opened if isinstance(each, NlptasksError)}
+
+    def _opened(self, task: str | None) -> dict[Path, AdapterFolder | NlptasksError]:
+        opened: dict[Path, AdapterFolder | NlptasksError] = {}
         for path in sorted(self._root.glob(f"{task or '*'}/[!.]*")):
-            with contextlib.suppress(NlptasksError):
-                adapters.append(open_adapter(path))
-        return adapters
+            try:
+                opened[path] = open_adapter(path)
+            except NlptasksError as error:
+                opened[path] = error
+        return opened
 
     def remove(self, task: str, name: str) -> None:
         """Delete an adapter of the store; raises UnknownNameError if there is none."""

@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from nlptasks.errors import AdapterError, UnsafeWeightsError
 from nlptasks.store.adapters import FILES, PEFT_CONFIG, PEFT_PICKLE, PEFT_WEIGHTS, PICKLED
 
-
 UNPACKED = 10
 """How many times an archive's size its files may have: weights hardly compress, and a bomb would fill the disk."""
 

@@ -28,6 +28,7 @@ from nlptasks.store.archives import size_fault
 from nlptasks.store.catalog import CATALOG, HubSource
 from nlptasks.store.exchange import Imported, export_adapter, find_adapter, import_adapter
 from nlptasks.testing import tiny_model
+from nlptasks_ui.training.library import _unusable
 from tests.store.test_adapters import base_folder, peft_logits
 from tests.tiny_adapters import LABELS, classifier_adapter, tagger_adapter, writer_adapter
 from tests.training_rows import Feeling, base_finder, quick_training
@@ -309,6 +310,32 @@ def test_the_commands(tmp_path: Path, settings: Settings, ours: Path, monkeypatc
     assert re.search(r"nlptasks\.runtime\.loading\.base: Loaded .*encoder from .*: \w+ on \w+\.", logged)
     assert f"Loaded the adapter films from {ours}." in logged
     assert "Loaded the adapter" not in nlptasks("run", "sentiment", "x", "-a", "films").stderr
+
+
+def test_adapters_that_cannot_be_read_are_listed_with_their_faults(
+    settings: Settings, ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NLPTASKS_DATA", str(settings.data))
+    half, empty = ours.with_name("half"), settings.adapters / "ner" / "empty"
+    shutil.copytree(ours, half)
+    (half / PEFT_CONFIG).write_text("{")
+    empty.mkdir(parents=True)
+    faults = AdapterStore(settings).faults()
+    assert [path.name for path in faults] == ["empty", "half"]
+    assert faults[empty] == f"{empty}: expected {PEFT_WEIGHTS}, found none; the folder is no adapter or is incomplete."
+    assert faults[half].startswith(f"{half / PEFT_CONFIG}: expected JSON, found something else (")
+    lines = nlptasks("adapters", "list").stdout.splitlines()
+    assert lines[0].startswith("sentiment/films  on ")
+    assert lines[1:] == [f"{path.parent.name}/{path.name}  cannot be used: {fault}" for path, fault in faults.items()]
+    rows = json.loads(nlptasks("adapters", "list", "sentiment", "--json").stdout)
+    assert rows[1:] == [{"path": str(half), "fault": faults[half]}]
+    assert "No adapters yet" not in nlptasks("adapters", "list", "ner").output
+    assert _unusable({empty: faults[empty]}) == (
+        f'<p class="nlp-note">ner/empty cannot be used: empty: expected {PEFT_WEIGHTS}, found none; the folder is no '
+        "adapter or is incomplete.</p>"
+    )
+    assert nlptasks("adapters", "rm", "ner", "empty", "-y").exit_code == 0
+    assert list(AdapterStore(settings).faults()) == [half]
 
 
 def test_names_that_there_are_not_are_refused_before_a_question(

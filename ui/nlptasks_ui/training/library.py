@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from nlptasks_ui.amounts import megabytes
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import of_request, tell_refusal, user_of
 from nlptasks_ui.pages.files import give
+from nlptasks_ui.training.uploads import named
 from nlptasks_ui.views import cleaning
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Library:
         adapters = {_key(adapter): adapter for adapter in self._store.list()}
         adapter = adapters.get(chosen or "") or next(iter(adapters.values()), None)
         updates: Updates = {
-            self.list: _listed(list(adapters.values())),
+            self.list: _listed(list(adapters.values())) + _unusable(self._store.faults()),
             self.choice: gr.Dropdown(choices=list(adapters), value=_key(adapter) if adapter else None),
             self.chosen: gr.Column(visible=adapter is not None),
             self.delete: gr.Button(visible=True),
@@ -212,6 +213,12 @@ def _listed(adapters: Sequence[AdapterFolder]) -> str:
             )
         )
     return html.table(("Adapter", "Task", "Base model", "Metrics on held-out rows", "Created", "Size"), rows)
+
+
+def _unusable(faults: Mapping[Path, str]) -> str:
+    """Folders of the store that cannot be read, without their paths on this machine."""
+    lines = (f"{path.parent.name}/{path.name} cannot be used: {named(fault, path)}" for path, fault in faults.items())
+    return "".join(html.element("p", html.text(line), class_="nlp-note") for line in lines)
 
 
 def card(adapter: Path) -> str:
