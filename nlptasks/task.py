@@ -296,7 +296,12 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
     import difflib
 
     lines = []
-    for fault in error.errors():
+    faults = error.errors()
+    for fault in faults:
+        depth = len(fault["loc"])
+        # Pydantic counts only what is valid: items with a fault of their own are not missing.
+        if fault["type"] == "too_short" and any(f["loc"][:depth] == fault["loc"] != f["loc"] for f in faults):
+            continue
         where = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(where, model.model_fields, n=1)
@@ -310,6 +315,8 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
         elif fault["type"] == "string_unicode":
             message = "expected Unicode text, found half of a surrogate pair (text.encode('utf-8', 'replace') drops it)"
         else:
-            message = fault["msg"][0].lower() + fault["msg"][1:]
-        lines.append(f"{place} {where!r}: {message}, found {clip(repr(fault['input']))}.")
+            text = fault["msg"].removeprefix("Value error, ")
+            message = text[0].lower() + text[1:]
+        at = f"{place} {where!r}" if where else place
+        lines.append(f"{at}: {message}, found {clip(repr(fault['input']))}.")
     return lines

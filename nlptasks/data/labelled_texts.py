@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from nlptasks.data.columns import match_columns
@@ -20,6 +21,7 @@ from nlptasks.errors import DataError
 
 _INTEGER = re.compile(r"([+-]?\d+)(?:\.0+)?")
 """A whole number; pandas writes a column of integers with a missing one as 0.0 and 1.0."""
+_ENDS = re.compile("^[\\s\u200b\u2060\ufeff]+|[\\s\u200b\u2060\ufeff]+$")
 _NAMELESS = re.compile(r"(?:label|class)?[_ ]?\d+(?:\.0+)?", re.IGNORECASE)
 
 
@@ -154,15 +156,14 @@ def _other_labels(
         if len(other) > 1
     }
     if len(similar) == len(others) and all(len(candidates) == 1 for candidates in similar.values()):
-        flags = " ".join(f"--rename {other}={candidates[0]}" for other, candidates in similar.items())
+        flags = " ".join(f"--rename {quote(f'{other}={candidates[0]}')}" for other, candidates in similar.items())
         return f" The data calls them {', '.join(others)}: give {flags}."
     used = [name for name in names if name.casefold() in {label.casefold() for label in in_data}]
-    flag = (
-        "" if all(map(_INTEGER.fullmatch, others)) else f"To train on all give --labels {','.join([*used, *others])}; "
-    )
+    every, one = quote(",".join([*used, *others])), quote(f"{others[0]}={names[0]}")
+    flag = "" if all(map(_INTEGER.fullmatch, others)) else f"To train on all give --labels {every}; "
     return (
-        f" The data also has {', '.join(others)}. {flag}--rename {others[0]}={names[0]} makes one label another; "
-        "else leave these rows out."
+        f" The data also has {', '.join(others)}. {flag}--rename {one} makes one label another; else leave these rows "
+        "out."
     )
 
 
@@ -178,7 +179,7 @@ def _names_in_data(tables: Sequence[Table], columns: dict[str, Columns], multi_l
         if table.class_names.get(column):
             return table.class_names[column]
         values = (value for row in table.rows for value in _values(row.fields.get(column), multi_label))
-        names |= {str(value).strip() for value in values if not is_missing(value)}
+        names |= {_name(value) for value in values if not is_missing(value) and isinstance(value, str | float | int)}
     return tuple(sorted(names))
 
 
@@ -188,7 +189,7 @@ def _renamed(table: Table, column: str, names: Mapping[str, str], multi_label: b
         return table
 
     def new(value: Any) -> Any:
-        return names.get(str(value).strip(), value)
+        return names.get(_name(value), value)
 
     renamed = []
     for row in table.rows:
@@ -227,16 +228,21 @@ def _values(value: Any, multi_label: bool) -> list[Any]:
     return [value]
 
 
+def _name(value: Any) -> str:
+    """A label's name, without white space and invisible characters at its ends."""
+    return _ENDS.sub("", str(value))
+
+
 def _label_index(value: Any, names: tuple[str, ...], class_names: tuple[str, ...]) -> int:
     """The index of a label: its name in any case, or its number; raises RowFault."""
     if is_missing(value):
         raise RowFault("expected a label, found none")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if not isinstance(value, str | int):
         raise RowFault(f"expected a label, found {show(value)}")
-    name = str(value).strip()
-    if isinstance(value, int) and 0 <= value < len(class_names):
+    name = _name(value)
+    if type(value) is int and 0 <= value < len(class_names):
         name = class_names[value]
     if name in names:
         return names.index(name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from nlptasks.data.rows import Row, RowFault, Table, show
+from nlptasks.data.rows import Row, RowFault, Table, plural, show
 from nlptasks.data.tables import Findings
 from nlptasks.errors import clip
 
@@ -36,6 +36,13 @@ class QuestionRow:
     source: str = ""
 
 
+@dataclass
+class _Findings(Findings[QuestionRow]):
+    """`ambiguous` counts answers whose place nobody knows."""
+
+    ambiguous: int = 0
+
+
 def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -> Findings[QuestionRow]:
     """Read and check questions, of SQuAD 1.1 and 2.0 or of flat rows.
 
@@ -49,9 +56,12 @@ def read_questions(tables: Sequence[Table], *, allow_misaligned: bool = False) -
     Raises:
         DataError: naming every bad row, and the misaligned answers if there are too many.
     """
-    findings: Findings[QuestionRow] = Findings("answers")
+    findings = _Findings("answers")
     parse = partial(_read_row, findings=findings)
     findings.notes += _notes(findings.read(tables, parse, expand=_flatten, allow_misaligned=allow_misaligned))
+    if count := findings.ambiguous:
+        repeated = f"{plural(count, 'answer')} without answer_start"
+        findings.notes.append(f"the context has {repeated} several times, and the first place is learnt")
     return findings
 
 
@@ -83,7 +93,7 @@ def _parts(record: Row, name: str, what: str) -> Iterator[Row]:
             yield Row(place, fault=f"expected an object, found {show(part)}.")
 
 
-def _read_row(record: Row, table: Table, findings: Findings[QuestionRow]) -> QuestionRow:
+def _read_row(record: Row, table: Table, findings: _Findings) -> QuestionRow:
     fields = record.fields
     question, context = _text(fields, "question"), _text(fields, "context")
     annotated = _annotated(fields)
@@ -166,10 +176,11 @@ def _start(value: Any) -> int | None:
     raise RowFault(f"answer_start: expected a whole number, found {show(value)}.")
 
 
-def _place(place: str, text: str, start: int | None, context: str, findings: Findings[QuestionRow]) -> Answer:
+def _place(place: str, text: str, start: int | None, context: str, findings: _Findings) -> Answer:
     """The answer at its start, or else at the nearest occurrence; at the first one without a start."""
     findings.total += 1
     at = "" if start is None else f" at {start}"
+    findings.ambiguous += start is None and context.count(text) > 1
     nearest = _nearest(text, start or 0, context, exact=start is None)
     if nearest is None:
         raise RowFault(f"answer {clip(text)!r}{at}: expected a text of the context, found no place that has it.")

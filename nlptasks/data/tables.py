@@ -116,8 +116,8 @@ class Findings(Generic[T]):
             return
         raise DataError(
             f"{f'{bad}, and ' if self.bad else ''}{share} ({count / self.total:.1%}), at most {MISALIGNED_LIMIT:.0%} "
-            "may be; nothing was loaded. Correct them, or give allow_misaligned to move each to the nearest valid "
-            "place.",
+            "may be; nothing was loaded. Correct them, or move each to the nearest valid place with "
+            "--allow-misaligned.",
             [*self.bad, *self.problems],
         )
 

@@ -113,3 +113,26 @@ def test_more_labels_than_the_task_has_point_to_labels(tmp_path: Path) -> None:
 def test_short_names_of_labels_point_to_rename(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="calls them neg, pos: give --rename neg=negative --rename pos=positive"):
         check("sentiment", tmp_path / "x.csv", "text,label\nGood food,pos\nBad food,neg\n")
+
+
+def test_what_a_hint_says_can_be_typed_and_works(tmp_path: Path) -> None:
+    rows = '{"text":"Good food","label":true}\n{"text":"Bad food","label":false}\n'
+    with pytest.raises(DataError, match=r"--labels False,True; --rename False=negative makes one label another"):
+        check("sentiment", tmp_path / "x.jsonl", rows)
+    report = check("sentiment", tmp_path / "x.jsonl", rows, labels=("False", "True"))
+    assert report.counts == {"False": 1, "True": 1}
+    renames = (("False", "negative"), ("True", "positive"))
+    assert check("sentiment", tmp_path / "x.jsonl", rows, renames=renames).counts == {"negative": 1, "positive": 1}
+    with pytest.raises(DataError, match=r"""--labels '"good food","bad"'; --rename '"bad"=negative' makes"""):
+        check("sentiment", tmp_path / "x.csv", 'text;label\nA mill;"""good food"""\nA mast;"""bad"""\n')
+    # A list is no name, so that no flag helps.
+    with pytest.raises(DataError, match=r"label: expected a label, found \['negative'\] \(list\)") as caught:
+        check("sentiment", tmp_path / "x.jsonl", '{"text":"Bad food","label":["negative"]}\n')
+    assert "--" not in str(caught.value)
+
+
+def test_invisible_characters_are_no_part_of_a_label(tmp_path: Path) -> None:
+    report = check(
+        "sentiment", tmp_path / "x.csv", "text,label\nGood food,\u200bpositive\u3000\nBad food,\u00a0negative\ufeff\n"
+    )
+    assert report.counts == {"negative": 1, "positive": 1}

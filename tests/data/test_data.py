@@ -138,7 +138,7 @@ def test_bad_rows_of_jsonl_and_of_several_files(tmp_path: Path) -> None:
     assert [problem.removeprefix(f"{tmp_path}/") for problem in caught.value.problems] == [
         "a.jsonl:2: expected a JSON object, found broken JSON (Expecting ',' delimiter).",
         "a.jsonl:3: expected a JSON object, found list.",
-        "a.jsonl:4: text: expected a text, found 5 (int); label: expected a label, found True (bool).",
+        "a.jsonl:4: text: expected a text, found 5 (int); label: unknown label 'True'; labels are negative, positive.",
         "a.jsonl:5: text: expected a text, found none; label: expected a label, found none.",
         "a.jsonl:7: expected UTF-8, found other bytes; "
         "save the file as UTF-8, or give --encoding cp1252, which reads 'café'.",

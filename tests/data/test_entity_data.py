@@ -318,8 +318,9 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
         {"data": {"a": "x", "b": "y"}, "annotations": [{"result": []}]},
         {"data": {"text": "a"}, "annotations": [{"result": None}]},
         [1],
+        {"words": "['a']", "labels": "['O']"},
     ]
-    with pytest.raises(DataError, match="13 bad rows; nothing was loaded") as caught:
+    with pytest.raises(DataError, match="14 bad rows; nothing was loaded") as caught:
         read(write_rows(tmp_path / "rows.jsonl", *rows))
     assert problems(caught, tmp_path) == [
         f"rows.jsonl:{line}: {text}"
@@ -338,6 +339,7 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
                 "data.text: expected a text, found {'a': 'x', 'b': 'y'} (dict).",
                 "result: expected a list of objects, found none.",
                 "expected a JSON object, found list.",
+                """words: expected a list of texts, found "['a']" (str).""",
             ],
             start=1,
         )

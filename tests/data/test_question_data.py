@@ -130,6 +130,14 @@ def test_one_answer_in_a_hundred_may_be_moved(tmp_path: Path) -> None:
         read(write_rows(tmp_path / "rows.jsonl", *rows[:-1]))
 
 
+def test_an_answer_that_may_stand_in_several_places_is_noted(tmp_path: Path) -> None:
+    rows = "question,context,answer,answer_start\nWhen?,Begun in 1901 and ended in 1901.,1901,{}\n"
+    [note] = read(write(tmp_path / "rows.csv", rows.format(""))).notes
+    assert note == "the context has 1 answer without answer_start several times, and the first place is learnt"
+    stated = read(write(tmp_path / "rows.csv", rows.format(27)))
+    assert (stated.notes, stated.rows[0].answers) == ([], (("1901", 27),))
+
+
 def test_repeated_ids_are_kept_and_noted(tmp_path: Path) -> None:
     row = {**ASKED, "answer": "Kern"}
     examples = read(write_rows(tmp_path / "rows.jsonl", row, row))

@@ -160,6 +160,24 @@ def test_bounds_of_options_are_sentences(bench: Bench) -> None:
             bench.run("generation", "Once", **{option: value})
 
 
+def test_a_turn_of_an_unknown_role_has_one_sentence_and_a_value_s_own_fault_no_prefix(bench: Bench) -> None:
+    for value, sentence in (
+        (
+            [{"role": "User", "content": "Hi"}],
+            "input 'messages.0.role': input should be 'system', 'user' or 'assistant', found 'User'.",
+        ),
+        ({"messages": []}, "input 'messages': tuple should have at least 1 item after validation, not 0, found []."),
+        (
+            {"prompt": "x", "messages": [{"role": "user", "content": "Hi"}]},
+            "input: expected either prompt or messages, not both and not neither, found {'prompt': 'x', 'messages': "
+            "[{'role': 'user', 'content': ....",
+        ),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            bench.engine.run("generation", value)
+        assert caught.value.problems == (sentence,)
+
+
 def test_a_tiny_temperature_takes_the_likeliest_token(bench: Bench) -> None:
     expected = bench.run("generation", "Once", temperature=0).text
     assert bench.run("generation", "Once", temperature=1e-40).text == expected
