@@ -121,8 +121,8 @@ def test_what_a_hint_says_can_be_typed_and_works(tmp_path: Path) -> None:
         check("sentiment", tmp_path / "x.jsonl", rows)
     report = check("sentiment", tmp_path / "x.jsonl", rows, labels=("False", "True"))
     assert report.counts == {"False": 1, "True": 1}
-    renames = (("False", "negative"), ("True", "positive"))
-    assert check("sentiment", tmp_path / "x.jsonl", rows, renames=renames).counts == {"negative": 1, "positive": 1}
+    renames = {"False": "negative", "True": "positive"}
+    assert check("sentiment", tmp_path / "x.jsonl", rows, rename=renames).counts == {"negative": 1, "positive": 1}
     with pytest.raises(DataError, match=r"""--labels '"good food","bad"'; --rename '"bad"=negative' makes"""):
         check("sentiment", tmp_path / "x.csv", 'text;label\nA mill;"""good food"""\nA mast;"""bad"""\n')
     # A list is no name, so that no flag helps.
