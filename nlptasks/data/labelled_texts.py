@@ -158,7 +158,7 @@ def _other_labels(
     if len(similar) == len(others) and all(len(candidates) == 1 for candidates in similar.values()):
         flags = " ".join(f"--rename {quote(f'{other}={candidates[0]}')}" for other, candidates in similar.items())
         return f" The data calls them {', '.join(others)}: give {flags}."
-    used = [name for name in names if name.casefold() in {label.casefold() for label in in_data}]
+    used = names if len(others) < len(in_data) else ()
     every, one = quote(",".join([*used, *others])), quote(f"{others[0]}={names[0]}")
     flag = "" if all(map(_INTEGER.fullmatch, others)) else f"To train on all give --labels {every}; "
     return (

@@ -23,6 +23,10 @@ def normalised(text: str) -> str:
     return " ".join(_WORD.findall(folded)) or " ".join(folded.split())
 
 
+ALONE = "a label's only text is not held out, and rows of one text stay together"
+"""Why a split may hold out no row."""
+
+
 def split(
     rows: Sequence[Row],
     share: float,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any
 
-from nlptasks.data import DataOptions
+from nlptasks.data import DataOptions, splits
 from nlptasks.data.frames import data_sources
 from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
@@ -50,7 +50,10 @@ def check_data(family: FamilyTrainer, data: Any, options: DataOptions, *, offlin
     read = family.read(data_sources(data), options, offline=offline)
     family.check_training(read.rows)
     lengths = [len(family.row_text(row)) for row in read.rows]
-    return DataCheck(len(read.rows), read.counts, spread(lengths), read.notes, read.warnings, read.sources)
+    warnings = list(read.warnings)
+    if not splits.split(read.rows, options.held_out, 0, text=family.row_text, label=family.stratum)[1]:
+        warnings.append(f"no row would be held out, since {splits.ALONE}: train with --validation")
+    return DataCheck(len(read.rows), read.counts, spread(lengths), read.notes, warnings, read.sources)
 
 
 def layout(family: FamilyTrainer, source: str, options: DataOptions, *, offline: bool = False) -> Layout:

@@ -93,8 +93,8 @@ def prepare(
     family.check_training(training)
     if not held_out:
         raise DataError(
-            f"Held-out rows: expected at least one, found none among {len(training)} rows. "
-            "Give more rows, or a file with --validation."
+            f"Held-out rows: expected at least one, found none among {len(training)} rows, since {splits.ALONE}. Give "
+            "more texts, or a file with --validation."
         )
     described = {
         "train": read.sources,

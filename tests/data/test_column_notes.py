@@ -110,6 +110,25 @@ def test_more_labels_than_the_task_has_point_to_labels(tmp_path: Path) -> None:
     assert report.counts == {"negative": 1, "positive": 1, "neutral": 2}
 
 
+def test_labels_that_a_file_lacks_stay_in_the_hint(tmp_path: Path) -> None:
+    """What is named for a validation file must fit the training file too."""
+    content = "text,label\nGood food,positive\nIt was there,neutral\n"
+    with pytest.raises(DataError, match="To train on all give --labels negative,positive,neutral;"):
+        check("sentiment", tmp_path / "x.csv", content)
+
+
+def test_the_check_warns_where_a_training_would_hold_out_no_row(tmp_path: Path) -> None:
+    sentence = (
+        "no row would be held out, since a label's only text is not held out, and rows of one text stay together: "
+        "train with --validation"
+    )
+    two = "text,label\nGood food,positive\nBad food,negative\n"
+    assert check("sentiment", tmp_path / "x.csv", two).warnings[-1] == sentence
+    same = "text,label\n" + "It is food,positive\nIt is food,negative\n" * 9
+    assert check("sentiment", tmp_path / "x.csv", same).warnings[-1] == sentence
+    assert sentence not in check("sentiment", tmp_path / "x.csv", f"{two}Cold food,negative\n").warnings
+
+
 def test_short_names_of_labels_point_to_rename(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="calls them neg, pos: give --rename neg=negative --rename pos=positive"):
         check("sentiment", tmp_path / "x.csv", "text,label\nGood food,pos\nBad food,neg\n")

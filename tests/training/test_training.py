@@ -305,7 +305,9 @@ def test_data_that_teaches_nothing_is_refused_before_a_model_loads(
     with pytest.raises(DataError, match="at least two different labels, found 1"):
         train(data=one)
     few = write_csv(tmp_path / "few.csv", [("a", "sad"), ("b", "glad")])
-    with pytest.raises(DataError, match=r"Held-out rows: expected at least one.*--validation"):
+    with pytest.raises(
+        DataError, match=r"Held-out rows: expected at least one, found none among 2 rows, since .*--vali"
+    ):
         train(data=few)
     with pytest.raises(DataError, match="bad row"):
         train(data=write_csv(tmp_path / "bad.csv", [("a", "sda")]))
