@@ -48,6 +48,7 @@ _TEMPLATE = 40
 SHORT_TEXT = "the text has one or two sentences and is its own summary"
 REFUSED = "the model's summary was longer than the text and was refused: this is the text"
 REFUSED_PARTS = "the summary of the parts was longer than the parts and was refused: these are the parts' summaries"
+LOST = "the text has U+FFFD in place of characters that were lost when it was decoded"
 NOTHING = "the model wrote no whole sentence: these are the text's first ones"
 
 FIRST_WORDS = "the model wrote no whole sentence and the text has none: these are the text's first words"
@@ -130,6 +131,8 @@ class _Work(Generic[I]):
         """End with a summary; a text without visible characters is its own."""
         self.take([summary if summary.strip() else self.inputs.text.strip()])
         notes = [note] if note else []
+        if "\ufffd" in self.inputs.text:
+            notes.append(LOST)
         if self.unusable:
             notes.append(
                 f"for {self.unusable} of {self.read} parts the model wrote nothing usable: "

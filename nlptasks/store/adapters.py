@@ -329,6 +329,11 @@ def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
             )
         return
     unfit = _unfit_shapes(read_header(adapter.path / PEFT_WEIGHTS), read_headers(base_path))
+    if unfit and adapter.base_id == base_id:
+        raise AdapterMismatchError(
+            f"Adapter {adapter.name!r} does not fit {base_id}, which it names as its base: {unfit}. Use "
+            "--model with the base that it was trained on."
+        )
     if unfit:
         raise AdapterMismatchError(
             f"Adapter {adapter.name!r} was trained on {adapter.base_id or 'an unnamed base'}, "

@@ -78,6 +78,12 @@ def test_one_or_two_sentences_are_their_own_summary(text: str) -> None:
     assert generated(model) == []
 
 
+def test_a_text_with_lost_characters_is_noted() -> None:
+    [result, short] = run(writer(), f"The caf\ufffd is shut. {ARTICLE}", "The caf\ufffd is shut.")
+    assert (result.summary, result.note) == (TOLD, summarization.LOST)
+    assert short.note == f"{summarization.SHORT_TEXT}; {summarization.LOST}"
+
+
 def test_a_text_without_a_full_stop_is_summarized_all_the_same() -> None:
     [result] = run(writer(), "words without an end " * 50)
     assert result.summary == TOLD

@@ -141,7 +141,7 @@ def test_no_text_takes_long_to_read(part: str) -> None:
     ("written", "doubt"),
     [
         ("Elle a 13 chats.", None),
-        ("Elle a douze chats \ufffd.", "it holds a character that was not written whole (U+FFFD)"),
+        ("Elle a douze chats \ufffd.", "it holds a character that was not read or written whole (U+FFFD)"),
         ("Elle a a a a 12 chats.", "it repeats 'a'"),
         ("Elle a 12 chats en 1987.", "it adds the number 1987"),
         ("She has 12 cats.", "it equals its source"),
@@ -153,6 +153,13 @@ def test_what_the_text_itself_says_against_a_translation(written: str, doubt: st
         assert result.translation == "Elle a 13 chats. 12"
     else:
         assert result.segments[0].doubt == doubt
+
+
+def test_what_was_lost_in_the_source_is_doubtful_too() -> None:
+    result = translate("She has 12 c\ufffdts.", Translator(lambda words: "Elle a 12 ch\ufffdts."))
+    assert [each.doubt for each in result.segments] == [
+        "it holds a character that was not read or written whole (U+FFFD)"
+    ]
 
 
 def test_a_sentence_longer_than_the_model_reads_is_translated_in_halves() -> None:

@@ -22,7 +22,7 @@ from nlptasks.runtime.loading.folding import Adapters
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore, writing
-from nlptasks.store.adapters import MANIFEST, PEFT_WEIGHTS, open_adapter
+from nlptasks.store.adapters import MANIFEST, PEFT_CONFIG, PEFT_WEIGHTS, open_adapter
 from nlptasks.store.download import BaseFolder
 from nlptasks.store.weights import fingerprint
 from nlptasks.testing import tiny_model
@@ -194,6 +194,12 @@ def test_a_foreign_adapter_of_another_width_is_refused(tmp_path: Path, tiny_enco
     BertModel(config).save_pretrained(wide)
     folder, _ = classifier_adapter(tiny_encoder, tmp_path / "mood", manifest=False)
     with pytest.raises(AdapterMismatchError, match="is 32 wide in the adapter and 48 in the base"):
+        ResidentModel(base_folder(wide)).bind(open_adapter(folder))
+    config = json.loads((folder / PEFT_CONFIG).read_text())
+    (folder / PEFT_CONFIG).write_text(json.dumps({**config, "base_model_name_or_path": str(wide)}))
+    with pytest.raises(
+        AdapterMismatchError, match=r"does not fit .*wide, which it names as its base: .* Use --model with"
+    ):
         ResidentModel(base_folder(wide)).bind(open_adapter(folder))
 
 

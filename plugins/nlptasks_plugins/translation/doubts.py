@@ -60,8 +60,8 @@ def fault_of(source: str, completion: Completion, *, western: bool = True) -> st
         return f"it is {len(words) / len(source):.1f} times as long as the sentence"
     if len(words) + FREE_LETTERS < SHORTEST * len(source):
         return f"it is only {len(words) / len(source):.1f} times as long as the sentence"
-    if words.count("\ufffd") > source.count("\ufffd"):
-        return "it holds a character that was not written whole (U+FFFD)"
+    if "\ufffd" in words:
+        return "it holds a character that was not read or written whole (U+FFFD)"
     if (repeated := _REPEATED.search(words)) and not _REPEATED.search(source):
         return f"it repeats {repeated[1]!r}"
     if words == source.strip() and reading(source, IN_PARTS, western=western).texts:
