@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nlptasks import CancelToken
-from nlptasks.process import at_fork
 
 if TYPE_CHECKING:
     from nlptasks import Engine
@@ -33,7 +33,8 @@ def _set_up() -> None:
 
 _pool: ThreadPoolExecutor
 _set_up()
-at_fork(after_in_child=_set_up)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_set_up)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ BELOW: dict[str, set[str]] = {
     "store": {"_lazy.py", "errors.py", "model.py", "process.py", "settings.py"},
     "data": {"_lazy.py", "errors.py", "families", "task.py"},
     "bases.py": {"errors.py", "plugins.py", "settings.py", "store", "task.py"},
-    "runtime/cpu": set(),
+    "runtime/cpu": {"process.py"},
     "runtime/worker.py": {"errors.py", "model.py", "process.py"},
     "runtime/loading": {"errors.py", "model.py", "process.py", "runtime/cpu", "store"},
     "runtime/verbs": {"errors.py", "results.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/worker.py"},

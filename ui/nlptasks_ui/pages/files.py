@@ -40,8 +40,7 @@ def check_size(path: Path, name: str, limit: int, hint: str) -> None:
         DataError: it names the file by `name` and ends with the hint.
     """
     if (size := path.stat().st_size) > limit:
-        found = f"{size / 10**6:.0f} MB"
-        raise DataError(f"{name}: expected at most {limit // 10**6} MB, found {found}: {hint}.")
+        raise DataError(f"{name}: expected at most {limit // 10**6} MB, found {size / 10**6:.0f} MB: {hint}.")
     limit *= UNPACKED
     # What is no gzip is refused by the reader.
     with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path) as packed:
