@@ -88,6 +88,9 @@ def test_unknown_tokens_and_other_languages_are_noted(engine: Engine) -> None:
     result = engine.run(Sentiment, "Lovely 𒀀 food.")
     assert result.unknown == 1
     assert result.note == "1 token is not in the model's vocabulary and not read"
+    # The tokenizer leaves out what stands for a lost character, without an unknown token.
+    result = engine.run(Sentiment, "Lov\ufffdly caf\ufffd.")
+    assert (result.unknown, result.note) == (2, "2 tokens are not in the model's vocabulary and not read")
     result = engine.run(Sentiment, "Der Akku hält zwei Tage, aber das Glas zerkratzt schnell.")
     assert result.note == "the text seems to be in German; the adapter was trained on English"
 

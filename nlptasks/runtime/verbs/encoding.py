@@ -54,6 +54,10 @@ def find_segment(
     return Segment(tokens, tuple((begin, end) for begin, end in spans[tokens]), next(special, 0))
 
 
+LOST = "\ufffd"
+"""What stands for a character that was lost when a text was decoded."""
+
+
 class Encoded:
     """Token ids of texts, cut to the model's limit, with their full lengths.
 
@@ -119,7 +123,11 @@ class Encoded:
         """The fields of `Vocabulary` for a text, as far as the model reads it."""
         ids = self.rows[index]["input_ids"]
         unknown = 0 if self._unk_id is None else ids.count(self._unk_id)
-        return {"unknown": unknown, "unread": unknown >= len(ids) - self._num_special}
+        unread = unknown >= len(ids) - self._num_special
+        # BERT's tokenizers leave it out.
+        if lost := "".join(self._texts[index]).count(LOST):
+            unknown += lost * (not self._tokenizer(LOST, add_special_tokens=False)["input_ids"])
+        return {"unknown": unknown, "unread": unread}
 
     def batch(self, indices: Sequence[int]) -> dict[str, Any]:
         """Right-padded tensors of shape (rows, longest) for the model."""
