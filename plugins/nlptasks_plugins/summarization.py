@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nlptasks
 from nlptasks import (
     Message,
+    Model,
     ModelInfo,
     Prompt,
     Recipe,
     SummarizationOptions,
+    Summary,
     TextInput,
     TrainingExample,
     hookimpl,
 )
+from nlptasks_plugins.english import noted
 
 _SIZES = {"short": "one sentence", "medium": "three sentences", "long": "six to eight sentences"}
 _TEXTS = ("text", "document", "article", "dialogue")
@@ -57,6 +60,13 @@ class Summarization(nlptasks.Summarization[TextInput, SummarizationOptions]):
         "Shorten this document.",
         "What is this about, in brief?",
     )
+
+    def run(self, inputs: Sequence[TextInput], options: SummarizationOptions, model: Model) -> list[Summary]:
+        return noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
+
+    def stream(self, inputs: TextInput, options: SummarizationOptions, model: Model) -> Generator[str, None, Summary]:
+        summary = yield from super().stream(inputs, options, model)
+        return noted([summary], [inputs.text], model, self.name)[0]
 
     def prompt(self, inputs: TextInput, options: SummarizationOptions) -> Prompt:
         # A small model that reads the request first continues a dialogue; one that reads it last summarizes it.

@@ -84,6 +84,17 @@ def test_a_text_with_lost_characters_is_noted() -> None:
     assert short.note == f"{summarization.SHORT_TEXT}; {summarization.LOST}"
 
 
+def test_the_shipped_adapter_notes_texts_in_another_language() -> None:
+    text = "Das alte Museum hat seit Montag wieder geöffnet. Der Eintritt kostet nichts. Das Dach ist ganz neu."
+    note = "the text seems to be in German; the adapter was trained on English"
+    shipped = writer(adapter="summarization")
+    assert [result.note for result in run(shipped, text, ARTICLE)] == [note, None]
+    assert run(writer(), text)[0].note is None
+    stream = Stream(TASK.stream(TextInput(text=text), TASK.validate_options({}), shipped))
+    assert "".join(stream)
+    assert stream.result().note == note
+
+
 def test_a_text_without_a_full_stop_is_summarized_all_the_same() -> None:
     [result] = run(writer(), "words without an end " * 50)
     assert result.summary == TOLD
