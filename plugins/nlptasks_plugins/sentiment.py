@@ -61,17 +61,21 @@ class Sentiment(TextClassification):
 
     def run(self, inputs: Sequence[TextInput], options: ClassificationOptions, model: Model) -> list[Classification]:
         neutral = isinstance(options, SentimentOptions) and options.neutral
-        if neutral and options.threshold is None:
-            options = options.model_copy(update={"threshold": NEUTRAL})
+        least = NEUTRAL if options.threshold is None else options.threshold
+        if neutral:
+            # Without a threshold, only a text that was not read has no label.
+            options = options.model_copy(update={"threshold": 0.0})
         results = noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
-        return [_neutral(result) for result in results] if neutral else results
+        return [_or_neutral(result, least) for result in results] if neutral else results
 
 
-def _neutral(result: Classification) -> Classification:
-    """The result with the label `neutral` if it has none; a text that was not read keeps none."""
-    if result.labels or result.note:
+def _or_neutral(result: Classification, least: float) -> Classification:
+    """The result with the labels that score at least `least`, or else `neutral`; without a label it stays without."""
+    if not result.labels:
         return result
-    return result.model_copy(update={"label": "neutral", "labels": ("neutral",)})
+    sure = {score.label for score in result.scores if score.score >= least}
+    labels = tuple(label for label in result.labels if label in sure) or ("neutral",)
+    return result.model_copy(update={"label": labels[0], "labels": labels})
 
 
 @hookimpl

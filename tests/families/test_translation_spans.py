@@ -27,7 +27,9 @@ SPANS = {
     "numbers": ["+1 555 010 9999", "0049 221 5550 1234", "978-3-16-148410-0", "12.345.678,90", "BA2490", "v3.11.7",
                 "2024-11-05T09:30:00Z", "48°51′24″N", "20260305-000417", "20 km/h"],
     "paths and code": ["/etc/app/app.conf", "C:\\Users\\Ana\\report.docx", "`pip install x`", "getName()", "--dry-run",
-                       "my_file_v2.tar.gz", "config.yaml", "firstName"],
+                       "my_file_v2.tar.gz", "config.yaml", "firstName", "notes/plans/may.md",
+                       "D:\\My Files\\a b\\c.txt", "\\\\server\\My Files\\c.txt", "a.b().c", 'shop.find("x", 2)',
+                       "DELETE FROM pets WHERE age > 2;", "SELECT name, age FROM pets;", "git commit --amend -v"],
     "signs": ["€9", "5 < 7", "x²", "H₂O", "½", "±3", "§ 4", "#12", "50 %", "20°C", "©", "→", "№ 5", "C++"],
     "tags": ["<b>", "</s>", "<unk>", "<|im_start|>", ">>fra<<", "<br/>"],
     "other letters": ["привет", "東京", "Łódź", "Ångström", "مرحبا"],
@@ -67,6 +69,14 @@ def test_a_model_that_loses_stand_ins_translates_the_words_around_the_span(span:
     result = translate(f"Please look at {span} today.", deaf)
     assert result.translation == f"PLEASE LOOK AT {span} TODAY"
     assert result.segments[0].doubt == "its words were translated in parts, around what must stay"
+
+
+@pytest.mark.parametrize(
+    "text", ["He and/or she.", "The file(s) are here.", "It ends.Next(see below) he left.", "We git along; pip is fun.",
+             "Please select one from the list; then go."],
+)  # fmt: skip
+def test_prose_is_no_code(text: str) -> None:
+    assert protected(text) == []
 
 
 def test_the_model_inflects_plain_numbers_and_gets_a_stand_in_for_those_that_it_changes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from nlptasks.families import windows
 from nlptasks.families.text_classification import readable
 from nlptasks.settings import Settings
 from nlptasks.surfaces import render
+from nlptasks.testing import FakeModel
 from nlptasks_plugins import Sentiment
 from nlptasks_plugins.english import other_language
 
@@ -56,6 +58,39 @@ def test_a_reading_says_what_was_unknown(kind: type) -> None:
 )
 def test_other_languages_are_named(text: str, language: str) -> None:
     assert other_language(text) == language
+
+
+class Reader(FakeModel):
+    """Is 0.6 sure of every text, and knows no token that holds a rune."""
+
+    def __init__(self) -> None:
+        super().__init__(labels=Sentiment.labels, scores=lambda _: (0.0, 0.405), adapter="sentiment")
+
+    def classify(self, texts):  # type: ignore[no-untyped-def]
+        unknown = [sum("ᚠ" in word for word in text.split()) for text in texts]
+        return [
+            dataclasses.replace(logits, unknown=count, unread=count == len(text.split()))
+            for logits, count, text in zip(super().classify(texts), unknown, texts, strict=True)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("It starts at ten.", "neutral"),
+        ("It starts at ᚠ.", "neutral"),
+        ("Der Akku hält zwei Tage, aber das Glas zerkratzt schnell.", "neutral"),
+        ("ᚠ ᚠ", None),
+    ],
+)
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_only_a_text_that_was_not_read_is_not_neutral(text: str, label: str | None, multi_label: bool) -> None:
+    task, inputs = Sentiment(), [Sentiment.input_type(text=text)]
+    [result] = task.run(inputs, task.options_type(neutral=True, multi_label=multi_label), Reader())
+    assert (result.label, result.labels) == (label, (label,) if label else ())
+    assert bool(result.note) == (not text.isascii())
+    [sure] = task.run(inputs, task.options_type(neutral=True, threshold=0.55, multi_label=multi_label), Reader())
+    assert sure.label == (label and "positive")
 
 
 @pytest.fixture(scope="module")

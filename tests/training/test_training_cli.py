@@ -167,6 +167,19 @@ def test_a_dry_run_prints_the_recipe_and_trains_nothing(home: Path) -> None:
     assert "report_to: expected a logger that is installed (" in str(logger.exception)
 
 
+@pytest.mark.long
+def test_an_installed_logger_gets_losses_and_metrics(home: Path) -> None:
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    command = ("train", "sentiment", "reviews.csv", "--name", "logged", "-m", "./gpt2", "--epochs", "2", *QUICK)
+    result = nlptasks(*command, "-o", "evals_per_epoch", "1", "-o", "min_steps", "0", "--report-to", "tensorboard")
+    assert result.exit_code == 0, result.output
+    [events] = (home / "data" / "runs" / "sentiment" / "logged" / "runs").rglob("events.out.tfevents.*")
+    logged = accumulators.EventAccumulator(str(events))
+    logged.Reload()
+    assert len(logged.Scalars("eval/accuracy")) == 2
+    assert {"train/loss", "train/learning_rate", "eval/loss"} <= set(logged.Tags()["scalars"])
+
+
 def test_usage_errors_are_2_and_others_tell_everything(home: Path) -> None:
     assert nlptasks("train", "sentiment", "reviews.csv").exit_code == 2
     assert nlptasks("train", "sentiment", "--name", "x").exit_code == 2

@@ -136,7 +136,8 @@ def test_a_training_runs_in_a_process_of_its_own_and_is_compared(
     assert job.outcome["report"]["train_rows"] == 32
     history = Histories().read(job.events)
     assert (history.completed, history.total) == (8, 8)
-    assert "The adapter 'notes' is ready, after 8 steps in" in show.head(job, history)
+    ended = "ready" if job.outcome["report"]["ready"] else "saved"
+    assert f"The adapter 'notes' is {ended}, after 8 steps in" in show.head(job, history)
     found = job.comparison
     # Without its weights on this machine, the adapter that ships cannot answer.
     assert found["before"]["problem"].startswith("Base model 'minilm' is not in the cache")
@@ -330,6 +331,28 @@ def test_a_training_without_its_data_is_not_continued(
     assert uploads.list() == []
     with pytest.raises(JobError, match=r"^The data file of this training was deleted: upload it again"):
         trainings.resume(job.id)
+
+
+@pytest.mark.parametrize("ready", [True, False, None])
+def test_only_a_result_above_the_baselines_is_called_ready(
+    trainings: Trainings, plan: Plan, monkeypatch: pytest.MonkeyPatch, ready: bool | None
+) -> None:
+    monkeypatch.setattr(Trainings, "_launch", lambda self, job: None)
+    job = trainings.start(plan)
+    report: dict[str, Any] = {
+        "metrics": {"accuracy": 0.5}, "headline": "accuracy", "held_out_rows": 8, "stopped_early": False,
+        "method": "lora", "steps": 8, "seconds": 2.0, "ready": ready,
+        "warnings": [] if ready else ["Not ready: accuracy 0.5000 is no better than 0.5000, which is <a> guess"],
+    }  # fmt: skip
+    if ready is None:  # a report of version 0.1
+        del report["ready"], report["warnings"]
+    outcome = {"state": "finished", "text": "", "report": report}
+    (job.folder / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
+    words = html_text(show.head(job, History()))
+    ended = "is saved" if ready is False else "is ready"
+    assert f"The adapter 'notes' {ended}, after 8 steps in" in words.replace("&#x27;", "'")
+    shortfall = "Not ready: accuracy 0.5000 is no better than 0.5000, which is &lt;a&gt; guess."
+    assert words.endswith(shortfall) == (ready is False)
 
 
 def test_the_last_phases_have_names(trainings: Trainings, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,11 +32,19 @@ _OPAQUE = re.compile(
     | \$?\{{{{1,3}}[^{{}}\n]*\}}{{1,3}} | \[\[[^\[\]\n]*\]\]                       # {{name}}, ${{name}}, [[name]]
     | %(?:\(\w+\)|\d+\$)?[-+\#0]?\d*(?:\.\d+)?[sdifgxXu@](?!\w)      # %s, %(count)d, %1$s
     | (?<!\w)[$@\#:][A-Za-z_]\w*                                     # $name, @name, #name, :name
+    | (?:SELECT\ [^;\n]{{1,200}}?\ FROM|INSERT\ INTO|UPDATE\ [\w.]+\ SET|DELETE\ FROM|(?:CREATE|ALTER|DROP)\ TABLE)
+      \ [^;\n]{{1,300}};                                             # a statement of SQL
+    | (?<![\w./-])(?:git|pip3?|npm|docker|kubectl)                  # a command, with its options
+      \ (?:install|run|build|add|init|push|pull|clone|commit|checkout|exec|apply)(?![\w-])
+      (?:\ --?[A-Za-z][\w-]*(?:=\S+)?)*
+    | (?<![\w./-])(?:[\w-]+/)+[\w.-]*\.[a-z\d]+(?!\w)               # folder/file.md
+    | (?<![\w.])(?:\w+(?:\.\w+)+\((?:[^()\s]|,\ )*\)|\w+\(\))        # getName(), a.b("x").c
+      (?:\.\w+(?:\((?:[^()\s]|,\ )*\))?)*
     | (?<![\w.,-])(?![A-Za-z]?[a-z]*\.[A-Z][a-z]+\b)                 # example.org, a.tar.gz, but not "end.Next"
       (?=[\w.-]*[A-Za-z])(?=[\w.-]*\w{{2}})[\w-]+(?:\.[\w-]*\w)+(?:/[\w./?=&%\#-]*\w)?(?!\w)
-    | (?<!\w)\w+\(\)                                                 # getName()
     | (?<!\w)--?[A-Za-z][\w-]*(?:=\S+)? (?=\s|$)                     # an option of a command
-    | [A-Za-z]:\\[^\s"'<>]*[\w\\]                                    # C:\folder\file
+    | (?:(?<!\w)[A-Za-z]:|(?<!\\)\\(?=\\\w))                         # C:\My folder\file, \\server\file
+      (?:\\[^\\\n"'<>:|?*]{{1,80}}(?<!\ )(?=\\))*\\[^\s"'<>\\]*[\w\\]
     | (?<![\w/])(?:~|\.{{1,2}})?/[\w.@~+-]*\w(?:/[\w.@~+-]*\w)*/?      # /folder/file
     | (?<!\w)(?:\w*_\w*|[a-z]+[A-Z]\w*)                              # my_name, myName
     """,

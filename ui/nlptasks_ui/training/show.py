@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nlptasks.surfaces import as_sentence
 from nlptasks_ui import html
 from nlptasks_ui.amounts import count, duration
 from nlptasks_ui.training.history import History
@@ -56,7 +57,9 @@ def _state(job: Job, history: History, state: State) -> str:
         case "finishing":
             return html.status("Finishing after the current step, with the best weights so far as the adapter")
         case "finished":
-            return html.element("p", html.text(_finished(job, outcome["report"])), role="status")
+            report = outcome["report"]
+            warnings = (html.box("warn", html.text(as_sentence(words))) for words in report.get("warnings", ()))
+            return html.element("p", html.text(_finished(job, report)), role="status") + "".join(warnings)
         case "stopped":
             return html.element("p", html.text(outcome.get("text") or "Stopped."), role="status")
         case "failed":
@@ -87,7 +90,9 @@ def _finished(job: Job, report: Mapping[str, Any]) -> str:
     early = " Training stopped early." if report["stopped_early"] else ""
     product = f"The adapter {job.plan.name!r}" if report["method"] == "lora" else "The model"
     effort = f"{count(report['steps'], 'step')} in {duration(report['seconds'])}"
-    return f"{product} is ready, after {effort}.{early}{measured}"
+    # Reports of version 0.1 do not say whether it is.
+    ended = "is ready" if report.get("ready", True) else "is saved"
+    return f"{product} {ended}, after {effort}.{early}{measured}"
 
 
 def comparison(values: Mapping[str, Any]) -> str:
