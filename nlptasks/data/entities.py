@@ -12,7 +12,7 @@ from itertools import accumulate, product
 from typing import Any
 from unicodedata import normalize
 
-from nlptasks.data.rows import Row, RowFault, Table, is_missing, plural, show
+from nlptasks.data.rows import Row, RowFault, Table, is_missing, plural, read_note, show
 from nlptasks.data.tables import Findings
 from nlptasks.errors import clip
 from nlptasks.families.spans import words
@@ -112,11 +112,12 @@ def tags_of_spans(tokens: Sequence[Bounds], spans: Sequence[EntitySpan]) -> list
 
 def _read_row(record: Row, table: Table, findings: _Findings) -> EntityRow | None:
     fields = record.fields
-    tokens = next((name for name in TOKEN_COLUMNS if _strings(fields.get(name))), None)
-    tags = next((name for name in TAG_COLUMNS if fields.get(name) is not None), None)
+    cells = dict(fields)  # looked at without being noted as read
+    tokens = next((name for name in TOKEN_COLUMNS if _strings(cells.get(name))), None)
+    tags = next((name for name in TAG_COLUMNS if cells.get(name) is not None), None)
     if tokens and tags:
         return _from_tags(record.place, fields[tokens], _tag_names(fields[tags], tags, table), findings)
-    if _strings(fields.get("tokenized_text")) and "ner" in fields:
+    if _strings(cells.get("tokenized_text")) and "ner" in fields:
         return _from_token_spans(record.place, fields["tokenized_text"], fields["ner"], findings)
     refused = fields.get("answer") in ("reject", "ignore")  # Prodigy's answers.
     if not refused and "annotations" in fields:
@@ -221,7 +222,8 @@ def _by_sentence(table: Table) -> Table:
         tags.append("O" if is_missing(token) and is_missing(tag) else tag)
     names = {"tags": table.class_names[fields[2]]} if fields[2] in table.class_names else {}
     rows = [Row(place, {"tokens": tokens, "tags": tags}) for place, tokens, tags in sentences.values()]
-    return replace(table, rows=rows, class_names=names)
+    notes = [*table.notes, *read_note(table, set(fields))]
+    return replace(table, columns=("tokens", "tags"), rows=rows, class_names=names, notes=notes)
 
 
 def _tag(tag: str) -> tuple[str, str]:

@@ -31,7 +31,8 @@ class Row(NamedTuple):
 class Table:
     """The content of one source. `problems` has a line for each row that cannot be read, `notes` other remarks.
 
-    `class_names` maps a column of integers to their names, where the source defines them.
+    `class_names` maps a column of integers to their names, where the source defines them. `known` are columns that
+    count as read: those that the caller named, and the text of tokens.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Table:
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     revision: str | None = None
     notes: list[str] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
 
     def set_columns(self, names: Iterable[Any]) -> None:
         """Set the column names from a header; a column without a name is called by its number.
@@ -89,6 +91,7 @@ class Reads(dict[str, Any]):
 def read_note(table: Table, names: set[str], *, always: bool = False) -> list[str]:
     """Which columns of a table were read, and which were not; nothing if all were, unless `always`."""
     columns = table.columns or tuple(dict.fromkeys(name for row in table.rows for name in row.fields))
+    names = names | table.known
     used, left = [[name for name in columns if (name in names) is read] for read in (True, False)]
     if not used or not (left or always):
         return []

@@ -41,7 +41,7 @@ def tagged(file: DataFile, table: Table) -> Iterator[Row]:
     Raises:
         DataError: a .txt file that does not begin with a token and a tag.
     """
-    table.columns = (TEXT, "tokens", "tags")
+    table.columns, table.known = (TEXT, "tokens", "tags"), {TEXT}
     first, width = 0, 0
     sentence: list[list[str]] = []
     with file.text() as stream:

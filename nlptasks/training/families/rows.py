@@ -63,7 +63,7 @@ def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOpti
             except (ValueError, InvalidInputError) as error:
                 faults.append(f"{row.place}: {_sentence(error)}")
         findings.add_table(table, faults)
-        chosen = {options.text_column, options.label_column, *options.columns.values()} - {None}
+        chosen = {options.text_column, options.label_column} - {None}
         findings.notes += read_note(table, read | {str(name) for name in chosen}, always=True)
     findings.check(allow_misaligned=False)
     dataset = TaskRows(rows, tuple(labels), [describe(table) for table in tables], findings.notes, unit=family.unit)

@@ -58,7 +58,7 @@ def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
     stop, finish = CancelToken(), CancelToken()
     threading.Thread(target=_watch, args=(folder / "asked", stop, finish), daemon=True).start()
     started = (folder / "events.jsonl").exists()
-    resume = started and RunFolder(settings, plan.task, plan.name).last is not None
+    resume = started and RunFolder(settings, plan.task, plan.name).resumable
     events = EventFile(folder / "events.jsonl")
     return finetune(
         task,
