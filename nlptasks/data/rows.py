@@ -45,6 +45,11 @@ class Table:
     notes: list[str] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
 
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """The columns, or the names of all fields where the format has no header."""
+        return self.columns or tuple(dict.fromkeys(name for row in self.rows for name in row.fields))
+
     def set_columns(self, names: Iterable[Any]) -> None:
         """Set the column names from a header; a column without a name is called by its number.
 
@@ -90,7 +95,7 @@ class Reads(dict[str, Any]):
 
 def read_note(table: Table, names: set[str], *, always: bool = False) -> list[str]:
     """Which columns of a table were read, and which were not; nothing if all were, unless `always`."""
-    columns = table.columns or tuple(dict.fromkeys(name for row in table.rows for name in row.fields))
+    columns = table.all_columns
     names = names | table.known
     used, left = [[name for name in columns if (name in names) is read] for read in (True, False)]
     if not used or not (left or always):

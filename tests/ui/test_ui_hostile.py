@@ -240,19 +240,19 @@ def test_a_batch_shows_names_cells_and_results_as_text(page: Page, url: str, tmp
         expect_text(page, "[role=option]", heads[column])
         page.get_by_role("option", name=heads[column]).click()
         page.click("#batch-run")
-        page.wait_for_selector("#batch-progress >> text=/Done: 1 row/", timeout=60_000)
         expect_text(page, "#batch-results th", heads[column])
         expect_text(page, "#batch-results td", row[column])
-        assert_harmless(page)
+        page.wait_for_selector("#batch-progress >> text=/Done: 1 row/")
         if task == "ner":
             page.wait_for_selector("#batch-chart-0 canvas, #batch-chart-0 svg")
             page.hover("#batch-chart-0 canvas, #batch-chart-0 svg", position={"x": 150, "y": 150})
             page.click("#batch-counts summary")
             expect_text(page, "#batch-counts th", "<img src=x onerror=window.ran=1>")
         elif column == 1:
-            assert page.locator("#batch-results td").all_inner_texts().count(SHORT) == 2  # the text and its title
-    expect_text(page, "#batch-results td", "<img src=x onerror=window.ran=1><script>")
-    expect_text(page, "#batch-results td", "expected output of the form")
+            cells = page.locator("#batch-results td").all_text_contents()
+            assert sum(SHORT in cell for cell in cells) == 2, cells  # the text and its title
+    expect_text(page, "#batch-results td", "the model answered '<img src=x onerror=window.ran=1><script>")
+    assert_harmless(page)
 
 
 def hostile_training(data: Path) -> None:
@@ -301,7 +301,8 @@ def hostile_adapter(folder: Path, card: str) -> None:
     (folder / "README.md").write_text(f"# Hostile\n\n{card}\n\n`{SHORT}`", encoding="utf-8")
     config = {"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": SHORT}
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-    save_file({"base_model.model.a.lora_A.weight": torch.zeros(1, 1)}, folder / "adapter_model.safetensors")
+    factors = {f"base_model.model.a.lora_{one}.weight": torch.zeros(1, 1) for one in "AB"}
+    save_file({**factors, "base_model.model.classifier.weight": torch.zeros(2, 1)}, folder / "adapter_model.safetensors")
     base = BaseReference(id=SHORT, fingerprint="0" * 64, model_type="bert")
     manifest = Manifest(
         name=SHORT, task="sentiment", family="text_classification", verb="classify", base=base, metrics={SHORT: 0.5},
@@ -358,7 +359,7 @@ def test_trainings_and_adapters_show_files_logs_and_cards_as_text(
     expect_text(page, "#library-card code")
     page.fill("#library-name input, #library-name textarea", SHORT)
     page.click("#library-rename")
-    expect_text(page, "#library-said", f"found '{FILE}'")
+    expect_text(page, "#library-said", f"Unknown adapter '{FILE}'")
     assert_harmless(page)
 
 

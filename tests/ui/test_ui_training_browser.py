@@ -150,7 +150,7 @@ def test_what_is_wrong_is_said_on_a_phone(browser: Browser, tmp_path: Path) -> N
             before = field.input_value()
             field.fill(value)
             page.click("#train-start")
-            page.wait_for_selector(f"#train-said [role=alert] >> text=/^The recipe is not valid. {label}: {fault}\\.$/")
+            page.wait_for_selector(f"#train-said [role=alert] >> text=/^{label}: {fault}\\.$/")
             field.fill(before)
 
         page.get_by_role("tab", name="Trainings").click()
