@@ -78,7 +78,7 @@ def read_examples(
     tables = [_renamed(table, columns[table.source]["label"], options.rename, multi_label) for table in tables]
     names = _label_names(tables, columns, tuple(options.labels or labels or ()), multi_label)
     hint = f" Labels are {', '.join(names)}.{_other_labels(tables, columns, names, multi_label)}"
-    findings: Findings[Example] = Findings("labels", hint=hint, columns=False)
+    findings: Findings[Example] = Findings("labels", hint=hint)
     left: Counter[str] = Counter()
 
     def read(row: Row, table: Table) -> Example | None:

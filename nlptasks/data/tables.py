@@ -50,17 +50,17 @@ class Findings(Generic[T]):
     """The rows of labelled data, and what was wrong with them. `notes` describe how they were read.
 
     `bad` has a line for each faulty row, which is an error; `problems` one for each span that was moved, an error if
-    they are too many of `total`. `what` is the plural of the spans; `hint` ends the error of bad rows. With `columns`,
-    `notes` say which columns were not read.
+    they are too many of `total`. `what` is the plural of the spans; `hint` ends the error of bad rows. `columns`
+    says which columns were read, where some were not.
     """
 
     what: str
     hint: str = ""
-    columns: bool = True
     total: int = 0
     bad: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
     rows: list[T] = field(default_factory=list)
 
     def read(
@@ -91,7 +91,7 @@ class Findings(Generic[T]):
                 except RowFault as fault:
                     faults.append(f"{row.place}: {fault}")
             self.add_table(table, faults)
-            self.notes += read_note(table, names) if self.columns else []
+            self.columns += read_note(table, names)
         self.check(allow_misaligned)
         if not self.rows:
             raise DataError(f"{', '.join(table.source for table in tables)}: expected rows, found none.")
