@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 import torch
 from safetensors.torch import save_file
 
@@ -259,7 +258,8 @@ def hostile_training(data: Path) -> None:
     """A finished training, as a worker would have left it, with hostile text wherever there is some."""
     folder = data / "ui" / "trainings" / "20260102-030405"
     folder.mkdir(parents=True)
-    (folder / "plan.json").write_text(Plan(task="sentiment", name=SHORT, data=f"/data/{FILE}").as_json(), encoding="utf-8")
+    plan = Plan(task="sentiment", name=SHORT, data=f"/data/{FILE}")
+    (folder / "plan.json").write_text(plan.as_json(), encoding="utf-8")
     events = (
         {"event": "note", "text": f"{SHORT} note"},
         {"event": "start", "steps": 2, "epochs": 1, "metric": SHORT, "headline": SHORT, "done": 0},
@@ -301,8 +301,9 @@ def hostile_adapter(folder: Path, card: str) -> None:
     (folder / "README.md").write_text(f"# Hostile\n\n{card}\n\n`{SHORT}`", encoding="utf-8")
     config = {"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": SHORT}
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-    factors = {f"base_model.model.a.lora_{one}.weight": torch.zeros(1, 1) for one in "AB"}
-    save_file({**factors, "base_model.model.classifier.weight": torch.zeros(2, 1)}, folder / "adapter_model.safetensors")
+    weights = {f"base_model.model.a.lora_{one}.weight": torch.zeros(1, 1) for one in "AB"}
+    weights["base_model.model.classifier.weight"] = torch.zeros(2, 1)
+    save_file(weights, folder / "adapter_model.safetensors")
     base = BaseReference(id=SHORT, fingerprint="0" * 64, model_type="bert")
     manifest = Manifest(
         name=SHORT, task="sentiment", family="text_classification", verb="classify", base=base, metrics={SHORT: 0.5},

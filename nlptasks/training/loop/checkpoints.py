@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nlptasks.errors import TrainingError
+from nlptasks.errors import TrainingError, clip
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import check_name
+from nlptasks.store.folders import write_whole
 from nlptasks.task import current_settings
 
 MARKER = "whole.json"
@@ -102,9 +103,7 @@ class RunFolder:
 
     def write_folds(self, count: int, metrics: Sequence[Mapping[str, float]]) -> None:
         """Keep the metrics of the first folds of `count`."""
-        partial = self.path / f"{FOLDS}.part"
-        partial.write_text(json.dumps([count, metrics]), encoding="utf-8")
-        partial.replace(self.path / FOLDS)
+        write_whole(self.path / FOLDS, json.dumps([count, metrics]))
 
     def clear(self) -> None:
         """Remove every checkpoint, whole or not, and the metrics of folds."""
@@ -144,9 +143,7 @@ def write_marker(checkpoint: Path, content: Mapping[str, Any]) -> None:
     for file in checkpoint.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
-    partial = checkpoint / f"{MARKER}.part"
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    partial.rename(checkpoint / MARKER)
+    write_whole(checkpoint / MARKER, json.dumps(content))
 
 
 def read_marker(checkpoint: Path) -> dict[str, Any]:
@@ -160,5 +157,4 @@ def _step(checkpoint: Path) -> int:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return clip(json.dumps(value, ensure_ascii=False))
