@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ import pluggy
 
 from nlptasks import hookspecs
 from nlptasks.errors import UnknownNameError
-from nlptasks.store.folders import write_whole
 from nlptasks.task import AnyTask
 
 GROUP = "nlptasks"
@@ -171,7 +171,9 @@ class TaskNames:
             raise UnknownNameError(f"plugin with a task {name!r}", plugin, [source.key for source in claimants])
         self._preferred[name] = plugin
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._file, json.dumps({"prefer": self._preferred}, indent=2) + "\n")
+        staging = self._file.with_name(f".{self._file.name}-{os.getpid()}")
+        staging.write_text(json.dumps({"prefer": self._preferred}, indent=2) + "\n", encoding="utf-8")
+        staging.replace(self._file)
         self._resolve()
 
     def _resolve(self) -> None:
