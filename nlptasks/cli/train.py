@@ -158,7 +158,7 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, dr
                 **{name: values[name] for name in _OTHERS},
             )
     except CancelledError as stopped:
-        resumable = RunFolder(Settings.from_env(), chosen.name, name).last is not None
+        resumable = RunFolder(Settings.from_env(), chosen.name, name).resumable
         click.echo(f"{stopped} Continue with the same command{' and --resume' if resumable else ''}.", err=True)
         raise
     except KeyboardInterrupt:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate, product
 from typing import Any
 from unicodedata import normalize
 
-from nlptasks.data.rows import Row, RowFault, Table, is_missing, plural, show
+from nlptasks.data.rows import Row, RowFault, Table, is_missing, plural, read_note, show
 from nlptasks.data.tables import Findings
 from nlptasks.errors import clip
-from nlptasks.families.spans import words
+from nlptasks.families.spans import Group, Tag, decode, parse_tag, words
 
 MAX_NOTES = 20
 """The number of dropped spans that are noted one by one."""
@@ -25,7 +25,7 @@ TAG_COLUMNS = ("tags", "ner_tags", "labels")
 SENTENCE_COLUMNS = ("sentence_id", "sentence #", "sentence")
 SPAN_COLUMNS = ("spans", "entities", "label", "labels")
 
-_TAG = re.compile(r"O|(?P<prefix>[BIELSU])-(?P<label>.*\S)")
+_TAG = re.compile(r"O|[BIELSU]-.*\S")
 
 Bounds = tuple[int, int]
 
@@ -95,9 +95,7 @@ def spans_of_tags(tokens: Sequence[Bounds], tags: Sequence[str]) -> list[EntityS
     Raises:
         ValueError: naming a tag that is in no scheme.
     """
-    return [
-        EntitySpan(label, tokens[first][0], tokens[last][1]) for label, first, last in _groups([_tag(t) for t in tags])
-    ]
+    return [_span(group, tokens) for group in decode([_tag(tag) for tag in tags])]
 
 
 def tags_of_spans(tokens: Sequence[Bounds], spans: Sequence[EntitySpan]) -> list[str]:
@@ -112,11 +110,12 @@ def tags_of_spans(tokens: Sequence[Bounds], spans: Sequence[EntitySpan]) -> list
 
 def _read_row(record: Row, table: Table, findings: _Findings) -> EntityRow | None:
     fields = record.fields
-    tokens = next((name for name in TOKEN_COLUMNS if _strings(fields.get(name))), None)
-    tags = next((name for name in TAG_COLUMNS if fields.get(name) is not None), None)
+    cells = dict(fields)  # looked at without being noted as read
+    tokens = next((name for name in TOKEN_COLUMNS if _strings(cells.get(name))), None)
+    tags = next((name for name in TAG_COLUMNS if cells.get(name) is not None), None)
     if tokens and tags:
         return _from_tags(record.place, fields[tokens], _tag_names(fields[tags], tags, table), findings)
-    if _strings(fields.get("tokenized_text")) and "ner" in fields:
+    if _strings(cells.get("tokenized_text")) and "ner" in fields:
         return _from_token_spans(record.place, fields["tokenized_text"], fields["ner"], findings)
     if tags and (column := next((name for name in TOKEN_COLUMNS if fields.get(name) is not None), None)):
         raise RowFault(f"{column}: expected a list of texts, found {show(fields[column])}.")
@@ -169,9 +168,9 @@ def _from_tags(place: str, tokens: list[str], tags: list[str], findings: _Findin
                 raise RowFault(f"tag of {token!r}: {error}.") from error
             text += f" {token}" if text else token
             bounds.append((len(text) - len(token), len(text)))
-    groups = list(_groups(parsed))
+    groups = decode(parsed)
     findings.total += len(groups)
-    repaired = sum(parsed[first][0] in "IEL" for _, first, _ in groups)
+    repaired = sum(parsed[group.first].place in ("inside", "end") for group in groups)
     for key, count in (
         (("span", "without a beginning tag (B-) begin at their first token"), repaired),
         (("blank token", "left out"), len(tokens) - len(bounds)),
@@ -179,8 +178,11 @@ def _from_tags(place: str, tokens: list[str], tags: list[str], findings: _Findin
     ):
         if count:
             findings.repairs[key] += count
-    spans = tuple(EntitySpan(label, bounds[first][0], bounds[last][1]) for label, first, last in groups)
-    return EntityRow(place, text, spans, tuple(bounds)) if bounds else None
+    return EntityRow(place, text, tuple(_span(group, bounds) for group in groups), tuple(bounds)) if bounds else None
+
+
+def _span(group: Group, tokens: Sequence[Bounds]) -> EntitySpan:
+    return EntitySpan(group.type, tokens[group.first][0], tokens[group.last][1])
 
 
 def _from_token_spans(place: str, tokens: list[str], spans: Any, findings: _Findings) -> EntityRow:
@@ -223,29 +225,14 @@ def _by_sentence(table: Table) -> Table:
         tags.append("O" if is_missing(token) and is_missing(tag) else tag)
     names = {"tags": table.class_names[fields[2]]} if fields[2] in table.class_names else {}
     rows = [Row(place, {"tokens": tokens, "tags": tags}) for place, tokens, tags in sentences.values()]
-    return replace(table, rows=rows, class_names=names)
+    notes = [*table.notes, *read_note(table, set(fields))]
+    return replace(table, columns=("tokens", "tags"), rows=rows, class_names=names, notes=notes)
 
 
-def _tag(tag: str) -> tuple[str, str]:
-    """Prefix and label of a tag, both empty for O."""
-    match = _TAG.fullmatch(tag.strip())
-    if not match:
+def _tag(tag: str) -> Tag:
+    if not _TAG.fullmatch(tag.strip()):
         raise ValueError(f"expected O, or B-, I-, E-, S-, L- or U- and a type, found {tag!r}")
-    return match["prefix"] or "", match["label"] or ""
-
-
-def _groups(tags: Sequence[tuple[str, str]]) -> Iterator[tuple[str, int, int]]:
-    """Label, first and last index of each span."""
-    label, first = "", 0
-    for index, (prefix, new) in enumerate([*tags, ("", "")]):
-        goes_on = prefix in ("I", "E", "L") and new == label
-        if label and not goes_on:
-            yield label, first, index - 1
-        if not goes_on:
-            label, first = new, index
-        if label and prefix in ("E", "L", "S", "U"):
-            yield label, first, index
-            label = ""
+    return parse_tag(tag.strip())
 
 
 def _text_and_spans(fields: Mapping[str, Any]) -> tuple[str, list[Annotation]]:

@@ -38,8 +38,8 @@ class Example:
 class Examples:
     """All labelled texts; `notes` describe how they were read, `warnings` what to look at."""
 
-    rows: list[Example]
-    labels: tuple[str, ...]
+    rows: list[Any]
+    labels: tuple[str, ...] = ()
     sources: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

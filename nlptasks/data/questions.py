@@ -129,7 +129,7 @@ def _impossible(value: Any) -> bool | None:
 
 def _annotated(fields: Mapping[str, Any]) -> list[tuple[str, int | None]]:
     """The answers of a row and their starts; blank answers are dropped."""
-    match fields.get("answers", fields.get("answer")):
+    match fields.get("answers" if "answers" in fields else "answer"):
         case {"text": texts, **rest}:
             return _paired(texts, rest.get("answer_start"))
         case str() as text:

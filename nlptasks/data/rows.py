@@ -31,7 +31,8 @@ class Row(NamedTuple):
 class Table:
     """The content of one source. `problems` has a line for each row that cannot be read, `notes` other remarks.
 
-    `class_names` maps a column of integers to their names, where the source defines them.
+    `class_names` maps a column of integers to their names, where the source defines them. `known` are columns that
+    count as read: those that the caller named, and the text of tokens.
     """
 
     source: str
@@ -42,6 +43,12 @@ class Table:
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     revision: str | None = None
     notes: list[str] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """The columns, or the names of all fields where the format has no header."""
+        return self.columns or tuple(dict.fromkeys(name for row in self.rows for name in row.fields))
 
     def set_columns(self, names: Iterable[Any]) -> None:
         """Set the column names from a header; a column without a name is called by its number.
@@ -88,7 +95,8 @@ class Reads(dict[str, Any]):
 
 def read_note(table: Table, names: set[str], *, always: bool = False) -> list[str]:
     """Which columns of a table were read, and which were not; nothing if all were, unless `always`."""
-    columns = table.columns or tuple(dict.fromkeys(name for row in table.rows for name in row.fields))
+    columns = table.all_columns
+    names = names | table.known
     used, left = [[name for name in columns if (name in names) is read] for read in (True, False)]
     if not used or not (left or always):
         return []

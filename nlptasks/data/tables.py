@@ -18,7 +18,7 @@ from nlptasks.data.arrow import HUB, arrow_rows, hub_rows
 from nlptasks.data.columns import match_columns
 from nlptasks.data.files import TAGGED_FORMATS, DataFile, text_fault
 from nlptasks.data.json_rows import json_file, json_lines
-from nlptasks.data.rows import DataOptions, Row, RowFault, Source, Table, plural
+from nlptasks.data.rows import DataOptions, Reads, Row, RowFault, Source, Table, plural, read_note
 from nlptasks.data.text import TEXT, delimited, tagged, text_file
 from nlptasks.data.workbooks import sheet_rows
 from nlptasks.errors import DataError
@@ -50,7 +50,8 @@ class Findings(Generic[T]):
     """The rows of labelled data, and what was wrong with them. `notes` describe how they were read.
 
     `bad` has a line for each faulty row, which is an error; `problems` one for each span that was moved, an error if
-    they are too many of `total`. `what` is the plural of the spans; `hint` ends the error of bad rows.
+    they are too many of `total`. `what` is the plural of the spans; `hint` ends the error of bad rows. `columns`
+    says which columns were read, where some were not.
     """
 
     what: str
@@ -59,6 +60,7 @@ class Findings(Generic[T]):
     bad: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
     rows: list[T] = field(default_factory=list)
 
     def read(
@@ -78,7 +80,9 @@ class Findings(Generic[T]):
         """
         for table in tables:
             faults: list[str] = []
-            for row in (part for record in table.rows for part in expand(record)):
+            names: set[str] = set()
+            records = (record._replace(fields=Reads(record.fields, names)) for record in table.rows)
+            for row in (part for record in records for part in expand(record)):
                 try:
                     if row.fault:
                         raise RowFault(row.fault)
@@ -87,6 +91,7 @@ class Findings(Generic[T]):
                 except RowFault as fault:
                     faults.append(f"{row.place}: {fault}")
             self.add_table(table, faults)
+            self.columns += read_note(table, names)
         self.check(allow_misaligned)
         if not self.rows:
             raise DataError(f"{', '.join(table.source for table in tables)}: expected rows, found none.")
@@ -209,6 +214,7 @@ def _read(source: Source, options: DataOptions, offline: bool, split: str) -> Ta
 def _with_fields(table: Table, columns: Mapping[str, str]) -> Table:
     """The table with the columns that the caller named also under the names of their fields."""
     places = match_columns(table.source, table.columns, tuple(columns), columns)
+    table.known |= set(places.values())
     table.class_names |= {field: table.class_names[name] for field, name in places.items() if name in table.class_names}
     table.rows = [
         row._replace(

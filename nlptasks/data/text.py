@@ -41,7 +41,7 @@ def tagged(file: DataFile, table: Table) -> Iterator[Row]:
     Raises:
         DataError: a .txt file that does not begin with a token and a tag.
     """
-    table.columns = (TEXT, "tokens", "tags")
+    table.columns, table.known = (TEXT, "tokens", "tags"), {TEXT}
     first, width = 0, 0
     sentence: list[list[str]] = []
     with file.text() as stream:
@@ -142,8 +142,8 @@ def _why(error: csv.Error) -> str:
 def _sniff(file: DataFile) -> list[Dialect]:
     """The possible dialects of a file, judged by its beginning; the likeliest first.
 
-    The delimiter is the one that splits the header, and most rows into as many fields; by default, that of the
-    extension.
+    The delimiter is the one that splits the header, without a quote within a name, and most rows into as many fields;
+    by default, that of the extension.
     """
     with file.text(newline="") as stream:
         sample = stream.read(_SAMPLE)
@@ -154,12 +154,12 @@ def _sniff(file: DataFile) -> list[Dialect]:
     def split(delimiter: str) -> list[list[str]]:
         return [row for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row] or [[""]]
 
-    def merit(delimiter: str) -> tuple[bool, float, bool]:
+    def merit(delimiter: str) -> tuple[bool, bool, float, bool]:
         header, *rows = split(delimiter)
         fitting = sum(len(row) >= len(header) and not any(row[len(header) :]) for row in rows)
         share = fitting / len(rows) if rows else 1.0
         likely = len(header) > 1 and (share > 0 or delimiter == usual)
-        return likely, share * likely, delimiter == usual
+        return likely, not any('"' in name for name in header), share * likely, delimiter == usual
 
     delimiter = max((usual, ",", ";", "\t", "|"), key=merit)
     header = split(delimiter)[0]

@@ -11,5 +11,6 @@ from nlptasks.store.download import remove_base as remove_base
 from nlptasks.store.exchange import export_adapter as export_adapter
 from nlptasks.store.exchange import find_adapter as find_adapter
 from nlptasks.store.exchange import import_adapter as import_adapter
+from nlptasks.store.folders import write_whole as write_whole
 from nlptasks.store.sources import Progress as Progress
 from nlptasks.store.weights import RANGES as RANGES

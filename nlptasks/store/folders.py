@@ -64,6 +64,16 @@ def sync(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replace a file in one step: readers see either the old or the new content."""
+    part = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def existing_folder(name: str) -> Path | None:
     """The folder of this name, or None where there is none or the name can be no path."""
     try:

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nlptasks.definitions import check_task_class, open_shipped, unknown_base
-from nlptasks.errors import CancelledError, InvalidInputError, NlptasksError, UnparsableOutputError
+from nlptasks.errors import CancelledError, InvalidInputError, NlptasksError, UnparsableOutputError, clip
 from nlptasks.model import HEADS, CancelToken, Model
 from nlptasks.plugins import default_plugins
 from nlptasks.results import Result
@@ -367,5 +367,4 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+    return clip(repr(value), 120)

@@ -67,7 +67,7 @@ def layout(family: FamilyTrainer, source: str, options: DataOptions, *, offline:
         raise DataError(
             "The data cannot be read.", table.problems or [f"{source}: expected rows, found an empty file."]
         )
-    columns = table.columns or tuple(dict.fromkeys(name for row in table.rows for name in row.fields))
+    columns = table.all_columns
     rows = [tuple(str(row.fields.get(name, "")) for name in columns) for row in table.rows[:PREVIEW]]
     return Layout(columns, tuple(rows), *family.columns(columns, options))
 

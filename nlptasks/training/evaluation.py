@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from nlptasks.data.frames import data_sources
 from nlptasks.data.labelled_texts import DataOptions
@@ -132,12 +132,9 @@ def _write(file: Path, family: FamilyTrainer, dataset: Dataset, results: Sequenc
     try:
         with partial.open("w", encoding="utf-8") as stream:
             for row, result in zip(dataset.rows, results, strict=True):
-                inputs = family.task_input(row)
                 line = {
                     "place": row.place,
-                    "input": inputs.model_dump(mode="json", exclude_none=True)
-                    if isinstance(inputs, BaseModel)
-                    else inputs,
+                    "input": to_jsonable_python(family.task_input(row), exclude_none=True),
                     "right": family.reference_text(dataset, row),
                     "result": result.model_dump(mode="json"),
                 }

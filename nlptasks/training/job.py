@@ -162,17 +162,20 @@ class Job:
 
     def _cross_validate(self, placement: Placement) -> list[dict[str, float]]:
         """The metrics of a training on the rows outside each fold, at its best evaluation."""
-        measured: list[dict[str, float]] = []
-        folder = self.run.path / "fold"
+        count, folder = len(self.data.folds), self.run.path / "fold"
+        measured = self.run.read_folds(count)
         for number, rows in enumerate(self.data.folds, start=1):
-            try:
-                loop = self._loop(*self._build(placement, *rows), placement, folder, Events([]))
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-            measured.append(loop.best["metrics"])
-            value = f"{self.family.headline} {measured[-1][self.family.headline]:.4f}"
-            text = f"fold {number} of {len(self.data.folds)}: {value} on {len(rows[1])} rows"
-            self.events("note", text=text)
+            if number > len(measured):
+                try:
+                    loop = self._loop(*self._build(placement, *rows), placement, folder, Events([]))
+                except CancelledError:
+                    raise CancelledError(f"Stopped in fold {number} of {count}.") from None
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+                measured.append(loop.best["metrics"])
+                self.run.write_folds(count, measured)
+            value = f"{self.family.headline} {measured[number - 1][self.family.headline]:.4f}"
+            self.events("note", text=f"fold {number} of {count}: {value} on {len(rows[1])} rows")
         return measured
 
     def _loop(
@@ -201,7 +204,7 @@ class Job:
                 loop.restore_best()
             except Interrupted:
                 step = loop.state.global_step
-                self.events("interrupted", step=step)
+                events("interrupted", step=step)
                 raise CancelledError(f"Stopped at step {step} of {loop.state.max_steps}, with a checkpoint.") from None
         return loop
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from nlptasks import Model, Result
-from nlptasks_plugins.translation.languages import UNDETERMINED, detect, name
+from nlptasks_plugins.languages import UNDETERMINED, detect, name
 
 R = TypeVar("R", bound=Result)
 

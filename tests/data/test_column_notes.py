@@ -67,6 +67,30 @@ def test_the_check_says_which_columns_are_read(tmp_path: Path) -> None:
     assert report.notes == [f"{tmp_path / 'chats.jsonl'}: columns read: instruction, output, system; not read: tools"]
 
 
+def test_entities_and_questions_say_which_columns_are_not_read(tmp_path: Path) -> None:
+    row = {"text": "Ada is here.", "entities": [[0, 3, "PER"]], "labels": ["x"], "tokens": [{"id": 0}], "meta": 1}
+    report = check("ner", tmp_path / "a.jsonl", json.dumps(row))
+    assert report.notes[0] == f"{tmp_path / 'a.jsonl'}: columns read: text, entities; not read: labels, tokens, meta"
+    words = "Sentence #,Word,POS,Tag\nSentence: 1,Ada,NNP,B-PER\n,waits,VBZ,O\n"
+    report = check("ner", tmp_path / "words.csv", words)
+    assert report.notes[0] == f"{tmp_path / 'words.csv'}: columns read: Sentence #, Word, Tag; not read: POS"
+    row = {"question": "Who?", "context": "Ada is here.", "answer": "Ada", "label": "person", "answer_end": 3}
+    report = check("qa", tmp_path / "b.jsonl", json.dumps(row))
+    assert report.notes == [
+        f"{tmp_path / 'b.jsonl'}: columns read: question, context, answer; not read: label, answer_end"
+    ]
+
+
+def test_what_is_read_whole_has_no_note(tmp_path: Path) -> None:
+    report = check("ner", tmp_path / "a.conll", "Ada NNP B-PER\nwaits VBZ O\n\n")
+    assert not any("columns read" in note for note in report.notes)
+    content = "q,passage,answer\nWho?,Ada is here.,Ada\n"
+    assert check("qa", tmp_path / "a.csv", content, columns={"question": "q", "context": "passage"}).notes == []
+    paragraph = {"context": "Ada is here.", "qas": [{"id": "1", "question": "Who?", "answers": [{"text": "Ada"}]}]}
+    squad = {"version": "2.0", "data": [{"title": "Ada", "paragraphs": [paragraph]}]}
+    assert check("qa", tmp_path / "squad.json", json.dumps(squad)).notes == []
+
+
 def test_system_and_history_come_before_the_turns(tmp_path: Path) -> None:
     file = tmp_path / "chats.jsonl"
     row = {"instruction": "And now?", "output": "Later.", "history": [["Hi", "Hello"]], "system": "Be terse."}

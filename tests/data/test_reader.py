@@ -304,6 +304,14 @@ def test_lines_keep_their_places(lines: list[str], end: str) -> None:
     assert [(row.place, row.fields["text"]) for row in rows] == [(f"page:{n}", line) for n, line in enumerate(lines, 1)]
 
 
+def test_a_semicolon_within_quoted_names_is_no_delimiter(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('"a; b","c; d; e"\n"p; q","r; s; t"\nx,y,"u; v; w"\n', encoding="utf-8")
+    table = read_table(file)
+    assert [dict(row.fields) for row in table.rows] == [{"a; b": "p; q", "c; d; e": "r; s; t"}]
+    assert table.problems == [f"{file}:3: expected 2 fields, found 3."]
+
+
 @settings(max_examples=60)
 @given(rows=st.lists(st.tuples(CELL, CELL), min_size=1, max_size=6), delimiter=st.sampled_from(",;\t|"))
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: Any, delimiter: str) -> None:

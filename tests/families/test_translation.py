@@ -17,7 +17,7 @@ from nlptasks.settings import Settings
 from nlptasks.surfaces import render
 from nlptasks.testing import FakeModel, check_task, tiny_model
 from nlptasks.training import finetune
-from nlptasks_plugins.translation import languages
+from nlptasks_plugins import languages
 from nlptasks_plugins.translation.parallel import pairs
 from nlptasks_plugins.translation.task import Translation, TranslationInput, TranslationTask
 from tests.training_rows import serve_here

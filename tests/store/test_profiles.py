@@ -14,7 +14,7 @@ from nlptasks.errors import OfflineError, UnsafeWeightsError
 from nlptasks.settings import Settings
 from nlptasks.store.download import find_base
 from nlptasks.testing import tiny_model
-from nlptasks_plugins.translation import languages
+from nlptasks_plugins import languages
 from nlptasks_plugins.translation.task import EMBEDDED, TranslationInput, TranslationTask
 from tests.hub_server import PULL_COMMIT, Site
 from tests.tiny_base import (  # noqa: F401 - fixtures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +12,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from nlptasks import Recipe
+from nlptasks import CancelToken, Recipe, Settings
 from nlptasks.cli import cli
 from nlptasks.data.splits import folds
-from nlptasks.errors import DataError, InvalidInputError
+from nlptasks.errors import CancelledError, DataError, InvalidInputError
 from nlptasks.store.adapters import open_adapter
 from nlptasks.testing import tiny_model
 from nlptasks.training import Event, Feature, TrainReport, family_trainer
 from nlptasks.training.baselines import shortfall
+from nlptasks.training.loop.checkpoints import FOLDS
 from nlptasks.training.recipes import num_steps, scaled
 from tests.training_rows import QUICK, Feeling, bases, rows, serve_here, train, write_csv  # noqa: F401 - fixtures
 
@@ -98,6 +100,25 @@ def test_a_model_that_learnt_nothing_is_not_ready(train: Callable[..., TrainRepo
     assert "accuracy of baseline frozen_vectors" in (report.path / "README.md").read_text(encoding="utf-8")
     with pytest.raises(DataError, match="--folds: expected at most one fold a row"):
         train("other", folds=500)
+
+
+@pytest.mark.long
+def test_folds_that_are_finished_are_not_trained_again(train: Callable[..., TrainReport], settings: Settings) -> None:
+    cancel = CancelToken()
+
+    def stop_after_the_first(event: Event) -> None:
+        if event.values.get("text", "").startswith("fold 1 of 3"):
+            cancel.cancel()
+
+    recipe = QUICK.replace(num_train_epochs=1)
+    with pytest.raises(CancelledError, match=r"^Stopped in fold 2 of 3\.$"):
+        train(recipe=recipe, folds=3, cancel=cancel, on_event=stop_after_the_first)
+    [kept] = settings.data.glob(f"runs/*/*/{FOLDS}")
+    count, [first] = json.loads(kept.read_text(encoding="utf-8"))
+    kept.write_text(json.dumps([count, [{**first, "accuracy": 0.125}]]), encoding="utf-8")
+    report = train(recipe=recipe, folds=3, resume=True)
+    assert [len(report.folds), report.folds[0]["accuracy"]] == [3, 0.125]
+    assert not kept.exists()
 
 
 @pytest.mark.long

@@ -23,6 +23,15 @@ __all__ = ["browser"]
 LONG = 240_000
 """Milliseconds for what needs a process of its own on a busy machine."""
 
+OUT_OF_RANGE = (
+    ("num-train-epochs", "Epochs", "-1", r"input should be greater than 0, found -1"),
+    ("num-train-epochs", "Epochs", "0", r"input should be greater than 0, found 0"),
+    ("learning-rate", "Learning rate", "0", r"input should be greater than 0, found 0"),
+    ("learning-rate", "Learning rate", "", r"expected a value, found none"),
+    ("per-device-train-batch-size", "Batch size", "2.5", r"input should be a valid integer.*"),
+)
+"""A setting, its label, a value that it cannot have, and what the page says."""
+
 THINGS = ("The staff", "Our room", "The soup", "That phone", "Her speech", "The last chapter")
 SAID = {"negative": ("dull", "a waste", "tedious", "a mess"), "positive": ("a joy", "charming", "superb", "a delight")}
 
@@ -136,9 +145,13 @@ def test_what_is_wrong_is_said_on_a_phone(browser: Browser, tmp_path: Path) -> N
         page.click("#train-start")
         page.wait_for_selector("#train-said >> text=Adapter name: expected lower-case letters")
         page.fill("#train-name input, #train-name textarea", "fine")
-        page.fill("#recipe-num-train-epochs input", "0")
-        page.click("#train-start")
-        page.wait_for_selector("#train-said >> text=/Epochs: input should be greater than 0/")
+        for setting, label, value, fault in OUT_OF_RANGE:
+            field = page.locator(f"#recipe-{setting} input")
+            before = field.input_value()
+            field.fill(value)
+            page.click("#train-start")
+            page.wait_for_selector(f"#train-said [role=alert] >> text=/^{label}: {fault}\\.$/")
+            field.fill(before)
 
         page.get_by_role("tab", name="Trainings").click()
         page.wait_for_selector("#run-head >> text=No trainings yet")

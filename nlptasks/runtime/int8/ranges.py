@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks.errors import AdapterError
+from nlptasks.store.folders import write_whole
 from nlptasks.store.weights import RANGES, read_header
 
 Ranges = dict[str, Any]
@@ -51,12 +52,7 @@ def save_ranges(ranges: Ranges, folder: Path) -> None:
     """Write ranges into the folder of an adapter or a model, in place of those that are there; atomic."""
     from safetensors.numpy import save
 
-    part = folder / f".writing-{RANGES}"
-    try:
-        part.write_bytes(save(ranges))
-        part.replace(folder / RANGES)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(folder / RANGES, save(ranges))
 
 
 def read_ranges(folder: Path) -> Ranges:

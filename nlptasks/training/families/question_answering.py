@@ -84,7 +84,8 @@ class QuestionAnsweringTrainer(FamilyTrainer):
 
     def parse(self, tables: Sequence[Table], options: DataOptions, labels: Sequence[str] | None) -> QuestionDataset:
         read = read_questions(tables, allow_misaligned=options.allow_misaligned)
-        return QuestionDataset(read.rows, (), [describe(table) for table in tables], read.notes, read.problems)
+        notes = read.columns + read.notes
+        return QuestionDataset(read.rows, (), [describe(table) for table in tables], notes, read.problems)
 
     def row_text(self, row: QuestionRow) -> str:
         # All questions on one context stand on one side: the other side would have read the context already.

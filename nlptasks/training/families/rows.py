@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from nlptasks.data.labelled_texts import DataOptions, count_labels, describe, scarce_labels
+from nlptasks.data.labelled_texts import DataOptions, Examples, describe, scarce_labels
 from nlptasks.data.rows import Reads, Table, read_note
 from nlptasks.data.tables import Findings
 from nlptasks.errors import InvalidInputError
@@ -29,20 +29,15 @@ class TaskRow:
 
 
 @dataclass
-class TaskRows:
+class TaskRows(Examples):
     """Checked rows. `labels` are the head's; without any, `unit` is what is counted."""
 
-    rows: list[Any]
-    labels: tuple[str, ...] = ()
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     unit: str = "rows"
 
     @property
     def counts(self) -> dict[str, int]:
         """How many rows each label has, or how many there are."""
-        return count_labels(self.rows, self.labels) if self.labels else {self.unit: len(self.rows)}
+        return super().counts if self.labels else {self.unit: len(self.rows)}
 
 
 def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOptions, labels: Sequence[str]) -> TaskRows:
@@ -63,7 +58,7 @@ def parse_rows(family: FamilyTrainer, tables: Sequence[Table], options: DataOpti
             except (ValueError, InvalidInputError) as error:
                 faults.append(f"{row.place}: {_sentence(error)}")
         findings.add_table(table, faults)
-        chosen = {options.text_column, options.label_column, *options.columns.values()} - {None}
+        chosen = {options.text_column, options.label_column} - {None}
         findings.notes += read_note(table, read | {str(name) for name in chosen}, always=True)
     findings.check(allow_misaligned=False)
     dataset = TaskRows(rows, tuple(labels), [describe(table) for table in tables], findings.notes, unit=family.unit)

@@ -63,7 +63,7 @@ class TokenClassificationTrainer(FamilyTrainer):
                 f"Entity types: expected {', '.join(types)}, found {', '.join(in_data)}. "
                 "Give --rename OLD=NEW for each type that has another name."
             )
-        notes = list(read.notes)
+        notes = read.columns + read.notes
         if not chosen and of_task and types != of_task:
             notes.append(f"entity types of the data: {', '.join(types)} (the task has {', '.join(of_task)})")
         if dropped:

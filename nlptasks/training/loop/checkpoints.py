@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nlptasks.errors import TrainingError
+from nlptasks.errors import TrainingError, clip
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import check_name
+from nlptasks.store.folders import write_whole
 from nlptasks.task import current_settings
 
 MARKER = "whole.json"
 WEIGHTS = "trained.safetensors"
 AVERAGE = "average.safetensors"
+FOLDS = "folds.json"
 RECIPE = "recipe."
 """Begins the names of the recipe's settings in a plan."""
 
@@ -37,6 +39,11 @@ class RunFolder:
     def last(self) -> Path | None:
         """The checkpoint to continue from."""
         return self.checkpoints[-1] if self.checkpoints else None
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there is a checkpoint, or a finished fold, to continue from."""
+        return self.last is not None or (self.path / FOLDS).is_file()
 
     @property
     def events(self) -> Path:
@@ -69,7 +76,7 @@ class RunFolder:
         """
         last = self.last
         if resume:
-            if last is None:
+            if not self.resumable:
                 raise TrainingError(f"There is no checkpoint of {self.path.name!r} to resume: train without --resume.")
             self._check_plan(plan)
             # A checkpoint without its marker was cut short by a kill.
@@ -86,8 +93,21 @@ class RunFolder:
         (self.path / "run.json").write_text(json.dumps(plan, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return None
 
+    def read_folds(self, count: int) -> list[dict[str, float]]:
+        """The metrics of those folds of `count` that were finished before a stop."""
+        try:
+            number, metrics = json.loads((self.path / FOLDS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []
+        return metrics if number == count else []
+
+    def write_folds(self, count: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        """Keep the metrics of the first folds of `count`."""
+        write_whole(self.path / FOLDS, json.dumps([count, metrics]))
+
     def clear(self) -> None:
-        """Remove every checkpoint, whole or not."""
+        """Remove every checkpoint, whole or not, and the metrics of folds."""
+        (self.path / FOLDS).unlink(missing_ok=True)
         for path in self.path.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -123,9 +143,7 @@ def write_marker(checkpoint: Path, content: Mapping[str, Any]) -> None:
     for file in checkpoint.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
-    partial = checkpoint / f"{MARKER}.part"
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    partial.rename(checkpoint / MARKER)
+    write_whole(checkpoint / MARKER, json.dumps(content))
 
 
 def read_marker(checkpoint: Path) -> dict[str, Any]:
@@ -139,5 +157,4 @@ def _step(checkpoint: Path) -> int:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return clip(json.dumps(value, ensure_ascii=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from nlptasks.errors import AdapterError, GateError, UnsupportedModelError
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import writing
 from nlptasks.store.adapters import MANIFEST, AdapterFolder, Manifest, check_base
+from nlptasks.store.exchange import read_config
 from nlptasks.store.weights import RANGES
 from nlptasks.task import AnyTask
 from nlptasks.training.families.base import FamilyTrainer, family_trainer
@@ -132,8 +132,7 @@ def merge(
 
 
 def _refuse_quantised(base: BaseFolder) -> None:
-    config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
-    if config.get("quantization_config"):
+    if read_config(base).get("quantization_config"):
         raise UnsupportedModelError(
             f"{base.id} is stored quantised, and merging into rounded weights would round the adapter too: "
             "give the unquantised base with --model."

@@ -98,10 +98,6 @@ class _Blocks(HTMLParser):
         elif tag not in _INLINE:
             self.spans.append((self._here, self._here + len(self.get_starttag_text() or "")))
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if not self._closing and tag not in _INLINE:
-            self.spans.append((self._here, self._here + len(self.get_starttag_text() or "")))
-
     def handle_endtag(self, tag: str) -> None:
         end = self._text.find(">", self._here) + 1 or len(self._text)
         if self._closing:

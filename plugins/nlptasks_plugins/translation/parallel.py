@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from nlptasks_plugins.translation import languages
+from nlptasks_plugins import languages
 
 EXAMPLES = (
     ("The library opens at nine o'clock.", {"fr": "La bibliothèque ouvre à neuf heures.",

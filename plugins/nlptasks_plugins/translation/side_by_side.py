@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nlptasks_plugins.translation import languages
+from nlptasks_plugins import languages
 
 if TYPE_CHECKING:
     from nlptasks_plugins.translation.results import Translation

@@ -26,7 +26,8 @@ from nlptasks import (
     UnsupportedModelError,
     hookimpl,
 )
-from nlptasks_plugins.translation import languages, markup, parallel, side_by_side
+from nlptasks_plugins import languages
+from nlptasks_plugins.translation import markup, parallel, side_by_side
 from nlptasks_plugins.translation.attempts import Attempt, Sentence, Write, chained, settle
 from nlptasks_plugins.translation.doubts import is_copy, likelihood
 from nlptasks_plugins.translation.results import TranslatedSegment, Translation

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from nlptasks import LabelScore, Result
 from nlptasks.data import Row
@@ -46,7 +46,7 @@ def flat(result: Result) -> Cells:
         elif isinstance(value, str | int | float | bool | None):
             cells[name] = value
         else:
-            cells[name] = json.dumps(_plain(value), ensure_ascii=False)
+            cells[name] = json.dumps(to_jsonable_python(value, fallback=str), ensure_ascii=False)
             cells |= _by_type(name, value)
     return cells
 
@@ -154,14 +154,6 @@ def _unused_name(name: str, taken: Sequence[str]) -> str:
     while free in taken:
         free, number = f"{name} ({number})", number + 1
     return free
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _readable(value: Any) -> Any:

@@ -67,19 +67,24 @@ class FileOwners:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        server, user, path = scope["app"], _user(scope), scope["path"]
+        from starlette.requests import Request
+        from starlette.responses import JSONResponse
+
+        request = Request(scope, receive)
+        user, path, posted = _user(request), scope["path"], request.method == "POST"
         route = _FILE_ROUTE.fullmatch(path)
         names = [route[1]] if route else []
-        if scope["method"] == "POST" and _header(scope, b"content-type").startswith("application/json"):
-            body = await _read(receive)
+        if posted and request.headers.get("content-type", "").lower().startswith("application/json"):
+            body = await request.body()
             names += _paths(body)
             receive = _again(body, receive)
-        folder = _plain(server.uploaded_file_dir)
+        folder = _plain(request.app.uploaded_file_dir)
         for name in map(_plain, names):
             if name.startswith(folder + os.sep) and user not in _users.get(name, ()):
-                await _refuse(send)
+                refusal = JSONResponse({"detail": "This file belongs to another user, or no longer exists."}, 403)
+                await refusal(scope, receive, send)
                 return
-        if scope["method"] == "POST" and path.endswith("/upload") and user:
+        if posted and path.endswith("/upload") and user:
             send = _noting(send, user)
         await self._app(scope, receive, send)
 
@@ -120,27 +125,12 @@ def _plain(path: Path | str) -> str:
         return ""
 
 
-def _user(scope: Any) -> str:
+def _user(request: Any) -> str:
     """The user of a request, as Gradio finds it; "" without a login."""
-    from starlette.requests import HTTPConnection
-
-    server, cookies = scope["app"], HTTPConnection(scope).cookies
+    server = request.app
     names = (f"access-token-{server.cookie_id}", f"access-token-unsecure-{server.cookie_id}")
-    token = next(filter(None, map(cookies.get, names)), None)
+    token = next(filter(None, map(request.cookies.get, names)), None)
     return server.tokens.get(token) or ""
-
-
-def _header(scope: Any, name: bytes) -> str:
-    return str(dict(scope["headers"]).get(name, b"").decode("latin-1")).lower()
-
-
-async def _read(receive: Any) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 def _again(body: bytes, receive: Any) -> Any:
@@ -169,14 +159,6 @@ def _paths(body: bytes) -> list[str]:
         return list(walk(json.loads(body)))
     except (ValueError, RecursionError):
         return []  # Gradio refuses it
-
-
-async def _refuse(send: Any) -> None:
-    from starlette.responses import JSONResponse
-
-    reply = JSONResponse({"detail": "This file belongs to another user, or no longer exists."}, 403)
-    await send({"type": "http.response.start", "status": 403, "headers": reply.raw_headers})
-    await send({"type": "http.response.body", "body": reply.body})
 
 
 def _noting(send: Any, user: str) -> Any:

@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nlptasks import NlptasksError, Settings
-from nlptasks.store import AdapterStore, check_name, writing
-from nlptasks_ui.training.plan import Plan, environment, write_whole
+from nlptasks.store import AdapterStore, check_name, write_whole, writing
+from nlptasks_ui.training.plan import Plan, environment
 
 State = Literal["starting", "running", "stopping", "finishing", "finished", "stopped", "failed", "crashed"]
 

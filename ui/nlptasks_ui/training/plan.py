@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import Settings
@@ -77,10 +76,3 @@ def environment(settings: Settings) -> dict[str, str]:
     if settings.load_plugins is not None:
         values["NLPTASKS_LOAD_PLUGINS"] = ",".join(sorted(settings.load_plugins))
     return values
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file atomically: readers see either the old or the new content."""
-    part = path.with_name(f".writing-{path.name}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import CancelledError, CancelToken, Engine, NlptasksError
+from nlptasks.store import write_whole
 from nlptasks.surfaces import DownloadLog
 from nlptasks.training import Event, EventFile
 from nlptasks_ui.training.compare import compare
-from nlptasks_ui.training.plan import Plan, write_whole
+from nlptasks_ui.training.plan import Plan
 
 if TYPE_CHECKING:
     from nlptasks.training import TrainReport
@@ -58,7 +59,7 @@ def _train(engine: Engine, folder: Path, plan: Plan) -> TrainReport:
     stop, finish = CancelToken(), CancelToken()
     threading.Thread(target=_watch, args=(folder / "asked", stop, finish), daemon=True).start()
     started = (folder / "events.jsonl").exists()
-    resume = started and RunFolder(settings, plan.task, plan.name).last is not None
+    resume = started and RunFolder(settings, plan.task, plan.name).resumable
     events = EventFile(folder / "events.jsonl")
     return finetune(
         task,
