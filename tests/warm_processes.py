@@ -1,7 +1,7 @@
 """Processes that start warm: forked from one that has imported torch and transformers, which takes most of a start.
 
-All else is as in a new process: arguments, environment, folder, streams, signals, exit code. For tests of what a program
-does; those of how a process starts and ends have a real one.
+All else is as in a new process: arguments, environment, folder, streams, signals, exit code. It is for tests of what a
+program does; those of its start have a process that starts as the user's do.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -45,86 +46,101 @@ HEAVY = (
 READ_AT_IMPORT = ("HF_", "LANG", "LC_", "MKL_", "OMP_", "PYTHON", "TOKENIZERS_", "TORCH", "TRANSFORMERS_")
 
 
-class Popen:
+DEVNULL = subprocess.DEVNULL
+
+
+class WarmProcess:
     """`subprocess.Popen` for a command that runs Python: `python -m MODULE`, `python -c CODE` or `python FILE`."""
 
     def __init__(
-        self, command: Sequence[str], *, env: Mapping[str, str], cwd: str | os.PathLike[str] | None = None,
-        stdin: IO[Any] | int = subprocess.DEVNULL, stdout: IO[Any] | int, stderr: IO[Any] | int,
-    ) -> None:  # fmt: skip
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str | os.PathLike[str] | None = None,
+        stdin: IO[Any] | int,
+        stdout: IO[Any] | int,
+        stderr: IO[Any] | int,
+    ) -> None:
         assert command[0] == sys.executable
-        self.args = command
+        self.command = command
         self.returncode: int | None = None
         reader, writer = os.pipe()
-        self._answers = os.fdopen(reader, "r")
-        with tempfile.TemporaryFile("w+") as request, open(os.devnull, "r+b") as null:  # noqa: PTH123
+        self._answers = os.fdopen(reader)
+        with tempfile.TemporaryFile("w+") as request, Path(os.devnull).open("r+b") as null:
             json.dump({"arguments": command[1:], "env": dict(env), "cwd": str(cwd or Path.cwd())}, request)
             request.flush()
-            streams = [null if stream == subprocess.DEVNULL else stream for stream in (stdin, stdout, stderr)]
-            numbers = [stream if isinstance(stream, int) else stream.fileno() for stream in streams]
-            key = {name: value for name, value in env.items() if name.startswith(READ_AT_IMPORT)}
-            key.pop("PYTHONPATH", None)
-            server, _ = _server(tuple(sorted(key.items())))
-            socket.send_fds(server, [b"."], [request.fileno(), writer, *numbers])
+            files = [null if stream == DEVNULL else stream for stream in (stdin, stdout, stderr)]
+            streams = [file if isinstance(file, int) else file.fileno() for file in files]
+            settled = {name: value for name, value in env.items() if name.startswith(READ_AT_IMPORT)}
+            settled.pop("PYTHONPATH", None)
+            connection, _ = warm_parent(tuple(sorted(settled.items())))
+            socket.send_fds(connection, [b"."], [request.fileno(), writer, *streams])
             os.close(writer)
-            self.pid = int(self._answers.readline())
+        self.pid = int(self._answers.readline())
 
-    def wait(self) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
+            if not select.select([self._answers], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.command, timeout or 0)
             with self._answers:
                 self.returncode = int(self._answers.readline())
         return self.returncode
 
     def poll(self) -> int | None:
-        """The exit code, if the process has ended."""
-        import select
-
-        return self.wait() if self.returncode is not None or select.select([self._answers], [], [], 0)[0] else None
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
 
     def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+# Elsewhere a fork of a process that has imported torch may break it.
+Popen: Any = WarmProcess if sys.platform == "linux" else subprocess.Popen
 
 
 def run(
-    command: Sequence[str], *, env: Mapping[str, str], cwd: str | os.PathLike[str] | None = None, input: bytes = b"",
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | os.PathLike[str] | None = None,
+    input: bytes = b"",
     timeout: float = 120,
-) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """`subprocess.run` with what it wrote as text."""
-    import select
-
+) -> subprocess.CompletedProcess[str]:
+    """`subprocess.run` with both outputs as text."""
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(input)
         stdin.seek(0)
         process = Popen(command, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
-        if not select.select([process._answers], [], [], timeout)[0]:
+        try:
+            code = process.wait(timeout)
+        finally:
             process.kill()
             process.wait()
-            raise subprocess.TimeoutExpired(command, timeout)
-        code = process.wait()
         stdout.seek(0)
         stderr.seek(0)
         return subprocess.CompletedProcess(command, code, stdout.read().decode(), stderr.read().decode())
 
 
 @functools.lru_cache(2)
-def _server(variables: tuple[tuple[str, str], ...]) -> tuple[socket.socket, Any]:
+def warm_parent(variables: tuple[tuple[str, str], ...]) -> tuple[socket.socket, Any]:
     """A warm process with these variables, and the connection to it; it ends when the connection does."""
     ours, theirs = socket.socketpair()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(READ_AT_IMPORT)}
+    command = [sys.executable, __file__, str(theirs.fileno())]
     with theirs:
-        command = [sys.executable, __file__, str(theirs.fileno())]
-        process = subprocess.Popen(command, env={**kept, **dict(variables)}, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL)  # fmt: skip
+        process = subprocess.Popen(
+            command, env={**kept, **dict(variables)}, pass_fds=[theirs.fileno()], stdin=DEVNULL, stdout=DEVNULL
+        )
     return ours, process
 
 
 def serve(connection: socket.socket) -> dict[str, Any]:
-    """In the warm process, ends with it; in each process that it forks, returns the request."""
+    """Import, then fork for each request; returns in the forked process only, with its request."""
     for name in HEAVY:
         import_module(name)
     import torch
@@ -133,6 +149,7 @@ def serve(connection: socket.socket) -> dict[str, Any]:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         _, descriptors, _, _ = socket.recv_fds(connection, 1, 5)
         if not descriptors:
@@ -153,6 +170,7 @@ def serve(connection: socket.socket) -> dict[str, Any]:
         os.write(answers, f"{code}\n".encode())
         os._exit(0)
     os.close(answers)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)

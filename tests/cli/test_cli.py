@@ -44,9 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return env
 
 
-def nlptasks(
-    env: dict[str, str], *arguments: str, stdin: str | bytes = ""
-) -> subprocess.CompletedProcess[str]:
+def nlptasks(env: dict[str, str], *arguments: str, stdin: str | bytes = "") -> subprocess.CompletedProcess[str]:
     data = stdin.encode() if isinstance(stdin, str) else stdin
     return warm_processes.run([sys.executable, "-m", "nlptasks", *arguments], input=data, env=env)
 

@@ -16,7 +16,7 @@ from nlptasks.model import CancelToken
 from nlptasks.training import estimate
 from nlptasks.training.subprocesses import ProcessError, call
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("cold_subprocesses")]
 
 
 def described(names: list[str]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_the_process_ends_with_the_call(how: str, error: type[BaseException], tm
     if how != "timeout":
         threading.Thread(target=end, daemon=True).start()
     with pytest.raises(error):
-        call(sleeping, {"file": str(file)}, cancel=cancel, timeout=10 if how == "timeout" else 60)
+        call(sleeping, {"file": str(file)}, cancel=cancel, timeout=6 if how == "timeout" else 60)
     assert not alive(int(file.read_text()))
 
 
