@@ -114,10 +114,19 @@ def test_a_long_summary_shows_the_parts_that_were_read(
     view.get_by_text(re.compile(r"[1-9]\d* of \d+ parts processed")).wait_for()
 
 
-API = ("", "/sentiment", "/batch", "/status")
+API = {"": (), "/sentiment": pytest.mark.full, "/batch": (), "/status": pytest.mark.full}
 
 
-@pytest.mark.parametrize("path", [*API, *(f"{path or '/'}?view=api" for path in API)])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(pytest.param(path, marks=marks) for path, marks in API.items()),
+        *(
+            pytest.param(f"{path or '/'}?view=api", marks=() if marks else pytest.mark.full)
+            for path, marks in API.items()
+        ),
+    ],
+)
 def test_use_via_api_lists_all_tasks_on_every_page(page: Any, url: str, path: str) -> None:
     visit(page, f"{url}{path}")
     if "?" not in path:
@@ -174,7 +183,14 @@ def test_a_closed_tab_ends_the_computation(browser: Any, url: str, engine: FakeE
     assert model.steps < 150
 
 
-@pytest.mark.parametrize("task", ["ner", "qa", "summarization", "translation", "generation"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "ner",
+        "translation",
+        *(pytest.param(name, marks=pytest.mark.full) for name in ("qa", "summarization", "generation")),
+    ],
+)
 def test_options_that_are_only_looked_at_stay_unset(page: Any, url: str, task: str) -> None:
     visit(page, f"{url}/{task}")
     page.get_by_role("button", name="Options").click()
