@@ -114,17 +114,16 @@ def test_a_long_summary_shows_the_parts_that_were_read(
     view.get_by_text(re.compile(r"[1-9]\d* of \d+ parts processed")).wait_for()
 
 
-API = {"": (), "/sentiment": pytest.mark.full, "/batch": (), "/status": pytest.mark.full}
+def also_full(*values: str) -> list[Any]:
+    """Parameters of which the first two are in the suite, and the others in `make full` only."""
+    return [*values[:2], *(pytest.param(value, marks=pytest.mark.full) for value in values[2:])]
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        *(pytest.param(path, marks=marks) for path, marks in API.items()),
-        *(
-            pytest.param(f"{path or '/'}?view=api", marks=() if marks else pytest.mark.full)
-            for path, marks in API.items()
-        ),
+        *also_full("", "/batch", "/sentiment", "/status"),
+        *also_full("/sentiment?view=api", "/status?view=api", "/?view=api", "/batch?view=api"),
     ],
 )
 def test_use_via_api_lists_all_tasks_on_every_page(page: Any, url: str, path: str) -> None:
@@ -183,14 +182,7 @@ def test_a_closed_tab_ends_the_computation(browser: Any, url: str, engine: FakeE
     assert model.steps < 150
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        "ner",
-        "translation",
-        *(pytest.param(name, marks=pytest.mark.full) for name in ("qa", "summarization", "generation")),
-    ],
-)
+@pytest.mark.parametrize("task", also_full("ner", "translation", "qa", "summarization", "generation"))
 def test_options_that_are_only_looked_at_stay_unset(page: Any, url: str, task: str) -> None:
     visit(page, f"{url}/{task}")
     page.get_by_role("button", name="Options").click()
