@@ -109,7 +109,7 @@ def run(
     env: Mapping[str, str],
     cwd: str | os.PathLike[str] | None = None,
     input: bytes = b"",
-    timeout: float = 120,
+    timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """`subprocess.run` with both outputs as text."""
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
