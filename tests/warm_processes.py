@@ -130,11 +130,11 @@ def run(
 def warm_parent(variables: tuple[tuple[str, str], ...]) -> tuple[socket.socket, Any]:
     """A warm process with these variables, and the connection to it; it ends when the connection does."""
     ours, theirs = socket.socketpair()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(READ_AT_IMPORT)}
+    others = {name: value for name, value in os.environ.items() if not name.startswith(READ_AT_IMPORT)}
     command = [sys.executable, __file__, str(theirs.fileno())]
     with theirs:
         process = subprocess.Popen(
-            command, env={**kept, **dict(variables)}, pass_fds=[theirs.fileno()], stdin=DEVNULL, stdout=DEVNULL
+            command, env={**others, **dict(variables)}, pass_fds=[theirs.fileno()], stdin=DEVNULL, stdout=DEVNULL
         )
     return ours, process
 
