@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ import torch
 
 from nlptasks.runtime.cpu import memory
 from nlptasks.settings import Settings
+from nlptasks.training import subprocesses
+from tests import warm_processes
 
 torch.set_num_threads(1)
 
@@ -34,6 +37,23 @@ def quick_unloading() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory, "unfreeze", lambda: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_subprocesses() -> Iterator[None]:
+    """The processes of gates and estimates are forked from one that has imported torch.
+
+    `test_subprocesses.py` and the trainings of `test_readme.py` have cold ones.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocesses, "subprocess", warm_processes)
+        yield
+
+
+@pytest.fixture
+def cold_subprocesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start as those of users do."""
+    monkeypatch.setattr(subprocesses, "subprocess", subprocess)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,6 +18,7 @@ from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
 from nlptasks.testing import tiny_model
 from nlptasks_plugins import Sentiment
+from tests import warm_processes
 from tests.hub_server import serve
 from tests.tiny_adapters import classifier_adapter
 
@@ -43,13 +44,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return env
 
 
-def nlptasks(
-    env: dict[str, str], *arguments: str, stdin: str | bytes = "", timeout: float = 60
-) -> subprocess.CompletedProcess[str]:
+def nlptasks(env: dict[str, str], *arguments: str, stdin: str | bytes = "") -> subprocess.CompletedProcess[str]:
     data = stdin.encode() if isinstance(stdin, str) else stdin
+    return warm_processes.run([sys.executable, "-m", "nlptasks", *arguments], input=data, env=env)
+
+
+def cold(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same in a process that starts as the user's do."""
     command = [sys.executable, "-m", "nlptasks", *arguments]
-    done = subprocess.run(command, input=data, capture_output=True, env=env, timeout=timeout, check=False)
-    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return subprocess.run(command, capture_output=True, encoding="utf-8", env=env, timeout=60, check=False)
 
 
 def test_one_text_gives_one_object(home: dict[str, str]) -> None:
@@ -137,7 +140,7 @@ def test_errors_teach_and_have_their_exit_codes(
 
 def test_offline_with_an_empty_cache_fails_at_once_in_one_sentence(home: dict[str, str]) -> None:
     started = time.monotonic()
-    done = nlptasks(home, "run", "generation", "x")
+    done = cold(home, "run", "generation", "x")
     assert done.returncode == 1
     assert time.monotonic() - started < 5
     assert done.stderr.count("\n") == 1
@@ -189,11 +192,11 @@ def test_an_adapter_of_the_hub_is_fetched_once_and_then_works_offline(home: dict
     with serve() as site:
         site.repos["org/mood"] = {path.name: path.read_bytes() for path in folder.iterdir()}
         env["HF_ENDPOINT"] = site.url
-        online = nlptasks(env, "run", "sentiment", "fine", "-a", "org/mood", "--json")
+        online = cold(env, "run", "sentiment", "fine", "-a", "org/mood", "--json")
         assert online.returncode == 0, online.stderr
-    offline = nlptasks({**env, "HF_HUB_OFFLINE": "1"}, "run", "sentiment", "fine", "-a", "org/mood", "--json")
+    offline = cold({**env, "HF_HUB_OFFLINE": "1"}, "run", "sentiment", "fine", "-a", "org/mood", "--json")
     assert offline.stdout == online.stdout
-    cut = nlptasks(env, "run", "sentiment", "fine", "-a", "org/other")
+    cut = cold(env, "run", "sentiment", "fine", "-a", "org/other")
     assert cut.returncode == 1
     assert "Adapter org/other is not in the cache and the network is off or the Hub cannot be reached" in cut.stderr
 
@@ -219,7 +222,7 @@ def test_models_tasks_and_doctor_have_json(home: dict[str, str]) -> None:
 def test_help_is_fast_and_brings_in_no_torch(home: dict[str, str]) -> None:
     def seconds() -> float:
         started = time.perf_counter()
-        assert nlptasks(home, "--help").returncode == 0
+        assert cold(home, "--help").returncode == 0
         return time.perf_counter() - started
 
     code = (

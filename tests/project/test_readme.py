@@ -5,13 +5,14 @@ from __future__ import annotations
 import doctest
 import os
 import re
-import subprocess
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
 from nlptasks.settings import Settings
+from tests import warm_processes
 
 pytestmark = pytest.mark.embedded
 
@@ -45,12 +46,11 @@ def test_python_examples() -> None:
 @pytest.mark.long
 def test_shell_examples(embedded_settings: Settings) -> None:
     env = {**os.environ, "NLPTASKS_DATA": str(embedded_settings.data), "OMP_NUM_THREADS": "1"}
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     for block in blocks("console"):
         for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, flags=re.MULTILINE):
-            done = subprocess.run(
-                ["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-            )
+            program, *arguments = shlex.split(command)
+            assert program == "nlptasks"
+            done = warm_processes.run([sys.executable, "-m", program, *arguments], cwd=ROOT, env=env)
             assert done.returncode == 0, done.stderr
             pattern = ".*".join(re.escape(part) for part in expected.rstrip().split("..."))
             assert re.fullmatch(pattern, done.stdout.rstrip(), flags=re.DOTALL), done.stdout

@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from nlptasks.settings import Settings
 from nlptasks.task import Recipe
 from nlptasks.training import TrainReport, finetune
 from nlptasks.training.publishing import gate
+from tests import warm_processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,7 +95,7 @@ def serve_all(outcomes: Sequence[Outcome], scratch: Path) -> None:
         path.write_text(json.dumps({**outcome.request, "adapter": str(outcome.trained.path)}))
         asked.append(str(path))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    subprocess.run([sys.executable, "-c", SERVE, *asked], check=True, env=environment)
+    warm_processes.run([sys.executable, "-c", SERVE, *asked], env=environment).check_returncode()
     for path, outcome in zip(asked, outcomes, strict=True):
         answer = Path(f"{path}.answer")
         outcome.served = json.loads(answer.read_text()) if answer.is_file() else Path(f"{path}.error").read_text()

@@ -22,6 +22,7 @@ from nlptasks.store.adapters import PEFT_WEIGHTS, open_adapter
 from nlptasks.testing import tiny_model
 from nlptasks.training import TrainReport, evaluate, finetune
 from nlptasks.training.publishing.merging import merge
+from tests import warm_processes
 
 pytestmark = pytest.mark.long
 
@@ -69,7 +70,7 @@ class Home:
             "HF_HUB_OFFLINE": "1",
         }
         command = [sys.executable, "-m", "nlptasks", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return warm_processes.run(command, env=environment)
 
 
 @pytest.fixture(scope="module")

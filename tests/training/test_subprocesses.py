@@ -16,7 +16,7 @@ from nlptasks.model import CancelToken
 from nlptasks.training import estimate
 from nlptasks.training.subprocesses import ProcessError, call
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("cold_subprocesses")]
 
 
 def described(names: list[str]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from nlptasks.training import DataOptions, Event, TrainReport, finetune
 from nlptasks.training.loop import trainer as loop
 from nlptasks.training.loop.checkpoints import AVERAGE, WEIGHTS, RunFolder
 from nlptasks.training.publishing import gate, publish
+from tests import warm_processes
 from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +44,7 @@ def test_it_learns_from_chance_to_perfect(train: Callable[..., TrainReport], arc
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("cold_subprocesses")
 def test_the_gate_is_a_process_of_its_own(settings: Settings, tmp_path: Path, bases: Callable[[str], Path]) -> None:
     data = write_csv(tmp_path / "notes.csv", rows(22))
     recipe = QUICK.replace(base=str(bases("bert")), num_train_epochs=1, per_device_train_batch_size=4)
@@ -75,7 +76,7 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
         train(name, recipe, name, data=data)
         for name in ("bert", "distilbert", "roberta", "gpt2", "llama", "modernbert")
     ]
-    # One fresh process for all of them: its imports take longer than its work.
+    # One fresh process for all of them: its start takes longer than its work.
     words = []
     for report, (base, texts, _) in zip(reports, trained, strict=True):
         request = {
@@ -88,7 +89,8 @@ def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
     code = "import sys; from nlptasks.training import subprocesses; w = sys.argv[1:]; "
     code += "f = 'nlptasks.training.publishing.gate:serve_folder'; "
     code += "sys.exit(sum(subprocesses.main([f, *w[i : i + 2]]) for i in range(0, len(w), 2)))"
-    subprocess.run([sys.executable, "-c", code, *words], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    warm_processes.run([sys.executable, "-c", code, *words], env=env).check_returncode()
     for report, (_, texts, expected) in zip(reports, trained, strict=True):
         assert report.steps == 5
         assert len(texts) >= 8

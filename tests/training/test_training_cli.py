@@ -24,6 +24,7 @@ from nlptasks.testing import tiny_model
 from nlptasks.training import check_data, family_trainer
 from nlptasks.training.preparation import prepare
 from nlptasks_plugins.sentiment import Sentiment
+from tests import warm_processes
 from tests.training_rows import rows, serve_here, write_csv
 
 QUICK = ("--lr", "1e-2", "--batch-size", "16", "--max-length", "48", "--dtype", "float32", "-o", "ema_decay", "0")
@@ -94,7 +95,7 @@ def test_old_options_and_settings_are_taken_with_a_line_on_stderr(home: Path) ->
     (home / "old.toml").write_text("lr = 1e-3\nr = 2\n")
     command = [sys.executable, "-m", "nlptasks", "train", "sentiment", "gone.csv", "--name", "x", "--recipe",
                "old.toml", "--warmup", "0.1", "--epochs", "2", "-o", "average", "0.9"]  # fmt: skip
-    child = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    child = warm_processes.run(command, env=os.environ)
     assert child.returncode == 1
     warnings = [line for line in child.stderr.splitlines() if "is now" in line]
     assert sorted(warnings) == [

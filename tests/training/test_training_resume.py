@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from nlptasks.store.adapters import PEFT_WEIGHTS
 from nlptasks.training import Event, TrainReport
 from nlptasks.training.loop import checkpoints
 from nlptasks.training.loop.checkpoints import WEIGHTS, RunFolder
+from tests import warm_processes
 from tests.training_rows import QUICK, bases, train  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parents[2]
@@ -152,8 +152,8 @@ finetune(Feeling(), str(root / "notes.csv"), name="mine", recipe=recipe, setting
 def test_a_killed_process_leaves_nothing_half_written(
     train: Callable[..., TrainReport], settings: Settings, tmp_path: Path, bases: Callable[[str], Path], moment: str
 ) -> None:
-    result = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path), moment, str(bases("bert"))], check=False,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    result = warm_processes.run([sys.executable, "-c", CHILD, str(tmp_path), moment, str(bases("bert"))],
+                                env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"})  # fmt: skip
     assert result.returncode == -signal.SIGKILL
     run = RunFolder(settings, "feeling", "mine")
     steps = [path.name for path in run.checkpoints]

@@ -41,7 +41,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("architecture", "changes"),
-    [("bert", {}), ("gpt2", {}), ("bert", {"use_dora": True, "ema_decay": 0.5})],
+    [pytest.param("bert", {}, marks=pytest.mark.full), ("gpt2", {}), ("bert", {"use_dora": True, "ema_decay": 0.5})],
 )
 def test_a_run_begins_at_the_answers_of_the_adapter(
     train: Callable[..., TrainReport], architecture: str, changes: dict[str, Any]
@@ -77,26 +77,25 @@ def test_a_language_model_goes_on_too(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["folder", "shipped"])
 def test_a_folder_and_the_shipped_adapter_are_starts(
-    train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = train("first", QUICK.replace(learning_rate=1e-2))
     folder = shutil.copytree(first.path, tmp_path / "elsewhere" / "copy")
     shutil.rmtree(first.path)
     monkeypatch.setattr(Feeling, "adapter", folder)
-    start = "shipped" if name == "shipped" else str(folder)
-    further = train("further", STILL.replace(init_from=start))
-    assert further.metrics["loss"] == pytest.approx(first.metrics["loss"], abs=1e-4)
-    manifest = open_adapter(further.path).manifest
-    assert manifest is not None
     digest = hashlib.sha256((folder / PEFT_WEIGHTS).read_bytes()).hexdigest()
-    assert manifest.data["start"] == {"name": "first", "sha256": digest}
-    assert manifest.recipe["init_from"] == ("shipped" if name == "shipped" else "copy")
-    card = (further.path / "README.md").read_text()
-    assert f"- training started from the adapter `first`, SHA-256 `{digest}`" in card
-    assert f"-o init_from {manifest.recipe['init_from']}" in card
-    assert str(folder) not in card
+    for start, name in ((str(folder), "copy"), ("shipped", "shipped")):
+        further = train(f"from-{name}", STILL.replace(init_from=start))
+        assert further.metrics["loss"] == pytest.approx(first.metrics["loss"], abs=1e-4)
+        manifest = open_adapter(further.path).manifest
+        assert manifest is not None
+        assert manifest.data["start"] == {"name": "first", "sha256": digest}
+        assert manifest.recipe["init_from"] == name
+        card = (further.path / "README.md").read_text()
+        assert f"- training started from the adapter `first`, SHA-256 `{digest}`" in card
+        assert f"-o init_from {name}" in card
+        assert str(folder) not in card
 
 
 @pytest.mark.long

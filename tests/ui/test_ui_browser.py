@@ -114,10 +114,18 @@ def test_a_long_summary_shows_the_parts_that_were_read(
     view.get_by_text(re.compile(r"[1-9]\d* of \d+ parts processed")).wait_for()
 
 
-API = ("", "/sentiment", "/batch", "/status")
+def also_full(*values: str) -> list[Any]:
+    """Parameters of which the first two are in the suite, and the others in `make full` only."""
+    return [*values[:2], *(pytest.param(value, marks=pytest.mark.full) for value in values[2:])]
 
 
-@pytest.mark.parametrize("path", [*API, *(f"{path or '/'}?view=api" for path in API)])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *also_full("", "/batch", "/sentiment", "/status"),
+        *also_full("/sentiment?view=api", "/status?view=api", "/?view=api", "/batch?view=api"),
+    ],
+)
 def test_use_via_api_lists_all_tasks_on_every_page(page: Any, url: str, path: str) -> None:
     visit(page, f"{url}{path}")
     if "?" not in path:
@@ -174,7 +182,7 @@ def test_a_closed_tab_ends_the_computation(browser: Any, url: str, engine: FakeE
     assert model.steps < 150
 
 
-@pytest.mark.parametrize("task", ["ner", "qa", "summarization", "translation", "generation"])
+@pytest.mark.parametrize("task", also_full("ner", "translation", "qa", "summarization", "generation"))
 def test_options_that_are_only_looked_at_stay_unset(page: Any, url: str, task: str) -> None:
     visit(page, f"{url}/{task}")
     page.get_by_role("button", name="Options").click()

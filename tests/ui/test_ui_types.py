@@ -126,8 +126,7 @@ def test_a_page_that_cannot_be_built_leaves_the_others_alone(tmp_path: Path, cap
         assert "/broken" not in client.view_api(return_format="dict", print_info=False)["named_endpoints"]
 
 
-@pytest.mark.parametrize(("value", "problem"), [("-5", "greater than or equal to 1"), ("2.5", "valid integer")])
-def test_a_refused_value_is_named(browser: Any, tmp_path: Path, value: str, problem: str) -> None:
+def test_a_refused_value_is_named(browser: Any, tmp_path: Path) -> None:
     plugins = Plugins(own_settings(tmp_path))
     plugins.register(Plugin(), "letters")
     with (
@@ -137,9 +136,9 @@ def test_a_refused_value_is_named(browser: Any, tmp_path: Path, value: str, prob
     ):
         visit(page, f"{address}/letters")
         page.get_by_label("Text", exact=False).first.fill("To Ada")
-        page.get_by_label("Copies").first.fill(value)
-        page.click("#run-letters")
-        alert = page.locator("#view-letters").get_by_role("alert")
-        alert.wait_for()
-        assert "Input 'copies'" in alert.inner_text()
-        assert problem in alert.inner_text()
+        for value, problem in (("-5", "greater than or equal to 1"), ("2.5", "valid integer")):
+            page.get_by_label("Copies").first.fill(value)
+            page.click("#run-letters")
+            alert = page.locator("#view-letters").get_by_role("alert").filter(has_text=problem)
+            alert.wait_for()
+            assert "Input 'copies'" in alert.inner_text()
