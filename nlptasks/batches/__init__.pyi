@@ -1,0 +1,6 @@
+from nlptasks.batches.answers import Outcome as Outcome, answer_rows as answer_rows
+from nlptasks.batches.columns import Column as Column, answer_columns as answer_columns
+from nlptasks.batches.files import OUTPUTS as OUTPUTS
+from nlptasks.batches.joining import join_shards as join_shards
+from nlptasks.batches.rows import RowReader as RowReader, TaskRow as TaskRow
+from nlptasks.batches.run import BatchProgress as BatchProgress, BatchReport as BatchReport, batch as batch
