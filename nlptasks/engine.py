@@ -15,7 +15,7 @@ from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.process import at_fork, hold_over_forks
 from nlptasks.progress import AsyncStream
-from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request, run_task, stream_task, windows
+from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request, run_task, stream_task
 from nlptasks.results import Results
 from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
@@ -164,12 +164,17 @@ class Engine:
     ) -> Iterator[Any]:  # fmt: skip
         """The results of any number of inputs, in their order and as they come; the arguments are those of `run`.
 
-        Inputs are read as they are needed, a few at first and `LARGEST_WINDOW` at most.
+        Inputs are read as they are needed, a few at first, later 512 at once.
 
         Raises:
             NlptasksError: as in `run`, when the inputs in question are reached.
         """
-        for window in windows(self.plugins.task(task), inputs):
+        from nlptasks.data.frames import task_inputs
+        from nlptasks.data.rows import windows
+
+        described = self.plugins.task(task)
+        inputs = task_inputs(described, inputs)
+        for window in windows([inputs] if described.is_one(inputs) else inputs):
             yield from self.run(task, window, adapter=adapter, model=model, cancel=cancel, **fields)
 
     # fmt: off

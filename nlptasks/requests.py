@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -30,19 +29,6 @@ OneInput = str | Mapping[str, Any] | TaskInput | None
 ManyInputs = SequenceNotStr | Iterator[Any]
 OneOrMany = tuple[Any, ...] | Sequence[Message] | Sequence[Mapping[str, Any]]
 """One input or many: only a task whose input type is a `SequenceInput` can tell."""
-
-
-LARGEST_WINDOW = 512
-"""Inputs that are read at once of an iterable."""
-
-
-def windows(task: AnyTask, inputs: Any) -> Iterator[list[Any]]:
-    """Inputs in lists, each twice as long as the last, from 8 to `LARGEST_WINDOW`: the first answers come soon."""
-    inputs = task_inputs(task, inputs)
-    items, size = iter([inputs] if task.is_one(inputs) else inputs), 8
-    while window := list(islice(items, size)):
-        yield window
-        size = min(2 * size, LARGEST_WINDOW)
 
 
 @dataclass(frozen=True)

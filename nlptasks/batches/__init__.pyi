@@ -1,4 +1,4 @@
-from nlptasks.batches.answers import Outcome as Outcome, answer_rows as answer_rows
+from nlptasks.batches.answers import Outcome as Outcome, answer_rows as answer_rows, iter_answers as iter_answers
 from nlptasks.batches.columns import Column as Column, answer_columns as answer_columns
 from nlptasks.batches.files import OUTPUTS as OUTPUTS
 from nlptasks.batches.joining import join_shards as join_shards

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nlptasks import (
@@ -17,6 +17,7 @@ from nlptasks import (
     UnparsableOutputError,
 )
 from nlptasks.batches.rows import TaskRow
+from nlptasks.data import windows
 from nlptasks.surfaces import sentence
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def answer_rows(
         row = rows[place]
         outcomes[place] = Outcome(row, error=result) if isinstance(result, str) else Outcome(row, result)
     return [outcomes[place] for place in range(len(rows))]
+
+
+def iter_answers(engine: Engine, task: str, rows: Iterable[TaskRow], **arguments: Any) -> Iterator[Outcome]:
+    """The outcomes of any number of rows, as they come; the rest is as in `answer_rows`."""
+    for window in windows(rows):
+        yield from answer_rows(engine, task, window, **arguments)
 
 
 def _validated(task: AnyTask, values: Sequence[Any]) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import json
 import os
@@ -34,7 +33,9 @@ _SHEET = 1_048_576
 
 _CUT = " [truncated: JSONL, CSV and Parquet have the full text]"
 _BEGIN = (1980, 1, 1, 0, 0, 0)
-"""The date of a workbook's files, so that the same rows give the same bytes."""
+"""The date of a workbook and its files, so that the same rows give the same bytes."""
+
+_DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 _GROUP = 65_536
 """Rows of a row group of a Parquet file."""
@@ -169,7 +170,6 @@ def write_workbook(stream: BinaryIO, table: PartTable) -> None:
     import openpyxl
 
     book = openpyxl.Workbook(write_only=True)
-    book.properties.created = book.properties.modified = datetime.datetime(*_BEGIN)
     sheet = book.create_sheet("results")
     sheet.freeze_panes = "A2"
     for number, row in enumerate(chain([list(table.kinds)], table.cells())):
@@ -183,7 +183,10 @@ def write_workbook(stream: BinaryIO, table: PartTable) -> None:
     book.save(dated)
     with zipfile.ZipFile(dated) as source, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as target:
         for entry in source.infolist():
-            target.writestr(zipfile.ZipInfo(entry.filename, _BEGIN), source.read(entry), zipfile.ZIP_DEFLATED)
+            content = source.read(entry)
+            if entry.filename == "docProps/core.xml":
+                content = _DATE.sub(b"1980-01-01T00:00:00Z", content)
+            target.writestr(zipfile.ZipInfo(entry.filename, _BEGIN), content, zipfile.ZIP_DEFLATED)
 
 
 def _without_formula(value: Any) -> Any:

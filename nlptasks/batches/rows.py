@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from nlptasks import AnyTask, DataError
+from nlptasks import AnyTask, DataError, InvalidInputError
 from nlptasks.data import DataOptions, Row, field_values, input_columns
 
 
@@ -40,7 +40,9 @@ class RowReader:
     ) -> None:
         self._task, self._options, self._by_line = task, options or DataOptions(), by_line
         self._fields = dict(fields or {})
-        self._first = next((name for name in task.input_type.model_fields if name not in self._fields), "")
+        known = task.input_type.model_fields
+        needed = (name for name, field in known.items() if field.is_required() and name not in self._fields)
+        self._first = next(needed, next(iter(known)))
         self.notes: list[str] = []
 
     def read(self, rows: Iterable[Row], source: str) -> Iterator[TaskRow]:
@@ -64,11 +66,17 @@ class RowReader:
         self.notes += _column_notes(source, matches)
 
     def value_of(self, value: Any) -> Any:
-        """An input with the fields that all rows share; a bare text is the first field that they leave."""
-        if not self._fields:
-            return value
-        values = {self._first: value} if isinstance(value, str) else value
-        return {**self._fields, **values} if isinstance(values, Mapping) else values
+        """An input with the fields that all rows share; a bare text is the first field that they leave.
+
+        Raises:
+            InvalidInputError: a field has two values.
+        """
+        values = {self._first: value} if isinstance(value, str) and self._fields else value
+        if not isinstance(values, Mapping) or not self._fields:
+            return values
+        if both := ", ".join(name for name in values if name in self._fields):
+            raise InvalidInputError(f"{self._task.name} got its input twice", [f"once in place and once as {both}."])
+        return {**self._fields, **values}
 
     def _of_columns(self, row: Row, source: str, matches: dict[tuple[str, ...], dict[str, str]]) -> TaskRow:
         """The input in a row with columns, which are matched once for all rows that have these columns."""
@@ -84,8 +92,6 @@ class RowReader:
             matches[names] = twice | matched
         cells = {field: row.fields[column] for field, column in matches[names].items()}
         value = field_values(self._task, cells)
-        if both := ", ".join(name for name in value if name in self._fields):
-            return TaskRow(None, row.place, row.fields, f"expected {both} once, found a column and a value for all.")
         return TaskRow(self.value_of(value), row.place, row.fields)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from nlptasks import AnyTask, CancelToken, DataError, NlptasksError, __version__, default_engine
 from nlptasks.batches.answers import Outcome, answer_rows
@@ -94,9 +95,10 @@ def batch(
     """Answer every row of files, a table or an iterable, and write the answers to a file.
 
     `inputs` is the name of a file, a list of `Path`s, "-" for standard input, a table of pandas, polars, Arrow or
-    `datasets`, or an iterable of what `Engine.run` takes. `output` ends in .jsonl, .csv, .parquet or .xlsx. Its columns
-    are `row`, those of the input (those that `keep` names, all by default), and `TASK.FIELD` for each field of the
-    answer. A row without an answer has `TASK.error`, and costs no other row its answer.
+    `datasets`, or an iterable of what `Engine.run` takes. `output` ends in .jsonl, .csv, .parquet or .xlsx; "-" is
+    standard output, as JSONL, where no batch can go on. Its columns are `row`, those of the input (those that `keep`
+    names, all by default), and `TASK.FIELD` for each field of the answer. A row without an answer has `TASK.error`, and
+    costs no other row its answer.
 
     Memory does not grow with the rows. They are answered in parts of `part_rows`, which are kept in a folder beside the
     output until all are there: killed at any moment and called again alike, a batch goes on after its last part, and
@@ -117,7 +119,6 @@ def batch(
     shared = {name: value for name, value in fields.items() if name in known}
     options = {name: value for name, value in fields.items() if name not in known}
     described.validate_options(options)
-    output_format(Path(output))
     run = _Run(
         engine=engine,
         task=described,
@@ -131,6 +132,9 @@ def batch(
         fail_fast=fail_fast,
         report=progress,
     )
+    if str(output) == "-":
+        return run.to_stream(sys.stdout.buffer)
+    output_format(Path(output))
     settings = {
         "fields": shared,
         "keep": None if keep is None else sorted(keep),
@@ -161,6 +165,15 @@ class _Run:
         self._total: int | None = None
         self._steps: deque[tuple[float, float]] = deque(maxlen=_RATE_STEPS)
         self._next_report = 0.0
+
+    def to_stream(self, stream: BinaryIO) -> BatchReport:
+        """Write every row as soon as its part is answered, and keep nothing."""
+        for part in self._parts():
+            outcomes = self._answer(part)
+            stream.writelines(self._lines(part, outcomes))
+            stream.flush()
+            self._count_outcomes(outcomes)
+        return BatchReport(self._rows, self._errors, self._computed, None)
 
     def to(
         self, output: Path, settings: Mapping[str, Any], *, restart: bool, on_note: Callable[[str], object]
@@ -227,8 +240,7 @@ class _Run:
                 if written:
                     written.result()
                 written = pool.submit(self._write, folder, part, outcomes)
-                self._computed += len(outcomes)
-                self._advance(len(outcomes), sum(bool(outcome.error) for outcome in outcomes))
+                self._count_outcomes(outcomes)
             if written:
                 written.result()
         if not size.rows:
@@ -260,8 +272,14 @@ class _Run:
         return outcomes
 
     def _write(self, folder: PartFolder, part: _Rows, outcomes: Sequence[Outcome]) -> None:
-        lines = [self.writer.line(number, outcome) for number, outcome in enumerate(outcomes, start=part.first)]
-        folder.write(part.number, part.digest, lines, sum(bool(outcome.error) for outcome in outcomes))
+        folder.write(part.number, part.digest, self._lines(part, outcomes), _errors(outcomes))
+
+    def _lines(self, part: _Rows, outcomes: Sequence[Outcome]) -> list[bytes]:
+        return [self.writer.line(number, outcome) for number, outcome in enumerate(outcomes, start=part.first)]
+
+    def _count_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        self._computed += len(outcomes)
+        self._advance(len(outcomes), _errors(outcomes))
 
     def _count(self) -> None:
         with suppress(NlptasksError):
@@ -285,3 +303,7 @@ class _Run:
         rate = (rows - before) / (now - start) if now > start and rows > before else None
         left = (self._total - rows) / rate if self._total and rate else None
         self.report(BatchProgress(rows, self._errors, self._total, rate, left))
+
+
+def _errors(outcomes: Sequence[Outcome]) -> int:
+    return sum(bool(outcome.error) for outcome in outcomes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,9 @@ class Source:
     """The inputs of a batch: names of files, "-" for standard input, or what `Engine.iter` takes, a table as well.
 
     `by_line` makes each line of a text one input.
+
+    Raises:
+        DataError: a file does not exist, or is of no known format.
     """
 
     def __init__(self, inputs: Any, options: DataOptions | None = None, *, by_line: bool = False) -> None:
@@ -31,6 +35,9 @@ class Source:
         self._files = [str(name) for name in names] if are_files else []
         self._inputs = inputs
         self._options, self._by_line = options or DataOptions(), by_line
+        for name in self._files:
+            if name != STDIN:
+                read_rows(name)  # refuses what is no file of rows, before a model is loaded
 
     def rows(self, reader: RowReader) -> Iterator[TaskRow]:
         """The rows, as they are read."""
@@ -78,9 +85,9 @@ def _of_frame(names: Sequence[str], rows: Iterable[Iterable[Any]]) -> Iterator[d
 
 def _in_memory(items: Iterable[Any], reader: RowReader) -> Iterator[TaskRow]:
     """Rows of texts, mappings and inputs; those of mappings keep all their columns."""
-    for number, item in enumerate(items, start=1):
-        place = f"input {number}"
-        if isinstance(item, Mapping):
-            yield from reader.read([Row(place, item)], "the inputs")
-        else:
-            yield TaskRow(item if isinstance(item, TaskInput) else reader.value_of(item), place)
+    numbered = enumerate(items, start=1)
+    for are_rows, group in groupby(numbered, lambda pair: isinstance(pair[1], Mapping)):
+        if are_rows:
+            yield from reader.read((Row(f"input {number}", fields) for number, fields in group), "the inputs")
+        for number, item in group:
+            yield TaskRow(item if isinstance(item, TaskInput) else reader.value_of(item), f"input {number}")
