@@ -89,5 +89,6 @@ def _in_memory(items: Iterable[Any], reader: RowReader) -> Iterator[TaskRow]:
     for are_rows, group in groupby(numbered, lambda pair: isinstance(pair[1], Mapping)):
         if are_rows:
             yield from reader.read((Row(f"input {number}", fields) for number, fields in group), "the inputs")
-        for number, item in group:
-            yield TaskRow(item if isinstance(item, TaskInput) else reader.value_of(item), f"input {number}")
+        else:
+            for number, item in group:
+                yield TaskRow(item if isinstance(item, TaskInput) else reader.value_of(item), f"input {number}")
