@@ -1,4 +1,4 @@
-"""The base model of a request that names none, and the folders of base models."""
+"""The adapter and the base of a request, and the folders of base models."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from nlptasks.errors import DownloadError, UnsafeWeightsError, UnsupportedModelError
+from nlptasks.definitions import open_shipped
+from nlptasks.errors import DownloadError, NlptasksError, UnsafeWeightsError, UnsupportedModelError
 from nlptasks.plugins import Plugins
 from nlptasks.settings import Settings
-from nlptasks.task import Task
+from nlptasks.task import AnyTask, Task
 
 if TYPE_CHECKING:
+    from nlptasks.store.adapters import AdapterFolder
     from nlptasks.store.download import BaseFolder, Progress
+
+NO_ADAPTER = "none"
+"""The adapter name for the bare base."""
 
 PATIENCE = 2.0
 """Seconds that the Hub may take to answer before the embedded model is taken instead."""
@@ -50,6 +55,25 @@ class Bases:
                 name, self._settings, on_progress=self._on_progress, shipped=self._plugins.bases, patience=patience
             )
         return self._folders[name]
+
+    def choose(self, task: AnyTask, adapter: str | None, model: str | None) -> tuple[AdapterFolder | None, str]:
+        """The adapter and the name of the base for a request; see `Engine.choose`."""
+        from nlptasks.store.adapter_store import AdapterStore
+        from nlptasks.store.exchange import base_of
+
+        if adapter and adapter != NO_ADAPTER:
+            named = AdapterStore(self._settings).find(task.name, adapter)
+            if named.manifest and named.manifest.task != task.name and named.manifest.family != task.family:
+                raise NlptasksError(
+                    f"Adapter {adapter!r} was trained for {named.manifest.task}, expected one for {task.name}."
+                )
+            if not model and not named.base_id:
+                raise NlptasksError(f"Adapter {adapter!r} does not say which base it was trained on: name it as model.")
+            return named, model or base_of(named, self._settings, self._plugins.bases)
+        shipped = None if adapter == NO_ADAPTER else open_shipped(task, self._plugins.describe(task))
+        if shipped and model in (None, shipped.base_id):
+            return shipped, shipped.base_id
+        return None, model or task.untrained_base or task.recipe.base
 
     def hub_model(self, task: Task[Any, Any, Any], inputs: Any) -> str | None:
         """The Hub checkpoint that the profile chooses for an input, or None for the task's embedded base.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nlptasks.backends import BUILT_IN, Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
-from nlptasks.definitions import open_shipped
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from nlptasks.runtime.loading.devices import Placement
     from nlptasks.store.adapters import AdapterFolder
     from nlptasks.store.download import Progress
-
-NO_ADAPTER = "none"
-"""The adapter name for the bare base."""
 
 
 class Engine:
@@ -149,6 +145,37 @@ class Engine:
                     answers = run_task(request, inputs, bound, who, self.settings.strict)
                     results |= {place: _signed(item, bound) for place, item in zip(places, answers, strict=True)}
         return results[0] if request.single else Results(results[place] for place in range(len(results)))
+
+    # fmt: off
+    @overload
+    def iter(
+        self, task: TaskOf[R], inputs: Iterable[Any], /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> Iterator[R]: ...
+    @overload
+    def iter(
+        self, task: str, inputs: Iterable[Any], /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> Iterator[Any]: ...
+    # fmt: on
+    def iter(
+        self, task: Any, inputs: Iterable[Any], /, *, adapter: str | None = None, model: str | None = None,
+        cancel: CancelToken | None = None, **fields: Any,
+    ) -> Iterator[Any]:  # fmt: skip
+        """The results of any number of inputs, in their order and as they come; the arguments are those of `run`.
+
+        Inputs are read as they are needed, a few at first, later 512 at once.
+
+        Raises:
+            NlptasksError: as in `run`, when the inputs in question are reached.
+        """
+        from nlptasks.data.frames import task_inputs
+        from nlptasks.data.rows import windows
+
+        described = self.plugins.task(task)
+        inputs = task_inputs(described, inputs)
+        for window in windows([inputs] if described.is_one(inputs) else inputs):
+            yield from self.run(task, window, adapter=adapter, model=model, cancel=cancel, **fields)
 
     # fmt: off
     @overload
@@ -321,23 +348,7 @@ class Engine:
         A named adapter brings its base, unless `model` names another. Without one, the task's shipped adapter is used
         on its base.
         """
-        from nlptasks.store.adapter_store import AdapterStore
-        from nlptasks.store.exchange import base_of
-
-        model = model or self._model
-        if adapter and adapter != NO_ADAPTER:
-            named = AdapterStore(self.settings).find(task.name, adapter)
-            if named.manifest and named.manifest.task != task.name and named.manifest.family != task.family:
-                raise NlptasksError(
-                    f"Adapter {adapter!r} was trained for {named.manifest.task}, expected one for {task.name}."
-                )
-            if not model and not named.base_id:
-                raise NlptasksError(f"Adapter {adapter!r} does not say which base it was trained on: name it as model.")
-            return named, model or base_of(named, self.settings, self.plugins.bases)
-        shipped = None if adapter == NO_ADAPTER else open_shipped(task, self.plugins.describe(task))
-        if shipped and model in (None, shipped.base_id):
-            return shipped, shipped.base_id
-        return None, model or task.untrained_base or task.recipe.base
+        return self._bases.choose(task, adapter, model or self._model)
 
 
 def _signed(result: R, model: Model) -> R:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nlptasks import Engine, Plugins, Settings
-from nlptasks.engine import NO_ADAPTER
+from nlptasks.bases import NO_ADAPTER
 from nlptasks.model import CancelToken, Completion, Logits, Model, Stream, Text, TextStream
 from nlptasks.progress import Counter
 from nlptasks.testing import FakeBackend, FakeModel

@@ -13,6 +13,8 @@ from nlptasks import CancelledError, NlptasksError, __version__
 
 _COMMANDS = {
     "run": ("run", "run_command", "Run a task on texts, files or standard input."),
+    "batch": ("batch", "batch_group", "Run a task on files of any size; a batch that was stopped goes on."),
+    "run-batch": ("run_batch", "run_batch_command", "Answer a file of requests in the form of OpenAI's Batch API."),
     "chat": ("chat", "chat_command", "Chat with a language model."),
     "demo": ("demo", "demo_command", "Run every task on its example sentences."),
     "train": ("train", "train_command", "Train an adapter for a task."),
@@ -85,7 +87,7 @@ def cli(verbose: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point. Exit codes: 0 success, 1 an error with its message, 2 wrong usage."""
+    """The entry point. Exit codes: 0 success, 1 an error with its message, 2 wrong usage, 3 rows without an answer."""
     # The tokenizers library warns on every fork otherwise; the model's one thread needs no pool of its own.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     encode_all(sys.stdout)

@@ -9,7 +9,7 @@ import click
 
 from nlptasks import Settings, default_plugins
 from nlptasks.cli.common import base_option, json_option, print_json, task_argument
-from nlptasks.cli.inputs import Inputs, reading_options
+from nlptasks.cli.inputs import Inputs, reading_options, valid_inputs
 from nlptasks.cli.train import as_data_options, data_options, label_names
 from nlptasks.data import DataOptions
 from nlptasks.store import RANGES, AdapterStore, export_adapter, find_adapter, import_adapter
@@ -159,7 +159,7 @@ def merge_command(
     resolved = plugins.task(task)
     adapter = find_adapter(resolved, name, settings)
     inputs = Inputs(resolved, reading, by_line=by_line).read((), files)
-    rows = [one.value for one in inputs if one.value is not None]
+    rows = valid_inputs(resolved, inputs)
     target = target or settings.data / "models" / resolved.name / adapter.name
     with DownloadBar() as bar:
         report = merge(

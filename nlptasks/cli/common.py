@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from nlptasks.surfaces import FieldText
 
+ROW_ERRORS = 3
+"""The exit code of a command that answered some rows and not others."""
+
 task_argument = click.argument("task", shell_complete=complete_task)
 adapter_option = click.option(
     "-a", "--adapter", shell_complete=complete_adapter,

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlptasks import Engine, GeneratedText, NlptasksError, can_stream, default_plugins
-from nlptasks.cli.common import adapter_option, model_option, task_argument, write_fields
+from nlptasks import DataError, Engine, GeneratedText, NlptasksError, can_stream, default_plugins
+from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, task_argument, write_fields
 from nlptasks.cli.completion import TASK, complete_option
-from nlptasks.cli.inputs import Input, Inputs, fields_and_options, reading_options
+from nlptasks.cli.inputs import Inputs, fields_and_options, reading_options
 from nlptasks.data import DataOptions
 from nlptasks.surfaces import DownloadBar, in_colour, render, visible
+
+if TYPE_CHECKING:
+    from nlptasks.batches import Outcome, TaskRow
 
 
 class _RunCommand(click.Command):
@@ -40,7 +45,7 @@ class _RunCommand(click.Command):
               "with .gz. Repeatable.")  # fmt: skip
 @reading_options
 @click.option("--keep", is_flag=True, help="Print each result with its input and all columns of its row, as "
-              '{"input": {...}, "result": {...}}. Needs --json or --jsonl.')  # fmt: skip
+              '{"row": 1, "input": {...}, "result": {...}}. Needs --json or --jsonl.')  # fmt: skip
 @click.option("-o", "--option", "options", type=(str, str), multiple=True, metavar="KEY VALUE",
               shell_complete=complete_option, help="Option of the task, or field of its input; `nlptasks run TASK "
               "--help` lists them. Repeatable.")  # fmt: skip
@@ -73,8 +78,9 @@ def run_command(
     nlptasks run sentiment -f orders.xlsx --columns text=remark --keep --jsonl
     cat letter.txt | nlptasks run sentiment -
 
-    Each row of a table is one input. With --lines, a blank line gives the result null, so that line n of --jsonl
-    belongs to line n of the text.
+    Each row of a table is one input, and a row without an answer costs no other row its answer: its error is written in
+    its place, and the exit code is 3. With --lines, a blank line gives the result null, so that line n of --jsonl
+    belongs to line n of the text. Answers are written as they come; `nlptasks batch` goes on after a stop.
 
     A task that needs two texts takes the second from -f, standard input or -o:
 
@@ -89,29 +95,66 @@ def run_command(
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
         resolved = engine.plugins.task(task)
         fields, values = fields_and_options(resolved, options)
-        inputs = Inputs(resolved, reading, by_line=by_line, fields=fields).gather(texts, files)
+        resolved.validate_options(values)
+        rows = Inputs(resolved, reading, by_line=by_line, fields=fields).gather(texts, files)
+        first = list(islice(rows, 2))
         arguments: dict[str, Any] = {"adapter": adapter, "model": model, **values}
-        if len(inputs) == 1 and not fields and not as_json and not as_jsonl and _streams(resolved):
-            with engine.stream(task, inputs[0].value, **arguments) as pieces:
-                _echo_stream(pieces, "" if values.get("chat") else inputs[0].value)
+        single = first[0].value if len(first) == 1 else None
+        if isinstance(single, str) and not as_json and not as_jsonl and _streams(resolved):
+            with engine.stream(task, single, **arguments) as pieces:
+                _echo_stream(pieces, "" if values.get("chat") else single)
             return
-        filled = [one.value for one in inputs if one.value is not None]
-        progress = len(filled) >= 64 and sys.stderr.isatty()
-        # What a task prints must not stand between the lines of the JSON.
-        with redirect_stdout(sys.stderr) if as_json or as_jsonl else nullcontext():
-            answers = iter(engine.run(task, filled, progress=progress, **arguments))
+        outcomes = _outcomes(engine, resolved, chain(first, rows), len(first) == 1, arguments)
+        if as_json or as_jsonl:
+            outcomes = _guarded(outcomes)
+            lines = (_json_value(resolved, number, one, keep) for number, one in enumerate(_noted(outcomes), start=1))
+            for value in lines if as_jsonl else [list(lines)]:
+                _print_json(value if as_jsonl or len(first) > 1 else value[0], as_line=as_jsonl)
+        else:
+            for outcome in _noted(outcomes):
+                if outcome.result is not None:
+                    text = render(outcome.result, outcome.row.value, several=len(first) > 1, colour=in_colour())
+                    click.echo(text, color=in_colour())
     bar.close()
-    results = [None if one.value is None else next(answers) for one in inputs]
-    if as_json or as_jsonl:
-        if keep:
-            pairs = zip(inputs, results, strict=True)
-            results = [result and _with_input(resolved, one, result) for one, result in pairs]
-        _print_json(results, as_lines=as_jsonl)
+
+
+def _outcomes(
+    engine: Engine, task: Any, rows: Iterator[TaskRow], single: bool, arguments: Mapping[str, Any]
+) -> Iterator[Outcome]:
+    from nlptasks.batches import Outcome, iter_answers
+
+    if not single:
+        yield from iter_answers(engine, task.name, rows, **arguments)
         return
-    colour = in_colour()
-    for result, one in zip(results, inputs, strict=True):
-        if result is not None:
-            click.echo(render(result, one.value, several=len(inputs) > 1, colour=colour), color=colour)
+    # Its faults are the command's, not those of one of many rows.
+    (row,) = rows
+    if row.error:
+        raise DataError(f"{row.place}: {row.error}")
+    yield Outcome(row, None if row.value is None else engine.run(task.name, row.value, **arguments))
+
+
+def _guarded(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """The outcomes, without what a task prints, which must not stand between lines of JSON."""
+    while True:
+        with redirect_stdout(sys.stderr):
+            outcome = next(outcomes, None)
+        if outcome is None:
+            return
+        yield outcome
+
+
+def _noted(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """The outcomes; their errors go to stderr, with their number at the end and exit code 3."""
+    rows = errors = 0
+    for outcome in outcomes:
+        rows += 1
+        if outcome.error:
+            errors += 1
+            click.echo(f"{outcome.row.place or f'input {rows}'}: {outcome.error}", err=True)
+        yield outcome
+    if errors:
+        click.echo(f"{errors} of {rows} inputs have no answer.", err=True)
+        click.get_current_context().exit(ROW_ERRORS)
 
 
 def _streams(task: Any) -> bool:
@@ -128,15 +171,20 @@ def _echo_stream(pieces: Any, source: Any) -> None:
     click.echo()
 
 
-def _with_input(task: Any, one: Input, result: Any) -> dict[str, Any]:
-    """A result with its input: all columns of its row, or the input's fields if it has no row."""
-    fields = dict(one.row.fields) if one.row and not one.row.bare else task.as_fields(one.value)
-    return {"input": fields, "result": result}
+def _json_value(task: Any, number: int, outcome: Outcome, keep: bool) -> Any:
+    """A result, null for a blank line, or an error; with `keep`, the input's own columns beside it, or its fields."""
+    row, result = outcome.row, outcome.result
+    if row.value is None and not outcome.error:
+        return None
+    error = {"error": outcome.error} if outcome.error else {}
+    if not keep:
+        return error or result
+    fields = dict(row.fields) or (None if row.value is None else task.as_fields(row.value))
+    return {"row": number, "input": fields, "result": result, **error}
 
 
-def _print_json(values: list[Any], *, as_lines: bool) -> None:
+def _print_json(value: Any, *, as_line: bool) -> None:
     from pydantic_core import to_json
 
-    for value in values if as_lines else [values if len(values) > 1 else values[0]]:
-        indent = None if as_lines else 2
-        click.echo(to_json(value, indent=indent, inf_nan_mode="null", serialize_unknown=True).decode())
+    indent = None if as_line else 2
+    click.echo(to_json(value, indent=indent, inf_nan_mode="null", serialize_unknown=True).decode())

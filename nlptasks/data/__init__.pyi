@@ -4,7 +4,8 @@ from nlptasks.data.columns import (
     match_columns as match_columns,
 )
 from nlptasks.data.files import FORMATS as FORMATS, open_text as open_text
-from nlptasks.data.rows import DataOptions as DataOptions, Row as Row, Table as Table
+from nlptasks.data.frames import frame_rows as frame_rows
+from nlptasks.data.rows import DataOptions as DataOptions, Row as Row, Table as Table, windows as windows
 from nlptasks.data.splits import sample as sample
 from nlptasks.data.tables import read_rows as read_rows, read_table as read_table, read_text as read_text
 from nlptasks.data.text import text_rows as text_rows

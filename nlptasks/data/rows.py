@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from nlptasks.data.files import text_fault
 from nlptasks.errors import DataError, clip
+
+T = TypeVar("T")
 
 _NO_VALUE = ("NAType", "NaTType")
 
@@ -148,6 +151,14 @@ class DataOptions:
 
 class RowFault(ValueError):
     """A fault of one row; the reader adds its place."""
+
+
+def windows(items: Iterable[T], largest: int = 512) -> Iterator[list[T]]:
+    """Items in lists, each twice as long as the last, from 8 to `largest`: the first are there soon."""
+    size, rest = 8, iter(items)
+    while window := list(islice(rest, size)):
+        yield window
+        size = min(2 * size, largest)
 
 
 def is_missing(value: Any) -> bool:

@@ -1,0 +1,236 @@
+"""A batch on disk while it is computed: part files of whole rows, and a manifest that says what they belong to.
+
+    results.parts/                   beside the output results.csv; for a shard results.parts-3-of-8/
+        manifest.json                what the parts were computed from, and how many there are once that is known
+        part-00000012-3-9f2c….jsonl  a part with its number, its errors, and a digest of the rows that it answers
+
+A part is written beside its place and renamed, so that one that is there is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from nlptasks import NlptasksError
+
+MANIFEST = "manifest.json"
+_LOCK = ".lock"
+_PART = re.compile(r"part-(\d{8})-(\d+)-([0-9a-f]{16})\.jsonl")
+_SHARD = re.compile(r"(\d+)/(\d+)")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The `number`th of `count` shares of a batch: every `count`th part, from part `number` - 1 on."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A shard written as `3/8`; raises NlptasksError for anything else."""
+        match = _SHARD.fullmatch(text)
+        shard = cls(int(match[1]), int(match[2])) if match else cls(0, 0)
+        if not 1 <= shard.number <= shard.count:
+            raise NlptasksError(f"--shard: expected NUMBER/COUNT, such as 3/8, found {text!r}.")
+        return shard
+
+    def has(self, part: int) -> bool:
+        """Whether a part, counted from 0, is in this shard."""
+        return part % self.count == self.number - 1
+
+    def folder(self, output: Path) -> Path:
+        """The folder of its parts."""
+        share = "" if self.count == 1 else f"-{self.number}-of-{self.count}"
+        return output.with_suffix(f".parts{share}")
+
+
+class Size(NamedTuple):
+    """The size of a whole batch, over all shards: known when the last row was read."""
+
+    parts: int
+    rows: int
+
+
+class Part(NamedTuple):
+    """A part on disk."""
+
+    file: Path
+    errors: int
+    digest: str
+
+
+class PartFolder:
+    """The parts of a batch, or of one of its shards. `identity` names what they are computed from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.identity: dict[str, Any] = {}
+        self.size: Size | None = None
+        self.joined = False
+        self._parts: dict[int, Part] = {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether a batch was begun here and its folder is still there."""
+        return (self.path / MANIFEST).exists()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from the parts; the system frees them when this process ends, however it does.
+
+        Raises:
+            NlptasksError: another process has them.
+        """
+        from filelock import FileLock, Timeout
+
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = FileLock(self.path / _LOCK).acquire(timeout=0)
+            except Timeout:
+                raise NlptasksError(
+                    f"{self.path}: another process is computing this batch: wait for it, or choose another output."
+                ) from None
+        with lock:
+            yield
+
+    def read(self) -> bool:
+        """Read what is there; False if nothing was begun."""
+        try:
+            manifest = json.loads((self.path / MANIFEST).read_text("utf-8"))
+        except FileNotFoundError:
+            return False
+        self.identity, self.joined = manifest["identity"], manifest["joined"]
+        self.size = Size(**manifest["size"]) if manifest["size"] else None
+        for file in self.path.iterdir():
+            if match := _PART.fullmatch(file.name):
+                self._parts[int(match[1])] = Part(file, int(match[2]), match[3])
+        return True
+
+    def begin(self, identity: Any, *, restart: bool = False) -> None:
+        """Go on with the parts that are there, or begin.
+
+        Raises:
+            NlptasksError: they were computed from something else.
+        """
+        identity = json.loads(json.dumps(identity, default=str))
+        if restart:
+            self._clear()
+        if not self.read():
+            self.identity = identity
+            self._write_manifest()
+        elif differences := self.differences(identity):
+            raise NlptasksError(
+                f"{self.path} was begun with something else: {differences}. Repeat the command that it was begun with, "
+                "choose another output, or add --restart to compute everything anew."
+            )
+
+    def differences(self, identity: Mapping[str, Any]) -> str:
+        """How this batch differs from one of another identity; empty if it does not."""
+        names = dict.fromkeys([*self.identity, *identity])
+        pairs = [(name, self.identity.get(name), identity.get(name)) for name in names]
+        return "; ".join(f"{name} was {_show(old)}, is {_show(new)}" for name, old, new in pairs if old != new)
+
+    def find(self, number: int, digest: str) -> Part | None:
+        """A part, None if it is not there.
+
+        Raises:
+            NlptasksError: it answers other rows than those of this digest.
+        """
+        part = self._parts.get(number)
+        if part and part.digest != digest:
+            raise NlptasksError(
+                f"{part.file}: its rows are not those of the input any more: the input was changed. Add --restart to "
+                "compute everything anew."
+            )
+        return part
+
+    def write(self, number: int, digest: str, lines: Iterable[bytes], errors: int) -> None:
+        """Add a part; `errors` of its rows have no answer."""
+        path = self.path / f"part-{number:08d}-{errors}-{digest}.jsonl"
+        write_whole(path, lines)
+        self._parts[number] = Part(path, errors, digest)
+
+    @property
+    def parts(self) -> dict[int, Part]:
+        """The parts by their numbers, from 0, in order."""
+        return dict(sorted(self._parts.items()))
+
+    def end(self, size: Size) -> None:
+        """Note how large the whole batch is."""
+        self.size = size
+        self._write_manifest()
+
+    def note_joined(self) -> None:
+        """Note that the output is whole, so that a removal which is cut short is no loss."""
+        self.joined = True
+        self._write_manifest()
+
+    def remove(self) -> None:
+        """Remove the folder, the manifest last."""
+        for file in self.path.glob("part-*.jsonl"):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _clear(self) -> None:
+        """Remove the manifest first: parts without one are nobody's."""
+        with writing(self.path):
+            (self.path / MANIFEST).unlink(missing_ok=True)
+            for file in self.path.glob("part-*.jsonl"):
+                file.unlink()
+
+    def _write_manifest(self) -> None:
+        size = self.size._asdict() if self.size else None
+        content = {"identity": self.identity, "size": size, "joined": self.joined}
+        write_whole(self.path / MANIFEST, [json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"])
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise NlptasksError for a full disk and the like: what was computed stays."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "Make room" if full else "Make it writable"
+        raise NlptasksError(
+            f"{path}: {error.strerror or error}. {mend} and repeat the command: the rows that were answered are kept."
+        ) from error
+
+
+def write_whole(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a file that is whole or not there, whatever happens; raises NlptasksError as `writing` does."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path):
+        try:
+            with temporary.open("wb") as stream:
+                stream.writelines(blocks)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def digest_of(blocks: Iterable[bytes]) -> str:
+    """A short digest of rows."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def _show(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
