@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nlptasks.backends import BUILT_IN, Backend, BackendOptions, Backends, Resident
 from nlptasks.bases import Bases
+from nlptasks.data.frames import task_inputs
+from nlptasks.data.rows import windows
 from nlptasks.errors import InvalidInputError, NlptasksError
 from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
@@ -164,14 +166,8 @@ class Engine:
     ) -> Iterator[Any]:  # fmt: skip
         """The results of any number of inputs, in their order and as they come; the arguments are those of `run`.
 
-        Inputs are read as they are needed, a few at first, later 512 at once.
-
-        Raises:
-            NlptasksError: as in `run`, when the inputs in question are reached.
+        Inputs are read as they are needed, a few at first, later 512 at once. Raises what `run` does.
         """
-        from nlptasks.data.frames import task_inputs
-        from nlptasks.data.rows import windows
-
         described = self.plugins.task(task)
         inputs = task_inputs(described, inputs)
         for window in windows([inputs] if described.is_one(inputs) else inputs):

@@ -64,9 +64,9 @@ class RowWriter:
         values = outcome.result.model_dump(mode="json") if outcome.result else {}
         values[""] = outcome.error or None
         answer = {column.name: values.get(column.field) for column in self._columns}
-        return json_line({ROW: number, **self._kept(outcome.row.fields), **answer})
+        return json_line({ROW: number, **self._input_columns(outcome.row.fields), **answer})
 
-    def _kept(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _input_columns(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         return {
             f"{name}{INPUT}" if name in self._names else name: value
             for name, value in fields.items()

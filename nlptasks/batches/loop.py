@@ -148,8 +148,8 @@ class PartLoop:
                 size = Size(part.number + 1, part.first + len(part.rows) - 1)
                 if not self.shard.has(part.number):
                     continue
-                if kept := folder.find(part.number, part.digest):
-                    self._advance(len(part.rows), kept.errors)
+                if earlier := folder.find(part.number, part.digest):
+                    self._advance(len(part.rows), earlier.errors)
                     continue
                 outcomes = self._answer(part)
                 if written:

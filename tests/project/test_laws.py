@@ -79,7 +79,17 @@ BELOW: dict[str, set[str]] = {
     },
     "runtime/pool.py": {"backends.py", "errors.py", "model.py", "process.py", "runtime/resident.py", "store"},
     "engine.py": {
-        *("backends.py", "bases.py", "definitions.py", "errors.py", "families", "model.py", "plugins.py", "process.py"),
+        *(
+            "backends.py",
+            "bases.py",
+            "data",
+            "definitions.py",
+            "errors.py",
+            "families",
+            "model.py",
+            "plugins.py",
+            "process.py",
+        ),
         *("progress.py", "requests.py", "results.py", "runtime/loading", "settings.py", "store"),
         "task.py",
     },
