@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 
 def answer_rows(
     engine: Engine,
-    task: str,
+    task: str | AnyTask,
     rows: Sequence[TaskRow],
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -55,7 +55,8 @@ def answer_rows(
     """
     outcomes = {place: Outcome(row, error=row.error) for place, row in enumerate(rows) if row.value is None}
     places = [place for place in range(len(rows)) if place not in outcomes]
-    inputs = _validated(engine.plugins.task(task), [rows[place].value for place in places])
+    task = engine.plugins.task(task)
+    inputs = _validated(task, [rows[place].value for place in places])
     valid = [item for item in inputs if not isinstance(item, str)]
     results = iter(_results(engine, task, valid, progress or False, cancel, arguments))
     for place, item in zip(places, inputs, strict=True):
@@ -65,7 +66,7 @@ def answer_rows(
     return [outcomes[place] for place in range(len(rows))]
 
 
-def iter_answers(engine: Engine, task: str, rows: Iterable[TaskRow], **arguments: Any) -> Iterator[Outcome]:
+def iter_answers(engine: Engine, task: str | AnyTask, rows: Iterable[TaskRow], **arguments: Any) -> Iterator[Outcome]:
     """The outcomes of any number of rows, as they come; the rest is as in `answer_rows`."""
     for window in windows(rows):
         yield from answer_rows(engine, task, window, **arguments)
@@ -82,7 +83,7 @@ def _validated(task: AnyTask, values: Sequence[Any]) -> list[Any]:
 
 
 def _results(
-    engine: Engine, task: str, inputs: Sequence[Any], progress: Any, cancel: CancelToken | None, arguments: Any
+    engine: Engine, task: AnyTask, inputs: Sequence[Any], progress: Any, cancel: CancelToken | None, arguments: Any
 ) -> list[Result | str]:
     """The results, with a sentence for an input that has none: inputs that fail together are halved and tried again."""
     if not inputs:

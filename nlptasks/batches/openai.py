@@ -18,6 +18,7 @@ from nlptasks.batches.columns import json_line
 from nlptasks.batches.loop import BatchProgress, BatchReport, PartLoop
 from nlptasks.batches.parts import Shard
 from nlptasks.batches.rows import TaskRow
+from nlptasks.batches.run import model_identity
 from nlptasks.batches.sources import Source
 from nlptasks.data import read_rows
 from nlptasks.surfaces import (
@@ -101,16 +102,8 @@ class _RequestJob:
                 yield TaskRow(None, row.place, row.fields, row.fault)
 
     def identity(self) -> dict[str, Any]:
-        placement = self.engine.placement()
-        settings = self.engine.settings
-        return {
-            "task": "requests",
-            "profile": settings.profile,
-            "device": placement.device,
-            "dtype": placement.dtype,
-            "input": self.source.digests(),
-            "columns": {},
-        }
+        models = model_identity(self.engine, "as each request names it")
+        return {"task": "requests", **models, "input": self.source.digests(), "columns": {}}
 
     def answer(self, rows: Sequence[TaskRow], progress: Callable[[int, int], None] | None) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}

@@ -15,7 +15,7 @@ from nlptasks.batches.files import output_format
 from nlptasks.batches.loop import BatchProgress, BatchReport, PartLoop
 from nlptasks.batches.parts import Shard
 from nlptasks.batches.rows import RowReader, TaskRow
-from nlptasks.batches.sources import Source, file_digest
+from nlptasks.batches.sources import Source, folder_digest
 from nlptasks.data import DataOptions
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ READ_ROWS, WRITTEN_ROWS = 1024, 32
 
 
 def batch(
-    task: str,
+    task: str | AnyTask,
     inputs: Any,
     output: str | Path,
     /,
@@ -115,13 +115,13 @@ class _TaskJob:
         return self.source.rows(self.reader)
 
     def answer(self, rows: Sequence[TaskRow], progress: Callable[[int, int], None] | None) -> list[Outcome]:
-        return answer_rows(self.engine, self.task.name, rows, progress=progress, cancel=self.cancel, **self.arguments)
+        return answer_rows(self.engine, self.task, rows, progress=progress, cancel=self.cancel, **self.arguments)
 
     def identity(self) -> dict[str, Any]:
         adapter, base = self.engine.choose(self.task, self.arguments["adapter"], self.arguments["model"])
         return {
             "task": self.engine.plugins.describe(self.task),
-            "adapter": adapter and f"{adapter.name} {file_digest(adapter.path / 'adapter_model.safetensors')}",
+            "adapter": adapter and f"{adapter.name} {folder_digest(adapter.path)}",
             **model_identity(self.engine, base),
             "options": {name: value for name, value in self.arguments.items() if name not in ("adapter", "model")},
             "input": self.source.digests(),
@@ -132,11 +132,10 @@ class _TaskJob:
 
 
 def model_identity(engine: Engine, base: str) -> dict[str, Any]:
-    """What decides a model's answers: its name, the digests of a folder's weights, and where it runs."""
-    weights = sorted(Path(base).glob("*.safetensors")) if Path(base).is_dir() else []
+    """What decides a model's answers: its name, a digest of its folder if that is its name, and where it runs."""
     placement = engine.placement()
     return {
-        "model": " ".join([base, *map(file_digest, weights)]),
+        "model": f"{base} {folder_digest(Path(base))}" if Path(base).is_dir() else base,
         "profile": engine.settings.profile,
         "device": placement.device,
         "dtype": placement.dtype,

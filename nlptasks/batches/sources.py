@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nlptasks import TaskInput
+from nlptasks.batches.parts import digest_of
 from nlptasks.batches.rows import RowReader, TaskRow
 from nlptasks.data import DataOptions, Row, frame_rows, open_text, read_rows, text_rows
 
@@ -74,6 +75,12 @@ def file_digest(path: Path) -> str:
     """A short digest of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def folder_digest(folder: Path) -> str:
+    """A short digest of the weights and settings in a model's or an adapter's folder."""
+    files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".safetensors"))
+    return digest_of(f"{file.name} {file_digest(file)}\n".encode() for file in files)
 
 
 def _title(name: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from tqdm import tqdm
 
 from nlptasks import DataError, Engine, GeneratedText, NlptasksError, can_stream, default_plugins
 from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, task_argument, write_fields
@@ -105,6 +106,8 @@ def run_command(
                 _echo_stream(pieces, "" if values.get("chat") else single)
             return
         outcomes = _outcomes(engine, resolved, chain(first, rows), len(first) == 1, arguments)
+        if sys.stderr.isatty() and not sys.stdout.isatty():
+            outcomes = iter(tqdm(outcomes, unit=" rows", delay=2, leave=False))
         if as_json or as_jsonl:
             outcomes = _guarded(outcomes)
             lines = (_json_value(resolved, number, one, keep) for number, one in enumerate(_noted(outcomes), start=1))

@@ -6,24 +6,51 @@ import csv
 import errno
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas
 import pytest
 
-from nlptasks import CancelledError, CancelToken, DataError, InvalidInputError, NlptasksError, batch
+from nlptasks import (
+    CancelledError,
+    CancelToken,
+    Classification,
+    ClassificationOptions,
+    DataError,
+    InvalidInputError,
+    Model,
+    NlptasksError,
+    TextClassification,
+    TextInput,
+    batch,
+)
 from nlptasks.batches import OUTPUTS, BatchProgress, answer_columns, join_shards, parts
+from nlptasks.testing import FakeModel
 from tests.fake_engine import FakeEngine
 from tests.ui_browser import built_in_makers, own_settings
 
 ROWS = 23
 
 
+class Weather(TextClassification):
+    """Sun or rain; it fails with hail."""
+
+    name = "weather"
+    labels = ("rain", "sun")
+
+    def run(self, inputs: Sequence[TextInput], options: ClassificationOptions, model: Model) -> list[Classification]:
+        if any("hail" in item.text for item in inputs):
+            raise KeyError("hail")
+        return super().run(inputs, options, model)
+
+
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
     makers = {name: make for name, make in built_in_makers().items() if name != "sentiment"}
+    makers["weather"] = partial(FakeModel, labels=Weather.labels)
     with FakeEngine(own_settings(tmp_path_factory.mktemp("data")), makers) as made:
         yield made
 
@@ -315,3 +342,18 @@ def wait_for(ready: Any) -> None:
             return
         until.wait(0.02)
     raise AssertionError("it never came")
+
+
+def test_a_row_on_which_a_plugin_fails_is_one_bad_row(engine: FakeEngine, tmp_path: Path) -> None:
+    """The task comes with its object, without a plugin; a text is refused, another is no text."""
+    texts: list[Any] = [f"Day {number}." for number in range(100)]
+    texts[20], texts[41], texts[77] = "It hails.", " ", 5
+    report = batch(Weather(), texts, tmp_path / "answers.jsonl", engine=engine)
+    rows = read(tmp_path / "answers.jsonl")
+    assert (report.rows, report.errors) == (100, 3)
+    assert [row["row"] for row in rows if row["weather.label"] is None] == [21, 42, 78]
+    assert rows[20]["weather.error"] == (
+        "The task 'weather' failed with KeyError: 'hail'. Report it to its author; NLPTASKS_STRICT=1 shows where."
+    )
+    assert rows[41]["weather.error"].startswith("Input 'text': expected a text with at least one visible character")
+    assert rows[77]["weather.error"].startswith("Input: input should be a valid dictionary")
