@@ -117,8 +117,9 @@ def _read_row(record: Row, table: Table, findings: _Findings) -> EntityRow | Non
         return _from_tags(record.place, fields[tokens], _tag_names(fields[tags], tags, table), findings)
     if _strings(cells.get("tokenized_text")) and "ner" in fields:
         return _from_token_spans(record.place, fields["tokenized_text"], fields["ner"], findings)
-    if tags and (column := next((name for name in TOKEN_COLUMNS if fields.get(name) is not None), None)):
-        raise RowFault(f"{column}: expected a list of texts, found {show(fields[column])}.")
+    column = next((name for name in TOKEN_COLUMNS if cells.get(name) is not None), None)
+    if tags and column and "text" not in cells:
+        raise RowFault(f"{column}: expected a list of texts, found {show(cells[column])}.")
     refused = fields.get("answer") in ("reject", "ignore")  # Prodigy's answers.
     if not refused and "annotations" in fields:
         annotations = _objects(fields["annotations"], "annotations")
