@@ -41,10 +41,7 @@ class Setup:
             self.lines = gr.Textbox(label="One text per line", lines=6, max_lines=12, elem_id="batch-lines")
             self.take = gr.Button("Use these lines", elem_id="batch-take")
         self.summary = gr.HTML(elem_id="batch-found")
-        self.preview = gr.Dataframe(
-            label=f"First {show.PREVIEW_ROWS} rows", interactive=False, visible=False, wrap=True, max_height=280,
-            elem_id="batch-preview", elem_classes="nlp-rows",
-        )  # fmt: skip
+        self.preview = gr.HTML(elem_id="batch-preview", elem_classes="nlp-grid")
         self.mapper = Mapper(context)
         self.run = gr.Button("Run", variant="primary", interactive=False, elem_id="batch-run")
         self.message = gr.HTML(elem_id="batch-message")
@@ -85,7 +82,7 @@ class Setup:
         return {
             self.upload: upload,
             self.summary: show.summary(upload),
-            self.preview: gr.Dataframe(value=show.preview(upload.table), visible=True),
+            self.preview: show.preview(upload.table),
             self.run: gr.Button(interactive=True),
             self.message: "",
             **self.mapper.columns_of(upload.table),
@@ -97,7 +94,7 @@ class Setup:
         return {
             self.upload: None,
             self.summary: message,
-            self.preview: gr.Dataframe(visible=False),
+            self.preview: "",
             self.run: gr.Button(interactive=False),
             self.message: "",
             self.mapper.area: gr.Column(visible=False),

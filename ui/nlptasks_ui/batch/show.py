@@ -16,7 +16,7 @@ from nlptasks_ui.batch.charts import Chart
 from nlptasks_ui.batch.runs import Request, Run, Status
 from nlptasks_ui.batch.tables import Upload
 
-PREVIEW_ROWS = 20
+PREVIEW_ROWS = 5
 """The most rows of a preview."""
 
 NO_RUNS = html.element("p", "No runs yet: start one in the tab “New run”.", class_="nlp-note")
@@ -50,11 +50,14 @@ def summary(upload: Upload) -> str:
     return "".join(parts)
 
 
-def preview(table: Table) -> dict[str, Any]:
+def preview(table: Table) -> str:
     """The first rows of a table, with long texts shortened."""
     columns = table.columns[:_COLUMN_LIMIT]
-    cells = [[_clip(_words(row.fields.get(column))) for column in columns] for row in table.rows[:PREVIEW_ROWS]]
-    return {"headers": list(columns), "data": cells}
+    rows = table.rows[:PREVIEW_ROWS]
+    cells = [
+        [str(number), *(_words(row.fields.get(column)) for column in columns)] for number, row in enumerate(rows, 1)
+    ]
+    return html.table(["row", *columns], cells)
 
 
 def title(run: Run, status: Status) -> str:
@@ -112,12 +115,14 @@ def table(page: Page, request: Request) -> str:
         return ""
     prefix = f"{request.task}."
     names = dict.fromkeys(name for row in page.rows for name in row if name != "row")
+    words = {name: [_words(row.get(name)) for row in page.rows] for name in names}
     answers = [name for name in names if name.startswith(prefix) and name.removeprefix(prefix) not in _HIDDEN]
-    filled = [name for name in answers if any(row.get(name) not in (None, "", []) for row in page.rows)]
+    # The answer itself, and what is more than a repetition of it.
+    shows = [name for name in answers[1:] if any(words[name]) and words[name] != words[answers[0]]]
     read = [column for column in request.columns.values() if column in names]
     rest = [name for name in names if name not in read and not name.startswith(prefix)]
-    columns = [*filled, *dict.fromkeys(read), *rest][:_COLUMN_LIMIT]
-    rows = [[f"{row['row']:,}", *(_clip(_words(row.get(name))) for name in columns)] for row in page.rows]
+    columns = [*answers[:1], *shows, *dict.fromkeys(read), *rest][:_COLUMN_LIMIT]
+    rows = zip((f"{row['row']:,}" for row in page.rows), *(words[name] for name in columns), strict=True)
     return html.table(["row", *columns], rows)
 
 
@@ -157,22 +162,20 @@ def counts(charts: Sequence[Chart]) -> str:
 
 
 def _words(value: Any) -> str:
-    """A cell in words: spans and labels are listed, other nested values are JSON."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return "; ".join(map(_words, value))
-    if isinstance(value, dict):
-        match value:
-            case {"label": str(label), "text": str(text)}:
-                return f"{text} ({label})"
-            case {"label": str(label), "score": float(score)}:
-                return f"{label} {score:.3f}"
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
-
-
-def _clip(words: str) -> str:
+    """A cell in words, clipped: spans and labels are listed, other nested values are JSON."""
+    match value:
+        case None:
+            return ""
+        case float():
+            words = f"{value:.4g}"
+        case list():
+            words = "; ".join(map(_words, value))
+        case {"label": str(label), "text": str(text)}:
+            words = f"{text} ({label})"
+        case {"label": str(label), "score": float(score)}:
+            words = f"{label} {score:.3f}"
+        case dict():
+            words = json.dumps(value, ensure_ascii=False, default=str)
+        case _:
+            words = str(value)
     return words if len(words) <= _CLIP else f"{words[:_CLIP]}…"

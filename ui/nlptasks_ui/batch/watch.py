@@ -87,7 +87,7 @@ class Watch:
             self.lowest = gr.Number(None, label="Lowest score", visible=False, min_width=120, step=0.05)
             self.highest = gr.Number(None, label="Highest score", visible=False, min_width=120, step=0.05)
             self.errors = gr.Checkbox(label="Only rows with an error", min_width=160, elem_id="batch-errors")
-        self.table = gr.HTML(elem_id="batch-results")
+        self.table = gr.HTML(elem_id="batch-results", elem_classes="nlp-grid")
         with gr.Row(elem_classes="nlp-actions nlp-minor", equal_height=True):
             self.previous = gr.Button("Previous", size="sm", elem_id="batch-previous")
             self.next = gr.Button("Next", size="sm", elem_id="batch-next")
