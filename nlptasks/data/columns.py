@@ -83,9 +83,9 @@ def input_columns(
     for field in (named or {}).keys() - known.keys():
         raise DataError(f"--columns: expected a field of {task.name} ({', '.join(known)}), found {field!r}.")
     fields = [name for name in known if name not in present and (named or {}).get(name, name) is not None]
-    named = {field: column for field, column in (named or {}).items() if column is not None}
+    columns_of = {field: column for field, column in (named or {}).items() if column is not None}
     needed = [name for name in fields if known[name].is_required()]
-    matched = match_columns(source, columns, fields, named, required=needed, hint=hint)
+    matched = match_columns(source, columns, fields, columns_of, required=needed, hint=hint)
     # If no field is required, the task takes one of several.
     return matched or match_columns(source, columns, fields, required=() if present else fields[:1], hint=hint)
 

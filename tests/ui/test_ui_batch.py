@@ -17,7 +17,18 @@ import pandas
 import pytest
 
 from tests.fake_engine import FakeEngine
-from tests.ui_browser import PHONE, browser, free_port, installed_plugins, own_settings, served, tab, until, visit
+from tests.ui_browser import (
+    PHONE,
+    browser,
+    built_in_makers,
+    free_port,
+    installed_plugins,
+    own_settings,
+    served,
+    tab,
+    until,
+    visit,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -31,7 +42,8 @@ ROWS = 500
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
     plugins = installed_plugins()
     plugins.load_entry_points([EntryPoint("weather", "nowhere.at_all", "nlptasks")])
-    with FakeEngine(settings=own_settings(tmp_path_factory.mktemp("app")), plugins=plugins) as made:
+    makers = {"qa": built_in_makers()["qa"]}
+    with FakeEngine(own_settings(tmp_path_factory.mktemp("app")), makers, plugins) as made:
         yield made
 
 

@@ -62,6 +62,7 @@ def build_app(engine: Engine, *, runs: Path | None = None, loads: Downloads | No
         _select_page(app, pages[0])
         for task in engine.plugins.tasks.values():
             build_part(f"the endpoint of {task.name}", partial(api.add, context, task))
+    app.closing = context.closing
     app.queue(max_size=QUEUE_SIZE, default_concurrency_limit=CONCURRENCY_LIMIT)
     return app
 

@@ -126,7 +126,7 @@ class Answers:
             name.removeprefix(self._prefix): value for name, value in row.items() if name.startswith(self._prefix)
         }
         failed = bool(answer.get("error"))
-        score = answer.get("score")
+        score: Any = answer.get("score")
         self._offsets.append(self._end)
         self._end += len(line)
         self._scores.append(score if is_score(score) else float("nan"))

@@ -18,6 +18,7 @@ def build(context: Context) -> None:
     import gradio as gr
 
     runs = Runs(context.engine, context.runs)
+    context.closing.append(runs.close)
     with gr.Tabs(elem_id="batch-tabs") as tabs:
         with gr.Tab("New run", id=NEW):
             setup = Setup(context, runs)

@@ -213,6 +213,11 @@ class Runs:
         run.folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
+    def close(self) -> None:
+        """Stop all runs, which can be continued."""
+        for job in list(self._jobs.values()):
+            job.cancel.cancel()
+
     def _compute(self, run: Run, job: _Job) -> None:
         status, before, begin = job.status, job.status.seconds, time.monotonic()
         try:
@@ -227,7 +232,8 @@ class Runs:
             status.state = "failed"
             status.text = f"This run was begun with something else: {error.differences}. Start over to answer all rows."
         except Exception as error:
-            status.state = "failed"
+            # An engine that is closed refuses what the end of the app has not stopped yet.
+            status.state = "stopped" if job.cancel.cancelled else "failed"
             status.text = as_sentence(sentence(error).replace(f"{run.folder}/", ""))
         finally:
             status.seconds, status.rate, status.left = before + time.monotonic() - begin, None, None
