@@ -1,7 +1,8 @@
 """The public names; `__init__.py` imports each when it is first used."""
 
 from nlptasks.backends import Backend as Backend, BackendOptions as BackendOptions, Resident as Resident
-from nlptasks.batches.run import BatchProgress as BatchProgress, BatchReport as BatchReport, batch as batch
+from nlptasks.batches.loop import BatchProgress as BatchProgress, BatchReport as BatchReport
+from nlptasks.batches.run import batch as batch
 from nlptasks.discovery import PluginFailure as PluginFailure, PluginRecord as PluginRecord
 from nlptasks.engine import (
     Engine as Engine,
@@ -71,6 +72,7 @@ from nlptasks.model import (
     Text as Text,
     TextStream as TextStream,
     TokenLogits as TokenLogits,
+    Vector as Vector,
 )
 from nlptasks.plugins import (
     Plugins as Plugins,

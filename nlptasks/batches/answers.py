@@ -28,10 +28,13 @@ ROW_ERRORS = (OverflowRefusedError, PluginError, UnparsableOutputError)
 
 
 class Outcome(NamedTuple):
-    """A row with its result, or the sentence that says why there is none; a blank line has neither."""
+    """A row with its result, or the sentence that says why there is none; a blank line has neither.
+
+    The result is a `Result`, or what else a job answers with.
+    """
 
     row: TaskRow
-    result: Result | None = None
+    result: Any = None
     error: str = ""
 
 

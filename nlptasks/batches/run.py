@@ -1,25 +1,19 @@
-"""A batch: rows are read, answered and written part by part, at the same time, and what is written stays."""
+"""`nlptasks.batch`: a task on every row of files, tables and iterables."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count, islice
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from nlptasks import AnyTask, CancelToken, DataError, NlptasksError, __version__, default_engine
+from nlptasks import AnyTask, CancelToken, default_engine
 from nlptasks.batches.answers import Outcome, answer_rows
-from nlptasks.batches.columns import RowWriter, answer_columns, json_line
+from nlptasks.batches.columns import RowWriter, answer_columns
 from nlptasks.batches.files import output_format
-from nlptasks.batches.joining import join
-from nlptasks.batches.parts import PartFolder, Shard, Size, digest_of
+from nlptasks.batches.loop import BatchProgress, BatchReport, PartLoop
+from nlptasks.batches.parts import Shard
 from nlptasks.batches.rows import RowReader, TaskRow
 from nlptasks.batches.sources import Source, file_digest
 from nlptasks.data import DataOptions
@@ -29,46 +23,6 @@ if TYPE_CHECKING:
 
 READ_ROWS, WRITTEN_ROWS = 1024, 32
 """Rows of a part, for a task with a trained head and for one that writes text."""
-
-REPORT_SECONDS = 0.2
-_RATE_STEPS = 50
-"""The rate is that of the last reports, which evens out short stops."""
-
-
-class BatchProgress(NamedTuple):
-    """How far a batch is: rows with an outcome, of `total` if that is known, and the errors among them.
-
-    `rate` is in rows a second, `left` in seconds; both are None while unknown.
-    """
-
-    rows: int
-    errors: int
-    total: int | None
-    rate: float | None
-    left: float | None
-
-
-class _Rows(NamedTuple):
-    """The rows of a part, counted from 0; `first` is the number of its first row, from 1. The rows of other shards
-    have no digest."""
-
-    number: int
-    first: int
-    rows: list[TaskRow]
-    digest: str
-
-
-@dataclass(frozen=True)
-class BatchReport:
-    """What a batch wrote. `rows` and `errors` are those of its shard, `computed` the rows that were answered just now.
-
-    `output` is None for a shard, whose parts wait for `join_shards`.
-    """
-
-    rows: int
-    errors: int
-    computed: int
-    output: Path | None
 
 
 def batch(
@@ -119,191 +73,71 @@ def batch(
     shared = {name: value for name, value in fields.items() if name in known}
     options = {name: value for name, value in fields.items() if name not in known}
     described.validate_options(options)
-    run = _Run(
-        engine=engine,
-        task=described,
-        source=Source(inputs, reading, by_line=by_line),
-        reader=RowReader(described, reading, by_line=by_line, fields=shared),
-        arguments={"adapter": adapter, "model": model, **options},
-        writer=RowWriter(described, keep),
-        part_rows=part_rows or (READ_ROWS if described.head else WRITTEN_ROWS),
-        shard=Shard.parse(shard) if shard else Shard(),
-        cancel=cancel or CancelToken(),
-        fail_fast=fail_fast,
-        report=progress,
-    )
+    source = Source(inputs, reading, by_line=by_line)
+    reader = RowReader(described, reading, by_line=source.by_line, fields=shared)
+    job = _TaskJob(
+        engine, described, source, reader, {"adapter": adapter, "model": model, **options},
+        cancel or CancelToken(), None if keep is None else tuple(sorted(keep)),
+        {"fields": shared, "by line": by_line, "reading": vars(reading or DataOptions())},
+    )  # fmt: skip
+    loop = PartLoop(
+        job, part_rows or (READ_ROWS if described.head else WRITTEN_ROWS), Shard.parse(shard) if shard else Shard(),
+        fail_fast, progress,
+    )  # fmt: skip
     if str(output) == "-":
-        return run.to_stream(sys.stdout.buffer)
+        return loop.to_stream(sys.stdout.buffer)
     output_format(Path(output))
-    settings = {
-        "fields": shared,
-        "keep": None if keep is None else sorted(keep),
-        "by line": by_line,
-        "reading": vars(reading or DataOptions()),
-    }
-    return run.to(Path(output), settings, restart=restart, on_note=on_note or str)
+    report = loop.to_file(Path(output), restart=restart)
+    if on_note:
+        for note in reader.notes:
+            on_note(note)
+    return report
 
 
 @dataclass
-class _Run:
-    """One call of `batch`."""
+class _TaskJob:
+    """The rows of a source, answered by a task; `settings` are the other values that decide the output."""
 
     engine: Engine
     task: AnyTask
     source: Source
     reader: RowReader
     arguments: Mapping[str, Any]
-    writer: RowWriter
-    part_rows: int
-    shard: Shard
     cancel: CancelToken
-    fail_fast: bool
-    report: Callable[[BatchProgress], None] | None
+    keep: Collection[str] | None
+    settings: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        self._rows = self._errors = self._computed = 0
-        self._total: int | None = None
-        self._steps: deque[tuple[float, float]] = deque(maxlen=_RATE_STEPS)
-        self._next_report = 0.0
+        self.line = RowWriter(self.task, self.keep).line
+        self.count = self.source.count
 
-    def to_stream(self, stream: BinaryIO) -> BatchReport:
-        """Write every row as soon as its part is answered, and keep nothing."""
-        for part in self._parts():
-            outcomes = self._answer(part)
-            stream.writelines(self._lines(part, outcomes))
-            stream.flush()
-            self._count_outcomes(outcomes)
-        return BatchReport(self._rows, self._errors, self._computed, None)
+    def rows(self) -> Iterator[TaskRow]:
+        return self.source.rows(self.reader)
 
-    def to(
-        self, output: Path, settings: Mapping[str, Any], *, restart: bool, on_note: Callable[[str], object]
-    ) -> BatchReport:
-        """Compute what is missing, and make the output if this is the whole batch."""
-        folder = PartFolder(self.shard.folder(output))
-        if output.exists() and not restart and not folder.begun:
-            raise NlptasksError(
-                f"{output}: expected no such file, found one: choose another output, or add --restart to replace it."
-            )
-        whole = self.shard.count == 1
-        with folder.locked():
-            folder.begin({**self._identity(), **settings}, restart=restart)
-            if not (folder.joined and output.exists()):
-                folder.end(self._compute(folder))
-                for note in self.reader.notes:
-                    on_note(note)
-                if whole:
-                    join([folder], output)
-            if whole:
-                folder.remove()
-        rows = folder.size.rows if whole and folder.size else self._rows
-        return BatchReport(rows, self._errors, self._computed, output if whole else None)
+    def answer(self, rows: Sequence[TaskRow], progress: Callable[[int, int], None] | None) -> list[Outcome]:
+        return answer_rows(self.engine, self.task.name, rows, progress=progress, cancel=self.cancel, **self.arguments)
 
-    def _identity(self) -> dict[str, Any]:
-        """What decides the answers."""
+    def identity(self) -> dict[str, Any]:
         adapter, base = self.engine.choose(self.task, self.arguments["adapter"], self.arguments["model"])
-        weights = sorted(Path(base).glob("*.safetensors")) if Path(base).is_dir() else []
-        placement = self.engine.placement()
         return {
-            "nlptasks": __version__,
             "task": self.engine.plugins.describe(self.task),
             "adapter": adapter and f"{adapter.name} {file_digest(adapter.path / 'adapter_model.safetensors')}",
-            "model": " ".join([base, *map(file_digest, weights)]),
-            "profile": self.engine.settings.profile,
-            "device": placement.device,
-            "dtype": placement.dtype,
+            **model_identity(self.engine, base),
             "options": {name: value for name, value in self.arguments.items() if name not in ("adapter", "model")},
             "input": self.source.digests(),
-            "rows of a part": self.part_rows,
-            "shards": self.shard.count,
+            "keep": self.keep,
             "columns": {column.name: column.kind for column in answer_columns(self.task)},
+            **self.settings,
         }
 
-    def _compute(self, folder: PartFolder) -> Size:
-        """Answer the parts of this shard that are not there."""
-        if self.report:
-            Thread(target=self._count, daemon=True).start()
-        size = Size(0, 0)
-        # One thread reads ahead, the other writes the last part, while this one computes.
-        with ThreadPoolExecutor(2, "nlptasks-batch") as pool:
-            parts = self._parts()
-            upcoming = pool.submit(next, parts, None)
-            written: Future[None] | None = None
-            while part := upcoming.result():
-                upcoming = pool.submit(next, parts, None)
-                size = Size(part.number + 1, part.first + len(part.rows) - 1)
-                if not self.shard.has(part.number):
-                    continue
-                if kept := folder.find(part.number, part.digest):
-                    self._advance(len(part.rows), kept.errors)
-                    continue
-                outcomes = self._answer(part)
-                if written:
-                    written.result()
-                written = pool.submit(self._write, folder, part, outcomes)
-                self._count_outcomes(outcomes)
-            if written:
-                written.result()
-        if not size.rows:
-            raise DataError("Expected rows, found none.")
-        return size
 
-    def _parts(self) -> Iterator[_Rows]:
-        rows = self.source.rows(self.reader)
-        for number in count():
-            first = number * self.part_rows + 1
-            part = list(islice(rows, self.part_rows))
-            if not part:
-                return
-            # Also what a stream holds must be the same when a batch goes on.
-            lines = (json_line([row.value, dict(row.fields), row.error]) for row in part)
-            yield _Rows(number, first, part, digest_of(lines) if self.shard.has(number) else "")
-
-    def _answer(self, part: _Rows) -> list[Outcome]:
-        def advance(completed: int, total: int) -> None:
-            self._tell(len(part.rows) * completed / max(1, total))
-
-        outcomes = answer_rows(
-            self.engine, self.task.name, part.rows,
-            progress=advance if self.report else None, cancel=self.cancel, **self.arguments,
-        )  # fmt: skip
-        failed = next((outcome for outcome in outcomes if outcome.error), None)
-        if failed and self.fail_fast:
-            raise NlptasksError(f"{failed.row.place}: {failed.error}")
-        return outcomes
-
-    def _write(self, folder: PartFolder, part: _Rows, outcomes: Sequence[Outcome]) -> None:
-        folder.write(part.number, part.digest, self._lines(part, outcomes), _errors(outcomes))
-
-    def _lines(self, part: _Rows, outcomes: Sequence[Outcome]) -> list[bytes]:
-        return [self.writer.line(number, outcome) for number, outcome in enumerate(outcomes, start=part.first)]
-
-    def _count_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        self._computed += len(outcomes)
-        self._advance(len(outcomes), _errors(outcomes))
-
-    def _count(self) -> None:
-        with suppress(NlptasksError):
-            if (total := self.source.count()) is not None:
-                self._total = max(1, total // self.shard.count)
-
-    def _advance(self, rows: int, errors: int) -> None:
-        self._rows += rows
-        self._errors += errors
-        self._tell(0)
-
-    def _tell(self, under_way: float) -> None:
-        """Report the progress; `under_way` are the rows of the current part that were answered."""
-        now = time.monotonic()
-        if not self.report or (under_way and now < self._next_report):
-            return
-        self._next_report = now + REPORT_SECONDS
-        rows = self._rows + int(under_way)
-        self._steps.append((now, rows))
-        (start, before), *_ = self._steps
-        rate = (rows - before) / (now - start) if now > start and rows > before else None
-        left = (self._total - rows) / rate if self._total and rate else None
-        self.report(BatchProgress(rows, self._errors, self._total, rate, left))
-
-
-def _errors(outcomes: Sequence[Outcome]) -> int:
-    return sum(bool(outcome.error) for outcome in outcomes)
+def model_identity(engine: Engine, base: str) -> dict[str, Any]:
+    """What decides a model's answers: its name, the digests of a folder's weights, and where it runs."""
+    weights = sorted(Path(base).glob("*.safetensors")) if Path(base).is_dir() else []
+    placement = engine.placement()
+    return {
+        "model": " ".join([base, *map(file_digest, weights)]),
+        "profile": engine.settings.profile,
+        "device": placement.device,
+        "dtype": placement.dtype,
+    }

@@ -19,7 +19,7 @@ STDIN = "-"
 class Source:
     """The inputs of a batch: names of files, "-" for standard input, or what `Engine.iter` takes, a table as well.
 
-    `by_line` makes each line of a text one input.
+    `by_line` makes each line of a text one input, as it always is on standard input.
 
     Raises:
         DataError: a file does not exist, or is of no known format.
@@ -32,32 +32,33 @@ class Source:
             and bool(names)
             and (isinstance(inputs, str) or all(isinstance(name, Path) for name in names))
         )
-        self._files = [str(name) for name in names] if are_files else []
+        self.files = [str(name) for name in names] if are_files else []
         self._inputs = inputs
-        self._options, self._by_line = options or DataOptions(), by_line
-        for name in self._files:
+        self._options = options or DataOptions()
+        self.by_line = by_line or STDIN in self.files
+        for name in self.files:
             if name != STDIN:
                 read_rows(name)  # refuses what is no file of rows, before a model is loaded
 
     def rows(self, reader: RowReader) -> Iterator[TaskRow]:
         """The rows, as they are read."""
-        for name in self._files:
+        for name in self.files:
             yield from reader.read(self._read(name), _title(name))
-        if not self._files:
+        if not self.files:
             frame = frame_rows(self._inputs)
             yield from _in_memory(self._inputs if frame is None else _of_frame(*frame), reader)
 
     def count(self) -> int | None:
         """The number of rows, if it is known before all of them are read."""
-        if STDIN in self._files:
+        if STDIN in self.files:
             return None
-        if not self._files:
+        if not self.files:
             return len(self._inputs) if hasattr(self._inputs, "__len__") else None
-        return sum(1 for name in self._files for _ in self._read(name))
+        return sum(1 for name in self.files for _ in self._read(name))
 
     def digests(self) -> list[str]:
         """The names of the files with a digest of their bytes; standard input and values in memory have none."""
-        return [f"{_title(name)} {file_digest(Path(name))}" for name in self._files if name != STDIN]
+        return [f"{_title(name)} {file_digest(Path(name))}" for name in self.files if name != STDIN]
 
     def _read(self, name: str) -> Iterator[Row]:
         encoding = self._options.encoding
@@ -65,7 +66,7 @@ class Source:
             with open_text(sys.stdin.buffer, _title(name), encoding) as stream:
                 yield from text_rows(stream, _title(name), by_line=True, encoding=encoding)
         else:
-            text: Literal["lines", "whole"] = "lines" if self._by_line else "whole"
+            text: Literal["lines", "whole"] = "lines" if self.by_line else "whole"
             yield from read_rows(name, text=text, encoding=encoding, sheet=self._options.sheet, name=_title(name))
 
 

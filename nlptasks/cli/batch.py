@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +26,19 @@ if TYPE_CHECKING:
 _BAR = "{percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} rows {postfix}"
 
 
+progress_option = click.option(
+    "--progress", type=click.Choice(["bar", "json", "none"]),
+    help="A bar, a line of JSON for programs each second, or nothing, on stderr. Default: a bar on a terminal.",
+)  # fmt: skip
+
+
 class _BatchGroup(click.Group):
     """Anything but the name of a command is the name of a task."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        return super().resolve_command(ctx, args) if args[0] in self.commands else ("", run_batch, args)
+        return super().resolve_command(ctx, args) if args[0] in self.commands else ("", task_command, args)
 
 
 @click.group(cls=_BatchGroup, subcommand_metavar="TASK [OPTIONS] | join OUTPUT")
@@ -66,9 +74,8 @@ def batch_group() -> None:
               "for a task that writes text.")  # fmt: skip
 @click.option("--restart", is_flag=True, help="Answer every row anew, and replace the output.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first row without an answer.")
-@click.option("--progress", type=click.Choice(["bar", "json", "none"]), help="A bar, a line of JSON for programs each "
-              "second, or nothing, on stderr. Default: a bar on a terminal.")  # fmt: skip
-def run_batch(
+@progress_option
+def task_command(
     task: str,
     inputs: tuple[str, ...],
     output: str,
@@ -92,18 +99,12 @@ def run_batch(
     with Engine(device=device, dtype=dtype, on_progress=downloads) as engine:
         fields, values = fields_and_options(engine.plugins.task(task), options)
         columns = None if keep is None else [name.strip() for name in keep.split(",")]
-        with _Watch(progress, downloads) as watch:
-            try:
-                report = batch(
-                    task, [Path(name) for name in inputs], output, engine=engine, reading=reading, by_line=by_line,
-                    keep=columns, progress=watch, on_note=watch.note, **settings, **fields, **values,
-                )  # fmt: skip
-            except (KeyboardInterrupt, CancelledError):
-                watch.close()
-                if output != "-":
-                    click.echo(f"Stopped after {watch.rows} rows. The same command goes on from there.", err=True)
-                raise
-    _conclude(report.rows, report.errors, report.output)
+        with Watch(progress, downloads) as watch, stopping(watch if output != "-" else None):
+            report = batch(
+                task, [Path(name) for name in inputs], output, engine=engine, reading=reading, by_line=by_line,
+                keep=columns, progress=watch, on_note=watch.note, **settings, **fields, **values,
+            )  # fmt: skip
+    conclude(report.rows, report.errors, report.output)
 
 
 @batch_group.command("join")
@@ -113,17 +114,30 @@ def join_command(output: Path) -> None:
     from nlptasks.batches import join_shards
 
     rows, errors = join_shards(output)
-    _conclude(rows, errors, output)
+    conclude(rows, errors, output)
 
 
-def _conclude(rows: int, errors: int, output: Path | None) -> None:
+@contextmanager
+def stopping(watch: Watch | None) -> Iterator[None]:
+    """Say after Ctrl-C how a batch goes on, if it does."""
+    try:
+        yield
+    except (KeyboardInterrupt, CancelledError):
+        if watch:
+            watch.close()
+            click.echo(f"Stopped after {watch.rows} rows. The same command goes on from there.", err=True)
+        raise
+
+
+def conclude(rows: int, errors: int, output: Path | None) -> None:
+    """Print how many rows were written, and end with exit code 3 if some have no answer."""
     place = f": {output}" if output else ""
     click.echo(f"{rows} rows, {errors} without an answer{place}", err=True)
     if errors:
         click.get_current_context().exit(ROW_ERRORS)
 
 
-class _Watch:
+class Watch:
     """Shows the progress of a batch on stderr: as a bar, as lines of JSON, or not at all."""
 
     def __init__(self, kind: str | None, downloads: DownloadBar) -> None:
@@ -133,7 +147,7 @@ class _Watch:
         self._bar: Any = None
         self._next = 0.0
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> Watch:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,6 +6,7 @@ from nlptasks.surfaces.engine import origin as origin
 from nlptasks.surfaces.engine import versions as versions
 from nlptasks.surfaces.engine import waiting_for as waiting_for
 from nlptasks.surfaces.errors import as_sentence as as_sentence
+from nlptasks.surfaces.errors import invalid as invalid
 from nlptasks.surfaces.errors import message as message
 from nlptasks.surfaces.errors import sentence as sentence
 from nlptasks.surfaces.fields import FieldText as FieldText
@@ -17,6 +18,11 @@ from nlptasks.surfaces.fields import json_type as json_type
 from nlptasks.surfaces.fields import limits as limits
 from nlptasks.surfaces.marking import in_colour as in_colour
 from nlptasks.surfaces.marking import visible as visible
+from nlptasks.surfaces.openai import ChatRequest as ChatRequest
+from nlptasks.surfaces.openai import EmbeddingRequest as EmbeddingRequest
+from nlptasks.surfaces.openai import chat_body as chat_body
+from nlptasks.surfaces.openai import embedding_body as embedding_body
+from nlptasks.surfaces.openai import error_body as error_body
 from nlptasks.surfaces.text import one_line as one_line
 from nlptasks.surfaces.text import render as render
 from nlptasks.surfaces.text import words as words

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from nlptasks import CancelledError, InvalidInputError, NlptasksError, PluginError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _log = logging.getLogger(__name__)
 
@@ -36,3 +40,16 @@ def as_sentence(text: str) -> str:
     if not any(mark in first for mark in "._/"):
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def invalid(error: ValidationError) -> str:
+    """What is wrong with a request, in one line: each field with what was expected and found."""
+    faults = []
+    for fault in error.errors():
+        where = ".".join(map(str, fault["loc"]))
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{where}: this parameter is not served")
+        else:
+            value = "nothing" if fault["type"] == "missing" else repr(fault["input"])[:60]
+            faults.append(f"{where}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, found {value}")
+    return f"{'; '.join(faults)}."

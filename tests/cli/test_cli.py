@@ -76,7 +76,7 @@ def test_files_standard_input_and_several_texts(home: dict[str, str], tmp_path: 
     assert json.loads(whole.stdout)["windows"] == 1
     broken = nlptasks(home, "run", "sentiment", "-a", "tiny", "--json", stdin=b"caf\xe9 \xff")
     assert broken.returncode == 1
-    assert "standard input: expected UTF-8, found other bytes" in broken.stderr
+    assert "Standard input: expected UTF-8, found other bytes" in broken.stderr
     assert "--encoding cp1252, which reads 'café ÿ'" in broken.stderr
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +86,8 @@ def test_the_example_is_answered_with_its_other_column() -> None:
 def test_columns_are_named_on_the_command_line(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.csv", '"remark, short";text\nfine;bad\n')
     named = answers(run("-f", path, "--columns", "text=REMARK, SHORT", "--jsonl", "--keep"))
-    assert named == [{"input": {"remark, short": "fine", "text": "bad"}, "result": answers(run("fine", "--jsonl"))[0]}]
+    fine = answers(run("fine", "--jsonl"))[0]
+    assert named == [{"row": 1, "input": {"remark, short": "fine", "text": "bad"}, "result": fine}]
     assert "expected a column 'remrk', found remark, short, text" in refusal(run("-f", path, "--columns", "text=remrk"))
     assert "expected a field of sentiment (text), found 'label'" in refusal(run("-f", path, "--columns", "label=text"))
     assert run("-f", path, "--columns", "remark").exit_code == 2
@@ -108,21 +112,58 @@ def test_what_was_written_as_jsonl_is_read_again(tmp_path: Path) -> None:
     assert json.loads(written)["input"]["n"] is None
 
 
-def test_every_bad_row_is_named_before_a_model_is_loaded(tmp_path: Path) -> None:
+def test_a_bad_row_is_one_bad_row(tmp_path: Path) -> None:
     ragged = write(tmp_path, "ragged.csv", 'text,label\nfine,a\nfine\n"two\nlines",b\n"",c\nx,y,z\n')
+    done = run("-f", ragged, "--jsonl", "--keep")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 3
+    assert [(line["row"], line.get("error")) for line in lines] == [
+        (1, None),
+        (2, "expected 2 fields, found 1."),
+        (3, None),
+        (4, "Input 'text': expected a text with at least one visible character, found ''."),
+        (5, "expected 2 fields, found 3."),
+    ]
+    assert (lines[1]["input"], lines[1]["result"], lines[2]["input"]["text"]) == (None, None, "two\nlines")
+    assert f"{ragged}:3: expected 2 fields, found 1." in done.stderr
+    assert done.stderr.splitlines()[-1] == "3 of 5 inputs have no answer."
+    shown = run("-f", ragged)
+    assert (shown.exit_code, len(shown.stdout.splitlines()), shown.stderr) == (3, 4, done.stderr)
+
+
+def test_answers_come_before_the_last_row_is_read(tmp_path: Path) -> None:
+    """The reader of the output leaves after a line; most rows are never read."""
+    path = write(tmp_path, "rows.txt", "fine\n" * 100_000)
+    command = [
+        sys.executable,
+        "-m",
+        "nlptasks",
+        "run",
+        "sentiment",
+        "-a",
+        "tiny",
+        "-f",
+        str(path),
+        "--lines",
+        "--jsonl",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["label"] in ("negative", "positive")
+        process.stdout.close()
+        start = time.monotonic()
+        assert process.wait(60) in (0, 1)
+    assert time.monotonic() - start < 10, "100,000 rows take this model over a minute"
+
+
+def test_what_cannot_be_read_at_all_is_refused(tmp_path: Path) -> None:
     broken = write(tmp_path, "broken.jsonl", b'{"text": "fine"}\n{"text": 5}\n{"note": "fine"}\n')
     other = write(tmp_path, "other.csv", "id,note\n1,fine\n")
-    problems = refusal(run("-f", ragged, "-m", "no-such-base")).splitlines()
-    assert [problem.strip().removeprefix(f"{tmp_path}/") for problem in problems[1:]] == [
-        "ragged.csv:3: expected 2 fields, found 1.",
-        "ragged.csv:6: input 'text': expected a text with at least one visible character, found ''.",
-        "ragged.csv:7: expected 2 fields, found 3.",
-    ]
     assert "other.csv: expected a text column (text, sentence, " in refusal(run("-f", other))
     assert "found id, note. Name it with --columns text=NAME" in refusal(run("-f", other))
-    problems = refusal(run("-f", broken)).splitlines()
-    assert "broken.jsonl:2: input 'text': input should be a valid string, found 5." in problems[1]
-    assert "broken.jsonl:3: expected a text column" in problems[2]
+    problems = run("-f", broken).stderr.splitlines()
+    assert "broken.jsonl:2: Input 'text': input should be a valid string, found 5." in problems[0]
+    assert "broken.jsonl:3: expected a text column" in problems[1]
     assert "empty.csv: expected rows, found none." in refusal(run("-f", write(tmp_path, "empty.csv", "text\n")))
     assert "blank.txt: expected a text, found none." in refusal(run("-f", write(tmp_path, "blank.txt", " \n")))
     latin = write(tmp_path, "latin.txt", "déjà vu".encode("cp1252"))

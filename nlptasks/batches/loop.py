@@ -1,0 +1,221 @@
+"""Parts of rows are read, answered and written, at the same time; what is written stays."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from threading import Thread
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+from nlptasks import DataError, NlptasksError, __version__
+from nlptasks.batches.answers import Outcome
+from nlptasks.batches.columns import json_line
+from nlptasks.batches.joining import join
+from nlptasks.batches.parts import PartFolder, Shard, Size, digest_of
+from nlptasks.batches.rows import TaskRow
+
+REPORT_SECONDS = 0.2
+_RATE_STEPS = 50
+"""The rate is that of the last reports, which evens out short stops."""
+
+
+class BatchProgress(NamedTuple):
+    """How far a batch is: rows with an outcome, of `total` if that is known, and the errors among them.
+
+    `rate` is in rows a second, `left` in seconds; both are None while unknown.
+    """
+
+    rows: int
+    errors: int
+    total: int | None
+    rate: float | None
+    left: float | None
+
+
+class _Rows(NamedTuple):
+    """The rows of a part, counted from 0; `first` is the number of its first row, from 1. The rows of other shards
+    have no digest."""
+
+    number: int
+    first: int
+    rows: list[TaskRow]
+    digest: str
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What a batch wrote. `rows` and `errors` are those of its shard, `computed` the rows that were answered just now.
+
+    `output` is None for a shard, whose parts wait for `join_shards`.
+    """
+
+    rows: int
+    errors: int
+    computed: int
+    output: Path | None
+
+
+class Job(Protocol):
+    """What a batch does with rows."""
+
+    def rows(self) -> Iterator[TaskRow]:
+        """All rows, as they are read."""
+        ...
+
+    def count(self) -> int | None:
+        """The number of rows, None if only reading all of them tells it."""
+        ...
+
+    def answer(self, rows: Sequence[TaskRow], progress: Callable[[int, int], None] | None) -> list[Outcome]:
+        """The outcomes of rows, in their order."""
+        ...
+
+    def line(self, number: int, outcome: Outcome) -> bytes:
+        """A row of the output, numbered from 1, as a line of JSON."""
+        ...
+
+    def identity(self) -> Mapping[str, Any]:
+        """What decides the answers, as JSON values; `columns` has the kinds of the answer's columns by their names."""
+        ...
+
+
+@dataclass
+class PartLoop:
+    """One run of a job. `part_rows` are answered and written at once."""
+
+    job: Job
+    part_rows: int
+    shard: Shard
+    fail_fast: bool = False
+    report: Callable[[BatchProgress], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._rows = self._errors = self._computed = 0
+        self._total: int | None = None
+        self._steps: deque[tuple[float, float]] = deque(maxlen=_RATE_STEPS)
+        self._next_report = 0.0
+
+    def to_stream(self, stream: BinaryIO) -> BatchReport:
+        """Write every row as soon as its part is answered, and keep nothing."""
+        for part in self._parts():
+            outcomes = self._answer(part)
+            stream.writelines(self._lines(part, outcomes))
+            stream.flush()
+            self._count_outcomes(outcomes)
+        return BatchReport(self._rows, self._errors, self._computed, None)
+
+    def to_file(self, output: Path, *, restart: bool = False) -> BatchReport:
+        """Compute what is missing, and make the output if this is the whole batch."""
+        folder = PartFolder(self.shard.folder(output))
+        if output.exists() and not restart and not folder.begun:
+            raise NlptasksError(
+                f"{output}: expected no such file, found one: choose another output, or add --restart to replace it."
+            )
+        whole = self.shard.count == 1
+        with folder.locked():
+            folder.begin(self._identity(), restart=restart)
+            if not (folder.joined and output.exists()):
+                folder.end(self._compute(folder))
+                if whole:
+                    join([folder], output)
+            if whole:
+                folder.remove()
+        rows = folder.size.rows if whole and folder.size else self._rows
+        return BatchReport(rows, self._errors, self._computed, output if whole else None)
+
+    def _identity(self) -> dict[str, Any]:
+        sizes = {"rows of a part": self.part_rows, "shards": self.shard.count}
+        return {"nlptasks": __version__, **self.job.identity(), **sizes}
+
+    def _compute(self, folder: PartFolder) -> Size:
+        """Answer the parts of this shard that are not there."""
+        if self.report:
+            Thread(target=self._count, daemon=True).start()
+        size = Size(0, 0)
+        # One thread reads ahead, the other writes the last part, while this one computes.
+        with ThreadPoolExecutor(2, "nlptasks-batch") as pool:
+            parts = self._parts()
+            upcoming = pool.submit(next, parts, None)
+            written: Future[None] | None = None
+            while part := upcoming.result():
+                upcoming = pool.submit(next, parts, None)
+                size = Size(part.number + 1, part.first + len(part.rows) - 1)
+                if not self.shard.has(part.number):
+                    continue
+                if kept := folder.find(part.number, part.digest):
+                    self._advance(len(part.rows), kept.errors)
+                    continue
+                outcomes = self._answer(part)
+                if written:
+                    written.result()
+                written = pool.submit(self._write, folder, part, outcomes)
+                self._count_outcomes(outcomes)
+            if written:
+                written.result()
+        if not size.rows:
+            raise DataError("Expected rows, found none.")
+        return size
+
+    def _parts(self) -> Iterator[_Rows]:
+        rows = self.job.rows()
+        for number in count():
+            first = number * self.part_rows + 1
+            part = list(islice(rows, self.part_rows))
+            if not part:
+                return
+            # Also what a stream holds must be the same when a batch goes on.
+            lines = (json_line([row.value, dict(row.fields), row.error]) for row in part)
+            yield _Rows(number, first, part, digest_of(lines) if self.shard.has(number) else "")
+
+    def _answer(self, part: _Rows) -> list[Outcome]:
+        def advance(completed: int, total: int) -> None:
+            self._tell(len(part.rows) * completed / max(1, total))
+
+        outcomes = self.job.answer(part.rows, advance if self.report else None)
+        failed = next((outcome for outcome in outcomes if outcome.error), None)
+        if failed and self.fail_fast:
+            raise NlptasksError(f"{failed.row.place}: {failed.error}")
+        return outcomes
+
+    def _write(self, folder: PartFolder, part: _Rows, outcomes: Sequence[Outcome]) -> None:
+        folder.write(part.number, part.digest, self._lines(part, outcomes), _errors(outcomes))
+
+    def _lines(self, part: _Rows, outcomes: Sequence[Outcome]) -> list[bytes]:
+        return [self.job.line(number, outcome) for number, outcome in enumerate(outcomes, start=part.first)]
+
+    def _count_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        self._computed += len(outcomes)
+        self._advance(len(outcomes), _errors(outcomes))
+
+    def _count(self) -> None:
+        with suppress(NlptasksError):
+            if (total := self.job.count()) is not None:
+                self._total = max(1, total // self.shard.count)
+
+    def _advance(self, rows: int, errors: int) -> None:
+        self._rows += rows
+        self._errors += errors
+        self._tell(0)
+
+    def _tell(self, under_way: float) -> None:
+        """Report the progress; `under_way` are the rows of the current part that were answered."""
+        now = time.monotonic()
+        if not self.report or (under_way and now < self._next_report):
+            return
+        self._next_report = now + REPORT_SECONDS
+        rows = self._rows + int(under_way)
+        self._steps.append((now, rows))
+        (start, before), *_ = self._steps
+        rate = (rows - before) / (now - start) if now > start and rows > before else None
+        left = (self._total - rows) / rate if self._total and rate else None
+        self.report(BatchProgress(rows, self._errors, self._total, rate, left))
+
+
+def _errors(outcomes: Sequence[Outcome]) -> int:
+    return sum(bool(outcome.error) for outcome in outcomes)
