@@ -293,6 +293,12 @@ def test_what_every_row_would_meet_is_said_and_the_run_can_be_started_over(
         made.start(Request("mood", {"text": "text"}, options={"treshold": 1}), texts(3), "")
     with pytest.raises(NlptasksError, match="no-such"):
         made.start(Request("mood", {"text": "text"}, adapter="no-such"), texts(3), "")
+    with pytest.raises(NlptasksError, match="Choose a file or paste lines first"):
+        made.start(MOOD, None, "")
+    swept = upload(tmp_path, "swept.csv", "text\nx\n")
+    (tmp_path / "swept.csv").unlink()
+    with pytest.raises(DataError, match=r"swept.csv: uploads are deleted after a day: upload it again."):
+        made.start(MOOD, swept, "")
     assert made.list("") == []
     run = made.start(Request("mood", {"text": "nowhere"}), upload(tmp_path, "a.csv", "text\nx\n"), "")
     status = over(made, run)
@@ -353,7 +359,7 @@ def test_a_run_that_waits_can_be_stopped(engine: FakeEngine, made: Runs) -> None
 
 def answers_of(folder: Path, task: str, results: Sequence[Any]) -> Answers:
     """The answers of a run that wrote these results; None is a row with an error."""
-    run = Run(folder, 0.0, Request(task, {"text": "text"}))
+    run = Run(folder, "rows.csv", 0.0, Request(task, {"text": "text"}))
     folder.mkdir(exist_ok=True)
     with run.output.open("w", encoding="utf-8") as stream:
         for number, result in enumerate(results, start=1):

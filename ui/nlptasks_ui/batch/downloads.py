@@ -60,7 +60,7 @@ class Downloads:
             user = user_of(request)
             try:
                 path = self._write(self._runs.find(id, user), ending)
-            except NlptasksError as error:
+            except (NlptasksError, OSError) as error:
                 return gr.DownloadButton(value=None), html.alert(sentence(error))
             give(path, user)
             return gr.DownloadButton(value=str(path)), ""
@@ -75,7 +75,7 @@ class Downloads:
         # Gradio serves this folder; an unguessable name keeps one user's files from the others.
         folder = Path(get_upload_folder()) / "batches" / secrets.token_hex(16)
         folder.mkdir(parents=True)
-        path = folder / f"{run.input.name.partition('.')[0]}-{run.request.task}{ending}"
+        path = folder / f"{run.name.partition('.')[0]}-{run.request.task}{ending}"
         table = PartTable(finished_files(run.output), {column.name: column.kind for column in answer_columns(task)})
         with path.open("wb") as stream:
             if ending == ".csv":

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,9 +83,10 @@ class Status:
 
 @dataclass(frozen=True)
 class Run:
-    """One run and its folder. `created` is in seconds since the epoch."""
+    """One run and its folder. `name` is that of its file, `created` is in seconds since the epoch."""
 
     folder: Path
+    name: str
     created: float
     request: Request
 
@@ -95,8 +96,8 @@ class Run:
 
     @property
     def input(self) -> Path:
-        """The copy of its file, which has the name that the user knows."""
-        return next((self.folder / "input").iterdir())
+        """The copy of its file."""
+        return self.folder / "input" / self.name
 
     @property
     def output(self) -> Path:
@@ -116,9 +117,13 @@ class Run:
             status.state = "done" if self.output.exists() and not self.parts.exists() else "stopped"
         return status
 
-    def save(self, status: Status) -> None:
-        """Write how far it is."""
-        _write(self.folder / "state.json", asdict(status))
+    def save(self, status: Status) -> bool:
+        """Write how far it is; False if the disk is full and the like."""
+        try:
+            _write(self.folder / "state.json", asdict(status))
+        except OSError:
+            return False
+        return True
 
 
 @dataclass
@@ -136,15 +141,18 @@ class Runs:
         self._engine, self._folder = engine, folder
         self._places = threading.Semaphore(RUNS_AT_ONCE)
         self._jobs: dict[Path, _Job] = {}
+        self._unsaved: dict[Path, Status] = {}
         self._lock = threading.Lock()
 
     def list(self, user: str) -> list[Run]:
         """A user's runs, the newest first; nobody sees another's."""
         runs = []
         for path in (home(self._folder, user) / "batches").glob("*/request.json"):
+            if path.parent.name.startswith("."):
+                continue  # not whole yet, or not any more
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                 content = json.loads(path.read_text("utf-8"))
-                runs.append(Run(path.parent, content["created"], Request(**content["request"])))
+                runs.append(Run(path.parent, content["name"], content["created"], Request(**content["request"])))
         return sorted(runs, key=lambda run: run.created, reverse=True)
 
     def find(self, id: str | None, user: str) -> Run:
@@ -157,14 +165,16 @@ class Runs:
     def status(self, run: Run) -> Status:
         """How far a run is, or how it ended."""
         job = self._jobs.get(run.folder)
-        return job.status if job else run.saved()
+        return job.status if job else self._unsaved.get(run.folder) or run.saved()
 
-    def start(self, request: Request, upload: Upload, user: str) -> Run:
+    def start(self, request: Request, upload: Upload | None, user: str) -> Run:
         """Begin a run on a copy of an upload.
 
         Raises:
             NlptasksError: the task, an option, the adapter or the model does not exist, or the upload was deleted.
         """
+        if upload is None:
+            raise NlptasksError("Choose a file or paste lines first.")
         task = self._engine.plugins.task(request.task)
         task.validate_options(request.options)
         self._engine.choose(task, request.adapter, request.model)
@@ -177,9 +187,9 @@ class Runs:
         with writing(folder) as staging:
             (staging / "input").mkdir()
             upload.copy_to(staging / "input" / name)
-            content = {"created": created, "request": to_jsonable_python(asdict(request), fallback=str)}
-            _write(staging / "request.json", content)
-        run = Run(folder, created, request)
+            content = {"name": name, "created": created, "request": asdict(request)}
+            _write(staging / "request.json", to_jsonable_python(content, fallback=str))
+        run = Run(folder, name, created, request)
         self.resume(run)
         return run
 
@@ -188,7 +198,7 @@ class Runs:
         with self._lock:
             if run.folder in self._jobs or self.status(run).state == "done":
                 return
-            saved = run.saved()
+            saved = self._unsaved.pop(run.folder, None) or run.saved()
             job = self._jobs[run.folder] = _Job(Status(seconds=saved.seconds, total=saved.total))
         run.save(job.status)
         threading.Thread(target=self._compute, args=(run, job), name=f"batch-{run.id}", daemon=True).start()
@@ -219,27 +229,26 @@ class Runs:
             job.cancel.cancel()
 
     def _compute(self, run: Run, job: _Job) -> None:
-        status, before, begin = job.status, job.status.seconds, time.monotonic()
+        ended = Status("failed")
+        before, begin = job.status.seconds, None
         try:
             with self._place(job):
                 begin = time.monotonic()
                 report = self._answer(run, job, before - begin)
-            status.rows, status.errors, status.total = report.rows, report.errors, report.rows
-            status.state = "done"
+            ended = Status("done", report.rows, report.errors, report.rows)
         except CancelledError:
-            status.state = "stopped"
+            ended = replace(job.status, state="stopped")
         except ChangedBatchError as error:
-            status.state = "failed"
-            status.text = f"This run was begun with something else: {error.differences}. Start over to answer all rows."
+            why = f"This run was begun with something else: {error.differences}. Start over to answer all rows."
+            ended = replace(job.status, state="failed", text=why)
         except Exception as error:
             # An engine that is closed refuses what the end of the app has not stopped yet.
-            status.state = "stopped" if job.cancel.cancelled else "failed"
-            status.text = as_sentence(sentence(error).replace(f"{run.folder}/", ""))
+            state: State = "stopped" if job.cancel.cancelled else "failed"
+            ended = replace(job.status, state=state, text=as_sentence(sentence(error).replace(f"{run.folder}/", "")))
         finally:
-            status.seconds, status.rate, status.left = before + time.monotonic() - begin, None, None
-            # A run whose folder was taken away, or whose disk is full, has ended all the same.
-            with contextlib.suppress(OSError):
-                run.save(status)
+            ended.seconds = before + (time.monotonic() - begin if begin else 0.0)
+            if not run.save(ended):
+                self._unsaved[run.folder] = ended
             del self._jobs[run.folder]
 
     @contextmanager
@@ -265,7 +274,7 @@ class Runs:
             now = time.monotonic()
             status.seconds = offset + now
             if max(status.rows, total or 0) > MAX_ROWS:
-                raise DataError(f"{run.input.name}: expected at most {MAX_ROWS:,} rows, found more: split the file.")
+                raise DataError(f"{run.name}: expected at most {MAX_ROWS:,} rows, found more: split the file.")
             if now >= next_save:
                 next_save = now + _SAVE_SECONDS
                 run.save(status)

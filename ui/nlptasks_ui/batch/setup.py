@@ -53,7 +53,7 @@ class Setup:
             user = user_of(request)
             try:
                 run = self._runs.start(self.mapper.request(values), values[self.upload], user)
-            except NlptasksError as error:
+            except (NlptasksError, OSError) as error:
                 return {self.message: html.alert(sentence(error))}
             return {self.message: "", **then(run, user)}
 

@@ -65,7 +65,7 @@ def title(run: Run, status: Status) -> str:
     started = time.strftime("%d %b %H:%M", time.localtime(run.created))
     rows = status.total or status.rows
     size = [count(rows, "row")] if rows else []
-    return ", ".join([run.input.name, run.request.task, started, *size, status.state])
+    return ", ".join([run.name, run.request.task, started, *size, status.state])
 
 
 def head(status: Status, loading: str = "") -> str:
@@ -85,7 +85,7 @@ def head(status: Status, loading: str = "") -> str:
         case "stopped":
             words = html.element("p", html.text(f"Stopped after {_finished(status)}."), role="status")
         case "failed":
-            words = html.alert(f"{status.text} {_finished(status).capitalize()} finished.")
+            words = html.alert(f"{status.text} Answered so far: {_finished(status)}.")
     return html.box("progress", bar, words)
 
 

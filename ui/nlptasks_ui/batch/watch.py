@@ -184,6 +184,8 @@ class Watch:
             empty = {self.head: show.NO_RUNS, self.area: gr.Column(visible=False), **self._buttons(None)}
             return {self.seen: now, **updates, **(empty if updates else {})}
         answers = self._answers.of(run)
+        if not status.active and answers.complete:  # what was under way is not kept
+            status = replace(status, rows=len(answers), errors=answers.errors)
         now = replace(now, head=show.head(status, self._loading(run, status)), state=(run.id, status.state))
         if now.head != seen.head:
             updates[self.head] = now.head
