@@ -172,7 +172,7 @@ def test_stop_ends_the_computation_within_one_step_and_continue_goes_on(
     with tab(browser) as page:
         load(page, url, file)
         run(page)
-        engine.hold(after=34)  # in the second part
+        engine.hold(after=34)  # in the ninth part
         page.wait_for_selector("#batch-place >> text=of 256")
         page.get_by_role("button", name="Stop", exact=True).click()
         page.wait_for_selector("#batch-progress >> text=/Stopped after/")
@@ -241,14 +241,14 @@ def test_twenty_thousand_rows_a_closed_tab_a_killed_server_and_continue(browser:
             page.wait_for_selector("#batch-place >> text=Rows 1 to 50 of")
         [folder] = (tmp_path / "data" / "ui" / "batches").iterdir()
         parts = folder / "answers.parts"
-        until(lambda: len(list(parts.glob("part-*"))) > 20, 120)
+        until(lambda: len(list(parts.glob("part-*"))) > 60, 120)
     finished = len(list(parts.glob("part-*")))
-    assert finished < 79, "killed before it was over"
+    assert finished < 20_000 // 32, "killed before it was over"
     with process(tmp_path, port) as url, tab(browser) as page:
         visit(page, f"{url}/batch")
         page.get_by_role("tab", name="Runs").click()
         page.wait_for_selector("#batch-runs >> text=stopped")
-        page.wait_for_selector(f"#batch-place >> text=of {256 * finished:,}")
+        page.wait_for_selector(f"#batch-place >> text=of {32 * finished:,}")
         page.get_by_role("button", name="Continue").click()
         page.wait_for_selector("#batch-progress >> text=Done: 20,000 rows", timeout=180_000)
         page.wait_for_selector("#batch-place >> text=of 20,000")

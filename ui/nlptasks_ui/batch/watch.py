@@ -182,7 +182,7 @@ class Watch:
             updates[self.run] = gr.Radio(choices=list(titles), value=view.run, visible=bool(titles))
         if not run or not status:
             empty = {self.head: show.NO_RUNS, self.area: gr.Column(visible=False), **self._buttons(None)}
-            return {self.seen: now, **updates, **(empty if updates else {})}
+            return {self.seen: _Seen(now.runs), **updates, **(empty if updates else {})}
         answers = self._answers.of(run)
         if not status.active and answers.complete:  # what was under way is not kept
             status = replace(status, rows=len(answers), errors=answers.errors)
@@ -191,11 +191,27 @@ class Watch:
             updates[self.head] = now.head
         if now.state != seen.state:
             updates |= {**self._buttons(status), self.message: ""}
-        now = replace(now, filters=(run.id, tuple(answers.labels), answers.scored, len(answers) > 0))
+        now, rows = self._rows(run, answers, view, now)
+        charted = now.charted[1]
+        if len(answers) > charted and not (status.active and len(answers) < _GROWTH * charted):
+            now = replace(now, charted=(run.id, len(answers)))
+            rows |= self._charts(answers)
+        return {self.seen: now, **updates, **rows}
+
+    def _rows(self, run: Run, answers: Answers, view: _View, seen: _Seen) -> tuple[_Seen, Updates]:
+        """The filters and a page of the rows, as far as they have changed."""
+        import gradio as gr
+
+        updates: Updates = {}
+        page = answers.page(view.number, view.wanted)
+        now = replace(
+            seen,
+            filters=(run.id, tuple(answers.labels), answers.scored, len(answers) > 0),
+            rows=(run.id, page.total, page.first, astuple(view.wanted), page.rows),
+            charted=seen.charted if seen.charted[0] == run.id and seen.charted[1] <= len(answers) else (run.id, -1),
+        )
         if now.filters != seen.filters:
             updates |= self._filters_of(answers, reset=now.filters[:1] != seen.filters[:1])
-        page = answers.page(view.number, view.wanted)
-        now = replace(now, rows=(run.id, page.total, page.first, astuple(view.wanted), page.rows))
         if now.rows != seen.rows:
             updates |= {
                 self.number: page.first // PAGE_ROWS,
@@ -204,11 +220,7 @@ class Watch:
                 self.previous: gr.Button(interactive=page.first > 0),
                 self.next: gr.Button(interactive=page.first + len(page.rows) < page.total),
             }
-        old, rows = seen.charted
-        if old != run.id or len(answers) < rows or len(answers) >= (_GROWTH * rows if status.active else rows + 1):
-            now = replace(now, charted=(run.id, len(answers)))
-            updates |= self._charts(answers)
-        return {self.seen: now, **updates}
+        return now, updates
 
     def _loading(self, run: Run, status: Status) -> str:
         """What a run waits for that has no rows yet."""
@@ -239,7 +251,6 @@ class Watch:
         import gradio as gr
 
         empty = {"value": None} if reset else {}
-
         choices = [("all", ""), *((label, label) for label in answers.labels)]
         return {
             self.area: gr.Column(visible=len(answers) > 0),
