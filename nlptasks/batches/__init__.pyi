@@ -1,8 +1,9 @@
 from nlptasks.batches.answers import Outcome as Outcome, answer_rows as answer_rows, iter_answers as iter_answers
 from nlptasks.batches.columns import Column as Column, answer_columns as answer_columns
-from nlptasks.batches.files import OUTPUTS as OUTPUTS
-from nlptasks.batches.joining import join_shards as join_shards
+from nlptasks.batches.files import OUTPUTS as OUTPUTS, PartTable as PartTable, write_csv as write_csv
+from nlptasks.batches.joining import finished_files as finished_files, join_shards as join_shards
 from nlptasks.batches.openai import run_batch as run_batch
+from nlptasks.batches.parts import ChangedBatchError as ChangedBatchError
 from nlptasks.batches.rows import RowReader as RowReader, TaskRow as TaskRow
 from nlptasks.batches.loop import BatchProgress as BatchProgress, BatchReport as BatchReport
 from nlptasks.batches.run import batch as batch

@@ -21,6 +21,15 @@ def join(folders: Sequence[PartFolder], output: Path) -> None:
         folder.note_joined()
 
 
+def finished_files(output: Path) -> list[Path]:
+    """The files that hold the finished rows of a batch in JSONL, in order: its output, or the parts so far."""
+    if output.exists():
+        return [output]
+    folder = PartFolder(Shard().folder(output))
+    folder.read()
+    return [part.file for part in folder.parts.values()]
+
+
 def join_shards(output: str | Path) -> tuple[int, int]:
     """Make the output of a batch whose shards were all computed; returns the numbers of its rows and its errors.
 

@@ -55,6 +55,14 @@ class Shard:
         return output.with_suffix(f".parts{share}")
 
 
+class ChangedBatchError(NlptasksError):
+    """A batch that was begun with something else than it is to go on with; `differences` says with what."""
+
+    def __init__(self, message: str, differences: str) -> None:
+        self.differences = differences
+        super().__init__(message)
+
+
 class Size(NamedTuple):
     """The size of a whole batch, over all shards: known when the last row was read."""
 
@@ -122,7 +130,7 @@ class PartFolder:
         """Go on with the parts that are there, or begin.
 
         Raises:
-            NlptasksError: they were computed from something else.
+            ChangedBatchError: they were computed from something else.
         """
         identity = json.loads(json.dumps(identity, default=str))
         if restart:
@@ -131,9 +139,10 @@ class PartFolder:
             self.identity = identity
             self._write_manifest()
         elif differences := self.differences(identity):
-            raise NlptasksError(
+            raise ChangedBatchError(
                 f"{self.path} was begun with something else: {differences}. Repeat the command that it was begun with, "
-                "choose another output, or add --restart to compute everything anew."
+                "choose another output, or add --restart to compute everything anew.",
+                differences,
             )
 
     def differences(self, identity: Mapping[str, Any]) -> str:

@@ -25,9 +25,10 @@ class TaskRow(NamedTuple):
 class RowReader:
     """Makes inputs of rows, one at a time; a row that cannot be read has an `error`.
 
-    `columns` of the options name the columns by field; the others are matched by their usual names. `fields` are input
-    fields with one value for all rows. With `by_line`, a blank line is a row without an answer, not a fault. `notes`
-    says which columns of a source are read, when its last row was.
+    `columns` of the options name the columns by field, or None for a field without one; the others are matched by their
+    usual names. A text without columns is the column "text" for those who name it. `fields` are input fields with one
+    value for all rows. With `by_line`, a blank line is a row without an answer, not a fault. `notes` says which columns
+    of a source are read, when its last row was.
     """
 
     def __init__(
@@ -52,15 +53,15 @@ class RowReader:
             DataError: the columns of the first row do not fit the task.
         """
         matches: dict[tuple[str, ...], dict[str, str]] = {}
+        named = "text" in self._options.columns.values()
         for row in rows:
-            text = row.fields["text"] if row.bare else ""
-            fields = MappingProxyType({}) if row.bare else row.fields
+            fields = row.fields if named or not row.bare else MappingProxyType({})
             if row.fault:
                 yield TaskRow(None, row.place, fields, row.fault)
-            elif row.bare and text.strip():
-                yield TaskRow(self.value_of(text), row.place)
-            elif row.bare:
-                yield TaskRow(None, row.place, error="" if self._by_line else "expected a text, found none.")
+            elif row.bare and not row.fields["text"].strip():
+                yield TaskRow(None, row.place, fields, "" if self._by_line else "expected a text, found none.")
+            elif row.bare and not named:
+                yield TaskRow(self.value_of(row.fields["text"]), row.place)
             else:
                 yield self._of_columns(row, source, matches)
         self.notes += _column_notes(source, matches)
@@ -82,7 +83,8 @@ class RowReader:
         """The input in a row with columns, which are matched once for all rows that have these columns."""
         names = tuple(row.fields)
         if names not in matches:
-            twice = {name: name for name in self._fields if name in names}
+            named = self._options.columns
+            twice = {name: name for name in self._fields if name in names and named.get(name, name)}
             try:
                 matched = input_columns(self._task, source, names, self._options.columns, self._fields)
             except DataError as error:

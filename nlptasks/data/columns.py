@@ -69,12 +69,12 @@ def input_columns(
     task: Task[Any, Any, Any],
     source: str,
     columns: Sequence[str],
-    named: Mapping[str, str] | None = None,
+    named: Mapping[str, str | None] | None = None,
     present: Collection[str] = (),
     *,
     hint: str = "",
 ) -> dict[str, str]:
-    """The column of each field of a task's input, without those that are `present` already.
+    """The column of each field of a task's input, without those that are `present` already or named None.
 
     Raises:
         DataError: a required field has no column, or `named` has an unknown field.
@@ -82,9 +82,10 @@ def input_columns(
     known = task.input_type.model_fields
     for field in (named or {}).keys() - known.keys():
         raise DataError(f"--columns: expected a field of {task.name} ({', '.join(known)}), found {field!r}.")
-    fields = [name for name in known if name not in present]
+    fields = [name for name in known if name not in present and (named or {}).get(name, name) is not None]
+    columns_of = {field: column for field, column in (named or {}).items() if column is not None}
     needed = [name for name in fields if known[name].is_required()]
-    matched = match_columns(source, columns, fields, named, required=needed, hint=hint)
+    matched = match_columns(source, columns, fields, columns_of, required=needed, hint=hint)
     # If no field is required, the task takes one of several.
     return matched or match_columns(source, columns, fields, required=() if present else fields[:1], hint=hint)
 

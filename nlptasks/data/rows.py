@@ -120,11 +120,12 @@ def source_name(source: Source) -> str:
 class DataOptions:
     """How to read data. Columns that are not named are matched by their usual names.
 
-    `columns` maps a field to the column that holds it, as in `{"text": "review"}`; `text_column` and `label_column`
-    name two of them. `labels` replaces the task's label names. `max_rows` limits the training rows. `held_out` is the
-    share of rows kept out of training if there is no validation data. `encoding` is that of files that are neither
-    UTF-8 nor UTF-16 with a byte order mark; `sheet` names the sheet of a workbook, the first if None. Rows and entities
-    with other labels than those of `only` are left out, with a note.
+    `columns` maps a field to the column that holds it, as in `{"text": "review"}`, or to None for an input field that
+    no column holds; `text_column` and `label_column` name two of them. `labels` replaces the task's label names.
+    `max_rows` limits the training rows. `held_out` is the share of rows kept out of training if there is no validation
+    data. `encoding` is that of files that are neither UTF-8 nor UTF-16 with a byte order mark; `sheet` names the sheet
+    of a workbook, the first if None. Rows and entities with other labels than those of `only` are left out, with a
+    note.
     """
 
     text_column: str | None = None
@@ -134,7 +135,7 @@ class DataOptions:
     held_out: float = 0.1
     rename: Mapping[str, str] = field(default_factory=dict)
     allow_misaligned: bool = False
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | None] = field(default_factory=dict)
     encoding: str | None = None
     sheet: str | None = None
     only: tuple[str, ...] | None = None

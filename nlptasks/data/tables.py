@@ -208,7 +208,8 @@ def _read(source: Source, options: DataOptions, offline: bool, split: str) -> Ta
         table.fill(_rows(file, table, "tags"))
         with file.path.open("rb") as stream:
             table.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _with_fields(table, options.columns) if table.columns and options.columns else table
+    named = {field: column for field, column in options.columns.items() if column is not None}
+    return _with_fields(table, named) if table.columns and named else table
 
 
 def _with_fields(table: Table, columns: Mapping[str, str]) -> Table:

@@ -27,7 +27,16 @@ from nlptasks import (
     TextInput,
     batch,
 )
-from nlptasks.batches import OUTPUTS, BatchProgress, answer_columns, join_shards, parts
+from nlptasks.batches import (
+    OUTPUTS,
+    BatchProgress,
+    ChangedBatchError,
+    answer_columns,
+    finished_files,
+    join_shards,
+    parts,
+)
+from nlptasks.data import DataOptions
 from nlptasks.testing import FakeModel
 from tests.fake_engine import FakeEngine
 from tests.ui_browser import built_in_makers, own_settings
@@ -307,6 +316,49 @@ def test_columns_are_kept_as_named_and_tables_in_memory_are_read(engine: FakeEng
     assert notes == ["the inputs: text from 'review'; not read: 'id', 'day'"]
     batch("qa", [{"question": "When?", "n": 1}], tmp_path / "qa.jsonl", engine=engine, context="On 1 May.")
     assert read(tmp_path / "qa.jsonl")[0]["n"] == 1
+
+
+def test_a_field_without_a_column_takes_no_usual_one(engine: FakeEngine, tmp_path: Path) -> None:
+    """Nor is a column that has the name of a shared field its second value."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("question,text,context\nWhen?,Two days.,It lasts two days at most.\n", encoding="utf-8")
+    reading = DataOptions(columns={"question": None, "context": "context"})
+    output = tmp_path / "answers.jsonl"
+    batch("qa", str(rows), output, engine=engine, reading=reading, question="How long?")
+    assert [(row["qa.text"], row["question"]) for row in read(output)] == [("two days", "When?")]
+
+
+def test_a_text_without_columns_is_one_for_those_who_name_it(engine: FakeEngine, tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("It lasts two days.\n\nNobody knows.\n", encoding="utf-8")
+    reading = DataOptions(columns={"context": "text"})
+    output = tmp_path / "answers.jsonl"
+    batch("qa", str(lines), output, engine=engine, reading=reading, by_line=True, question="How long?")
+    rows = [(row["text"], row["qa.text"], row["qa.error"]) for row in read(output)]
+    assert rows == [("It lasts two days.", "two days.", None), ("", None, None), ("Nobody knows.", "", None)]
+
+
+def test_the_finished_rows_can_be_read_before_the_others(engine: FakeEngine, reviews: Path, tmp_path: Path) -> None:
+    output = tmp_path / "answers.jsonl"
+    cancel, lines = CancelToken(), []
+
+    def stop(progress: BatchProgress) -> None:
+        lines[:] = [line for file in finished_files(output) for line in file.open("rb")]
+        if progress.rows >= 10:
+            cancel.cancel()
+
+    with pytest.raises(CancelledError):
+        batch("sentiment", str(reviews), output, engine=engine, part_rows=5, progress=stop, cancel=cancel)
+    assert finished_files(tmp_path / "none.jsonl") == []
+    so_far = b"".join(file.read_bytes() for file in finished_files(output))
+    assert so_far.count(b"\n") in (10, 15)
+    assert so_far.startswith(b"".join(lines))
+    with pytest.raises(ChangedBatchError) as caught:
+        batch("sentiment", str(reviews), output, engine=engine, part_rows=6)
+    assert caught.value.differences == "rows of a part was 5, is 6"
+    batch("sentiment", str(reviews), output, engine=engine, part_rows=5)
+    [whole] = finished_files(output)
+    assert whole.read_bytes().startswith(so_far)
 
 
 def test_reading_computing_and_writing_overlap(engine: FakeEngine, tmp_path: Path) -> None:

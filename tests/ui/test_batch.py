@@ -1,20 +1,15 @@
-"""Batches apart from the page: tables read, slices run and stopped, results written, counts drawn."""
+"""Batch runs apart from the page: computed, stopped and continued; their answers paged, filtered and counted."""
 
 from __future__ import annotations
 
-import asyncio
-import csv
 import gzip
 import io
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nlptasks import (
     Classification,
@@ -22,6 +17,7 @@ from nlptasks import (
     Entity,
     InvalidInputError,
     LabelScore,
+    NlptasksError,
     OverflowRefusedError,
     Plugins,
     TextClassification,
@@ -30,16 +26,17 @@ from nlptasks import (
 from nlptasks.data import FORMATS, Row
 from nlptasks.errors import DataError
 from nlptasks.settings import Settings
-from tests.fake_engine import STEP, FakeEngine
+from tests.fake_engine import FakeEngine
 from tests.table_files import EVERY_FORMAT
+from tests.ui_browser import until
 
 openpyxl = pytest.importorskip("openpyxl")
 
 from nlptasks_ui.amounts import duration  # noqa: E402
-from nlptasks_ui.batch import show, tables  # noqa: E402
-from nlptasks_ui.batch.charts import charts_of  # noqa: E402
-from nlptasks_ui.batch.export import flat, write_all, write_csv  # noqa: E402
-from nlptasks_ui.batch.run import Batch, Outcome, Progress  # noqa: E402
+from nlptasks_ui.batch import answers, runs, show, tables  # noqa: E402
+from nlptasks_ui.batch.answers import Answers, Filter  # noqa: E402
+from nlptasks_ui.batch.charts import Tally  # noqa: E402
+from nlptasks_ui.batch.runs import RUNS_AT_ONCE, Request, Run, Runs  # noqa: E402
 
 
 class Mood(TextClassification):
@@ -71,10 +68,14 @@ def engine(settings: Settings) -> FakeEngine:
     return FakeEngine(settings=settings, plugins=plugins)
 
 
-def read(folder: Path, name: str, content: str | bytes) -> tables.Table:
+def upload(folder: Path, name: str, content: str | bytes) -> tables.Upload:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return tables.read_file(path)
+
+
+def read(folder: Path, name: str, content: str | bytes) -> tables.Table:
+    return upload(folder, name, content).table
 
 
 def workbook(*rows: Sequence[Any]) -> bytes:
@@ -100,7 +101,7 @@ def test_one_table_from_every_format(tmp_path: Path) -> None:
     }.items():
         assert rows_of(read(tmp_path, name, content)) == expected, name
     assert rows_of(read(tmp_path, "f.txt", "one, two\n\nça va 🙂\r\n")) == [{"text": row["text"]} for row in expected]
-    assert rows_of(tables.read_lines("one\ntwo\n")) == [{"text": "one"}, {"text": "two"}]
+    assert rows_of(tables.read_lines("one\n\ntwo\n").table) == [{"text": "one"}, {"text": "two"}]
 
 
 def test_the_page_reads_whatever_the_library_reads(tmp_path: Path) -> None:
@@ -108,8 +109,7 @@ def test_the_page_reads_whatever_the_library_reads(tmp_path: Path) -> None:
         for path in (name, f"{name}.gz"):
             table = read(tmp_path, path, gzip.compress(content) if path.endswith(".gz") else content)
             assert (len(table.rows), table.problems) == (10, []), path
-            shown = show.preview(table)
-            json.dumps(shown, ensure_ascii=False).encode()
+            show.preview(table).encode()
     assert (*FORMATS, ".gz") == tables.KINDS
 
 
@@ -137,7 +137,6 @@ def test_every_bad_row_is_named_and_the_others_stay(tmp_path: Path) -> None:
 
 
 def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "MAX_ROWS", 2)
     for name, content, sentence in (
         (
             "a.pdf",
@@ -146,9 +145,7 @@ def test_a_useless_file_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: 
         ),
         ("a.csv", "text\n", "a.csv: expected rows, found none."),
         ("b.csv", "text,text\n1,2\n", "b.csv: expected a different name for each column, found 'text' twice: rename"),
-        ("c.csv", "text\n1\n2\n3\n", "c.csv: expected at most 2 rows, found more: split the file"),
         ("d.xlsx", "no book", "d.xlsx: expected an Excel workbook, found something else"),
-        ("e.xlsx", workbook(("text",), *[("x",)] * 9), "e.xlsx: expected at most 2 rows, found more"),
     ):
         with pytest.raises(DataError) as caught:
             read(tmp_path, name, content)
@@ -175,115 +172,204 @@ def test_columns_are_guessed_by_name_and_then_by_length(engine: FakeEngine) -> N
     assert guess("generation", words="Say it") == {"prompt": "words"}
 
 
-def test_cells_stand_before_what_all_rows_share() -> None:
-    records = [Row("t:1", {"a": "Hi", "to": ""}), Row("t:2", {"a": "Ho", "to": "de"})]
-    table = tables.Table("t", ("a", "to"), records)
-    assert tables.inputs_of(table, {"text": "a", "target_language": "to"}, {"target_language": "fr"}) == [
-        {"text": "Hi", "target_language": "fr"},
-        {"text": "Ho", "target_language": "de"},
+def test_only_the_first_rows_are_read_before_a_run(tmp_path: Path) -> None:
+    content = "text\n" + "".join(f"Text {number}.\n" for number in range(300))
+    first = upload(tmp_path, "many.csv", content)
+    assert (len(first.table.rows), first.whole) == (tables.FIRST_ROWS, False)
+    assert "More than 100 rows in 1 column." in show.summary(first)
+    assert "<p>1 row in 1 column.</p>" in show.summary(upload(tmp_path, "one.csv", "text\nOne.\n"))
+    assert show.preview(first.table).count("<tr>") == 1 + show.PREVIEW_ROWS
+
+
+MOOD = Request("mood", {"text": "text"})
+
+
+def texts(count: int) -> tables.Upload:
+    return tables.read_lines("".join(f"text {number}\n" for number in range(count)))
+
+
+def over(made: Runs, run: Run) -> runs.Status:
+    until(lambda: not made.status(run).active, 60)
+    return made.status(run)
+
+
+def lines(run: Run) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.output.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def made(engine: FakeEngine, tmp_path: Path) -> Iterator[Runs]:
+    yield Runs(engine, tmp_path / "ui")
+    engine.gate.set()
+    engine.close()
+
+
+def test_a_run_answers_every_row_in_order(engine: FakeEngine, made: Runs) -> None:
+    run = made.start(MOOD, texts(600), "")
+    status = over(made, run)
+    assert (status.state, status.rows, status.errors, status.total) == ("done", 600, 0, 600)
+    expected = engine.run("mood", [f"text {number}" for number in range(600)])
+    assert [(row["row"], row["text"], row["mood.score"]) for row in lines(run)] == [
+        (number + 1, f"text {number}", result.score) for number, result in enumerate(expected)
     ]
+    assert not run.parts.exists()
+    assert [one.id for one in made.list("")] == [run.id]
+    assert show.title(run, status).startswith("pasted-lines.txt, mood, ")
+    assert show.title(run, status).endswith(", 600 rows, done")
+    made.resume(run)  # there is nothing to continue
+    assert made.status(run).state == "done"
 
 
-def run(batch: Batch, every: float = 0.25) -> list[Progress]:
-    async def steps() -> list[Progress]:
-        return [step async for step in batch.run(every)]
-
-    return asyncio.run(steps())
-
-
-def test_a_batch_answers_every_row_in_order(engine: FakeEngine) -> None:
-    texts = [f"text {i}" for i in range(500)]
-    batch = Batch(engine, "mood", [{"text": text} for text in texts])
-    steps = run(batch)
-    expected = engine.run("mood", texts)
-    assert [outcome and outcome.result for outcome in batch.outcomes] == expected
-    assert (batch.complete, batch.error, batch.cancelled) == (True, "", False)
-    assert [step.completed for step in steps] == sorted(step.completed for step in steps)
-    assert (steps[0].completed, steps[-1].completed, steps[-1].failed, steps[-1].left) == (0, 500, 0, 0.0)
-    assert steps[-1].rate
-
-
-def test_a_row_that_cannot_be_answered_fails_alone(engine: FakeEngine) -> None:
-    texts = [f"text {i}" for i in range(40)]
-    texts[3], texts[20], texts[33] = " ", "refuse me", "crash here"
-    inputs = [{"text": text} for text in texts]
-    inputs[5] = {}
-    batch = Batch(engine, "mood", inputs)
-    steps = run(batch)
-    errors = {place: outcome.error for place, outcome in enumerate(batch.outcomes) if outcome and outcome.error}
-    assert errors == {
+def test_a_row_that_cannot_be_answered_fails_alone(made: Runs, tmp_path: Path) -> None:
+    words = [f"text {number}" for number in range(40)]
+    words[3], words[20], words[33] = " ", "refuse me", "crash here"
+    content = "id,text\n" + "".join(f"{number},{text}\n" for number, text in enumerate(words)) + "lonely\n"
+    run = made.start(MOOD, upload(tmp_path, "rows.csv", content), "")
+    status = over(made, run)
+    assert (status.state, status.rows, status.errors) == ("done", 41, 4)
+    assert {row["row"] - 1: row["mood.error"] for row in lines(run) if row["mood.error"]} == {
         3: "Input 'text': expected a text with at least one visible character, found ' '.",
-        5: "The row is empty in the selected columns.",
         20: "Mood: the text is too long.",
         33: "The task 'mood' of the plugin mood failed with KeyError: 'left'. Report it to its author; "
         "NLPTASKS_STRICT=1 shows where.",
+        40: "expected 2 fields, found 1.",
     }
-    assert (steps[-1].completed, steps[-1].failed, batch.error) == (40, 4, "")
+    page = Answers(run)
+    page.read()
+    failed = page.page(0, Filter(errors=True))
+    assert [row["row"] for row in failed.rows] == [4, 21, 34, 41]
+    assert "Mood: the text is too long." in show.table(failed, run.request)
 
 
-def test_what_every_row_would_meet_ends_the_batch_and_keeps_what_is_done(engine: FakeEngine) -> None:
-    batch = Batch(engine, "mood", [{"text": f"{i}"} for i in range(50)])
-
-    async def close_after_the_first_slice() -> None:
-        async for step in batch.run():
-            if step.completed:
-                engine.close()
-
-    asyncio.run(close_after_the_first_slice())
-    assert batch.error == "This engine is closed: make a new Engine."
-    assert sum(1 for outcome in batch.outcomes if outcome and outcome.result) == 8
-    with pytest.raises(InvalidInputError, match="did you mean 'threshold'"):
-        Batch(engine, "mood", [], options={"treshold": 1})
-
-
-def test_cancel_ends_the_computation_within_one_step_and_keeps_what_is_done(engine: FakeEngine) -> None:
-    batch = Batch(engine, "mood", [{"text": f"{i}"} for i in range(500)])
-    seen: list[int] = []
-
-    async def stop_in_the_second_slice() -> None:
-        async for step in batch.run(every=0.02):
-            if step.completed >= 8 and engine.gate.is_set():
-                engine.gate.clear()
-            elif not engine.gate.is_set() and len(engine.models) > 1 and not seen:
-                seen.append(engine.steps)
-                batch.cancel()
-                engine.gate.set()
-
-    asyncio.run(stop_in_the_second_slice())
-    assert seen
-    time.sleep(0.1)
-    assert engine.steps <= seen[0] + 1
-    assert batch.cancelled
-    done = [outcome for outcome in batch.outcomes if outcome]
-    assert 8 <= len(done) < 500
-    assert all(outcome.result for outcome in done)
-    assert not batch.complete
-
-
-def test_leaving_the_loop_ends_the_computation(engine: FakeEngine) -> None:
-    batch = Batch(engine, "mood", [{"text": f"{i}"} for i in range(500)])
-    engine.gate.clear()
-
-    async def leave() -> None:
-        steps = batch.run(every=0.02)
-        await anext(steps)
-        await anext(steps)
-        await steps.aclose()
-
-    asyncio.run(leave())
-    assert [model.token.cancelled for model in engine.models] == [True]
+def test_stop_keeps_finished_parts_and_continue_goes_on_after_a_restart(
+    engine: FakeEngine, made: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "READ_ROWS", 16)
+    engine.seconds = 0.01
+    run = made.start(MOOD, texts(100), "")
+    engine.hold(after=6)
+    seen = engine.steps
+    made.stop(run)
+    assert made.status(run).state == "stopping"
+    assert over(made, run).state == "stopped"
+    assert engine.steps == seen
+    kept = Answers(run)
+    kept.read()
+    assert len(kept) in (32, 48)
     engine.gate.set()
-    time.sleep(0.05)
-    assert engine.steps == 0
+
+    computed = engine.steps
+    with FakeEngine(settings=engine.settings, plugins=engine.plugins) as other:
+        again = Runs(other, tmp_path / "ui")
+        [same] = again.list("")
+        assert (same.id, same.request, again.status(same).state) == (run.id, MOOD, "stopped")
+        again.resume(same)
+        status = over(again, same)
+        assert (status.state, status.rows, status.seconds > 0) == ("done", 100, True)
+        assert other.steps == -(-(100 - len(kept)) // 16) * 2 - (100 % 16 <= 8)
+    assert engine.steps == computed
+    assert [row["row"] for row in lines(run)] == list(range(1, 101))
+    kept.read()
+    assert (len(kept), kept.page(1, Filter()).rows) == (100, lines(run)[50:])
 
 
-@pytest.mark.long
-def test_progress_is_told_within_a_slice(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nlptasks_ui.batch.run.FIRST_SLICE", 4 * STEP)
-    engine.seconds = 0.05
-    steps = run(Batch(engine, "mood", [{"text": f"{i}"} for i in range(4 * STEP)]), every=0.01)
-    assert {2 * STEP, 3 * STEP} <= {step.completed for step in steps}
-    assert steps[-1].completed == 4 * STEP
+def test_a_run_whose_app_was_killed_is_stopped(engine: FakeEngine, made: Runs, tmp_path: Path) -> None:
+    engine.gate.clear()
+    run = made.start(MOOD, texts(10), "")
+    until(lambda: engine.models and engine.models[-1].held)
+    assert made.status(run).state == "running"
+    assert Runs(engine, tmp_path / "ui").status(run).state == "stopped"
+    run.output.write_text("", encoding="utf-8")  # killed right after the last file was written
+    assert Runs(engine, tmp_path / "ui").status(run).state == "stopped"
+    engine.gate.set()
+    made.stop(run)
+    over(made, run)
+
+
+def test_what_every_row_would_meet_is_said_and_the_run_can_be_started_over(
+    engine: FakeEngine, made: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InvalidInputError, match="did you mean 'threshold'"):
+        made.start(Request("mood", {"text": "text"}, options={"treshold": 1}), texts(3), "")
+    with pytest.raises(NlptasksError, match="no-such"):
+        made.start(Request("mood", {"text": "text"}, adapter="no-such"), texts(3), "")
+    with pytest.raises(NlptasksError, match="Choose a file or paste lines first"):
+        made.start(MOOD, None, "")
+    swept = upload(tmp_path, "swept.csv", "text\nx\n")
+    (tmp_path / "swept.csv").unlink()
+    with pytest.raises(DataError, match=r"swept.csv: uploads are deleted after a day: upload it again."):
+        made.start(MOOD, swept, "")
+    assert made.list("") == []
+    run = made.start(Request("mood", {"text": "nowhere"}), upload(tmp_path, "a.csv", "text\nx\n"), "")
+    status = over(made, run)
+    assert (status.state, status.text) == ("failed", "a.csv: expected a column 'nowhere', found text.")
+    assert 'role="alert"' in show.head(status)
+
+    monkeypatch.setattr(runs, "READ_ROWS", 16)
+    engine.gate.clear()
+    run = made.start(MOOD, texts(40), "")
+    until(lambda: engine.models and engine.models[-1].held)
+    made.stop(run)
+    over(made, run)
+    monkeypatch.setattr(runs, "READ_ROWS", 8)
+    engine.gate.set()
+    made.resume(run)
+    assert over(made, run).text == (
+        "This run was begun with something else: rows of a part was 16, is 8. Start over to answer all rows."
+    )
+    made.restart(run)
+    assert (over(made, run).state, len(lines(run))) == ("done", 40)
+
+
+def test_more_rows_than_the_limit_are_refused(made: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "MAX_ROWS", 300)
+    status = over(made, made.start(MOOD, texts(600), ""))
+    assert (status.state, status.text) == (
+        "failed", "pasted-lines.txt: expected at most 300 rows, found more: split the file."
+    )  # fmt: skip
+
+
+def test_so_many_runs_compute_at_once_and_the_others_wait(engine: FakeEngine, made: Runs) -> None:
+    engine.gate.clear()
+    all_runs = [made.start(MOOD, texts(9), "ada") for _ in range(RUNS_AT_ONCE + 1)]
+    states = lambda: sorted(made.status(run).state for run in all_runs)  # noqa: E731
+    until(lambda: len([model for model in engine.models if model.held]) == RUNS_AT_ONCE)
+    assert states() == [*["running"] * RUNS_AT_ONCE, "waiting"]
+    with pytest.raises(NlptasksError, match="stop it first"):
+        made.delete(all_runs[0])
+    [waiting] = [run for run in all_runs if made.status(run).state == "waiting"]
+    engine.gate.set()
+    assert [over(made, run).state for run in all_runs] == ["done"] * len(all_runs)
+    assert made.list("bob") == made.list("") == []
+    with pytest.raises(NlptasksError, match="no longer exists"):
+        made.find(waiting.id, "bob")
+    made.delete(made.find(waiting.id, "ada"))
+    assert waiting not in made.list("ada")
+    assert not waiting.folder.exists()
+
+
+def test_a_run_that_waits_can_be_stopped(engine: FakeEngine, made: Runs) -> None:
+    engine.gate.clear()
+    all_runs = [made.start(MOOD, texts(9), "") for _ in range(RUNS_AT_ONCE + 1)]
+    until(lambda: len([model for model in engine.models if model.held]) == RUNS_AT_ONCE)
+    for run in all_runs:
+        made.stop(run)
+        assert over(made, run).state == "stopped"
+
+
+def answers_of(folder: Path, task: str, results: Sequence[Any]) -> Answers:
+    """The answers of a run that wrote these results; None is a row with an error."""
+    run = Run(folder, "rows.csv", 0.0, Request(task, {"text": "text"}))
+    folder.mkdir(exist_ok=True)
+    with run.output.open("w", encoding="utf-8") as stream:
+        for number, result in enumerate(results, start=1):
+            fields = result.model_dump(mode="json") if result else {"model": None}
+            fields["error"] = None if result else "Too long."
+            row = {"row": number, "text": f"text {number}", **{f"{task}.{key}": value for key, value in fields.items()}}
+            stream.write(json.dumps(row) + "\n")
+    made = Answers(run)
+    made.read()
+    return made
 
 
 MOODS = [
@@ -301,79 +387,55 @@ NAMES = Entities(
 )
 
 
-def test_every_field_of_a_result_has_its_column() -> None:
-    for result in (MOODS[0], NAMES):
-        cells = flat(result)
-        assert all(
-            any(key == name or key.startswith(f"{name}.") for key in cells) for name in type(result).model_fields
-        )
-        assert all(isinstance(value, str | int | float | bool | None) for value in cells.values())
-    assert flat(MOODS[0])["scores.calm"] == 0.9
-    assert (flat(NAMES)["entities.PER"], json.loads(flat(NAMES)["entities"])[1]["text"]) == ("Ada; Bo", "Oslo")
-    assert flat(Entities(entities=()))["entities"] == ""
+def test_rows_are_paged_and_filtered_by_label_score_and_error(tmp_path: Path) -> None:
+    made = answers_of(tmp_path / "moods", "mood", [*MOODS, None] * 40)
+
+    def numbers(number: int = 0, **wanted: Any) -> tuple[list[int], int, int]:
+        page = made.page(number, Filter(**wanted))
+        return [row["row"] for row in page.rows], page.first, page.total
+
+    assert numbers() == (list(range(1, 51)), 0, 160)
+    assert numbers(3) == (list(range(151, 161)), 150, 160)
+    assert numbers(9) == numbers(3)
+    assert numbers(-1) == numbers()
+    assert numbers(label="upset") == (list(range(2, 160, 4)), 0, 40)
+    assert numbers(label="calm", lowest=0.7) == (list(range(1, 160, 4)), 0, 40)
+    assert numbers(lowest=0.6, highest=0.75)[2] == 80
+    assert numbers(errors=True) == (list(range(4, 161, 4)), 0, 40)
+    assert numbers(errors=True, label="calm") == ([], 0, 0)
+    assert (made.labels, made.scored, made.errors) == (["calm", "upset"], True, 40)
+    assert answers_of(tmp_path / "names", "ner", [NAMES, None]).labels == ["LOC", "PER"]
 
 
-def test_the_three_files_say_the_same(tmp_path: Path) -> None:
-    texts = ["=1+1", "-5", "line\nbreak", "+cmd|x", "\x07bell", "never reached"]
-    records = [Row(f"t:{i}", {"text": text, "mood.label": "old"}) for i, text in enumerate(texts)]
-    outcomes = [Outcome(MOODS[0]), Outcome(MOODS[1]), Outcome(error="-bad"), Outcome(MOODS[2]), Outcome(MOODS[2]), None]
-    paths = write_all(tmp_path / "out", "my rows/..", "mood", records, outcomes)
-    assert paths["csv"].name == "my-rows-mood.csv"
-
-    with paths["csv"].open(encoding="utf-8-sig", newline="") as stream:
-        table = list(csv.DictReader(stream))
-    assert list(table[0])[:5] == ["text", "mood.label", "mood.label (2)", "mood.score", "mood.scores.calm"]
-    assert [row["text"] for row in table] == ["'=1+1", "-5", "line\nbreak", "'+cmd|x", "\x07bell"]
-    assert [row["mood.label (2)"] for row in table] == ["calm", "upset", "", "calm", "calm"]
-    assert [row["mood.error"] for row in table] == ["", "", "'-bad", "", ""]
-
-    lines = [json.loads(line) for line in paths["jsonl"].read_text("utf-8").splitlines()]
-    assert [line["input"]["text"] for line in lines] == texts[:5]
-    assert Classification.model_validate(lines[0]["result"]) == MOODS[0]
-    assert (lines[2]["result"], lines[2]["error"]) == (None, "-bad")
-
-    sheet = openpyxl.load_workbook(paths["xlsx"]).active
-    cells = [row[0] for row in sheet.iter_rows(min_row=2)]
-    assert [cell.value for cell in cells] == ["=1+1", "-5", "line\nbreak", "+cmd|x", "\ufffdbell"]
-    assert [(cell.data_type, bool(cell.quotePrefix)) for cell in cells[:3]] == [("s", True), ("s", True), ("s", False)]
-    assert sheet["D2"].value == 0.9
+def test_reading_many_rows_goes_on_with_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "_READ_SECONDS", -1.0)
+    made = answers_of(tmp_path / "moods", "mood", MOODS)
+    assert (len(made), made.complete) == (1, False)
+    for _ in range(3):
+        made.read()
+    assert (len(made), made.complete) == (3, True)
 
 
-def test_a_text_too_long_for_a_cell_says_so(tmp_path: Path) -> None:
-    paths = write_all(tmp_path, "a", "mood", [Row("t:1", {"text": "x" * 40_000})], [Outcome(MOODS[0])])
-    value = openpyxl.load_workbook(paths["xlsx"]).active["A2"].value
-    assert len(value) == 32_767
-    assert value.endswith(" [truncated: the CSV and JSONL files have the full text]")
-
-
-@given(st.text(max_size=12).flatmap(lambda text: st.sampled_from([text, f"={text}", f"-{text}", f"\t{text}"])))
-def test_no_text_becomes_a_formula(text: str) -> None:
-    stream = io.StringIO()
-    write_csv(stream, ["text"], [{"text": text}])
-    [_, *shown] = csv.reader(io.StringIO(stream.getvalue(), newline=""))
-    cell = shown[0][0] if shown and shown[0] else ""
-    assert cell in (text, f"'{text}")
-    if cell.startswith(tuple("=+-@\t\r\n")):
-        float(cell.rstrip("%").replace(",", "."))
-
-
-def test_charts_follow_from_the_fields() -> None:
-    labels, scores = charts_of(MOODS)
+def test_charts_follow_from_the_fields(tmp_path: Path) -> None:
+    labels, scores = answers_of(tmp_path / "moods", "mood", [*MOODS, None]).tally.charts()
     assert (labels.title, labels.names, labels.counts) == ("Labels", ("calm", "upset"), (2, 1))
     assert (sum(scores.counts), scores.counts[9], scores.counts[7]) == (3, 1, 1)
-    types, names, scores = charts_of([NAMES, NAMES])
+    types, names, scores = answers_of(tmp_path / "names", "ner", [NAMES, NAMES]).tally.charts()
     assert (types.names, types.counts) == (("PER", "LOC"), (4, 2))
     assert names.names == ("Ada (PER)", "Bo (PER)", "Oslo (LOC)")
     assert (scores.counts[5], sum(scores.counts)) == (6, 6)
-    assert charts_of([]) == []
+    assert Tally().charts() == []
 
 
-def test_the_page_shows_answers_first_and_errors_beside_their_rows() -> None:
-    records = [Row("t:1", {"id": 1, "text": "a"}), Row("t:2", {"id": 2, "text": "b"})]
-    table = tables.Table("t", ("id", "text"), records)
-    shown = show.results("ner", table, [Outcome(NAMES), Outcome(error="Too long.")], ["text"])
-    assert shown["headers"] == ["text", "error", "entities.LOC", "entities.PER"]
-    assert shown["data"] == [["a", "", "Oslo", "Ada; Bo"], ["b", "Too long.", "", ""]]
+def test_the_page_shows_answers_first_and_clips_long_texts(tmp_path: Path) -> None:
+    names = answers_of(tmp_path / "names", "ner", [NAMES, None]).page(0, Filter())
+    shown = show.table(names, Request("ner", {"text": "text"}))
+    heads = ["row", "ner.entities", "ner.error", "text"]
+    assert [shown.index(f">{head}</th>") for head in heads] == sorted(shown.index(f">{head}</th>") for head in heads)
+    assert "<td>Ada (PER); Oslo (LOC); Bo (PER)</td>" in shown
+    long = names._replace(rows=[{"row": 1, "ner.entities": [], "text": "<b>" + "x" * 500}])
+    assert f"<td>&lt;b&gt;{'x' * 157}…</td>" in show.table(long, Request("ner", {"text": "text"}))
+    assert show.place(names) == "Rows 1 to 2 of 2"
     assert duration(0.2) == "less than a second"
     assert [duration(seconds) for seconds in (1, 89, 90, 7200)] == [
         "1 second", "89 seconds", "2 minutes", "2.0 hours"

@@ -111,9 +111,9 @@ def test_a_batch_outlives_its_file_and_its_results_are_there(
         engine.gate.set()
         page.wait_for_selector("#batch-progress >> text=Done: 500 rows")
         lines = download(page, "jsonl", tmp_path).read_text("utf-8").splitlines()
-        assert [json.loads(line)["input"]["id"] for line in lines] == [str(number) for number in range(500)]
+        assert [json.loads(line)["id"] for line in lines] == [str(number) for number in range(500)]
         clean(url, monkeypatch, DAY - 60)
-        assert files(folder) == [f"reviews-sentiment.{kind}" for kind in ("csv", "jsonl", "xlsx")]
+        assert files(folder) == ["reviews-sentiment.jsonl"]
         clean(url, monkeypatch, DAY + 60)
         assert files(folder) == []
 

@@ -150,6 +150,10 @@ def test_results_of_a_batch_are_for_its_user_only(browser: Browser, url: str, ro
             page.click("#batch-csv")
         assert "Ada's row 3" in Path(started.value.path()).read_text("utf-8")
         assert bob.get(started.value.url).status_code == 403
+        with user(browser, url, "bob") as other:
+            visit(other, f"{url}/batch")
+            other.get_by_role("tab", name="Runs").click()
+            other.wait_for_selector("#batch-progress >> text=No runs yet")
 
 
 def test_an_attached_document_is_read_in_an_app_with_logins(browser: Browser, url: str, tmp_path: Path) -> None:

@@ -82,17 +82,6 @@ def open_chat(page: Page, url: str) -> None:
     page.wait_for_function("!document.querySelector('#chat-turns .bot, #chat-list input:checked')")
 
 
-def open_batch(page: Page, url: str) -> None:
-    visit(page, f"{url}/batch")
-    page.get_by_role("tab", name="Pasted lines").click()
-    page.get_by_label("One text per line").fill("I love it.\nI hate it.\n")
-    page.get_by_role("button", name="Use these lines").click()
-    page.wait_for_selector("#batch-found >> text=2 rows in 1 column.")
-    page.get_by_label("Task", exact=True).click()
-    page.get_by_role("option", name="sentiment:").click()
-    page.wait_for_selector("#batch-sentiment-text")
-
-
 def say(page: Page) -> None:
     page.locator("#chat-words textarea").fill("/sentiment I love it.")
     page.locator("#chat-words textarea").press("Enter")
@@ -101,9 +90,6 @@ def say(page: Page) -> None:
 PAGES = [
     pytest.param(open_task, lambda page: page.click("#run-sentiment"), "#view-sentiment", ".nlp-headline", id="task"),
     pytest.param(open_chat, say, "#chat-fault", "#chat-turns .nlp-headline", id="chat"),
-    pytest.param(
-        open_batch, lambda page: page.click("#batch-run"), "#batch-progress", "text=/Done: 2 rows/", id="batch"
-    ),
 ]
 
 

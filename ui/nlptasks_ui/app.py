@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.surfaces import Downloads
 from nlptasks_ui import api, html
+from nlptasks_ui.batch.runs import RUNS_AT_ONCE
 from nlptasks_ui.context import Context, Page
 from nlptasks_ui.pages import home
 from nlptasks_ui.pages import task as task_page
@@ -34,8 +35,11 @@ _TOOL_PAGES = (
 QUEUE_SIZE = 64
 """The most requests that may wait; further ones are refused with a message."""
 
-CONCURRENCY_LIMIT = 8
-"""The most requests that run at the same time; they share the batches of the resident models."""
+PLACES = 8
+"""The most computations at the same time: they share the batches of the resident models."""
+
+CONCURRENCY_LIMIT = PLACES - RUNS_AT_ONCE
+"""The most requests of pages that run at the same time; the other places are those of batch runs."""
 
 DELETE_CACHE = (3600, 24 * 3600)
 """Seconds between two clean-ups of uploads and downloads, and the age in seconds at which a file is deleted. A
@@ -58,6 +62,7 @@ def build_app(engine: Engine, *, runs: Path | None = None, loads: Downloads | No
         _select_page(app, pages[0])
         for task in engine.plugins.tasks.values():
             build_part(f"the endpoint of {task.name}", partial(api.add, context, task))
+    app.closing = context.closing
     app.queue(max_size=QUEUE_SIZE, default_concurrency_limit=CONCURRENCY_LIMIT)
     return app
 

@@ -24,7 +24,7 @@ class Context:
     """The engine that all pages share, and the folder that holds the trainings and batches of users.
 
     `loads` reports downloads, `views` are the plugins' functions that render their results, `logins` says whether users
-    log in.
+    log in. The functions in `closing` are called when the app ends.
     """
 
     engine: Engine
@@ -32,6 +32,7 @@ class Context:
     loads: Downloads = field(default_factory=Downloads)
     views: Mapping[type[Result] | str, View] = field(default_factory=dict)
     logins: bool = False
+    closing: list[Callable[[], None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

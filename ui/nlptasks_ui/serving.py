@@ -6,7 +6,7 @@ import contextlib
 import io
 import ipaddress
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,20 @@ def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
         theme=theme.build_theme(),
         css_paths=[theme.STYLES],
         head=theme.head(),
-        app_kwargs={"middleware": [Middleware(ContentPolicy), *([Middleware(FileOwners)] if logins else [])]},
+        app_kwargs={
+            "middleware": [Middleware(ContentPolicy), *([Middleware(FileOwners)] if logins else [])],
+            "lifespan": lambda _: _lifespan(app),
+        },
     )
     api.answer_in_json(app.mcp_server_obj)
     return str(url)
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Any) -> AsyncIterator[None]:
+    yield
+    for close in app.closing:
+        close()
 
 
 def _bypass_proxy(*hosts: str) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from nlptasks import Result
 
 BINS = 10
 MAX_BARS = 15
@@ -26,60 +23,54 @@ class Chart:
     counts: tuple[int, ...]
 
 
-def charts_of(results: Sequence[Result]) -> list[Chart]:
-    """The charts that the fields of the results allow, whatever the task."""
-    charts = [_labels(results), *_entities(results), _answers(results), _scores(results)]
-    return [chart for chart in charts if chart]
+class Tally:
+    """Counts what the charts show, answer by answer, whatever the task. An answer is a result's fields as JSON."""
+
+    def __init__(self) -> None:
+        self._labels, self._types, self._names, self._answerable = (Counter[str]() for _ in range(4))
+        self._scores = [0] * BINS
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """Count an answer."""
+        if isinstance(answer.get("labels"), list):
+            self._labels.update(answer["labels"] or ("no label",))
+        spans = answer.get("entities")
+        entities = [item for item in spans if {"label", "text"} <= item.keys()] if isinstance(spans, list) else []
+        self._types.update(entity["label"] for entity in entities)
+        self._names.update(f"{entity['text']} ({entity['label']})" for entity in entities)
+        if isinstance(answer.get("answerable"), bool):
+            self._answerable["answered" if answer["answerable"] else "no answer"] += 1
+        for score in _scores_of(answer):
+            self._scores[min(BINS - 1, int(score * BINS))] += 1
+
+    def charts(self) -> list[Chart]:
+        """The charts that the answers allow."""
+        charts = [
+            _bars("Labels", "label", "rows", self._labels),
+            _bars("Entities by type", "type", "entities", self._types),
+            _bars("Entities", "entity", "occurrences", self._names),
+            _bars("Answers", "answer", "rows", self._answerable),
+        ]
+        if any(self._scores):
+            names = tuple(f"{place / BINS:.1f}" for place in range(BINS))
+            charts.append(Chart("Scores", "score (lower bound)", "scores", names, tuple(self._scores)))
+        return [chart for chart in charts if chart]
 
 
-def _labels(results: Sequence[Result]) -> Chart | None:
-    if not any(hasattr(result, "labels") for result in results):
-        return None
-    counts: Counter[str] = Counter()
-    for result in results:
-        counts.update(getattr(result, "labels", ()) or ("no label",))
-    return _bars("Labels", "label", "rows", counts)
+def is_score(value: Any) -> bool:
+    """Whether a value is a score from 0 to 1."""
+    return isinstance(value, float | int) and not isinstance(value, bool) and 0 <= value <= 1
 
 
-def _entities(results: Sequence[Result]) -> list[Chart | None]:
-    entities = [entity for result in results for entity in getattr(result, "entities", ())]
-    if not entities:
-        return []
-    types = Counter(entity.label for entity in entities)
-    names = Counter(f"{entity.text} ({entity.label})" for entity in entities)
-    return [_bars("Entities by type", "type", "entities", types), _bars("Entities", "entity", "occurrences", names)]
-
-
-def _answers(results: Sequence[Result]) -> Chart | None:
-    answers = [result for result in results if isinstance(getattr(result, "answerable", None), bool)]
-    counts = Counter("answered" if getattr(result, "answerable", False) else "no answer" for result in answers)
-    return _bars("Answers", "answer", "rows", counts)
-
-
-def _scores(results: Sequence[Result]) -> Chart | None:
-    """A histogram of the scores, in bins of equal width from 0 to 1."""
-    scores = [score for result in results for score in _scores_of(result)]
-    if not scores:
-        return None
-    counts = [0] * BINS
-    for score in scores:
-        counts[min(BINS - 1, int(score * BINS))] += 1
-    names = tuple(f"{place / BINS:.1f}" for place in range(BINS))
-    return Chart("Scores", "score (lower bound)", "scores", names, tuple(counts))
-
-
-def _scores_of(result: Result) -> Iterable[float]:
-    """The result's own score, else those of its parts."""
-    parts = [getattr(result, name) for name in type(result).model_fields if name not in ("scores", "alternatives")]
-    nested = [item for part in parts if isinstance(part, tuple | list) for item in part]
-    for item in (result,) if _is_score(getattr(result, "score", None)) else nested:
-        score: Any = getattr(item, "score", None)
-        if _is_score(score):
-            yield score
-
-
-def _is_score(value: Any) -> bool:
-    return isinstance(value, float) and not math.isnan(value) and 0 <= value <= 1
+def _scores_of(answer: Mapping[str, Any]) -> Iterator[float]:
+    """The answer's own score, else those of its parts."""
+    if is_score(answer.get("score")):
+        yield answer["score"]
+        return
+    parts = [value for name, value in answer.items() if name not in ("scores", "alternatives")]
+    for item in (item for part in parts if isinstance(part, list) for item in part):
+        if isinstance(item, dict) and is_score(item.get("score")):
+            yield item["score"]
 
 
 def _bars(title: str, axis: str, counted: str, counts: Counter[str]) -> Chart | None:

@@ -13,6 +13,7 @@ from nlptasks.surfaces import annotation_of
 from nlptasks_ui import forms
 from nlptasks_ui.adapters import DEFAULT_ADAPTER, adapter_choices
 from nlptasks_ui.batch import tables
+from nlptasks_ui.batch.runs import Request
 from nlptasks_ui.context import Context
 from nlptasks_ui.events import LIGHT
 from nlptasks_ui.pages.building import build_part
@@ -20,18 +21,6 @@ from nlptasks_ui.pages.building import build_part
 SHARED = "The same for all rows"
 UNUSED = "No column"
 """The choices for a field without a column: a simple one gets one value for all rows, another none."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """The request that a batch makes for each row."""
-
-    task: str
-    columns: Mapping[str, str]
-    fixed: Mapping[str, Any]
-    options: Mapping[str, Any]
-    adapter: str | None = None
-    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,15 +106,15 @@ class Mapper:
         name = values[self.task]
         panel = self._panels[name]
         chosen = {field: values[column] for field, column in panel.columns.items()}
-        columns = {field: column for field, column in chosen.items() if column not in (None, SHARED, UNUSED)}
+        columns = {field: None if column in (SHARED, UNUSED) else column for field, column in chosen.items()}
         shared = panel.shared.fields([values[component] for component in panel.shared.components])
-        fixed = {field: value for field, value in shared.items() if field not in columns}
+        fixed = {field: value for field, value in shared.items() if not columns[field]}
         missing = [
             field
             for field, info in panel.task.input_type.model_fields.items()
-            if info.is_required() and field not in columns and field not in fixed
+            if info.is_required() and not columns[field] and field not in fixed
         ]
-        if missing or not columns:
+        if missing or not any(columns.values()):
             wanted = " and ".join(missing) or " or ".join(panel.columns)
             raise NlptasksError(f"{name}: expected a column for {wanted}, found none: choose it above.")
         options = panel.options.fields([values[component] for component in panel.options.components])

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from nlptasks import Result
 from nlptasks.data import Table
 from nlptasks_ui import html
 from nlptasks_ui.amounts import count, duration
+from nlptasks_ui.batch.answers import Page
 from nlptasks_ui.batch.charts import Chart
-from nlptasks_ui.batch.export import table_of
-from nlptasks_ui.batch.run import Batch, Outcome, Progress
+from nlptasks_ui.batch.runs import Request, Run, Status
+from nlptasks_ui.batch.tables import Upload
 
-PREVIEW_ROWS = 20
+PREVIEW_ROWS = 5
 """The most rows of a preview."""
+
+NO_RUNS = html.element("p", "No runs yet: start one in the tab “New run”.", class_="nlp-note")
 
 _PROBLEMS = 10
 _CLIP = 160
@@ -22,15 +27,21 @@ _COLUMN_LIMIT = 12
 _LEVEL = 40
 """The most characters of names that fit below the bars side by side, on a phone too."""
 
+_HIDDEN = Result.model_fields.keys() - {"note"}
+"""Fields of every result that the table omits; the downloads have them."""
 
-def summary(table: Table) -> str:
-    """The size of a table, and all that could not be read; the first problems are visible at once."""
-    parts = [html.element("p", html.text(f"{count(len(table.rows), 'row')} in {count(len(table.columns), 'column')}."))]
+
+def summary(upload: Upload) -> str:
+    """The size of a table, and what cannot be read in its first rows."""
+    table = upload.table
+    rows = count(len(table.rows) + len(table.problems), "row")
+    size = f"{'' if upload.whole else 'More than '}{rows} in {count(len(table.columns), 'column')}."
+    parts = [html.element("p", html.text(size))]
     problems = [*table.notes, *table.problems]
     if problems:
         lines = [html.element("li", html.text(problem)) for problem in problems]
         parts += [
-            html.alert("Not everything could be read. Left out:"),
+            html.alert("Not everything can be read. Such rows get an error instead of an answer:"),
             html.element("ul", *lines[:_PROBLEMS], class_="nlp-list"),
         ]
         if len(lines) > _PROBLEMS:
@@ -39,65 +50,87 @@ def summary(table: Table) -> str:
     return "".join(parts)
 
 
-def preview(table: Table) -> dict[str, Any]:
+def preview(table: Table) -> str:
     """The first rows of a table, with long texts shortened."""
     columns = table.columns[:_COLUMN_LIMIT]
-    cells = [[_clip(row.fields.get(column)) for column in columns] for row in table.rows[:PREVIEW_ROWS]]
-    return {"headers": list(columns), "data": cells}
-
-
-def results(task: str, table: Table, outcomes: Sequence[Outcome | None], read: Collection[str]) -> dict[str, Any]:
-    """The first processed rows: the columns that the task `read`, and its results without model, adapter and the like.
-
-    Columns with nested values as JSON are omitted; their texts have columns of their own.
-    """
-    reached = [(row, outcome) for row, outcome in zip(table.rows, outcomes, strict=True) if outcome][:PREVIEW_ROWS]
-    columns, cells = table_of(task, [row for row, _ in reached], [outcome for _, outcome in reached])
-    rows = list(cells)
-    hidden = {f"{task}.{name}" for name in Result.model_fields} | (set(table.columns) - set(read))
-    visible = [
-        column
-        for column in columns
-        if column not in hidden
-        and any(row.get(column) not in (None, "") for row in rows)
-        and (column in read or not any(str(row.get(column)).startswith("[{") for row in rows))
+    rows = table.rows[:PREVIEW_ROWS]
+    cells = [
+        [str(number), *(_words(row.fields.get(column)) for column in columns)] for number, row in enumerate(rows, 1)
     ]
-    # The error of a row stands right beside its input.
-    visible.sort(key=lambda column: (column not in read, column != columns[-1]))
-    visible = visible[:_COLUMN_LIMIT]
-    short = [column if column in read else column.removeprefix(f"{task}.") for column in visible]
-    heads = visible if len(set(short)) < len(short) else short
-    return {"headers": heads, "data": [[_clip(row.get(column)) for column in visible] for row in rows]}
+    return html.table(["row", *columns], cells)
 
 
-def progress(step: Progress, loading: str = "") -> str:
-    """A progress bar with its numbers in words; while a model is loading, `loading` says so instead."""
-    if loading:
-        return html.status(f"{loading}, {step.seconds:.0f} s")
-    words = [f"{step.completed:,} of {count(step.total, 'row')}"]
-    if step.rate:
-        words.append(f"{step.rate:,.0f} rows/s" if step.rate >= 10 else f"{step.rate:.1f} rows/s")
-    if step.left is not None and step.completed < step.total:
-        words.append(f"{duration(step.left)} left")
-    if step.failed:
-        words.append(f"{count(step.failed, 'row')} failed")
-    return html.box("progress", _bar(step), html.element("p", html.text(", ".join(words))))
+def title(run: Run, status: Status) -> str:
+    """A run in one line, for a list."""
+    started = time.strftime("%d %b %H:%M", time.localtime(run.created))
+    rows = status.total or status.rows
+    size = [count(rows, "row")] if rows else []
+    return ", ".join([run.name, run.request.task, started, *size, status.state])
 
 
-def ended(batch: Batch) -> str:
-    """How the run ended, and how many rows have results."""
-    step = batch.progress()
-    failed = f" {count(step.failed, 'row')} failed: see the error column." if step.failed else ""
-    partial = f"{step.completed:,} of {count(step.total, 'row')} processed; their results are below.{failed}"
-    if batch.error:
-        return html.box("progress", _bar(step), html.alert(f"{batch.error} {partial}"))
-    took = f"{count(step.completed, 'row')} in {duration(step.seconds)}"
-    words = f"Done: {took}.{failed}" if batch.complete else f"Stopped. {partial}"
-    return html.box("progress", _bar(step), html.element("p", html.text(words), role="status"))
+def head(status: Status, loading: str = "") -> str:
+    """How far a run is, or how it ended; while a model is loaded, `loading` says so."""
+    bar = html.element("progress", value=status.rows, max=max(1, status.total or 0), aria_label="Rows answered")
+    match status.state:
+        case "waiting":
+            return html.status("Waiting for another run to end")
+        case "stopping":
+            return html.box("progress", bar, html.status("Stopping"))
+        case "running" if loading:
+            return html.status(f"{loading}, {status.seconds:.0f} s")
+        case "running":
+            words = html.element("p", html.text(_pace(status)))
+        case "done":
+            words = html.element("p", html.text(f"Done: {_finished(status)}."), role="status")
+        case "stopped":
+            words = html.element("p", html.text(f"Stopped after {_finished(status)}."), role="status")
+        case "failed":
+            words = html.alert(f"{status.text} Answered so far: {_finished(status)}.")
+    return html.box("progress", bar, words)
 
 
-def _bar(step: Progress) -> str:
-    return html.element("progress", value=step.completed, max=max(1, step.total), aria_label="Rows processed")
+def _pace(status: Status) -> str:
+    of = f" of {count(status.total, 'row')}" if status.total else " rows"
+    words = [f"{status.rows:,}{of}"]
+    if status.rate:
+        words.append(f"{status.rate:,.0f} rows/s" if status.rate >= 10 else f"{status.rate:.1f} rows/s")
+    if status.left is not None and status.total and status.rows < status.total:
+        words.append(f"{duration(status.left)} left")
+    return ", ".join([*words, *_errors(status)])
+
+
+def _finished(status: Status) -> str:
+    of = f" of {status.total:,}" if status.total and status.total != status.rows else ""
+    rows = f"{status.rows:,}{of} rows" if of else count(status.rows, "row")
+    return ", ".join([f"{rows} in {duration(status.seconds)}", *_errors(status)])
+
+
+def _errors(status: Status) -> list[str]:
+    return [f"{count(status.errors, 'row')} without an answer"] if status.errors else []
+
+
+def table(page: Page, request: Request) -> str:
+    """Rows with their number, the columns of the answer, and those of the input, first the ones that the task read."""
+    if not page.rows:
+        return ""
+    prefix = f"{request.task}."
+    names = dict.fromkeys(name for row in page.rows for name in row if name != "row")
+    words = {name: [_words(row.get(name)) for row in page.rows] for name in names}
+    answers = [name for name in names if name.startswith(prefix) and name.removeprefix(prefix) not in _HIDDEN]
+    # The answer itself, and what is more than a repetition of it.
+    shows = [name for name in answers[1:] if any(words[name]) and words[name] != words[answers[0]]]
+    read = [column for column in request.columns.values() if column in names]
+    rest = [name for name in names if name not in read and not name.startswith(prefix)]
+    columns = [*answers[:1], *shows, *dict.fromkeys(read), *rest][:_COLUMN_LIMIT]
+    rows = zip((f"{row['row']:,}" for row in page.rows), *(words[name] for name in columns), strict=True)
+    return html.table(["row", *columns], rows)
+
+
+def place(page: Page) -> str:
+    """Which rows the table shows."""
+    if not page.total:
+        return "No row."
+    return f"Rows {page.first + 1:,} to {page.first + len(page.rows):,} of {page.total:,}"
 
 
 def bars(chart: Chart) -> Any:
@@ -128,8 +161,21 @@ def counts(charts: Sequence[Chart]) -> str:
     return html.element("details", html.element("summary", "Chart data as tables"), html.box("counts", *parts))
 
 
-def _clip(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 4)
-    words = "" if value is None else str(value)
+def _words(value: Any) -> str:
+    """A cell in words, clipped: spans and labels are listed, other nested values are JSON."""
+    match value:
+        case None:
+            return ""
+        case float():
+            words = f"{value:.4g}"
+        case list():
+            words = "; ".join(map(_words, value))
+        case {"label": str(label), "text": str(text)}:
+            words = f"{text} ({label})"
+        case {"label": str(label), "score": float(score)}:
+            words = f"{label} {score:.3f}"
+        case dict():
+            words = json.dumps(value, ensure_ascii=False, default=str)
+        case _:
+            words = str(value)
     return words if len(words) <= _CLIP else f"{words[:_CLIP]}…"

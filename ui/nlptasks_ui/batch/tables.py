@@ -1,9 +1,11 @@
-"""The rows of a batch, from a file or pasted lines, and the columns of its fields."""
+"""The first rows of a file or of pasted lines, and the columns of a task's fields in them."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +15,52 @@ from nlptasks_ui.pages.files import check_size
 
 KINDS = (*FORMATS, ".gz")
 MAX_BYTES = 50_000_000
-MAX_ROWS = 50_000
+MAX_ROWS = 1_000_000
+"""The most rows of a run: with its header, a sheet of a workbook has place for no more."""
+
 MAX_COLUMNS = 500
+FIRST_ROWS = 100
+"""The rows that are read before a run."""
 
 
-def read_file(path: Path) -> Table:
-    """The rows of a file; `problems` has a line for each row that cannot be read, and the others stay.
+@dataclass(frozen=True)
+class Upload:
+    """A file that a user uploaded, or the `lines` that he pasted, with its first rows; `whole` if there are no more."""
+
+    name: str
+    table: Table
+    whole: bool
+    path: Path | None = None
+    lines: str = ""
+
+    def copy_to(self, target: Path) -> None:
+        """Write a copy; raises DataError if the upload was deleted since."""
+        if self.path is None:
+            target.write_text(self.lines, encoding="utf-8", newline="\n")
+            return
+        try:
+            shutil.copyfile(self.path, target)
+        except FileNotFoundError:
+            raise DataError(f"{self.name}: uploads are deleted after a day: upload it again.") from None
+
+
+def read_file(path: Path) -> Upload:
+    """The first rows of a file; `problems` has a line for each of them that cannot be read.
 
     Raises:
         DataError: the file as a whole is of no known kind, too large, without rows, or has two columns of one name.
     """
     check_size(path, path.name, MAX_BYTES, "split the file")
-    return _checked(read_table(path, text="lines", name=path.name, limit=MAX_ROWS + 1))
+    table = read_table(path, text="lines", name=path.name, limit=FIRST_ROWS + 1)
+    return _checked(table, path=path)
 
 
-def read_lines(text: str, source: str = "pasted text") -> Table:
+def read_lines(text: str, source: str = "pasted lines") -> Upload:
     """One row for each line that holds something; raises DataError like `read_file`."""
     table = Table(source, ("text",))
-    table.fill(text_rows(io.StringIO(text, newline=None), source, by_line=True))
-    return _checked(table)
+    lines = [line for line in io.StringIO(text, newline=None) if line.strip()]
+    table.fill(text_rows(io.StringIO("".join(lines[: FIRST_ROWS + 1])), source, by_line=True))
+    return _checked(table, lines="".join(lines), name=f"{source}.txt")
 
 
 def guess_columns(task: Task[Any, Any, Any], table: Table) -> dict[str, str]:
@@ -50,37 +79,21 @@ def guess_columns(task: Task[Any, Any, Any], table: Table) -> dict[str, str]:
     return matched or {next(iter(fields)): _longest(table, table.columns)}
 
 
-def inputs_of(table: Table, columns: Mapping[str, str], fixed: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One input for each row: fields from their columns, and those that all rows share.
-
-    A cell without a value leaves its field to the shared one, or else to the field's default.
-    """
-    rows = []
-    for row in table.rows:
-        cells = {field: row.fields.get(column) for field, column in columns.items()}
-        rows.append({**fixed, **{field: value for field, value in cells.items() if value not in (None, "")}})
-    return rows
-
-
 def _longest(table: Table, columns: Sequence[str]) -> str:
     return max(columns, key=lambda column: _average_length(table, column))
 
 
 def _average_length(table: Table, column: str) -> float:
-    texts = [row.fields.get(column) for row in table.rows[:100]]
+    texts = [row.fields.get(column) for row in table.rows]
     return sum(len(text) for text in texts if isinstance(text, str)) / max(1, len(texts))
 
 
-def _checked(table: Table) -> Table:
-    """The table without blank lines, or a DataError for what makes it useless as a whole."""
+def _checked(table: Table, *, name: str = "", path: Path | None = None, lines: str = "") -> Upload:
+    """The upload, or a DataError for what makes it useless as a whole."""
     if len(table.columns) > MAX_COLUMNS:
         raise DataError(f"{table.source}: expected at most {MAX_COLUMNS} columns, found {len(table.columns)}.")
-    table.rows = [row for row in table.rows if not row.bare or row.fields["text"].strip()]
-    if len(table.rows) + len(table.problems) > MAX_ROWS:
-        raise DataError(
-            f"{table.source}: expected at most {MAX_ROWS:,} rows, found more: split the file, "
-            "or run it with `nlptasks run TASK -f FILE`."
-        )
-    if not table.rows:
+    whole = len(table.rows) + len(table.problems) <= FIRST_ROWS
+    table.rows = [row for row in table.rows[:FIRST_ROWS] if not row.bare or row.fields["text"].strip()]
+    if not table.rows and whole:
         raise DataError(f"{table.source}: expected rows, found none.", table.problems)
-    return table
+    return Upload(name or table.source, table, whole, path, lines)
