@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic_core import to_json
 
 from nlptasks import AnyTask, Result
 from nlptasks.batches.answers import Outcome
+from nlptasks.batches.rows import TaskRow
 from nlptasks.surfaces import annotation_of
 
 Kind = Literal["string", "integer", "number", "boolean", "json"]
@@ -64,9 +65,10 @@ class RowWriter:
         values = outcome.result.model_dump(mode="json") if outcome.result else {}
         values[""] = outcome.error or None
         answer = {column.name: values.get(column.field) for column in self._columns}
-        return json_line({ROW: number, **self._input_columns(outcome.row.fields), **answer})
+        return json_line({ROW: number, **self._input_columns(outcome.row), **answer})
 
-    def _input_columns(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _input_columns(self, row: TaskRow) -> dict[str, Any]:
+        fields = row.fields or ({"text": row.text} if row.text else {})
         return {
             f"{name}{INPUT}" if name in self._names else name: value
             for name, value in fields.items()

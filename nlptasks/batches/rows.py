@@ -13,13 +13,14 @@ from nlptasks.data import DataOptions, Row, field_values, input_columns
 class TaskRow(NamedTuple):
     """One input of a task. `value` is None for a blank line, which has no answer, and after an `error`.
 
-    `fields` are the columns of its row, none for a text without columns; `place` is its file and line.
+    `fields` are the columns of its row, none for a `text` without columns; `place` is its file and line.
     """
 
     value: Any
     place: str = ""
     fields: Mapping[str, Any] = MappingProxyType({})
     error: str = ""
+    text: str = ""
 
 
 class RowReader:
@@ -61,7 +62,8 @@ class RowReader:
             elif row.bare and not row.fields["text"].strip():
                 yield TaskRow(None, row.place, fields, "" if self._by_line else "expected a text, found none.")
             elif row.bare and not named:
-                yield TaskRow(self.value_of(row.fields["text"]), row.place)
+                text = row.fields["text"]
+                yield TaskRow(self.value_of(text), row.place, text=text)
             else:
                 yield self._of_columns(row, source, matches)
         self.notes += _column_notes(source, matches)

@@ -99,4 +99,5 @@ def _in_memory(items: Iterable[Any], reader: RowReader) -> Iterator[TaskRow]:
             yield from reader.read((Row(f"input {number}", fields) for number, fields in group), "the inputs")
         else:
             for number, item in group:
-                yield TaskRow(item if isinstance(item, TaskInput) else reader.value_of(item), f"input {number}")
+                value = item if isinstance(item, TaskInput) else reader.value_of(item)
+                yield TaskRow(value, f"input {number}", text=item if isinstance(item, str) else "")

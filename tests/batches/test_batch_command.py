@@ -153,8 +153,8 @@ def test_standard_input_and_output(home: dict[str, str]) -> None:
     done = subprocess.run(command, env=home, input="fine\n\nfine fine\n", capture_output=True, text=True, check=False)
     rows: list[Any] = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.returncode, done.stderr) == (0, "3 rows, 0 without an answer\n")
-    assert [(row["row"], row["sentiment.label"] is None, row["sentiment.error"]) for row in rows] == [
-        (1, False, None),
-        (2, True, None),
-        (3, False, None),
+    assert [(row["row"], row.get("text"), row["sentiment.label"] is None, row["sentiment.error"]) for row in rows] == [
+        (1, "fine", False, None),
+        (2, None, True, None),
+        (3, "fine fine", False, None),
     ]
