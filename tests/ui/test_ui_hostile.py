@@ -32,6 +32,7 @@ from tests.ui_browser import (  # noqa: F401 - fixtures
     own_settings,
     served,
     tab,
+    until,
     visit,
 )
 
@@ -232,16 +233,18 @@ def test_a_batch_shows_names_cells_and_results_as_text(page: Page, url: str, tmp
     expect_text(page, "#batch-found li", ".csv:3: expected 2 fields, found 3.")
     expect_text(page, "#batch-preview th", heads[0])
     expect_text(page, "#batch-preview td")
-    for task, column in (("ner", 0), (Title.name, 1), (Title.name, 0)):
+    for runs, (task, column) in enumerate((("ner", 0), (Title.name, 1), (Title.name, 0))):
+        page.get_by_role("tab", name="New run").click()
         page.get_by_label("Task", exact=True).click()
         page.get_by_role("option", name=f"{task}:").click()
         page.click(f"#batch-{task}-text input")
         expect_text(page, "[role=option]", heads[column])
         page.get_by_role("option", name=heads[column]).click()
         page.click("#batch-run")
+        until(lambda count=runs + 1: page.locator("#batch-runs label").count() == count, 30)
+        page.wait_for_selector("#batch-progress >> text=/Done: 2 rows/")
         expect_text(page, "#batch-results th", heads[column])
         expect_text(page, "#batch-results td", row[column])
-        page.wait_for_selector("#batch-progress >> text=/Done: 1 row/")
         if task == "ner":
             page.wait_for_selector("#batch-chart-0 canvas, #batch-chart-0 svg")
             page.hover("#batch-chart-0 canvas, #batch-chart-0 svg", position={"x": 150, "y": 150})
@@ -249,7 +252,7 @@ def test_a_batch_shows_names_cells_and_results_as_text(page: Page, url: str, tmp
             expect_text(page, "#batch-counts th", "<img src=x onerror=window.ran=1>")
         elif column == 1:
             cells = page.locator("#batch-results td").all_text_contents()
-            assert sum(SHORT in cell for cell in cells) == 2, cells  # the text and its title
+            assert sum(SHORT in cell for cell in cells) == 3, cells  # the row's two cells and the title of one
     expect_text(page, "#batch-results td", "the model answered '<img src=x onerror=window.ran=1><script>")
     assert_harmless(page)
 
