@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlptasks import CancelledError, Engine
-from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, task_argument
+from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, placement_options, task_argument
 from nlptasks.cli.completion import complete_option
 from nlptasks.cli.inputs import fields_and_options, reading_options
 from nlptasks.data import DataOptions
@@ -67,8 +67,7 @@ def batch_group() -> None:
               "--help` lists them. Repeatable.")  # fmt: skip
 @adapter_option
 @model_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8.")
+@placement_options
 @click.option("--shard", metavar="N/COUNT", help="Answer one of COUNT shares of the rows; `batch join` joins them.")
 @click.option("--part-rows", type=click.IntRange(min=1), help="Rows to answer and save at once. Default: 1024, or 32 "
               "for a task that writes text.")  # fmt: skip

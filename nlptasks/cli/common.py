@@ -26,8 +26,17 @@ model_option = click.option(
     "-m", "--model", shell_complete=complete_base,
     help="Base model: a catalog name, a Hub id (ORG/NAME[@REVISION]) or a folder.",
 )  # fmt: skip
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+dtype_option = click.option(
+    "--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8."
+)
 base_option = click.option("-m", "--model", help="Base model, if the one that the adapter names cannot be loaded.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def placement_options(function: Any) -> Any:
+    """Where a command's models run, and in which numbers."""
+    return device_option(dtype_option(function))
 
 
 def option_values(pairs: tuple[tuple[str, str], ...], *types: type[BaseModel]) -> dict[str, Any]:

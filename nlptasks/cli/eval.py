@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlptasks import Engine
-from nlptasks.cli.common import adapter_option, model_option, option_values, task_argument
+from nlptasks.cli.common import adapter_option, model_option, option_values, placement_options, task_argument
 from nlptasks.cli.train import as_data_options, data_options
 from nlptasks.surfaces import DownloadBar
 
@@ -58,8 +58,7 @@ def _name(metric: str) -> str:
 @data_options
 @click.option("-o", "--option", "pairs", type=(str, str), multiple=True, metavar="KEY VALUE",
               help="Option of the task, as in -o threshold 0.5; may be repeated.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8.")
+@placement_options
 @click.option("--predictions", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write each row's answer as a line of JSON.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as one JSON value.")

@@ -14,7 +14,7 @@ import click
 from tqdm import tqdm
 
 from nlptasks import DataError, Engine, GeneratedText, NlptasksError, can_stream, default_plugins
-from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, task_argument, write_fields
+from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, placement_options, task_argument, write_fields
 from nlptasks.cli.completion import TASK, complete_option
 from nlptasks.cli.inputs import Inputs, fields_and_options, reading_options
 from nlptasks.data import DataOptions
@@ -52,8 +52,7 @@ class _RunCommand(click.Command):
               "--help` lists them. Repeatable.")  # fmt: skip
 @adapter_option
 @model_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8.")
+@placement_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or an array for several inputs.")
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="Print one JSON object per line.")
 def run_command(

@@ -8,6 +8,7 @@ import click
 
 from nlptasks import Engine
 from nlptasks.cli.batch import Watch, conclude, progress_option, stopping
+from nlptasks.cli.common import placement_options
 from nlptasks.surfaces import DownloadBar
 
 
@@ -16,8 +17,7 @@ from nlptasks.surfaces import DownloadBar
               help="File of requests, one JSON object a line.")  # fmt: skip
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path),
               help="File of responses, .jsonl.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16 or int8.")
+@placement_options
 @click.option("--restart", is_flag=True, help="Answer every request anew, and replace the output.")
 @progress_option
 def run_batch_command(source: Path, output: Path, device: str, dtype: str, restart: bool, progress: str | None) -> None:
