@@ -69,11 +69,15 @@ class RowWriter:
 
     def _input_columns(self, row: TaskRow) -> dict[str, Any]:
         fields = row.fields or ({"text": row.text} if row.text else {})
-        return {
-            f"{name}{INPUT}" if name in self._names else name: value
-            for name, value in fields.items()
-            if self._keep is None or name in self._keep
-        }
+        wanted = [name for name in fields if self._keep is None or name in self._keep]
+        return {self._free_name(name, fields): fields[name] for name in wanted}
+
+    def _free_name(self, name: str, others: Collection[str]) -> str:
+        """The name in the output: no other column of it or of the input has the name."""
+        free = name
+        while free in self._names or (free != name and free in others):
+            free += INPUT
+        return free
 
 
 def json_line(value: Any) -> bytes:

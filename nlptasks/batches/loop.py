@@ -62,7 +62,9 @@ class BatchReport:
 
 
 class Job(Protocol):
-    """What a batch does with rows."""
+    """What a batch does with the rows of a source, which has a `name`."""
+
+    name: str
 
     def rows(self) -> Iterator[TaskRow]:
         """All rows, as they are read."""
@@ -119,11 +121,16 @@ class PartLoop:
             )
         whole = self.shard.count == 1
         with folder.locked():
-            folder.begin(self._identity(), restart=restart)
-            if not (folder.joined and output.exists()):
-                folder.end(self._compute(folder))
-                if whole:
-                    join([folder], output)
+            try:
+                folder.begin(self._identity(), restart=restart)
+                if not (folder.joined and output.exists()):
+                    folder.end(self._compute(folder))
+                    if whole:
+                        join([folder], output)
+            except BaseException:
+                if not folder.parts:
+                    folder.remove()  # nothing was answered yet
+                raise
             if whole:
                 folder.remove()
         rows = folder.size.rows if whole and folder.size else self._rows
@@ -148,7 +155,7 @@ class PartLoop:
                 size = Size(part.number + 1, part.first + len(part.rows) - 1)
                 if not self.shard.has(part.number):
                     continue
-                if earlier := folder.find(part.number, part.digest):
+                if earlier := folder.find(part.number, part.digest, len(part.rows)):
                     self._advance(len(part.rows), earlier.errors)
                     continue
                 outcomes = self._answer(part)
@@ -159,7 +166,7 @@ class PartLoop:
             if written:
                 written.result()
         if not size.rows:
-            raise DataError("Expected rows, found none.")
+            raise DataError(f"{self.job.name}: expected rows, found none.")
         return size
 
     def _parts(self) -> Iterator[_Rows]:

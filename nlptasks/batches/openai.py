@@ -82,6 +82,7 @@ def run_batch(
     job = _RequestJob(engine or default_engine(), Source([Path(source)]), cancel or CancelToken())
     if Path(source).suffix != ".jsonl" or Path(output).suffix != ".jsonl":
         raise NlptasksError(f"Expected files that end in .jsonl, found {source} and {output}.")
+    job.source.refuse(Path(output))
     return PartLoop(job, PART_ROWS, Shard(), report=progress).to_file(Path(output), restart=restart)
 
 
@@ -93,8 +94,8 @@ class _RequestJob:
     source: Source
     cancel: CancelToken
 
-    def count(self) -> int | None:
-        return self.source.count()
+    def __post_init__(self) -> None:
+        self.name, self.count = self.source.name, self.source.count
 
     def rows(self) -> Iterator[TaskRow]:
         for name in self.source.files:

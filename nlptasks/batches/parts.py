@@ -14,9 +14,8 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -26,6 +25,9 @@ from nlptasks import NlptasksError
 MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _PART = re.compile(r"part-(\d{8})-(\d+)-([0-9a-f]{16})\.jsonl")
+_OURS = re.compile(r"part-.*\.jsonl|\.part-.*\.tmp|\.?manifest\.json(\.tmp)?|joined\.tmp|\.lock")
+"""The files that a batch writes: nothing else in the folder is removed."""
+
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -104,6 +106,10 @@ class PartFolder:
 
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+            if not self.begun and any(not _OURS.fullmatch(file.name) for file in self.path.iterdir()):
+                raise NlptasksError(
+                    f"{self.path}: expected a batch's folder or none, found other files in it: choose another output."
+                )
             try:
                 lock = FileLock(self.path / _LOCK).acquire(timeout=0)
             except Timeout:
@@ -151,8 +157,8 @@ class PartFolder:
         pairs = [(name, self.identity.get(name), identity.get(name)) for name in names]
         return "; ".join(f"{name} was {_show(old)}, is {_show(new)}" for name, old, new in pairs if old != new)
 
-    def find(self, number: int, digest: str) -> Part | None:
-        """A part, None if it is not there.
+    def find(self, number: int, digest: str, rows: int) -> Part | None:
+        """A part of so many rows, None if it is not there or damaged.
 
         Raises:
             NlptasksError: it answers other rows than those of this digest.
@@ -163,7 +169,8 @@ class PartFolder:
                 f"{part.file}: its rows are not those of the input any more: the input was changed. Add --restart to "
                 "compute everything anew."
             )
-        return part
+        content = part.file.read_bytes() if part else b""
+        return part if content.endswith(b"\n") and content.count(b"\n") == rows else None
 
     def write(self, number: int, digest: str, lines: Iterable[bytes], errors: int) -> None:
         """Add a part; `errors` of its rows have no answer."""
@@ -187,10 +194,13 @@ class PartFolder:
         self._write_manifest()
 
     def remove(self) -> None:
-        """Remove the folder, the manifest last."""
-        for file in self.path.glob("part-*.jsonl"):
-            file.unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the files, the manifest after the parts, and the folder if there is nothing else in it."""
+        for pattern in ("part-*.jsonl", "*"):
+            for file in self.path.glob(pattern):
+                if _OURS.fullmatch(file.name):
+                    file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     def _clear(self) -> None:
         """Remove the manifest first: parts without one are nobody's."""
@@ -212,7 +222,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        mend = "Make room" if full else "Make it writable"
+        mend = "Make room" if full else "Make it writable or choose another output"
         raise NlptasksError(
             f"{path}: {error.strerror or error}. {mend} and repeat the command: the rows that were answered are kept."
         ) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlptasks import AnyTask, CancelToken, default_engine
+from nlptasks import AnyTask, CancelToken, NlptasksError, default_engine
 from nlptasks.batches.answers import Outcome, answer_rows
 from nlptasks.batches.columns import RowWriter, answer_columns
 from nlptasks.batches.files import output_format
@@ -67,6 +67,11 @@ def batch(
         CancelledError: `cancel` was set.
         NlptasksError: another process computes this batch, it was begun with something else, or the disk is full.
     """
+    if not isinstance(cancel, CancelToken | None):
+        raise NlptasksError(f"cancel: expected a CancelToken, found {type(cancel).__name__}.")
+    if part_rows is not None and not (isinstance(part_rows, int) and part_rows > 0):
+        raise NlptasksError(f"part_rows: expected a whole number above 0, found {part_rows!r}.")
+    keep = [keep] if isinstance(keep, str) else keep
     engine = engine or default_engine()
     described = engine.plugins.task(task)
     known = described.input_type.model_fields.keys() - described.options_type.model_fields.keys()
@@ -80,16 +85,16 @@ def batch(
         cancel or CancelToken(), None if keep is None else tuple(sorted(keep)),
         {"fields": shared, "by line": by_line, "reading": vars(reading or DataOptions())},
     )  # fmt: skip
-    loop = PartLoop(
-        job, part_rows or (READ_ROWS if described.head else WRITTEN_ROWS), Shard.parse(shard) if shard else Shard(),
-        fail_fast, progress,
-    )  # fmt: skip
+    rows = part_rows or (READ_ROWS if described.head else WRITTEN_ROWS)
+    loop = PartLoop(job, rows, Shard.parse(str(shard)) if shard else Shard(), fail_fast, progress)
     if str(output) == "-":
         return loop.to_stream(sys.stdout.buffer)
     output_format(Path(output))
+    source.refuse(Path(output))
     report = loop.to_file(Path(output), restart=restart)
-    if on_note:
-        for note in reader.notes:
+    absent = [name for name in keep or () if report.computed and name not in job.columns]
+    for note in [*reader.notes, *(f"keep: no row has a column {name!r}" for name in absent)]:
+        if on_note:
             on_note(note)
     return report
 
@@ -109,10 +114,13 @@ class _TaskJob:
 
     def __post_init__(self) -> None:
         self.line = RowWriter(self.task, self.keep).line
-        self.count = self.source.count
+        self.name, self.count = self.source.name, self.source.count
+        self.columns: set[str] = set()
 
     def rows(self) -> Iterator[TaskRow]:
-        return self.source.rows(self.reader)
+        for row in self.source.rows(self.reader):
+            self.columns.update(row.fields or ("text",))
+            yield row
 
     def answer(self, rows: Sequence[TaskRow], progress: Callable[[int, int], None] | None) -> list[Outcome]:
         return answer_rows(self.engine, self.task, rows, progress=progress, cancel=self.cancel, **self.arguments)

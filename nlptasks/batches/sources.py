@@ -9,10 +9,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from nlptasks import TaskInput
+from nlptasks import DataError, NlptasksError, TaskInput
 from nlptasks.batches.parts import digest_of
 from nlptasks.batches.rows import RowReader, TaskRow
-from nlptasks.data import DataOptions, Row, frame_rows, open_text, read_rows, text_rows
+from nlptasks.data import DataOptions, Row, frame_rows, open_text, read_rows, text_fault, text_rows
 
 STDIN = "-"
 
@@ -37,9 +37,22 @@ class Source:
         self._inputs = inputs
         self._options = options or DataOptions()
         self.by_line = by_line or STDIN in self.files
+        if isinstance(inputs, Mapping):
+            columns = all(isinstance(values, list | tuple) for values in inputs.values())
+            self._inputs = _of_frame(list(inputs), zip(*inputs.values(), strict=True)) if columns else [inputs]
+        elif not hasattr(inputs, "__iter__") and frame_rows(inputs) is None and not self.files:
+            raise DataError(f"Expected files, a table or an iterable of inputs, found {type(inputs).__name__}.")
+        self.name = ", ".join(map(_title, self.files)) or "the inputs"
         for name in self.files:
             if name != STDIN:
                 read_rows(name)  # refuses what is no file of rows, before a model is loaded
+
+    def refuse(self, output: Path) -> None:
+        """Raise NlptasksError if an output is one of the files."""
+        if any(name != STDIN and Path(name).resolve() == output.resolve() for name in self.files):
+            raise NlptasksError(
+                f"{output}: expected another file than the input, found the input: name another output."
+            )
 
     def rows(self, reader: RowReader) -> Iterator[TaskRow]:
         """The rows, as they are read."""
@@ -88,7 +101,10 @@ def _title(name: str) -> str:
 
 
 def _of_frame(names: Sequence[str], rows: Iterable[Iterable[Any]]) -> Iterator[dict[str, Any]]:
-    return (dict(zip(names, row, strict=True)) for row in rows)
+    """Rows as mappings; pandas' marks for a missing value become None."""
+    missing = ("NAType", "NaTType")
+    plain = ([None if type(value).__name__ in missing else value for value in row] for row in rows)
+    return (dict(zip(names, row, strict=True)) for row in plain)
 
 
 def _in_memory(items: Iterable[Any], reader: RowReader) -> Iterator[TaskRow]:
@@ -96,8 +112,16 @@ def _in_memory(items: Iterable[Any], reader: RowReader) -> Iterator[TaskRow]:
     numbered = enumerate(items, start=1)
     for are_rows, group in groupby(numbered, lambda pair: isinstance(pair[1], Mapping)):
         if are_rows:
-            yield from reader.read((Row(f"input {number}", fields) for number, fields in group), "the inputs")
+            yield from reader.read((_row(f"input {number}", fields) for number, fields in group), "the inputs")
         else:
             for number, item in group:
-                value = item if isinstance(item, TaskInput) else reader.value_of(item)
-                yield TaskRow(value, f"input {number}", text=item if isinstance(item, str) else "")
+                fault = text_fault(item.model_dump() if isinstance(item, TaskInput) else item)
+                value = None if fault else item if isinstance(item, TaskInput) else reader.value_of(item)
+                text = item if isinstance(item, str) and not fault else ""
+                yield TaskRow(value, f"input {number}", error=fault, text=text)
+
+
+def _row(place: str, fields: Mapping[Any, Any]) -> Row:
+    named = {str(name): value for name, value in fields.items()}
+    fault = text_fault(named)
+    return Row(place, fault=fault) if fault else Row(place, named)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlptasks import CancelledError, Engine
-from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, placement_options, task_argument
-from nlptasks.cli.completion import complete_option
+from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, placement_options
+from nlptasks.cli.completion import complete_option, complete_task
 from nlptasks.cli.inputs import fields_and_options, reading_options
 from nlptasks.data import DataOptions
 from nlptasks.surfaces import DownloadBar
@@ -38,7 +38,7 @@ class _BatchGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        return super().resolve_command(ctx, args) if args[0] in self.commands else ("", task_command, args)
+        return super().resolve_command(ctx, args) if args[0] in self.commands else (args[0], task_command, args)
 
 
 @click.group(cls=_BatchGroup, subcommand_metavar="TASK [OPTIONS] | join OUTPUT")
@@ -55,7 +55,7 @@ def batch_group() -> None:
 
 
 @click.command()
-@task_argument
+@click.argument("task", metavar="", shell_complete=complete_task)  # the command before it is its name
 @click.option("-i", "--input", "inputs", required=True, multiple=True, metavar="FILE", help="File of inputs, as for "
               "`nlptasks run -f`, or - for standard input, one text a line. Repeatable.")  # fmt: skip
 @click.option("-o", "--output", required=True, metavar="FILE", help="File of answers: .jsonl, .csv, .parquet or .xlsx; "

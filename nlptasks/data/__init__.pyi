@@ -3,7 +3,7 @@ from nlptasks.data.columns import (
     input_columns as input_columns,
     match_columns as match_columns,
 )
-from nlptasks.data.files import FORMATS as FORMATS, open_text as open_text
+from nlptasks.data.files import FORMATS as FORMATS, open_text as open_text, text_fault as text_fault
 from nlptasks.data.frames import frame_rows as frame_rows
 from nlptasks.data.rows import DataOptions as DataOptions, Row as Row, Table as Table, windows as windows
 from nlptasks.data.splits import sample as sample

@@ -409,3 +409,91 @@ def test_a_row_on_which_a_plugin_fails_is_one_bad_row(engine: FakeEngine, tmp_pa
     )
     assert rows[41]["weather.error"].startswith("Input 'text': expected a text with at least one visible character")
     assert rows[77]["weather.error"].startswith("Input: input should be a valid dictionary")
+
+
+def test_nothing_but_a_batch_s_own_files_is_removed(engine: FakeEngine, reviews: Path, tmp_path: Path) -> None:
+    other = tmp_path / "mine.parts"
+    other.mkdir()
+    (other / "thesis.txt").write_text("precious", "utf-8")
+    for restart in (False, True):
+        with pytest.raises(NlptasksError, match=r"mine.parts: expected a batch's folder or none, found other files in it"):
+            batch("sentiment", str(reviews), tmp_path / "mine.csv", engine=engine, restart=restart)
+    output = tmp_path / "answers.csv"
+    begin(engine, str(reviews), output)
+    (tmp_path / "answers.parts" / "notes.txt").write_text("precious", "utf-8")
+    batch("sentiment", str(reviews), output, engine=engine, part_rows=5)
+    assert [path.name for path in (tmp_path / "answers.parts").iterdir()] == ["notes.txt"]
+    assert (other / "thesis.txt").read_text("utf-8") == "precious"
+
+
+def test_the_input_is_never_replaced(engine: FakeEngine, reviews: Path) -> None:
+    before = reviews.read_bytes()
+    for restart in (False, True):
+        with pytest.raises(NlptasksError, match=r"reviews.csv: expected another file than the input, found the input"):
+            batch("sentiment", [reviews], reviews, engine=engine, restart=restart)
+    assert reviews.read_bytes() == before
+
+
+def test_a_damaged_part_is_computed_again(engine: FakeEngine, reviews: Path, tmp_path: Path) -> None:
+    output = tmp_path / "answers.csv"
+    begin(engine, str(reviews), output)
+    [part] = (tmp_path / "answers.parts").glob("part-*.jsonl")
+    part.write_bytes(part.read_bytes()[:100])
+    assert batch("sentiment", str(reviews), output, engine=engine, part_rows=5).computed == ROWS
+
+
+def test_a_refused_batch_leaves_nothing(engine: FakeEngine, tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    for content, fault in (
+        ("text\n", "rows.csv: expected rows, found none."),
+        ("note\nfine\n", "expected a text column"),
+    ):
+        source.write_text(content, "utf-8")
+        with pytest.raises(DataError, match=fault):
+            batch("sentiment", str(source), tmp_path / "answers.csv", engine=engine)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+    source.write_text("text\nfine\n", "utf-8")
+    assert batch("sentiment", str(source), tmp_path / "answers.csv", engine=engine).rows == 1
+
+
+def test_bad_values_in_memory_are_bad_rows(engine: FakeEngine, tmp_path: Path) -> None:
+    output = tmp_path / "answers.jsonl"
+    rows: list[Any] = ["fine", "\ud800", {"text": "fine", 1: "one"}, {"text": "fine", "d": "\ud800"}, "fine"]
+    assert batch("sentiment", rows, output, engine=engine).errors == 2
+    read_back = read(output)
+    assert [row["row"] for row in read_back if row["sentiment.error"]] == [2, 4]
+    assert "half of a surrogate pair" in read_back[1]["sentiment.error"]
+    assert read_back[2]["1"] == "one"
+    frame = pandas.DataFrame({"text": ["fine", "so"], "d": pandas.to_datetime(["2026-01-02", None])})
+    batch("sentiment", frame, output, engine=engine, restart=True)
+    assert [row["d"] for row in read(output)] == ["2026-01-02T00:00:00", None]
+    batch("sentiment", {"text": ["fine", "so"], "n": [1, 2]}, output, engine=engine, restart=True, keep="n")
+    assert [(row["n"], "text" in row) for row in read(output)] == [(1, False), (2, False)]
+
+
+def test_columns_of_one_name_are_all_kept(engine: FakeEngine, tmp_path: Path) -> None:
+    output, notes = tmp_path / "answers.jsonl", list[str]()
+    row = {"text": "fine", "row": 1, "row (input)": 2, "sentiment.label": 3}
+    batch("sentiment", [row], output, engine=engine, keep=[*row, "nothing"], on_note=notes.append)
+    written = read(output)[0]
+    assert {written["row (input)"], written["row (input) (input)"]} == {1, 2}
+    assert written["sentiment.label (input)"] == 3
+    assert notes[-1] == "keep: no row has a column 'nothing'"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arguments", "sentence"),
+    [
+        (5, {}, "Expected files, a table or an iterable of inputs, found int."),
+        (["fine"], {"cancel": 5}, "cancel: expected a CancelToken, found int."),
+        (["fine"], {"part_rows": -1}, "part_rows: expected a whole number above 0, found -1."),
+        (["fine"], {"shard": (3, 2)}, "--shard: expected NUMBER/COUNT, such as 3/8, found '(3, 2)'."),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    engine: FakeEngine, tmp_path: Path, inputs: Any, arguments: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(NlptasksError) as refused:
+        batch("sentiment", inputs, tmp_path / "answers.csv", engine=engine, **arguments)
+    assert str(refused.value) == sentence
+    assert not list(tmp_path.iterdir())
