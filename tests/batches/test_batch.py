@@ -416,7 +416,7 @@ def test_nothing_but_a_batch_s_own_files_is_removed(engine: FakeEngine, reviews:
     other.mkdir()
     (other / "thesis.txt").write_text("precious", "utf-8")
     for restart in (False, True):
-        with pytest.raises(NlptasksError, match=r"mine.parts: expected a batch's folder or none, found other files in it"):
+        with pytest.raises(NlptasksError, match=r"mine.parts: expected a batch's folder or none, found other files"):
             batch("sentiment", str(reviews), tmp_path / "mine.csv", engine=engine, restart=restart)
     output = tmp_path / "answers.csv"
     begin(engine, str(reviews), output)
