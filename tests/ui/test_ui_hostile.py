@@ -242,6 +242,7 @@ def test_a_batch_shows_names_cells_and_results_as_text(page: Page, url: str, tmp
         page.get_by_role("option", name=heads[column]).click()
         page.click("#batch-run")
         until(lambda count=runs + 1: page.locator("#batch-runs label").count() == count, 30)
+        page.get_by_role("tab", name="Runs").click()
         page.wait_for_selector("#batch-progress >> text=/Done: 2 rows/")
         expect_text(page, "#batch-results th", heads[column])
         expect_text(page, "#batch-results td", row[column])
