@@ -23,12 +23,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json
 
 from nlptasks import CancelledError, CancelToken, DataError, NlptasksError
 from nlptasks.batches import BatchProgress, ChangedBatchError, batch
 from nlptasks.data import DataOptions
-from nlptasks.store import writing
+from nlptasks.store import write_whole, writing
 from nlptasks.surfaces import as_sentence, sentence
 from nlptasks_ui.batch.tables import MAX_ROWS, Upload
 from nlptasks_ui.pages.files import home
@@ -123,7 +123,7 @@ class Run:
     def save(self, status: Status) -> bool:
         """Write how far it is; False if the disk is full and the like."""
         try:
-            _write(self.folder / "state.json", asdict(status))
+            write_whole(self.folder / "state.json", json.dumps(asdict(status), ensure_ascii=False))
         except OSError:
             return False
         return True
@@ -191,7 +191,7 @@ class Runs:
             (staging / "input").mkdir()
             upload.copy_to(staging / "input" / name)
             content = {"name": name, "created": created, "request": asdict(request)}
-            _write(staging / "request.json", to_jsonable_python(content, fallback=str))
+            write_whole(staging / "request.json", to_json(content, fallback=str))
         run = Run(folder, name, created, request)
         self.resume(run)
         return run
@@ -288,9 +288,3 @@ class Runs:
             reading=DataOptions(columns=request.columns), by_line=True, progress=advance, cancel=job.cancel,
             part_rows=READ_ROWS if task.head else WRITTEN_ROWS, **request.fixed, **request.options,
         )  # fmt: skip
-
-
-def _write(path: Path, content: Any) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
-    temporary.replace(path)
