@@ -30,6 +30,7 @@ from tests.fake_engine import FakeEngine
 from tests.table_files import EVERY_FORMAT
 from tests.ui_browser import until
 
+gr = pytest.importorskip("gradio")
 openpyxl = pytest.importorskip("openpyxl")
 
 from nlptasks_ui.amounts import duration  # noqa: E402
@@ -37,6 +38,8 @@ from nlptasks_ui.batch import answers, runs, show, tables  # noqa: E402
 from nlptasks_ui.batch.answers import Answers, Filter  # noqa: E402
 from nlptasks_ui.batch.charts import Tally  # noqa: E402
 from nlptasks_ui.batch.runs import RUNS_AT_ONCE, Request, Run, Runs  # noqa: E402
+from nlptasks_ui.batch.watch import Watch, _Seen  # noqa: E402
+from nlptasks_ui.context import Context  # noqa: E402
 
 
 class Mood(TextClassification):
@@ -319,6 +322,20 @@ def test_what_every_row_would_meet_is_said_and_the_run_can_be_started_over(
     )
     made.restart(run)
     assert (over(made, run).state, len(lines(run))) == ("done", 40)
+
+
+def test_a_tick_undoes_no_choice_made_while_it_was_on_its_way(engine: FakeEngine, made: Runs) -> None:
+    with gr.Blocks() as blocks:
+        watch = Watch(Context(engine, engine.settings.data), made)
+        watch.connect()
+    [tick] = [event.fn for event in blocks.fns.values() if event.targets[0][1] == "tick"]
+    old, new = (made.start(MOOD, texts(3), "") for _ in range(2))
+    assert over(made, old).state == over(made, new).state == "done"
+    chosen = watch.opened("", new.id)
+    assert chosen[watch.run].value == new.id and watch.number in chosen
+    update = tick(old.id, 0, None, None, None, False, _Seen(), None)
+    assert {"choices", "visible"} == update[watch.run].constructor_args.keys()
+    assert watch.number not in update
 
 
 def test_more_rows_than_the_limit_are_refused(made: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,19 +117,20 @@ class Watch:
         """Connect the events of the tab."""
         import gradio as gr
 
-        def handler(change: Callable[[_View], _View]) -> Callable[..., Updates]:
+        def handler(change: Callable[[_View], _View], choose: bool = True) -> Callable[..., Updates]:
             def handle(
                 run: str | None, number: int, label: str | None, lowest: Any, highest: Any, errors: bool, seen: _Seen,
                 request: Any,
             ) -> Updates:  # fmt: skip
                 view = change(_View(run, number, Filter(label or None, lowest, highest, errors)))
-                return self._show(view, seen, user_of(request))
+                return self._show(view, seen, user_of(request), choose)
 
             return of_request(handle)
 
         view = [self.run, self.number, *self._filters, self.seen]
         first = handler(lambda view: replace(view, number=0))
-        self.timer.tick(handler(lambda view: view), view, self.outputs, **LIGHT)
+        # A tick may be on its way while the user chooses another run or page, which it must not undo.
+        self.timer.tick(handler(lambda view: view, choose=False), view, self.outputs, **LIGHT)
         self.run.input(handler(lambda view: _View(view.run)), view, self.outputs, **LIGHT)
         gr.on([part.input for part in self._filters], first, view, self.outputs, **LIGHT)
         for button, step in ((self.previous, -1), (self.next, 1)):
@@ -167,8 +168,11 @@ class Watch:
 
         return of_request(handle)
 
-    def _show(self, view: _View, seen: _Seen, user: str) -> Updates:
-        """Updates that show a run as it is now, as far as the page shows something else."""
+    def _show(self, view: _View, seen: _Seen, user: str, choose: bool = True) -> Updates:
+        """Updates that show a run as it is now, as far as the page shows something else.
+
+        With `choose` they select the run and the page in the view, too.
+        """
         import gradio as gr
 
         listed = [(run, self._runs.status(run)) for run in self._runs.list(user)]
@@ -179,7 +183,8 @@ class Watch:
         titles = tuple((show.title(run, status), run.id) for run, status in listed)
         now = replace(seen, runs=(titles, view.run))
         if now.runs != seen.runs:
-            updates[self.run] = gr.Radio(choices=list(titles), value=view.run, visible=bool(titles))
+            value = {"value": view.run} if choose else {}
+            updates[self.run] = gr.Radio(choices=list(titles), visible=bool(titles), **value)
         if not run or not status:
             empty = {self.head: show.NO_RUNS, self.area: gr.Column(visible=False), **self._buttons(None)}
             return {self.seen: _Seen(now.runs), **updates, **(empty if updates else {})}
@@ -196,6 +201,8 @@ class Watch:
         if len(answers) > charted and not (status.active and len(answers) < _GROWTH * charted):
             now = replace(now, charted=(run.id, len(answers)))
             rows |= self._charts(answers)
+        if not choose:
+            rows.pop(self.number, None)
         return {self.seen: now, **updates, **rows}
 
     def _rows(self, run: Run, answers: Answers, view: _View, seen: _Seen) -> tuple[_Seen, Updates]:
