@@ -332,7 +332,8 @@ def test_a_tick_undoes_no_choice_made_while_it_was_on_its_way(engine: FakeEngine
     old, new = (made.start(MOOD, texts(3), "") for _ in range(2))
     assert over(made, old).state == over(made, new).state == "done"
     chosen = watch.opened("", new.id)
-    assert chosen[watch.run].value == new.id and watch.number in chosen
+    assert chosen[watch.run].value == new.id
+    assert watch.number in chosen
     update = tick(old.id, 0, None, None, None, False, _Seen(), None)
     assert {"choices", "visible"} == update[watch.run].constructor_args.keys()
     assert watch.number not in update
