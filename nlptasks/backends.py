@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from nlptasks.errors import NlptasksError, UnknownNameError, UnsupportedModelError
@@ -36,7 +37,8 @@ class BackendOptions:
     """What an engine wants of its backends: the arguments of `Engine`, and two functions.
 
     `find` returns the folder of a base, fetched if necessary; a backend with bases elsewhere never calls it.
-    `head` returns the description of a verb's head. `max_bytes` limits the memory of all bases, `idle_seconds` the time
+    `head` returns the description of a verb's head. `graphs` is the folder that keeps compiled graphs; None leaves all
+    to torch. `max_bytes` limits the memory of all bases, `idle_seconds` the time
     for which an unused one stays; `device` and `dtype` are those of `Engine`.
     """
 
@@ -46,6 +48,7 @@ class BackendOptions:
     dtype: str = "auto"
     max_bytes: int | None = None
     idle_seconds: float | None = None
+    graphs: Path | None = None
     trust_remote_code: bool = False
 
 

@@ -60,6 +60,7 @@ class Engine:
         self._bases = Bases(self.settings, self.plugins, on_progress)
         self._placement = (device, dtype)
         self._heads: dict[str, Head] = {}
+        only = backend or self.settings.backend
         options = BackendOptions(
             find=self._bases.find,
             head=self._head,
@@ -67,9 +68,10 @@ class Engine:
             dtype=dtype,
             max_bytes=max_resident_bytes or self.settings.max_resident_bytes,
             idle_seconds=idle_seconds,
+            graphs=None if only == "torch" else self.settings.graphs,
             trust_remote_code=trust_remote_code,
         )
-        self._backends = Backends(self.plugins, options, backend or self.settings.backend)
+        self._backends = Backends(self.plugins, options, only)
 
     def __enter__(self) -> Engine:
         return self

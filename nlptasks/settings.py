@@ -38,6 +38,11 @@ class Settings:
         return self.cache / "bases"
 
     @property
+    def graphs(self) -> Path:
+        """What engines made of bases and adapters to compute them quicker."""
+        return self.cache / "graphs"
+
+    @property
     def adapters(self) -> Path:
         return self.data / "adapters"
 

@@ -135,7 +135,6 @@ class ResidentModel:
                 self._base = load_base(
                     self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code
                 )
-            self._adapters = Adapters(self._base, head=self.head)
             if self._base.placement.device != "cpu":
                 self.reading.budget = GPU_BUDGET
             elif self._base.kind == "encoder":
@@ -145,13 +144,15 @@ class ResidentModel:
 
                 threads = self.reading.threads
                 self._compiled = CompiledHeads(self._base, threads=threads.count if threads else 1)
-            settle()
         return self._base
 
     def activate(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
         """The base with an adapter's weights in force, and the adapter's head or the checkpoint's own."""
         base = self.base()
-        assert self._adapters is not None
+        if self._adapters is None:
+            with LOADING:
+                self._adapters = Adapters(base, head=self.head)
+            settle()
         head = self._adapters.activate(adapter)
         return base, head if adapter else base.native_head
 
@@ -301,7 +302,7 @@ def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> Mode
     verb = adapter.verb if adapter else base.native_verb
     labels: tuple[str, ...] | None = None
     trained = {"embed", verb} - {""}
-    if base.kind != "encoder" and base.native_head is None:
+    if base.kind != "encoder" and not base.native_verb:
         trained.add("generate")
     # An extractor's two outputs are a start and an end, which a configuration calls LABEL_0 and LABEL_1.
     if verb and verb != "extract":

@@ -253,7 +253,7 @@ def _publish(base: Base, source: Source, folder: Path, settings: Settings, repor
         converted = staging / "converted"
         convert_gguf(folder / base.weights, converted, base.name, report)
         folder = converted
-    folders.write_marker(folder, base, str(source))
+    folders.write_marker(folder, {"name": base.name, "source": str(source), "pinned_sha256": base.sha256})
     if target.exists():
         target.rename(staging / "replaced")
     folder.rename(target)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
-from nlptasks.store.catalog import Base
 from nlptasks.store.sources import Progress, ProgressCallback
 
 MARKER = "nlptasks-base.json"
@@ -42,17 +41,12 @@ def sha256_of(path: Path, step: str, report: ProgressCallback) -> str:
     return digest.hexdigest()
 
 
-def write_marker(folder: Path, base: Base, source: str) -> None:
+def write_marker(folder: Path, content: Mapping[str, Any], name: str = MARKER) -> None:
     """Mark the folder as whole and bring it to disk; call it last, before the folder is renamed into place."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
-    marker = {
-        "format": _FORMAT,
-        "name": base.name,
-        "source": source,
-        "pinned_sha256": base.sha256,
-        "files": {path.relative_to(folder).as_posix(): path.stat().st_size for path in files},
-    }
-    (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != name)
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    marker = {"format": _FORMAT, **content, "files": sizes}
+    (folder / name).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
     sync(folder)
 
 
@@ -84,13 +78,13 @@ def existing_folder(name: str) -> Path | None:
         return None
 
 
-def read_marker(folder: Path) -> dict[str, Any] | None:
+def read_marker(folder: Path, name: str = MARKER) -> dict[str, Any] | None:
     """The marker of a folder whose files are all there in their sizes, else None."""
     try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        marker = json.loads((folder / name).read_text(encoding="utf-8"))
         if marker["format"] != _FORMAT:
             return None
-        whole = all((folder / name).stat().st_size == size for name, size in marker["files"].items())
+        whole = all((folder / file).stat().st_size == size for file, size in marker["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return marker if whole else None

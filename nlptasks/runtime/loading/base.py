@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,29 +30,60 @@ HEAD_CLASSES = {verb: head.model for verb, head in HEADS.items() if head.model}
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class LoadedBase:
-    """A loaded base.
-
-    `model` is the bare encoder, or the language model with its output layer; `backbone` is the part that
-    heads stand on; `native_head` is the checkpoint's own task model when it has one, for `native_verb`.
-    `manifest` is that of a model that was trained here: all weights fine-tuned, or an adapter merged.
-    """
+@dataclass(frozen=True)
+class Weights:
+    """Modules with weights: `model` is the bare encoder, or the language model with its output layer; `backbone` is the
+    part that heads stand on; `native_head` is the checkpoint's own task model when it has one."""
 
     model: Any
     backbone: Any
-    tokenizer: Any
-    config: Any
-    kind: ModelKind
-    placement: Placement
     native_head: Any = None
-    native_verb: str = ""
-    manifest: Manifest | None = None
 
     @property
     def num_bytes(self) -> int:
         whole = self.native_head if self.native_head is not None else self.model
         return sum(p.numel() * p.element_size() for p in whole.parameters())
+
+
+@dataclass
+class LoadedBase:
+    """A base: its tokenizer and configuration, and weights that `load` reads when torch first computes with them.
+
+    What a compiled graph answers needs no weights in torch. `native_verb` is the verb that the checkpoint's own task
+    model answers, "" where it has none. `manifest` is that of a model that was trained here: all weights fine-tuned,
+    or an adapter merged.
+    """
+
+    tokenizer: Any
+    config: Any
+    generation_config: Any
+    kind: ModelKind
+    placement: Placement
+    load: Callable[[], Weights]
+    native_verb: str = ""
+    manifest: Manifest | None = None
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights, loaded now if need be."""
+        return self.load()
+
+    @property
+    def model(self) -> Any:
+        return self.weights.model
+
+    @property
+    def backbone(self) -> Any:
+        return self.weights.backbone
+
+    @property
+    def native_head(self) -> Any:
+        return self.weights.native_head
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the weights in torch; 0 until they are loaded."""
+        return self.weights.num_bytes if "weights" in self.__dict__ else 0
 
     @property
     def max_tokens(self) -> int:
@@ -74,18 +107,16 @@ _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-rober
 def load_base(
     folder: BaseFolder, device: str = "auto", dtype: str = "auto", *, trust_remote_code: bool = False
 ) -> LoadedBase:
-    """Load weights and tokenizer from a folder on disk; never from the network.
+    """Load tokenizer and configuration from a folder on disk, and the weights when they are first used; never from
+    the network.
 
     Raises:
         UnsafeWeightsError: only pickled weights, or code of its own without `trust_remote_code`.
         UnsupportedModelError: an architecture that transformers does not know, or that has no int8; a damaged file.
     """
-    import transformers
-
     config = load_config(folder, trust_remote_code)
     # A damaged file is named before transformers takes memory for it.
     read_headers(folder.path)
-    manifest = read_manifest(folder.path)
     verb = _native_verb(config)
     kind = model_kind(config)
     placement = choose_placement(device, dtype, config.model_type, writes=kind == "causal" and not verb)
@@ -94,6 +125,22 @@ def load_base(
         raise UnsupportedModelError(
             f"dtype 'int8' is for encoders, and {folder.id} is a {kind} model ({config.model_type}): use dtype='auto'."
         )
+    with quiet_transformers():
+        tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
+
+    def load() -> Weights:
+        return _load_weights(folder, config, placement, verb, trust_remote_code)
+
+    generation = None if kind == "encoder" or verb else _generation_config(folder.path, config)
+    return LoadedBase(tokenizer, config, generation, kind, placement, load, verb, read_manifest(folder.path))
+
+
+def _load_weights(folder: BaseFolder, config: Any, placement: Placement, verb: str, trust_remote_code: bool) -> Weights:
+    import transformers
+
+    kind = model_kind(config)
     auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))
     with quiet_transformers():
         loaded = auto.from_pretrained(
@@ -104,10 +151,7 @@ def load_base(
             local_files_only=True,
             trust_remote_code=trust_remote_code,
         )
-        tokenizer = load_tokenizer(folder.path, trust_remote_code=trust_remote_code)
     loaded.eval().requires_grad_(False).to(placement.device)
-    if loaded.config.pad_token_id is None:
-        loaded.config.pad_token_id = tokenizer.pad_token_id
     if getattr(loaded, "generation_config", None) is not None:
         # Every request sets a limit; transformers would warn about a second one.
         loaded.generation_config.max_length = None
@@ -117,9 +161,17 @@ def load_base(
         attention.tune(loaded, placement.dtype)
     if verb == "classify":
         setattr(loaded, loaded.base_model_prefix, for_first_token(backbone))
-    if verb:
-        return LoadedBase(backbone, backbone, tokenizer, loaded.config, kind, placement, loaded, verb, manifest)
-    return LoadedBase(loaded, backbone, tokenizer, loaded.config, kind, placement, manifest=manifest)
+    return Weights(backbone, backbone, loaded) if verb else Weights(loaded, backbone)
+
+
+def _generation_config(path: Path, config: Any) -> Any:
+    """How a checkpoint writes by default, as transformers reads it for the model."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(path, local_files_only=True)
+    except OSError:
+        return GenerationConfig.from_model_config(config)
 
 
 def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:

@@ -61,7 +61,7 @@ def int8_obstacle() -> str | None:
     if flags and not flags & _BYTE_PRODUCTS:
         return "this CPU has no products of bytes (AVX512-VNNI, AVX-VNNI or AMX)"
     if importlib.util.find_spec("openvino") is None:
-        return "openvino is not installed (pip install 'nlptasks[int8]')"
+        return "openvino is not installed (pip install 'nlptasks[fast]')"
     return None
 
 

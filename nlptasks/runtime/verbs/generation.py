@@ -35,7 +35,7 @@ def generate(
 
     Beam search changes its mind until the end: then `on_piece` gets the whole text, and the Completion has a note.
     """
-    if base.kind == "encoder" or base.native_head is not None:
+    if base.kind == "encoder" or base.native_verb:
         raise UnsupportedModelError(
             f"{base.config.model_type} is loaded without a language-model output and cannot write: "
             "use a causal or seq2seq model, for example --model smollm2."
@@ -109,7 +109,7 @@ def _write(
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids, _ in batch]
     inputs = pad(rows, base.tokenizer.pad_token_id or 0, base.placement.device, left=base.kind == "causal")
     start = 1 if base.kind == "seq2seq" else inputs["input_ids"].shape[1]
-    beams = decoding.num_beams or base.model.generation_config.num_beams or 1
+    beams = decoding.num_beams or base.generation_config.num_beams or 1
     watch = Watch(base.tokenizer, start, decoding.stop, lambda row: request.alive(alive[row]), len(alive))
     record = LogProbabilities() if beams == 1 else None
     one = beams == decoding.num_return_sequences == 1
@@ -151,7 +151,7 @@ def _write(
 
 
 def _first_id(base: LoadedBase, decoding: Decoding) -> int | None:
-    default: int | None = base.model.generation_config.forced_bos_token_id
+    default: int | None = base.generation_config.forced_bos_token_id
     language = languages.first_id(base.tokenizer, decoding.target_language)
     return default if language is None else language
 
@@ -223,7 +223,7 @@ def _completion(
 
 
 def _end_tokens(base: LoadedBase) -> set[int]:
-    ends = base.model.generation_config.eos_token_id
+    ends = base.generation_config.eos_token_id
     ends = ends if ends is not None else base.tokenizer.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
 
@@ -260,7 +260,7 @@ def _seeded(seed: int | None, device: str) -> Iterator[None]:
 
 def choose(base: LoadedBase, batcher: Batcher, request: BatchRequest, choices: Sequence[str]) -> None:
     """Answer each prompt with the log-likelihood of each choice (summed over its tokens, in nats)."""
-    if base.kind != "causal" or base.native_head is not None:
+    if base.kind != "causal" or base.native_verb:
         raise UnsupportedModelError(
             f"Choosing between answers needs a causal language model, found {base.config.model_type}: "
             "use --model smollm2."

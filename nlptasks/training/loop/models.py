@@ -13,6 +13,7 @@ from nlptasks.errors import MissingExtraError, UnsupportedModelError
 from nlptasks.runtime.loading.base import (
     BODY_CLASSES,
     LoadedBase,
+    Weights,
     load_config,
     load_tokenizer,
     model_kind,
@@ -93,7 +94,11 @@ def build(
         settings |= quantizing.loading(placement)
     model, fresh = load_task_model(folder, family, labels, trust_remote_code=trust_remote_code, **settings)
     changes = _align_padding(model, tokenizer)
-    loaded = LoadedBase(model, model.base_model, tokenizer, model.config, model_kind(model.config), placement)
+    weights = Weights(model, model.base_model)
+    loaded = LoadedBase(
+        tokenizer, model.config, getattr(model, "generation_config", None), model_kind(model.config), placement,
+        lambda: weights,
+    )  # fmt: skip
     targets = None
     if recipe.method == "lora":
         if family.verb == "generate":
