@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import queue
 from collections.abc import Callable, Generator, Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -41,8 +44,11 @@ from nlptasks.store.adapters import AdapterFolder, check_base
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
+    from nlptasks.runtime.fast.genai import Writer, Writers
     from nlptasks.runtime.int8.compiled import CompiledHeads
     from nlptasks.store.download import BaseFolder
+
+T = TypeVar("T")
 
 WRITING_BUDGET = 16 * 1024
 WRITING_ROWS = 32
@@ -60,17 +66,20 @@ class ResidentModel:
         *,
         trust_remote_code: bool = False,
         head: Callable[[str], Head] = find_head,
+        graphs: Path | None = None,
     ) -> None:
-        """`head` gives the description of a verb's head."""
+        """`head` gives the description of a verb's head; `graphs` keeps compiled graphs, None leaves all to torch."""
         self.folder = folder
         self.head = head
         self.worker = Worker(folder.id)
         self._device = device
         self._dtype = dtype
         self._trust_remote_code = trust_remote_code
+        self._graphs = graphs
         self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
+        self._writers: Writers | None = None
         self.reading = Batcher()
         self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
 
@@ -108,12 +117,23 @@ class ResidentModel:
         """Memory of base, heads and adapters; 0 until loaded."""
         if self._base is None:
             return 0
-        return sum(part.num_bytes for part in (self._base, self._adapters, self._compiled) if part is not None)
+        parts = (self._base, self._adapters, self._compiled, self._writers)
+        return sum(part.num_bytes for part in parts if part is not None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is computed or waits."""
+        return self.worker.idle and (self._writers is None or self._writers.idle)
+
+    @property
+    def last_used(self) -> float:
+        """When a computation began or ended, in seconds of `time.monotonic`."""
+        return max(self.worker.last_used, self._writers.last_used if self._writers else 0.0)
 
     @property
     def described(self) -> Resident:
         """Its state for `Engine.resident`."""
-        base, idle = self._base, self.worker.idle
+        base, idle = self._base, self.idle
         placement = f"{base.placement.dtype} on {base.placement.device}" if base else ""
         state: Any = ("idle" if idle else "computing") if base else ("not loaded" if idle else "loading")
         return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
@@ -121,9 +141,11 @@ class ResidentModel:
     def close(self) -> None:
         """End the thread and free the weights; all calls are cancelled."""
         self.worker.close()
+        if self._writers:
+            self._writers.close()
         if self.reading.threads:
             self.reading.threads.close()
-        self._base = self._adapters = self._compiled = None
+        self._base = self._adapters = self._compiled = self._writers = None
         free_memory()
 
     # Below: only the worker's thread.
@@ -163,6 +185,21 @@ class ResidentModel:
             return self.activate(adapter)
         key, folder = (adapter.key, adapter.path) if adapter else (None, self.folder.path)
         return base, self._compiled.get(key, folder, lambda: self.activate(adapter)[1])
+
+    def writer(self, adapter: AdapterFolder | None, decoding: Decoding) -> Writer | None:
+        """What writes with an adapter in place of torch; None where torch does."""
+        base = self.base()
+        quicker = self._graphs and self._dtype == "auto" and base.placement.device == "cpu" and base.kind == "causal"
+        if not quicker or base.native_verb or find_spec("openvino_genai") is None:
+            return None
+        from nlptasks.runtime.fast import genai
+
+        if not genai.takes(decoding):
+            return None
+        if self._writers is None:
+            assert self._graphs
+            self._writers = genai.Writers(self.folder, self._graphs, generation.end_tokens(base))
+        return self._writers.get(adapter)
 
 
 class BoundModel:
@@ -215,7 +252,12 @@ class BoundModel:
             base, _ = self._resident.activate(self._adapter)
             generation.generate(base, self._resident.writing, request, decoding)
 
-        return self._run(("generate", decoding), prompts, handle)
+        texts = self._start(prompts, decoding)
+        if texts is None:
+            return self._run(("generate", decoding), prompts, handle)
+        for text in texts:
+            text.add_done_callback(self._advance)
+        return [self._wait(text) for text in texts]
 
     def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -224,7 +266,12 @@ class BoundModel:
             base, _ = self._resident.activate(self._adapter)
             generation.generate(base, self._resident.writing, request, decoding, on_piece=pieces.put)
 
-        future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
+        future: Future[Any]
+        texts = self._start([prompt], decoding, pieces.put)
+        if texts:
+            future = texts[0]
+        else:
+            future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
         future.add_done_callback(lambda _: pieces.put(None))
 
         pid = os.getpid()
@@ -233,10 +280,37 @@ class BoundModel:
             while (piece := pieces.get()) is not None:
                 yield piece
                 refuse_inherited(pid)
-            completion: Completion = future.result()[0]
+            answer: Any = future.result()
+            completion: Completion = answer if texts else answer[0]
             return completion
 
         return Stream(read(), self._cancel)
+
+    def _start(
+        self, prompts: Sequence[Prompt], decoding: Decoding, on_piece: Callable[[str], None] | None = None
+    ) -> list[Future[Completion]] | None:
+        """Have the prompts written by an engine whose texts share steps; None where torch must write."""
+
+        def encode(request: BatchRequest) -> None:
+            writer = self._resident.writer(self._adapter, decoding)
+            for i, prompt in enumerate(request.items):
+                ids = generation.encode_prompt(self._resident.base(), prompt, decoding) if writer else None
+                request.answer(i, (writer, ids))
+
+        encoded = self._run(None, prompts, encode, count=False)
+        writer = encoded[0][0] if encoded else None
+        if writer is None:
+            return None
+        from nlptasks.runtime.verbs import writing
+
+        if self._counter and not on_piece:
+            self._counter.ask(len(prompts))
+        ids = [ids for _, ids in encoded]
+        return writing.write(self._resident.base(), writer, ids, decoding, self._cancel, on_piece)
+
+    def _advance(self, text: Future[Completion]) -> None:
+        if self._counter and not text.cancelled() and text.exception() is None:
+            self._counter.advance(1)
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         def handle(request: BatchRequest) -> None:
@@ -287,6 +361,9 @@ class BoundModel:
         if key is not None:
             key = (key, self._adapter.key if self._adapter else None)
         future = self._resident.worker.submit(Job(key, items, handle, self._cancel, on_done))
+        return self._wait(future)
+
+    def _wait(self, future: Future[T]) -> T:
         try:
             return future.result()
         except KeyboardInterrupt:
