@@ -152,7 +152,9 @@ def test_a_seed_gives_the_same_text_alone_and_beside_others(quick: ResidentModel
     beside = quick.bind().generate([PROMPTS[1]], decoding)[0]
     others.join()
     assert beside.text == alone.text
-    assert quick.bind().generate([PROMPTS[1]], Decoding(max_new_tokens=20, do_sample=True, seed=8))[0].text != alone.text
+    assert (
+        quick.bind().generate([PROMPTS[1]], Decoding(max_new_tokens=20, do_sample=True, seed=8))[0].text != alone.text
+    )
 
 
 def test_log_probabilities_are_those_before_the_temperature(quick: ResidentModel, plain: ResidentModel) -> None:
