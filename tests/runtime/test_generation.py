@@ -242,7 +242,7 @@ def test_a_text_does_not_end_within_a_character(resident: ResidentModel, tiny_ca
         written: list[str] = []
         writer = PieceWriter(tokenizer, (), written.append)
         for token in ids[:count]:
-            writer.put(torch.tensor([token]))
+            writer.add([token])
         writer.end()
         whole = tokenizer.decode(ids[:count]).rstrip("\ufffd")
         assert "".join(written) == whole == completion_of(

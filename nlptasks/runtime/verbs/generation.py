@@ -244,8 +244,8 @@ def _generation_arguments(decoding: Decoding, max_new_tokens: int, beams: int) -
         if value is not None:
             arguments[name] = value
     if decoding.min_new_tokens is not None:
-        # A checkpoint's own min_length counts differently and would hold besides.
-        arguments |= {"min_new_tokens": decoding.min_new_tokens or None, "min_length": 0}
+        # It takes precedence over a checkpoint's own min_length, which counts differently. Both would be warned of.
+        arguments |= {"min_new_tokens": decoding.min_new_tokens} if decoding.min_new_tokens else {"min_length": 0}
     return arguments
 
 
