@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 from collections.abc import Callable, Generator, Hashable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -71,6 +72,7 @@ class ResidentModel:
         self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
+        self._infos: dict[Path | None, tuple[AdapterFolder | None, ModelInfo]] = {}
         self.reading = Batcher()
         self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
 
@@ -97,6 +99,15 @@ class ResidentModel:
             self.worker.call(self.base)
         assert self._base is not None
         return self._base
+
+    def info(self, adapter: AdapterFolder | None) -> ModelInfo:
+        """What a task may know of the base with an adapter; loads the base."""
+        base = self.load()
+        path = adapter.path if adapter else None
+        described = self._infos.get(path)
+        if described is None or described[0] != adapter:
+            described = self._infos[path] = adapter, describe(base, self.folder.id, adapter)
+        return described[1]
 
     @property
     def loaded(self) -> LoadedBase | None:
@@ -184,7 +195,7 @@ class BoundModel:
     @property
     def info(self) -> ModelInfo:
         if self._info is None:
-            self._info = describe(self._resident.load(), self._resident.folder.id, self._adapter)
+            self._info = self._resident.info(self._adapter)
         return self._info
 
     def classify(self, texts: Sequence[Text]) -> list[Logits]:
