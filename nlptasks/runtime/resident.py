@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 WRITING_BUDGET = 16 * 1024
 WRITING_ROWS = 32
 """A writing batch holds its keys and values for every token, so it has fewer rows than a reading one."""
+
+
+WRITING_SIZE = 16
+"""A text that is written, in texts that are read: it takes a step for each token."""
 
 
 class ResidentModel:
@@ -219,14 +223,15 @@ class BoundModel:
         def handle(request: BatchRequest) -> None:
             encoding.offsets(self._resident.base(), request)
 
-        return self._run("offsets", texts, handle, count=False)
+        return self._submit(Job("offsets", texts, handle, self._cancel), count=False)
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
         def handle(request: BatchRequest) -> None:
             base, _ = self._resident.activate(self._adapter)
             generation.generate(base, self._resident.writing, request, decoding)
 
-        return self._run(("generate", decoding), prompts, handle)
+        size = len(prompts) * WRITING_SIZE
+        return self._submit(Job(("generate", decoding), prompts, handle, self._cancel, size, self._activate))
 
     def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -235,7 +240,7 @@ class BoundModel:
             base, _ = self._resident.activate(self._adapter)
             generation.generate(base, self._resident.writing, request, decoding, on_piece=pieces.put)
 
-        future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
+        future = self._resident.worker.submit(Job(None, [prompt], handle, self._cancel, WRITING_SIZE, self._activate))
         future.add_done_callback(lambda _: pieces.put(None))
 
         pid = os.getpid()
@@ -254,7 +259,8 @@ class BoundModel:
             base, _ = self._resident.activate(self._adapter)
             generation.choose(base, self._resident.writing, request, choices)
 
-        return self._run(("choose", tuple(choices)), prompts, handle)
+        size = len(prompts) * len(choices)
+        return self._submit(Job(("choose", tuple(choices)), prompts, handle, self._cancel, size, self._activate))
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
         def handle(request: BatchRequest) -> None:
@@ -262,7 +268,10 @@ class BoundModel:
             with torch.inference_mode():
                 request.answer(0, work(base.model, base.tokenizer))
 
-        return self._run(None, [work], handle, count=False)[0]
+        return self._submit(Job(None, [work], handle, self._cancel), count=False)[0]
+
+    def _activate(self) -> None:
+        self._resident.activate(self._adapter)
 
     def _require(self, verb: str) -> None:
         if verb in self.info.trained_for:
@@ -282,22 +291,19 @@ class BoundModel:
         def handle(request: BatchRequest) -> None:
             answer(*model(self._adapter), self._resident.reading, request, limit)
 
-        return self._run(verb, items, handle)
+        return self._submit(Job(verb, items, handle, self._cancel, resume=lambda: model(self._adapter)))
 
-    def _run(
-        self, key: Hashable, items: Sequence[Any], handle: Callable[[BatchRequest], None], *, count: bool = True
-    ) -> list[Any]:
-        """Answer items on the model's thread; calls with the same key and adapter share batches unless it is None."""
-        if not items:
+    def _submit(self, job: Job, *, count: bool = True) -> list[Any]:
+        """Answer a job on the model's thread; those with the same key and adapter share batches unless it is None."""
+        if not job.items:
             return []
         self._cancel.raise_if_cancelled()
-        on_done = None
         if count and self._counter:
-            self._counter.ask(len(items))
-            on_done = self._counter.advance
-        if key is not None:
-            key = (key, self._adapter.key if self._adapter else None)
-        future = self._resident.worker.submit(Job(key, items, handle, self._cancel, on_done))
+            self._counter.ask(len(job.items))
+            job.on_done = self._counter.advance
+        if job.key is not None:
+            job.key = (job.key, self._adapter.key if self._adapter else None)
+        future = self._resident.worker.submit(job)
         try:
             return future.result()
         except KeyboardInterrupt:

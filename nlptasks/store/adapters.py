@@ -161,14 +161,10 @@ class AdapterFolder:
     def name(self) -> str:
         return self.manifest.name if self.manifest else self.path.name
 
-    @property
-    def key(self) -> tuple[str, int]:
-        """Changes when the folder's weights are replaced."""
-        return self._place, os.stat(f"{self._place}/{PEFT_WEIGHTS}").st_mtime_ns
-
     @functools.cached_property
-    def _place(self) -> str:
-        return str(self.path.resolve())
+    def key(self) -> tuple[str, int]:
+        """Another one when the folder is opened again after its weights were replaced."""
+        return str(self.path.resolve()), (self.path / PEFT_WEIGHTS).stat().st_mtime_ns
 
     @property
     def verb(self) -> str:

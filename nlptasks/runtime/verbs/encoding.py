@@ -230,4 +230,4 @@ def run_batches(
                 for i, values in zip(alive, rows, strict=True):
                     request.answer(i, answer(i, values))
 
-    batcher.run(encoded.lengths, step)
+    batcher.run(encoded.lengths, step, request)
