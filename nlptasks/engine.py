@@ -338,7 +338,8 @@ class Engine:
             yield bound
 
     def _head(self, verb: str) -> Head:
-        return find_head(verb, {**self._heads, **self.plugins.heads}, self.plugins.failure_notice() or "")
+        heads = {**self._heads, **self.plugins.heads}
+        return find_head(verb, heads, "" if verb in heads else self.plugins.failure_notice() or "")
 
     def choose(self, task: AnyTask, adapter: str | None, model: str | None) -> tuple[AdapterFolder | None, str]:
         """The adapter and the name of the base for a request; nothing is loaded.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,6 +55,10 @@ WRITING_ROWS = 32
 """A writing batch holds its keys and values for every token, so it has fewer rows than a reading one."""
 
 
+WRITING_SIZE = 16
+"""A text that is written, in texts that are read: it takes a step for each token."""
+
+
 class ResidentModel:
     """One base with its adapters and heads. Its worker thread loads it on first use and runs every verb."""
 
@@ -80,6 +84,7 @@ class ResidentModel:
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
         self._writers: Writers | None = None
+        self._infos: dict[Path | None, tuple[AdapterFolder | None, ModelInfo]] = {}
         self.reading = Batcher()
         self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
 
@@ -106,6 +111,15 @@ class ResidentModel:
             self.worker.call(self.base)
         assert self._base is not None
         return self._base
+
+    def info(self, adapter: AdapterFolder | None) -> ModelInfo:
+        """What a task may know of the base with an adapter; loads the base."""
+        base = self.load()
+        path = adapter.path if adapter else None
+        described = self._infos.get(path)
+        if described is None or described[0] != adapter:
+            described = self._infos[path] = adapter, describe(base, self.folder.id, adapter)
+        return described[1]
 
     @property
     def loaded(self) -> LoadedBase | None:
@@ -221,7 +235,7 @@ class BoundModel:
     @property
     def info(self) -> ModelInfo:
         if self._info is None:
-            self._info = describe(self._resident.load(), self._resident.folder.id, self._adapter)
+            self._info = self._resident.info(self._adapter)
         return self._info
 
     def classify(self, texts: Sequence[Text]) -> list[Logits]:
@@ -245,7 +259,7 @@ class BoundModel:
         def handle(request: BatchRequest) -> None:
             encoding.offsets(self._resident.base(), request)
 
-        return self._run("offsets", texts, handle, count=False)
+        return self._submit(Job("offsets", texts, handle, self._cancel), count=False)
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
         def handle(request: BatchRequest) -> None:
@@ -254,7 +268,8 @@ class BoundModel:
 
         texts = self._start(prompts, decoding)
         if texts is None:
-            return self._run(("generate", decoding), prompts, handle)
+            size = len(prompts) * WRITING_SIZE
+            return self._submit(Job(("generate", decoding), prompts, handle, self._cancel, size, self._activate))
         for text in texts:
             text.add_done_callback(self._advance)
         return [self._wait(text) for text in texts]
@@ -271,7 +286,8 @@ class BoundModel:
         if texts:
             future = texts[0]
         else:
-            future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
+            job = Job(None, [prompt], handle, self._cancel, WRITING_SIZE, self._activate)
+            future = self._resident.worker.submit(job)
         future.add_done_callback(lambda _: pieces.put(None))
 
         pid = os.getpid()
@@ -297,7 +313,7 @@ class BoundModel:
                 ids = generation.encode_prompt(self._resident.base(), prompt, decoding) if writer else None
                 request.answer(i, (writer, ids))
 
-        encoded = self._run(None, prompts, encode, count=False)
+        encoded = self._submit(Job(None, prompts, encode, self._cancel, len(prompts)), count=False)
         writer = encoded[0][0] if encoded else None
         if writer is None:
             return None
@@ -317,7 +333,8 @@ class BoundModel:
             base, _ = self._resident.activate(self._adapter)
             generation.choose(base, self._resident.writing, request, choices)
 
-        return self._run(("choose", tuple(choices)), prompts, handle)
+        size = len(prompts) * len(choices)
+        return self._submit(Job(("choose", tuple(choices)), prompts, handle, self._cancel, size, self._activate))
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
         def handle(request: BatchRequest) -> None:
@@ -325,7 +342,10 @@ class BoundModel:
             with torch.inference_mode():
                 request.answer(0, work(base.model, base.tokenizer))
 
-        return self._run(None, [work], handle, count=False)[0]
+        return self._submit(Job(None, [work], handle, self._cancel), count=False)[0]
+
+    def _activate(self) -> None:
+        self._resident.activate(self._adapter)
 
     def _require(self, verb: str) -> None:
         if verb in self.info.trained_for:
@@ -345,23 +365,19 @@ class BoundModel:
         def handle(request: BatchRequest) -> None:
             answer(*model(self._adapter), self._resident.reading, request, limit)
 
-        return self._run(verb, items, handle)
+        return self._submit(Job(verb, items, handle, self._cancel, resume=lambda: model(self._adapter)))
 
-    def _run(
-        self, key: Hashable, items: Sequence[Any], handle: Callable[[BatchRequest], None], *, count: bool = True
-    ) -> list[Any]:
-        """Answer items on the model's thread; calls with the same key and adapter share batches unless it is None."""
-        if not items:
+    def _submit(self, job: Job, *, count: bool = True) -> list[Any]:
+        """Answer a job on the model's thread; those with the same key and adapter share batches unless it is None."""
+        if not job.items:
             return []
         self._cancel.raise_if_cancelled()
-        on_done = None
         if count and self._counter:
-            self._counter.ask(len(items))
-            on_done = self._counter.advance
-        if key is not None:
-            key = (key, self._adapter.key if self._adapter else None)
-        future = self._resident.worker.submit(Job(key, items, handle, self._cancel, on_done))
-        return self._wait(future)
+            self._counter.ask(len(job.items))
+            job.on_done = self._counter.advance
+        if job.key is not None:
+            job.key = (job.key, self._adapter.key if self._adapter else None)
+        return self._wait(self._resident.worker.submit(job))
 
     def _wait(self, future: Future[T]) -> T:
         try:

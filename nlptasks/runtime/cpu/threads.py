@@ -7,9 +7,10 @@ reads short texts 1.2 times as fast with two batches of one thread each as with 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -21,6 +22,13 @@ MAX_THREADS = 8
 """More threads than this are left to other work on the machine."""
 
 
+class Pause(Protocol):
+    """What may be computed on the caller's thread between two items."""
+
+    def interrupted(self) -> bool: ...
+    def check(self) -> None: ...
+
+
 class BatchThreads:
     """Threads that each compute with one thread of torch's. They start with the first use."""
 
@@ -28,17 +36,35 @@ class BatchThreads:
         self.count = count
         self._pool: ThreadPoolExecutor | None = None
 
-    def run(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
-        """Do all the work; after a failure what has not begun is dropped, and the first failure is raised."""
+    def run(self, work: Callable[[Item], None], items: Iterable[Item], pause: Pause | None = None) -> None:
+        """Do all the work; after a failure what has not begun is dropped, and the first failure is raised.
+
+        As long as `pause.interrupted()`, each thread waits after an item until `pause.check()` was called here, when no
+        work is under way.
+        """
         pool = self._pool = self._pool or _start(self.count)
-        futures = [pool.submit(work, item) for item in items]
-        _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        wait(futures)
-        for future in futures:
-            if not future.cancelled():
-                future.result()
+        waiting = deque(items)
+        failures: list[BaseException] = []
+
+        def take() -> None:
+            while not failures:
+                try:
+                    item = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    work(item)
+                except BaseException as error:
+                    failures.append(error)
+                if pause and pause.interrupted():
+                    return
+
+        while waiting:
+            wait([pool.submit(take) for _ in range(self.count)])
+            if failures:
+                raise failures[0]
+            if pause:
+                pause.check()
 
     def close(self) -> None:
         """End the threads; a later use starts new ones."""

@@ -85,7 +85,23 @@ class LoadedBase:
         """Memory of the weights in torch; 0 until they are loaded."""
         return self.weights.num_bytes if "weights" in self.__dict__ else 0
 
-    @property
+    @cached_property
+    def pad_id(self) -> int:
+        """The token that fills up the rows of a batch."""
+        return self.tokenizer.pad_token_id or 0
+
+    @cached_property
+    def unknown_id(self) -> int | None:
+        """See the function of this name."""
+        return unknown_id(self.tokenizer)
+
+    @cached_property
+    def num_special(self) -> tuple[int, int]:
+        """Special tokens that the tokenizer adds to a text, and to a pair."""
+        one, two = (self.tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
+        return one, two
+
+    @cached_property
     def max_tokens(self) -> int:
         """Longest input in tokens, special tokens included."""
         # A tokenizer without a limit has 10**30.
@@ -99,6 +115,12 @@ class LoadedBase:
         # RoBERTa's position ids start after the padding id, so that many rows of its table are never used.
         offset = (self.config.pad_token_id or 0) + 1 if self.config.model_type in _OFFSET_POSITIONS else 0
         return int(positions) - offset
+
+
+def unknown_id(tokenizer: Any) -> int | None:
+    """The token of what the vocabulary lacks; None if there is none, or if it is another special token too."""
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id}
+    return None if tokenizer.unk_token_id in special else tokenizer.unk_token_id
 
 
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from nlptasks.runtime.cpu.memory import free_memory
-from nlptasks.runtime.cpu.threads import BatchThreads
+from nlptasks.runtime.cpu.threads import BatchThreads, Pause
 
 CPU_BUDGET = 1024
 GPU_BUDGET = 16 * 1024
@@ -37,10 +37,11 @@ class Batcher:
             yield order[start : start + rows]
             start += rows
 
-    def run(self, lengths: Sequence[int], step: Callable[[list[int]], None]) -> None:
+    def run(self, lengths: Sequence[int], step: Callable[[list[int]], None], pause: Pause | None = None) -> None:
         """Call `step` with the indices of each batch of items of these lengths.
 
-        With `threads`, several batches may be computed at the same time, on threads of their own.
+        With `threads`, several batches may be computed at the same time, on threads of their own; `pause` says when
+        they are to wait for the caller's.
         """
 
         def run(batch: list[int]) -> None:
@@ -60,7 +61,7 @@ class Batcher:
         batches = list(self.plan(lengths))
         # Fewer batches than twice the threads would leave some of the threads idle at the end.
         if self.threads and len(batches) >= 2 * self.threads.count:
-            self.threads.run(run, tapered(batches, self.threads.count))
+            self.threads.run(run, tapered(batches, self.threads.count), pause)
         else:
             for batch in batches:
                 run(batch)

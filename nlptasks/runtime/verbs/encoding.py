@@ -12,7 +12,7 @@ import torch
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import Logits, Offsets, Text, Vector
-from nlptasks.runtime.loading.base import LoadedBase
+from nlptasks.runtime.loading.base import LoadedBase, unknown_id
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.worker import BatchRequest
 
@@ -78,9 +78,9 @@ class Encoded:
         pairs = any(isinstance(text, tuple) for text in texts)
         self._texts = [text if isinstance(text, tuple) else (text, "") for text in texts] if pairs else list(texts)
         self._segment = segment
-        self._pad_id = base.tokenizer.pad_token_id or 0
-        self._unk_id = unknown_id(base.tokenizer)
-        self._num_special = base.tokenizer.num_special_tokens_to_add(pair=pairs)
+        self._pad_id = base.pad_id
+        self._unk_id = base.unknown_id
+        self._num_special = base.num_special[pairs]
         self._device = base.placement.device
         self.rows: list[dict[str, list[int]]] = [{} for _ in texts]
         self.segments: list[Segment] = [Segment(slice(0), (), 0)] * len(texts)
@@ -132,12 +132,6 @@ class Encoded:
     def batch(self, indices: Sequence[int]) -> dict[str, Any]:
         """Right-padded tensors of shape (rows, longest) for the model."""
         return pad([self.rows[i] for i in indices], self._pad_id, self._device)
-
-
-def unknown_id(tokenizer: Any) -> int | None:
-    """The token of what the vocabulary lacks; None if there is none, or if it is another special token too."""
-    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id}
-    return None if tokenizer.unk_token_id in special else tokenizer.unk_token_id
 
 
 def reads_emoji(tokenizer: Any) -> bool:
@@ -236,4 +230,4 @@ def run_batches(
                 for i, values in zip(alive, rows, strict=True):
                     request.answer(i, answer(i, values))
 
-    batcher.run(encoded.lengths, step)
+    batcher.run(encoded.lengths, step, request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -110,7 +111,16 @@ def _write(
     inputs = pad(rows, base.tokenizer.pad_token_id or 0, base.placement.device, left=base.kind == "causal")
     start = 1 if base.kind == "seq2seq" else inputs["input_ids"].shape[1]
     beams = decoding.num_beams or base.generation_config.num_beams or 1
-    watch = Watch(base.tokenizer, start, decoding.stop, lambda row: request.alive(alive[row]), len(alive))
+
+    def go_on(row: int) -> bool:
+        if row == 0 and request.interrupted():
+            # Others load weights, and draw random numbers of their own.
+            seed = None if decoding.seed is None else secrets.randbits(32)
+            with torch.inference_mode(False), _seeded(seed, base.placement.device):
+                request.check()
+        return request.alive(alive[row])
+
+    watch = Watch(base.tokenizer, start, decoding.stop, go_on, len(alive))
     record = LogProbabilities() if beams == 1 else None
     one = beams == decoding.num_return_sequences == 1
     writer = Streamer(PieceWriter(base.tokenizer, decoding.stop, on_piece), skip=start) if on_piece and one else None
