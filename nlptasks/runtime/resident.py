@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 from collections.abc import Callable, Generator, Hashable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,18 +31,21 @@ from nlptasks.model import (
 )
 from nlptasks.process import LOADING, refuse_inherited
 from nlptasks.runtime.cpu.memory import free_memory, settle
-from nlptasks.runtime.cpu.threads import batch_threads
+from nlptasks.runtime.cpu.threads import BatchThreads, batch_threads
 from nlptasks.runtime.loading.base import LoadedBase, load_base
+from nlptasks.runtime.loading.devices import engine_of_readers
 from nlptasks.runtime.loading.folding import Adapters
 from nlptasks.runtime.verbs import encoding, generation, spans
 from nlptasks.runtime.verbs.batching import GPU_BUDGET, Batcher
+from nlptasks.runtime.verbs.readers import MeanPooling, Reader, TorchReader
 from nlptasks.runtime.verbs.languages import direction, languages
 from nlptasks.runtime.worker import BatchRequest, Job, Worker
 from nlptasks.store.adapters import AdapterFolder, check_base
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
-    from nlptasks.runtime.int8.compiled import CompiledHeads
+    from nlptasks.runtime.compiled.graph import Graph
+    from nlptasks.runtime.compiled.heads import CompiledHeads
     from nlptasks.store.download import BaseFolder
 
 WRITING_BUDGET = 16 * 1024
@@ -60,18 +64,22 @@ class ResidentModel:
         *,
         trust_remote_code: bool = False,
         head: Callable[[str], Head] = find_head,
+        graphs: Path | None = None,
     ) -> None:
-        """`head` gives the description of a verb's head."""
+        """`head` gives the description of a verb's head; `graphs` is the folder of compiled graphs, None leaves to
+        torch what torch can compute."""
         self.folder = folder
         self.head = head
         self.worker = Worker(folder.id)
         self._device = device
         self._dtype = dtype
         self._trust_remote_code = trust_remote_code
+        self._graphs = graphs
         self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
         self.reading = Batcher()
+        self.compiled_reading = Batcher()
         self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
 
     def bind(
@@ -121,8 +129,9 @@ class ResidentModel:
     def close(self) -> None:
         """End the thread and free the weights; all calls are cancelled."""
         self.worker.close()
-        if self.reading.threads:
-            self.reading.threads.close()
+        for batcher in (self.reading, self.compiled_reading):
+            if batcher.threads:
+                batcher.threads.close()
         self._base = self._adapters = self._compiled = None
         free_memory()
 
@@ -139,11 +148,7 @@ class ResidentModel:
                 self.reading.budget = GPU_BUDGET
             elif self._base.kind == "encoder":
                 self.reading.threads = batch_threads()
-            if self._base.placement.dtype == "int8":
-                from nlptasks.runtime.int8.compiled import CompiledHeads
-
-                threads = self.reading.threads
-                self._compiled = CompiledHeads(self._base, threads=threads.count if threads else 1)
+            self._compiled = self._compiler(self._base)
         return self._base
 
     def activate(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
@@ -156,13 +161,53 @@ class ResidentModel:
         head = self._adapters.activate(adapter)
         return base, head if adapter else base.native_head
 
-    def task_model(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
-        """The base with the task model that answers for an adapter: the head of `activate`, or that head compiled."""
+    def reader(self, verb: str, adapter: AdapterFolder | None) -> tuple[LoadedBase, Reader, Batcher]:
+        """The base, what answers a verb with an adapter's weights in force, and what cuts its batches."""
         base = self.base()
-        if self._compiled is None:
-            return self.activate(adapter)
-        key, folder = (adapter.key, adapter.path) if adapter else (None, self.folder.path)
-        return base, self._compiled.get(key, folder, lambda: self.activate(adapter)[1])
+        # Vectors are compared with vectors of other days, and stay in float32.
+        dtype = "float32" if verb == "embed" else base.placement.dtype
+        if self._compiled is not None and (dtype == "int8" or self._graphs):
+            compiled = self._compiled.get(verb, adapter, dtype, lambda: self._translate(verb, adapter, dtype))
+            if compiled:
+                if compiled.streams > 1 and not self.compiled_reading.threads:
+                    self.compiled_reading.threads = BatchThreads(compiled.streams)
+                return base, compiled, self.compiled_reading
+        return base, TorchReader(self._head(verb, adapter), base.placement.device), self.reading
+
+    def _head(self, verb: str, adapter: AdapterFolder | None) -> Any:
+        """The task model in torch that answers a verb, an adapter's weights in force."""
+        base, head = self.activate(adapter)
+        return MeanPooling(base.backbone) if verb == "embed" else head
+
+    def _compiler(self, base: LoadedBase) -> CompiledHeads | None:
+        """What compiles the base's task models; None where torch computes them."""
+        place = base.placement
+        reads_here = base.kind == "encoder" and place.device == "cpu"
+        if not reads_here or engine_of_readers(place.dtype, self._graphs)[0] == "torch":
+            return None
+        from nlptasks.runtime.compiled.heads import CompiledHeads
+
+        threads = self.reading.threads
+        return CompiledHeads(self.folder.path, threads.count if threads else 1, self._graphs)
+
+    def _translate(self, verb: str, adapter: AdapterFolder | None, dtype: str) -> Graph:
+        """The graph of a task model. Weights that torch loads for it alone leave the memory again."""
+        from nlptasks.runtime.compiled.graph import Graph
+        from nlptasks.runtime.compiled.ranges import read_ranges, rename
+
+        base = self.base()
+        kept = base.num_bytes > 0
+        example = base.tokenizer(["one", "and two"], padding=True, return_tensors="pt")
+        head = self._head(verb, adapter)
+        try:
+            ranges = None
+            if dtype == "int8":
+                ranges = rename(read_ranges(adapter.path if adapter else self.folder.path), base.backbone, head)
+            return Graph.translate(head, dict(example), dtype, ranges)
+        finally:
+            if not kept:
+                self._adapters = None
+                base.unload()
 
 
 class BoundModel:
@@ -199,10 +244,10 @@ class BoundModel:
     def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
         self._require(verb)
         answer = {"text": encoding.classify, "token": spans.tag, "span": spans.extract}[self._resident.head(verb).per]
-        return self._read(verb, answer, self._resident.task_model, items)
+        return self._read(verb, answer, items)
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
-        return self._read("embed", encoding.embed, self._resident.activate, texts)
+        return self._read("embed", encoding.embed, texts)
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         def handle(request: BatchRequest) -> None:
@@ -263,13 +308,11 @@ class BoundModel:
             "or train one with `nlptasks train`."
         )
 
-    def _read(
-        self, verb: str, answer: Callable[..., None], model: Callable[..., Any], items: Sequence[Any]
-    ) -> list[Any]:
+    def _read(self, verb: str, answer: Callable[..., None], items: Sequence[Any]) -> list[Any]:
         limit = self.info.max_tokens
 
         def handle(request: BatchRequest) -> None:
-            answer(*model(self._adapter), self._resident.reading, request, limit)
+            answer(*self._resident.reader(verb, self._adapter), request, limit)
 
         return self._run(verb, items, handle)
 
