@@ -33,19 +33,22 @@ from nlptasks.model import (
 )
 from nlptasks.process import LOADING, refuse_inherited
 from nlptasks.runtime.cpu.memory import free_memory, settle
-from nlptasks.runtime.cpu.threads import batch_threads
+from nlptasks.runtime.cpu.threads import BatchThreads, batch_threads
 from nlptasks.runtime.loading.base import LoadedBase, load_base
+from nlptasks.runtime.loading.devices import engine_of_readers
 from nlptasks.runtime.loading.folding import Adapters
 from nlptasks.runtime.verbs import encoding, generation, spans
 from nlptasks.runtime.verbs.batching import GPU_BUDGET, Batcher
 from nlptasks.runtime.verbs.languages import direction, languages
+from nlptasks.runtime.verbs.readers import MeanPooling, Reader, TorchReader
 from nlptasks.runtime.worker import BatchRequest, Job, Worker
 from nlptasks.store.adapters import AdapterFolder, check_base
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
+    from nlptasks.runtime.compiled.graph import Graph
+    from nlptasks.runtime.compiled.heads import CompiledHeads
     from nlptasks.runtime.fast.genai import Writer, Writers
-    from nlptasks.runtime.int8.compiled import CompiledHeads
     from nlptasks.store.download import BaseFolder
 
 T = TypeVar("T")
@@ -72,7 +75,8 @@ class ResidentModel:
         head: Callable[[str], Head] = find_head,
         graphs: Path | None = None,
     ) -> None:
-        """`head` gives the description of a verb's head; `graphs` keeps compiled graphs, None leaves all to torch."""
+        """`head` gives the description of a verb's head; `graphs` is the folder of compiled graphs, None leaves to
+        torch what torch can compute."""
         self.folder = folder
         self.head = head
         self.worker = Worker(folder.id)
@@ -86,6 +90,7 @@ class ResidentModel:
         self._writers: Writers | None = None
         self._infos: dict[Path | None, tuple[AdapterFolder | None, ModelInfo]] = {}
         self.reading = Batcher()
+        self.compiled_reading = Batcher()
         self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
 
     def bind(
@@ -157,8 +162,9 @@ class ResidentModel:
         self.worker.close()
         if self._writers:
             self._writers.close()
-        if self.reading.threads:
-            self.reading.threads.close()
+        for batcher in (self.reading, self.compiled_reading):
+            if batcher.threads:
+                batcher.threads.close()
         self._base = self._adapters = self._compiled = self._writers = None
         free_memory()
 
@@ -175,11 +181,7 @@ class ResidentModel:
                 self.reading.budget = GPU_BUDGET
             elif self._base.kind == "encoder":
                 self.reading.threads = batch_threads()
-            if self._base.placement.dtype == "int8":
-                from nlptasks.runtime.int8.compiled import CompiledHeads
-
-                threads = self.reading.threads
-                self._compiled = CompiledHeads(self._base, threads=threads.count if threads else 1)
+            self._compiled = self._compiler(self._base)
         return self._base
 
     def activate(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
@@ -192,13 +194,53 @@ class ResidentModel:
         head = self._adapters.activate(adapter)
         return base, head if adapter else base.native_head
 
-    def task_model(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
-        """The base with the task model that answers for an adapter: the head of `activate`, or that head compiled."""
+    def reader(self, verb: str, adapter: AdapterFolder | None) -> tuple[LoadedBase, Reader, Batcher]:
+        """The base, what answers a verb with an adapter's weights in force, and what cuts its batches."""
         base = self.base()
-        if self._compiled is None:
-            return self.activate(adapter)
-        key, folder = (adapter.key, adapter.path) if adapter else (None, self.folder.path)
-        return base, self._compiled.get(key, folder, lambda: self.activate(adapter)[1])
+        # Vectors are compared with vectors of other days, and stay in float32.
+        dtype = "float32" if verb == "embed" else base.placement.dtype
+        if self._compiled is not None and (dtype == "int8" or self._graphs):
+            compiled = self._compiled.get(verb, adapter, dtype, lambda: self._translate(verb, adapter, dtype))
+            if compiled:
+                if compiled.streams > 1 and not self.compiled_reading.threads:
+                    self.compiled_reading.threads = BatchThreads(compiled.streams)
+                return base, compiled, self.compiled_reading
+        return base, TorchReader(self._head(verb, adapter), base.placement.device), self.reading
+
+    def _head(self, verb: str, adapter: AdapterFolder | None) -> Any:
+        """The task model in torch that answers a verb, an adapter's weights in force."""
+        base, head = self.activate(adapter)
+        return MeanPooling(base.backbone) if verb == "embed" else head
+
+    def _compiler(self, base: LoadedBase) -> CompiledHeads | None:
+        """What compiles the base's task models; None where torch computes them."""
+        place = base.placement
+        reads_here = base.kind == "encoder" and place.device == "cpu"
+        if not reads_here or engine_of_readers(place.dtype, self._graphs)[0] == "torch":
+            return None
+        from nlptasks.runtime.compiled.heads import CompiledHeads
+
+        threads = self.reading.threads
+        return CompiledHeads(self.folder.path, threads.count if threads else 1, self._graphs)
+
+    def _translate(self, verb: str, adapter: AdapterFolder | None, dtype: str) -> Graph:
+        """The graph of a task model. Weights that torch loads for it alone leave the memory again."""
+        from nlptasks.runtime.compiled.graph import Graph
+        from nlptasks.runtime.compiled.ranges import read_ranges, rename
+
+        base = self.base()
+        kept = base.num_bytes > 0
+        example = base.tokenizer(["one", "and two"], padding=True, return_tensors="pt")
+        head = self._head(verb, adapter)
+        try:
+            ranges = None
+            if dtype == "int8":
+                ranges = rename(read_ranges(adapter.path if adapter else self.folder.path), base.backbone, head)
+            return Graph.translate(head, dict(example), dtype, ranges)
+        finally:
+            if not kept:
+                self._adapters = None
+                base.unload()
 
     def writer(self, adapter: AdapterFolder | None, decoding: Decoding) -> Writer | None:
         """What writes with an adapter in place of torch; None where torch does."""
@@ -250,10 +292,10 @@ class BoundModel:
     def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
         self._require(verb)
         answer = {"text": encoding.classify, "token": spans.tag, "span": spans.extract}[self._resident.head(verb).per]
-        return self._read(verb, answer, self._resident.task_model, items)
+        return self._read(verb, answer, items)
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
-        return self._read("embed", encoding.embed, self._resident.activate, texts)
+        return self._read("embed", encoding.embed, texts)
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         def handle(request: BatchRequest) -> None:
@@ -357,15 +399,15 @@ class BoundModel:
             "or train one with `nlptasks train`."
         )
 
-    def _read(
-        self, verb: str, answer: Callable[..., None], model: Callable[..., Any], items: Sequence[Any]
-    ) -> list[Any]:
+    def _read(self, verb: str, answer: Callable[..., None], items: Sequence[Any]) -> list[Any]:
         limit = self.info.max_tokens
 
         def handle(request: BatchRequest) -> None:
-            answer(*model(self._adapter), self._resident.reading, request, limit)
+            answer(*self._resident.reader(verb, self._adapter), request, limit)
 
-        return self._submit(Job(verb, items, handle, self._cancel, resume=lambda: model(self._adapter)))
+        return self._submit(
+            Job(verb, items, handle, self._cancel, resume=lambda: self._resident.reader(verb, self._adapter))
+        )
 
     def _submit(self, job: Job, *, count: bool = True) -> list[Any]:
         """Answer a job on the model's thread; those with the same key and adapter share batches unless it is None."""

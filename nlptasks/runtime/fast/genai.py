@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import CancelledError, NlptasksError, UnsupportedModelError
 from nlptasks.model import CancelToken, Decoding
 from nlptasks.process import close_at_exit
+from nlptasks.runtime.compiled.graph import import_openvino
 from nlptasks.runtime.fast.gguf_graph import gguf_file, lora_file, make_graph
-from nlptasks.runtime.int8.compiled import import_openvino
 from nlptasks.store.graphs import graph_folder
 from nlptasks.store.weights import fingerprint
 

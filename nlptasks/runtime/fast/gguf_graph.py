@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsupportedModelError
-from nlptasks.runtime.int8.compiled import import_openvino
+from nlptasks.runtime.compiled.graph import import_openvino
 from nlptasks.runtime.loading.folding import scaling_of
 from nlptasks.store.adapters import PEFT_WEIGHTS
 
