@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WRITING_BUDGET = 16 * 1024
+INTERACTIVE = 4
+"""A call with more prompts is bulk work: the texts of others come first."""
+
 WRITING_ROWS = 32
 """A writing batch holds its keys and values for every token, so it has fewer rows than a reading one."""
 
@@ -349,22 +352,25 @@ class BoundModel:
     ) -> list[Future[Completion]] | None:
         """Have the prompts written by an engine whose texts share steps; None where torch must write."""
 
-        def encode(request: BatchRequest) -> None:
+        def begin(request: BatchRequest) -> None:
             writer = self._resident.writer(self._adapter, decoding)
-            for i, prompt in enumerate(request.items):
-                ids = generation.encode_prompt(self._resident.base(), prompt, decoding) if writer else None
-                request.answer(i, (writer, ids))
+            texts: list[Any] = [None] * len(request.items)
+            if writer:
+                from nlptasks.runtime.verbs import writing
 
-        encoded = self._submit(Job(None, prompts, encode, self._cancel, len(prompts)), count=False)
-        writer = encoded[0][0] if encoded else None
-        if writer is None:
+                base = self._resident.base()
+                encoded = [generation.encode_prompt(base, prompt, decoding) for prompt in request.items]
+                bulk = len(prompts) > INTERACTIVE
+                texts = writing.write(base, writer, encoded, decoding, self._cancel, bulk=bulk, on_piece=on_piece)
+            for i, text in enumerate(texts):
+                request.answer(i, text)
+
+        texts = self._submit(Job(None, prompts, begin, self._cancel), count=False)
+        if not texts or texts[0] is None:
             return None
-        from nlptasks.runtime.verbs import writing
-
         if self._counter and not on_piece:
             self._counter.ask(len(prompts))
-        ids = [ids for _, ids in encoded]
-        return writing.write(self._resident.base(), writer, ids, decoding, self._cancel, on_piece)
+        return texts
 
     def _advance(self, text: Future[Completion]) -> None:
         if self._counter and not text.cancelled() and text.exception() is None:
