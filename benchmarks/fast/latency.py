@@ -17,6 +17,7 @@ import platform
 import random
 import shutil
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -29,17 +30,15 @@ import torch
 
 from nlptasks import Engine
 
+sys.path.append(str(Path(__file__).parents[1]))
+from common import made_up
+
 TASK = "sentiment"
-WORDS = (
-    "the a this film movie story plot acting camera music scene ending director cast comedy drama thriller is was feels "
-    "never always almost quite rather very too funny dull slow warm clever tired honest empty moving charming and but or "
-    "because although with without about from of in on at every some no"
-).split()
 
 
-def made_up(count: int, chance: random.Random) -> list[str]:
+def sentences(count: int, chance: random.Random) -> list[str]:
     """Texts of the lengths of SST-2's sentences: 2 to 45 words, 19 on average."""
-    return [" ".join(chance.choices(WORDS, k=min(45, max(2, round(chance.gauss(19, 9)))))) for _ in range(count)]
+    return made_up([min(45, max(2, round(chance.gauss(19, 9)))) for _ in range(count)], chance)
 
 
 def quantile(times: Sequence[float], share: float) -> float:
@@ -153,7 +152,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("one_text", "threads", "adapters", "beside_a_list"))
     parser.add_argument("--texts", type=int, default=1000)
     arguments = parser.parse_args()
-    texts = made_up(arguments.texts, random.Random(3))
+    texts = sentences(arguments.texts, random.Random(3))
     with Engine(dtype=arguments.dtype) as engine, tempfile.TemporaryDirectory() as folder:
         engine.run(TASK, texts[:64])
         works: dict[str, Callable[[], dict[str, Any]]] = {

@@ -60,9 +60,7 @@ def values(answers: list[Logits]) -> torch.Tensor:
 def test_a_text_with_another_adapter_is_answered_amid_a_list(
     tmp_path: Path, tiny_encoder: Path, encoder: ResidentModel, threads: int
 ) -> None:
-    one, two = (
-        open_adapter(classifier_adapter(tiny_encoder, tmp_path / str(seed), seed=seed)[0]) for seed in (1, 2)
-    )
+    one, two = (open_adapter(classifier_adapter(tiny_encoder, tmp_path / str(seed), seed=seed)[0]) for seed in (1, 2))
     encoder.reading.threads = BatchThreads(threads) if threads > 1 else None
     texts = [f"{'word ' * (number % 17)}{number}" for number in range(300)]
     right = values(encoder.bind(one).classify(texts)), values(encoder.bind(two).classify(["a short text"]))
