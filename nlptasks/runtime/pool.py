@@ -88,7 +88,7 @@ class TorchBackend:
 
                 self._models[key] = ResidentModel(
                     folder, options.device, options.dtype, trust_remote_code=options.trust_remote_code,
-                    head=options.head,
+                    head=options.head, graphs=options.graphs,
                 )  # fmt: skip
             self._models.move_to_end(key)
             self._in_use[key] = self._in_use.get(key, 0) + 1
@@ -123,7 +123,7 @@ class TorchBackend:
                 idle = [
                     key
                     for key, model in self._models.items()
-                    if not self._in_use.get(key) and model.worker.idle and now - model.worker.last_used >= seconds
+                    if not self._in_use.get(key) and model.idle and now - model.last_used >= seconds
                 ]
                 leaving = [self._models.pop(key) for key in idle]
             for model in leaving:

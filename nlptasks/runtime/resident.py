@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import queue
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -31,19 +33,25 @@ from nlptasks.model import (
 )
 from nlptasks.process import LOADING, refuse_inherited
 from nlptasks.runtime.cpu.memory import free_memory, settle
-from nlptasks.runtime.cpu.threads import batch_threads
+from nlptasks.runtime.cpu.threads import BatchThreads, batch_threads
 from nlptasks.runtime.loading.base import LoadedBase, load_base
+from nlptasks.runtime.loading.devices import engine_of_readers
 from nlptasks.runtime.loading.folding import Adapters
 from nlptasks.runtime.verbs import encoding, generation, spans
 from nlptasks.runtime.verbs.batching import GPU_BUDGET, Batcher
 from nlptasks.runtime.verbs.languages import direction, languages
+from nlptasks.runtime.verbs.readers import MeanPooling, Reader, TorchReader
 from nlptasks.runtime.worker import BatchRequest, Job, Worker
 from nlptasks.store.adapters import AdapterFolder, check_base
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
-    from nlptasks.runtime.int8.compiled import CompiledHeads
+    from nlptasks.runtime.compiled.graph import Graph
+    from nlptasks.runtime.compiled.heads import CompiledHeads
+    from nlptasks.runtime.fast.genai import Writer, Writers
     from nlptasks.store.download import BaseFolder
+
+T = TypeVar("T")
 
 WRITING_BUDGET = 16 * 1024
 WRITING_ROWS = 32
@@ -65,20 +73,25 @@ class ResidentModel:
         *,
         trust_remote_code: bool = False,
         head: Callable[[str], Head] = find_head,
+        graphs: Path | None = None,
     ) -> None:
-        """`head` gives the description of a verb's head."""
+        """`head` gives the description of a verb's head; `graphs` is the folder of compiled graphs, None leaves to
+        torch what torch can compute."""
         self.folder = folder
         self.head = head
         self.worker = Worker(folder.id)
         self._device = device
         self._dtype = dtype
         self._trust_remote_code = trust_remote_code
+        self._graphs = graphs
         self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
         self._fitting: dict[Path, AdapterFolder] = {}
+        self._writers: Writers | None = None
         self._infos: dict[Path | None, tuple[AdapterFolder | None, ModelInfo]] = {}
         self.reading = Batcher()
+        self.compiled_reading = Batcher()
         self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
 
     def bind(
@@ -127,12 +140,23 @@ class ResidentModel:
         """Memory of base, heads and adapters; 0 until loaded."""
         if self._base is None:
             return 0
-        return sum(part.num_bytes for part in (self._base, self._adapters, self._compiled) if part is not None)
+        parts = (self._base, self._adapters, self._compiled, self._writers)
+        return sum(part.num_bytes for part in parts if part is not None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is computed or waits."""
+        return self.worker.idle and (self._writers is None or self._writers.idle)
+
+    @property
+    def last_used(self) -> float:
+        """When a computation began or ended, in seconds of `time.monotonic`."""
+        return max(self.worker.last_used, self._writers.last_used if self._writers else 0.0)
 
     @property
     def described(self) -> Resident:
         """Its state for `Engine.resident`."""
-        base, idle = self._base, self.worker.idle
+        base, idle = self._base, self.idle
         placement = f"{base.placement.dtype} on {base.placement.device}" if base else ""
         state: Any = ("idle" if idle else "computing") if base else ("not loaded" if idle else "loading")
         return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
@@ -140,9 +164,12 @@ class ResidentModel:
     def close(self) -> None:
         """End the thread and free the weights; all calls are cancelled."""
         self.worker.close()
-        if self.reading.threads:
-            self.reading.threads.close()
-        self._base = self._adapters = self._compiled = None
+        if self._writers:
+            self._writers.close()
+        for batcher in (self.reading, self.compiled_reading):
+            if batcher.threads:
+                batcher.threads.close()
+        self._base = self._adapters = self._compiled = self._writers = None
         free_memory()
 
     # Below: only the worker's thread.
@@ -158,11 +185,7 @@ class ResidentModel:
                 self.reading.budget = GPU_BUDGET
             elif self._base.kind == "encoder":
                 self.reading.threads = batch_threads()
-            if self._base.placement.dtype == "int8":
-                from nlptasks.runtime.int8.compiled import CompiledHeads
-
-                threads = self.reading.threads
-                self._compiled = CompiledHeads(self._base, threads=threads.count if threads else 1)
+            self._compiled = self._compiler(self._base)
         return self._base
 
     def activate(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
@@ -175,13 +198,68 @@ class ResidentModel:
         head = self._adapters.activate(adapter)
         return base, head if adapter else base.native_head
 
-    def task_model(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
-        """The base with the task model that answers for an adapter: the head of `activate`, or that head compiled."""
+    def reader(self, verb: str, adapter: AdapterFolder | None) -> tuple[LoadedBase, Reader, Batcher]:
+        """The base, what answers a verb with an adapter's weights in force, and what cuts its batches."""
         base = self.base()
-        if self._compiled is None:
-            return self.activate(adapter)
-        key, folder = (adapter.key, adapter.path) if adapter else (None, self.folder.path)
-        return base, self._compiled.get(key, folder, lambda: self.activate(adapter)[1])
+        # Vectors are compared with vectors of other days, and stay in float32.
+        dtype = "float32" if verb == "embed" else base.placement.dtype
+        if self._compiled is not None and (dtype == "int8" or self._graphs):
+            compiled = self._compiled.get(verb, adapter, dtype, lambda: self._translate(verb, adapter, dtype))
+            if compiled:
+                if compiled.streams > 1 and not self.compiled_reading.threads:
+                    self.compiled_reading.threads = BatchThreads(compiled.streams)
+                return base, compiled, self.compiled_reading
+        return base, TorchReader(self._head(verb, adapter), base.placement.device), self.reading
+
+    def _head(self, verb: str, adapter: AdapterFolder | None) -> Any:
+        """The task model in torch that answers a verb, an adapter's weights in force."""
+        base, head = self.activate(adapter)
+        return MeanPooling(base.backbone) if verb == "embed" else head
+
+    def _compiler(self, base: LoadedBase) -> CompiledHeads | None:
+        """What compiles the base's task models; None where torch computes them."""
+        place = base.placement
+        reads_here = base.kind == "encoder" and place.device == "cpu"
+        if not reads_here or engine_of_readers(place.dtype, self._graphs)[0] == "torch":
+            return None
+        from nlptasks.runtime.compiled.heads import CompiledHeads
+
+        threads = self.reading.threads
+        return CompiledHeads(self.folder.path, threads.count if threads else 1, self._graphs)
+
+    def _translate(self, verb: str, adapter: AdapterFolder | None, dtype: str) -> Graph:
+        """The graph of a task model. Weights that torch loads for it alone leave the memory again."""
+        from nlptasks.runtime.compiled.graph import Graph
+        from nlptasks.runtime.compiled.ranges import read_ranges, rename
+
+        base = self.base()
+        kept = base.num_bytes > 0
+        example = base.tokenizer(["one", "and two"], padding=True, return_tensors="pt")
+        head = self._head(verb, adapter)
+        try:
+            ranges = None
+            if dtype == "int8":
+                ranges = rename(read_ranges(adapter.path if adapter else self.folder.path), base.backbone, head)
+            return Graph.translate(head, dict(example), dtype, ranges)
+        finally:
+            if not kept:
+                self._adapters = None
+                base.unload()
+
+    def writer(self, adapter: AdapterFolder | None, decoding: Decoding) -> Writer | None:
+        """What writes with an adapter in place of torch; None where torch does."""
+        base = self.base()
+        quicker = self._graphs and self._dtype == "auto" and base.placement.device == "cpu" and base.kind == "causal"
+        if not quicker or base.native_verb or find_spec("openvino_genai") is None:
+            return None
+        from nlptasks.runtime.fast import genai
+
+        if not genai.takes(decoding):
+            return None
+        if self._writers is None:
+            assert self._graphs
+            self._writers = genai.Writers(self.folder, self._graphs, generation.end_tokens(base))
+        return self._writers.get(adapter)
 
 
 class BoundModel:
@@ -218,10 +296,10 @@ class BoundModel:
     def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
         self._require(verb)
         answer = {"text": encoding.classify, "token": spans.tag, "span": spans.extract}[self._resident.head(verb).per]
-        return self._read(verb, answer, self._resident.task_model, items)
+        return self._read(verb, answer, items)
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
-        return self._read("embed", encoding.embed, self._resident.activate, texts)
+        return self._read("embed", encoding.embed, texts)
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         def handle(request: BatchRequest) -> None:
@@ -234,8 +312,13 @@ class BoundModel:
             base, _ = self._resident.activate(self._adapter)
             generation.generate(base, self._resident.writing, request, decoding)
 
-        size = len(prompts) * WRITING_SIZE
-        return self._submit(Job(("generate", decoding), prompts, handle, self._cancel, size, self._activate))
+        texts = self._start(prompts, decoding)
+        if texts is None:
+            size = len(prompts) * WRITING_SIZE
+            return self._submit(Job(("generate", decoding), prompts, handle, self._cancel, size, self._activate))
+        for text in texts:
+            text.add_done_callback(self._advance)
+        return [self._wait(text) for text in texts]
 
     def stream(self, prompt: Prompt, decoding: Decoding) -> TextStream:
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -244,7 +327,13 @@ class BoundModel:
             base, _ = self._resident.activate(self._adapter)
             generation.generate(base, self._resident.writing, request, decoding, on_piece=pieces.put)
 
-        future = self._resident.worker.submit(Job(None, [prompt], handle, self._cancel, WRITING_SIZE, self._activate))
+        future: Future[Any]
+        texts = self._start([prompt], decoding, pieces.put)
+        if texts:
+            future = texts[0]
+        else:
+            job = Job(None, [prompt], handle, self._cancel, WRITING_SIZE, self._activate)
+            future = self._resident.worker.submit(job)
         future.add_done_callback(lambda _: pieces.put(None))
 
         pid = os.getpid()
@@ -253,10 +342,37 @@ class BoundModel:
             while (piece := pieces.get()) is not None:
                 yield piece
                 refuse_inherited(pid)
-            completion: Completion = future.result()[0]
+            answer: Any = future.result()
+            completion: Completion = answer if texts else answer[0]
             return completion
 
         return Stream(read(), self._cancel)
+
+    def _start(
+        self, prompts: Sequence[Prompt], decoding: Decoding, on_piece: Callable[[str], None] | None = None
+    ) -> list[Future[Completion]] | None:
+        """Have the prompts written by an engine whose texts share steps; None where torch must write."""
+
+        def encode(request: BatchRequest) -> None:
+            writer = self._resident.writer(self._adapter, decoding)
+            for i, prompt in enumerate(request.items):
+                ids = generation.encode_prompt(self._resident.base(), prompt, decoding) if writer else None
+                request.answer(i, (writer, ids))
+
+        encoded = self._submit(Job(None, prompts, encode, self._cancel, len(prompts)), count=False)
+        writer = encoded[0][0] if encoded else None
+        if writer is None:
+            return None
+        from nlptasks.runtime.verbs import writing
+
+        if self._counter and not on_piece:
+            self._counter.ask(len(prompts))
+        ids = [ids for _, ids in encoded]
+        return writing.write(self._resident.base(), writer, ids, decoding, self._cancel, on_piece)
+
+    def _advance(self, text: Future[Completion]) -> None:
+        if self._counter and not text.cancelled() and text.exception() is None:
+            self._counter.advance(1)
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         def handle(request: BatchRequest) -> None:
@@ -287,15 +403,15 @@ class BoundModel:
             "or train one with `nlptasks train`."
         )
 
-    def _read(
-        self, verb: str, answer: Callable[..., None], model: Callable[..., Any], items: Sequence[Any]
-    ) -> list[Any]:
+    def _read(self, verb: str, answer: Callable[..., None], items: Sequence[Any]) -> list[Any]:
         limit = self.info.max_tokens
 
         def handle(request: BatchRequest) -> None:
-            answer(*model(self._adapter), self._resident.reading, request, limit)
+            answer(*self._resident.reader(verb, self._adapter), request, limit)
 
-        return self._submit(Job(verb, items, handle, self._cancel, resume=lambda: model(self._adapter)))
+        return self._submit(
+            Job(verb, items, handle, self._cancel, resume=lambda: self._resident.reader(verb, self._adapter))
+        )
 
     def _submit(self, job: Job, *, count: bool = True) -> list[Any]:
         """Answer a job on the model's thread; those with the same key and adapter share batches unless it is None."""
@@ -307,7 +423,9 @@ class BoundModel:
             job.on_done = self._counter.advance
         if job.key is not None:
             job.key = (job.key, self._adapter.key if self._adapter else None)
-        future = self._resident.worker.submit(job)
+        return self._wait(self._resident.worker.submit(job))
+
+    def _wait(self, future: Future[T]) -> T:
         try:
             return future.result()
         except KeyboardInterrupt:

@@ -31,7 +31,7 @@ NAMES_ALLOWED = {("data/columns.py", "sentiment"), ("data/entities.py", "ner")}
 FACES = ("nlptasks", "nlptasks.store", "nlptasks.data", "nlptasks.training", "nlptasks.surfaces", "nlptasks.batches")
 """What a surface may import."""
 
-TENSORS = {"runtime/cpu", "runtime/int8", "runtime/loading", "runtime/verbs"}
+TENSORS = {"runtime/cpu", "runtime/compiled", "runtime/loading", "runtime/verbs"}
 BELOW: dict[str, set[str]] = {
     "_lazy.py": set(),
     "errors.py": set(),
@@ -67,7 +67,7 @@ BELOW: dict[str, set[str]] = {
     "runtime/worker.py": {"errors.py", "model.py", "process.py"},
     "runtime/loading": {"errors.py", "model.py", "process.py", "runtime/cpu", "store"},
     "runtime/verbs": {"errors.py", "results.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/worker.py"},
-    "runtime/int8": {"errors.py", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
+    "runtime/compiled": {"errors.py", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
     "runtime/resident.py": {
         "backends.py",
         "errors.py",
@@ -105,7 +105,7 @@ BELOW: dict[str, set[str]] = {
     "training/subprocesses.py": {"errors.py", "model.py"},
     "training/publishing": {
         "training/subprocesses.py",
-        *("backends.py", "data", "errors.py", "model.py", "plugins.py", "runtime/int8", "runtime/loading"),
+        *("backends.py", "data", "errors.py", "model.py", "plugins.py", "runtime/compiled", "runtime/loading"),
         *("runtime/resident.py", "settings.py", "store", "task.py"),
         *("training/families", "training/loop", "training/recipes.py"),
     },

@@ -17,11 +17,11 @@ from nlptasks.cli import cli
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import AdapterError, NlptasksError, UnsupportedModelError
 from nlptasks.plugins import default_plugins
-from nlptasks.runtime.int8 import compiled, quantization
-from nlptasks.runtime.int8.compiled import CompiledHead
-from nlptasks.runtime.int8.normalization import fold_norms
-from nlptasks.runtime.int8.quantization import grid, layer_of, shrink
-from nlptasks.runtime.int8.ranges import Ranges, observing, read_ranges, rename, save_ranges
+from nlptasks.runtime.compiled import compiled, quantization
+from nlptasks.runtime.compiled.graph import CompiledHead
+from nlptasks.runtime.compiled.normalization import fold_norms
+from nlptasks.runtime.compiled.quantization import grid, layer_of, shrink
+from nlptasks.runtime.compiled.ranges import Ranges, observing, read_ranges, rename, save_ranges
 from nlptasks.runtime.loading.devices import int8_obstacle
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings

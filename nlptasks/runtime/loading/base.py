@@ -68,6 +68,10 @@ class LoadedBase:
         """The weights, loaded now if need be."""
         return self.load()
 
+    def unload(self) -> None:
+        """Forget the weights; a later use loads them again."""
+        self.__dict__.pop("weights", None)
+
     @property
     def model(self) -> Any:
         return self.weights.model

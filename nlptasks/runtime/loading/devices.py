@@ -65,6 +65,19 @@ def int8_obstacle() -> str | None:
     return None
 
 
+def engine_of_readers(dtype: str, graphs: Path | None) -> tuple[str, str]:
+    """What computes the encoders on a CPU, "openvino" or "torch", and why; `graphs` is the folder of graphs."""
+    if dtype == "int8":
+        return "openvino", "dtype 'int8' is computed by it"
+    if graphs is None:
+        return "torch", "asked for"
+    if dtype != "float32":
+        return "torch", f"only float32 is compiled, and the dtype is {dtype}"
+    if importlib.util.find_spec("openvino") is None:
+        return "torch", "openvino is not installed (pip install 'nlptasks[fast]')"
+    return "openvino", "a compiled graph is quicker than torch"
+
+
 def choose_placement(
     device: str = "auto", dtype: str = "auto", model_type: str = "", *, writes: bool = False
 ) -> Placement:

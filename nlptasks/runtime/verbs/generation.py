@@ -18,7 +18,7 @@ from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.verbs.chats import chat_ids
-from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop, without_part
+from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Streamer, Watch, cut_at_stop, without_part
 from nlptasks.runtime.verbs.encoding import pad
 from nlptasks.runtime.worker import BatchRequest
 
@@ -123,7 +123,7 @@ def _write(
     watch = Watch(base.tokenizer, start, decoding.stop, go_on, len(alive))
     record = LogProbabilities() if beams == 1 else None
     one = beams == decoding.num_return_sequences == 1
-    writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=start) if on_piece and one else None
+    writer = Streamer(PieceWriter(base.tokenizer, decoding.stop, on_piece), skip=start) if on_piece and one else None
     room = base.max_tokens if base.kind == "seq2seq" else base.max_tokens - inputs["input_ids"].shape[1]
     with torch.inference_mode(), _seeded(decoding.seed, base.placement.device):
         output = base.model.generate(
@@ -147,7 +147,7 @@ def _write(
     completions = []
     for i, (ids, cut) in enumerate(batch):
         best, *others = [
-            _completion(
+            completion_of(
                 base, output[row, start + forced :].tolist(), scores[row][forced:], decoding,
                 num_prompt=len(ids), truncated=cut, cancelled=watch.cancelled(i),
             )
@@ -206,7 +206,7 @@ def _chosen(logits: Any, ids: Any) -> Any:
     return logprobs.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
 
 
-def _completion(
+def completion_of(
     base: LoadedBase,
     tokens: list[int],
     scores: list[float],
@@ -214,9 +214,10 @@ def _completion(
     *,
     num_prompt: int,
     truncated: bool,
-    cancelled: bool,
+    cancelled: bool = False,
 ) -> Completion:
-    ends = _end_tokens(base)
+    """What was written after a prompt of `num_prompt` tokens; `scores` are the tokens' log-probabilities in nats."""
+    ends = end_tokens(base)
     length = next((i for i, token in enumerate(tokens) if token in ends), None)
     written = tokens if length is None else tokens[: length + 1]
     text = base.tokenizer.decode(written, skip_special_tokens=True)
@@ -232,7 +233,8 @@ def _completion(
     )
 
 
-def _end_tokens(base: LoadedBase) -> set[int]:
+def end_tokens(base: LoadedBase) -> set[int]:
+    """The tokens that end a text."""
     ends = base.generation_config.eos_token_id
     ends = ends if ends is not None else base.tokenizer.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
@@ -252,8 +254,8 @@ def _generation_arguments(decoding: Decoding, max_new_tokens: int, beams: int) -
         if value is not None:
             arguments[name] = value
     if decoding.min_new_tokens is not None:
-        # A checkpoint's own min_length counts differently and would hold besides.
-        arguments |= {"min_new_tokens": decoding.min_new_tokens or None, "min_length": 0}
+        # It takes precedence over a checkpoint's own min_length, which counts differently. Both would be warned of.
+        arguments |= {"min_new_tokens": decoding.min_new_tokens} if decoding.min_new_tokens else {"min_length": 0}
     return arguments
 
 
