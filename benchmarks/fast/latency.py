@@ -61,11 +61,10 @@ def one_text(engine: Engine, texts: Sequence[str], rounds: int) -> dict[str, Any
     with engine.bind(engine.plugins.task(TASK)) as bound:
         model: Any = bound
         resident = model._resident
-        base, head = bound.submit(lambda *_: resident.task_model(model._adapter))
+        base, reader, _ = resident.worker.call(lambda: resident.reader("classify", model._adapter))
 
     def bare(text: str) -> None:
-        with torch.inference_mode():
-            head(**base.tokenizer([text], return_tensors="pt", truncation=True, max_length=256)).logits.tolist()
+        reader(**base.tokenizer([text], return_tensors="np", truncation=True, max_length=256)).logits.tolist()
 
     times: dict[str, list[float]] = {"bare": [], "call": []}
     for _ in range(rounds):
