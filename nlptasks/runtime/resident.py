@@ -90,6 +90,7 @@ class ResidentModel:
         self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
+        self._fitting: dict[Path, AdapterFolder] = {}
         self._writers: Writers | None = None
         self._infos: dict[Path | None, tuple[AdapterFolder | None, ModelInfo]] = {}
         self.reading = Batcher()
@@ -108,8 +109,11 @@ class ResidentModel:
             AdapterMismatchError: the adapter was trained on another base; no weight was read.
             UnknownNameError: no head is registered for the adapter's verb.
         """
-        if adapter:
+        # An adapter that is opened again after a change is another object.
+        if adapter and self._fitting.get(adapter.path) is not adapter:
             check_base(adapter, self.folder.id, self.folder.path)
+            self._fitting[adapter.path] = adapter
+        if adapter:
             self.head(adapter.verb)
         return BoundModel(self, adapter, cancel or CancelToken(), counter)
 
