@@ -61,7 +61,6 @@ class Engine:
         self._placement = (device, dtype)
         self._heads: dict[str, Head] = {}
         only = backend or self.settings.backend
-        self._graphs = None if only == "torch" else self.settings.graphs
         options = BackendOptions(
             find=self._bases.find,
             head=self._head,
@@ -69,7 +68,7 @@ class Engine:
             dtype=dtype,
             max_bytes=max_resident_bytes or self.settings.max_resident_bytes,
             idle_seconds=idle_seconds,
-            graphs=self._graphs,
+            graphs=None if only == "torch" else self.settings.graphs,
             trust_remote_code=trust_remote_code,
         )
         self._backends = Backends(self.plugins, options, only)
@@ -283,16 +282,10 @@ class Engine:
         return AsyncStream(lambda: self.stream(task, inputs, **options))
 
     def placement(self) -> Placement:
-        """The device and dtype of loaded bases, with the reasons; may import torch."""
+        """The device and dtype of loaded bases, with the reasons; imports torch."""
         from nlptasks.runtime.loading.devices import choose_placement
 
         return choose_placement(*self._placement)
-
-    def reading_engine(self) -> tuple[str, str]:
-        """What computes encoders, "openvino" or "torch", and why; other architectures than it knows go to torch."""
-        from nlptasks.runtime.loading.devices import engine_of_readers
-
-        return engine_of_readers(self.placement(), self._graphs)
 
     def resident(self) -> list[Resident]:
         """The bases in memory, or about to be, least recently used first."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nlptasks.runtime.cpu.threads import BatchThreads, num_threads
 from nlptasks.runtime.loading.base import LoadedBase
-from nlptasks.runtime.loading.devices import Placement, choose_placement, engine_of_readers
+from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.runtime.verbs.batching import Batcher
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Readers:
         return base, TorchReader(head, base.placement.device), self._model.reading
 
     def _compiles(self, placement: Placement) -> bool:
-        return engine_of_readers(placement, self._graphs)[0] != "torch"
+        return placement.reading_engine(self._graphs)[0] != "torch"
 
     def _head(self, verb: str, adapter: AdapterFolder | None) -> Any:
         """The task model in torch that answers a verb, an adapter's weights in force."""

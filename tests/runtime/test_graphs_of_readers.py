@@ -17,7 +17,7 @@ from nlptasks.runtime.compiled import graph
 from nlptasks.runtime.compiled.graph import Graph
 from nlptasks.runtime.compiled.heads import CompiledHeads
 from nlptasks.runtime.loading.base import load_base, load_tokenizer
-from nlptasks.runtime.loading.devices import Placement, choose_placement, engine_of_readers
+from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.runtime.loading.kept import keep, read_kept
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.store.adapters import open_adapter
@@ -225,11 +225,11 @@ def test_the_engine_of_readers_has_a_reason(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: object() if installed else None)
     device, dtype = placement
-    assert engine_of_readers(Placement(device, "", dtype, ""), Path("graphs")) == expected
+    assert Placement(device, "", dtype, "").reading_engine(Path("graphs")) == expected
 
 
 def test_the_backend_torch_leaves_all_to_torch() -> None:
-    assert engine_of_readers(choose_placement("cpu", "float32"), None) == (
+    assert choose_placement("cpu", "float32").reading_engine(None) == (
         "torch",
         "NLPTASKS_BACKEND or backend=... says so",
     )

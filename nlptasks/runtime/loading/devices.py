@@ -57,6 +57,23 @@ class Placement:
 
         return torch.get_num_threads()
 
+    def reading_engine(self, graphs: Path | None) -> tuple[str, str]:
+        """What computes encoders there, "openvino" or "torch", and why; torch also has what OpenVINO cannot translate.
+
+        `graphs` is the folder of compiled graphs, None to leave to torch what it can compute.
+        """
+        if self.dtype == "int8":
+            return "openvino", "dtype int8 is computed by it"
+        if graphs is None:
+            return "torch", "NLPTASKS_BACKEND or backend=... says so"
+        if self.device != "cpu":
+            return "torch", f"graphs are for CPUs, and the device is {self.device}"
+        if self.dtype != "float32":
+            return "torch", f"graphs are in float32, and the dtype is {self.dtype}"
+        if importlib.util.find_spec("openvino") is None:
+            return "torch", "openvino is not installed (pip install 'nlptasks[fast]')"
+        return "openvino", "a compiled graph is quicker than torch on a CPU"
+
 
 @functools.cache
 def int8_obstacle() -> str | None:
@@ -67,22 +84,6 @@ def int8_obstacle() -> str | None:
     if importlib.util.find_spec("openvino") is None:
         return "openvino is not installed (pip install 'nlptasks[fast]')"
     return None
-
-
-def engine_of_readers(placement: Placement, graphs: Path | None) -> tuple[str, str]:
-    """What computes encoders there, "openvino" or "torch", and why; `graphs` is the folder of compiled graphs."""
-    dtype = placement.dtype
-    if dtype == "int8":
-        return "openvino", "dtype int8 is computed by it"
-    if graphs is None:
-        return "torch", "NLPTASKS_BACKEND or backend=... says so"
-    if placement.device != "cpu":
-        return "torch", f"graphs are for CPUs, and the device is {placement.device}"
-    if dtype != "float32":
-        return "torch", f"graphs are in float32, and the dtype is {dtype}"
-    if importlib.util.find_spec("openvino") is None:
-        return "torch", "openvino is not installed (pip install 'nlptasks[fast]')"
-    return "openvino", "a compiled graph is quicker than torch on a CPU"
 
 
 def choose_placement(
