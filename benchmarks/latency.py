@@ -1,6 +1,6 @@
 """What people wait for who ask for one text at a time: alone, many at once, beside a list, with mixed adapters.
 
-    python benchmarks/fast/latency.py [--dtype auto] [--rounds 3] [--only threads]
+    python benchmarks/latency.py [--dtype auto] [--rounds 3] [--only threads]
 
 Prints JSON; times in milliseconds. `one_text` sets a call's time against the bare work on the same weights: the
 tokenizer and the task model in this process. `threads` sets 64 threads that ask for a text a call against one list of
