@@ -175,13 +175,13 @@ def processor() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of the engines and peers that are installed."""
-    found = {}
+    installed = {}
     for package in (*PACKAGES, *PEERS):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def main() -> None:
