@@ -154,8 +154,8 @@ GOALS = (
 def run(script: str, arguments: list[str]) -> Figures:
     """The JSON that a script prints."""
     path = Path(__file__).with_name(f"{script}.py")
-    done = subprocess.run([sys.executable, str(path), *arguments], stdout=subprocess.PIPE, text=True, check=True)
-    figures: Figures = json.loads(done.stdout[done.stdout.index("{") :])
+    process = subprocess.run([sys.executable, str(path), *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    figures: Figures = json.loads(process.stdout[process.stdout.index("{") :])
     return figures
 
 
@@ -195,9 +195,9 @@ def main() -> None:
     for script in arguments.only.split(","):
         print(f"{script} ...", file=sys.stderr, flush=True)
         figures[script] = run(script, SCRIPTS[script][arguments.quick])
-    kept = {"machine": processor(), "versions": versions(), **figures}
-    arguments.output.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-    print(f"{kept['machine']}; {', '.join(f'{name} {value}' for name, value in versions().items())}")
+    report = {"machine": processor(), "versions": versions(), **figures}
+    arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(f"{report['machine']}; {', '.join(f'{name} {value}' for name, value in versions().items())}")
     for goal in GOALS:
         if goal.script in figures:
             print(goal.line(figures))

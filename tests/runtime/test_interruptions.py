@@ -101,7 +101,7 @@ def test_choices_are_scored_amid_a_text_that_goes_on_as_if_alone(tiny_causal: Pa
 
     def handle(request: BatchRequest) -> None:
         base, _ = resident.activate(None)
-        generation.generate(base, resident.writing, request, decoding, on_piece)
+        generation.generate(base, resident.writers.batcher, request, decoding, on_piece)
         events.append("the end")
 
     def resume() -> None:
