@@ -103,7 +103,7 @@ BELOW: dict[str, set[str]] = {
         *("data", "errors.py", "families", "model.py", "results.py", "runtime/verbs", "task.py", "training/metrics"),
     },
     "training/loop": {
-        *("errors.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/resident.py", "settings.py", "store"),
+        *("errors.py", "model.py", "runtime/cpu", "runtime/description.py", "runtime/loading", "settings.py", "store"),
         *("task.py", "training/families", "training/recipes.py"),
     },
     "training/subprocesses.py": {"errors.py", "model.py"},

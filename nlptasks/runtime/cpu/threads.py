@@ -107,7 +107,7 @@ def num_threads() -> int:
     """Threads for computing: torch's number, at most MAX_THREADS; does not import torch."""
     torch = sys.modules.get("torch")
     if torch is not None:
-        return min(MAX_THREADS, torch.get_num_threads())
+        return min(MAX_THREADS, int(torch.get_num_threads()))
     # What torch would take: OpenMP's variable, or the CPUs that the process may use.
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
