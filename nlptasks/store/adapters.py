@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -206,22 +205,19 @@ def open_adapter(path: Path) -> AdapterFolder:
             weights that cannot be those of such an adapter.
         UnsafeWeightsError: pickled weights only.
     """
-    states = tuple(_state(f"{path}/{name}") for name in _READ)
-    newest = max(time_ns for time_ns, _, _ in states)
+    states = tuple(_state(path / name) for name in (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, CONFIG))
     # Within one tick of the file system's clock a file may change and keep its time.
-    return (_read_adapter if time.time_ns() - newest < SETTLED else _read_once)(path, states)
+    return (_read_once if time.time_ns() - max(states)[0] >= SETTLED else _read_adapter)(path, states)
 
-
-_READ = (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, CONFIG)
 
 SETTLED = 1_000_000_000
 """Nanoseconds after which a change of a file shows in its time."""
 
 
-def _state(file: str) -> tuple[int, int, int]:
+def _state(file: Path) -> tuple[int, int, int]:
     """Time, size and inode of a file; zeros where there is none."""
     try:
-        stat = os.stat(file)
+        stat = file.stat()
     except OSError:
         return 0, 0, 0
     return stat.st_mtime_ns, stat.st_size, stat.st_ino

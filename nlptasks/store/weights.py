@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,18 +90,14 @@ def _refusing(file: Path, error: type[NlptasksError]) -> Iterator[None]:
 
 def _state(file: Path) -> WeightFile:
     try:
-        stat = os.stat(file)
+        stat = file.stat()
     except OSError as error:
         raise _DamagedError(f"none ({error.strerror}).") from None
     return file, stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def _weight_files(base: Path) -> list[Path]:
-    try:
-        names = os.listdir(base)
-    except OSError:
-        return []
-    return [base / name for name in sorted(names) if name.endswith(".safetensors") and name != RANGES]
+    return [path for path in sorted(base.glob("*.safetensors")) if path.name != RANGES]
 
 
 @functools.lru_cache(maxsize=256)

@@ -12,6 +12,9 @@ GPU_BUDGET = 16 * 1024
 """Padded tokens in one batch. On two CPU cores MiniLM reads 800 short texts a second with 1024 and 700 with 4096,
 whose activations no longer fit the caches; a GPU needs more to be busy."""
 
+SMALL_BUDGET = 128
+"""The least tokens in a batch for which a thread of its own is worth while."""
+
 MAX_ROWS = 256
 
 
@@ -23,15 +26,16 @@ class Batcher:
         self.max_rows = max_rows
         self.threads: BatchThreads | None = None
 
-    def plan(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+    def plan(self, lengths: Sequence[int], budget: int | None = None) -> Iterator[list[int]]:
         """Indices of each batch, longest first, so that running out of memory shows at once.
 
         `rows * longest length` stays within the budget; a single item above it makes a batch of its own.
         """
+        budget = budget or self.budget
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
         start = 0
         while start < len(order):
-            rows = max(1, min(self.max_rows, self.budget // max(1, lengths[order[start]])))
+            rows = max(1, min(self.max_rows, budget // max(1, lengths[order[start]])))
             yield order[start : start + rows]
             start += rows
 
@@ -58,8 +62,12 @@ class Batcher:
 
         batches = list(self.plan(lengths))
         # Fewer batches than twice the threads would leave some of the threads idle at the end.
-        if self.threads and len(batches) >= 2 * self.threads.count:
+        least = 2 * self.threads.count if self.threads else 0
+        share = min(self.budget, sum(lengths) // max(1, least))
+        if self.threads and len(batches) >= least:
             self.threads.run(run, tapered(batches, self.threads.count), pause)
+        elif self.threads and share >= SMALL_BUDGET:
+            self.threads.run(run, self.plan(lengths, share), pause)
         else:
             for batch in batches:
                 run(batch)
