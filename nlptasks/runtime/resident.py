@@ -10,8 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
 from nlptasks.backends import Resident
 from nlptasks.errors import AdapterError, UnsupportedModelError
 from nlptasks.model import (
@@ -33,27 +31,28 @@ from nlptasks.model import (
 )
 from nlptasks.process import LOADING, refuse_inherited
 from nlptasks.runtime.cpu.memory import free_memory, settle
-from nlptasks.runtime.cpu.threads import BatchThreads, batch_threads
+from nlptasks.runtime.cpu.threads import batch_threads
+from nlptasks.runtime.description import describe
 from nlptasks.runtime.loading.base import LoadedBase, load_base
-from nlptasks.runtime.loading.devices import engine_of_readers
-from nlptasks.runtime.loading.folding import Adapters
-from nlptasks.runtime.verbs import encoding, generation, spans
+from nlptasks.runtime.reading import Readers
+from nlptasks.runtime.verbs import encoding, spans
 from nlptasks.runtime.verbs.batching import GPU_BUDGET, Batcher
-from nlptasks.runtime.verbs.languages import direction, languages
-from nlptasks.runtime.verbs.readers import MeanPooling, Reader, TorchReader
 from nlptasks.runtime.worker import BatchRequest, Job, Worker
 from nlptasks.store.adapters import AdapterFolder, check_base
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
-    from nlptasks.runtime.compiled.graph import Graph
-    from nlptasks.runtime.compiled.heads import CompiledHeads
     from nlptasks.runtime.fast.genai import Writer, Writers
+    from nlptasks.runtime.loading.folding import Adapters
+    from nlptasks.runtime.verbs.encoding import Reader
     from nlptasks.store.download import BaseFolder
 
 T = TypeVar("T")
 
 WRITING_BUDGET = 16 * 1024
+INTERACTIVE = 4
+"""A call with more prompts is bulk work: the texts of others come first."""
+
 WRITING_ROWS = 32
 """A writing batch holds its keys and values for every token, so it has fewer rows than a reading one."""
 
@@ -80,18 +79,17 @@ class ResidentModel:
         self.folder = folder
         self.head = head
         self.worker = Worker(folder.id)
-        self._device = device
-        self._dtype = dtype
-        self._trust_remote_code = trust_remote_code
+        self.device = device
+        self.dtype = dtype
+        self.trust_remote_code = trust_remote_code
         self._graphs = graphs
         self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
-        self._compiled: CompiledHeads | None = None
         self._fitting: dict[Path, AdapterFolder] = {}
         self._writers: Writers | None = None
         self._infos: dict[Path | None, tuple[AdapterFolder | None, ModelInfo]] = {}
         self.reading = Batcher()
-        self.compiled_reading = Batcher()
+        self.readers = Readers(self, graphs)
         self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
 
     def bind(
@@ -122,8 +120,8 @@ class ResidentModel:
         return self._base
 
     def info(self, adapter: AdapterFolder | None) -> ModelInfo:
-        """What a task may know of the base with an adapter; loads the base."""
-        base = self.load()
+        """What a task may know of the base with an adapter; loads the base, as far as that needs it."""
+        base = self._base or self.readers.kept or self.worker.call(self.readers.base)
         path = adapter.path if adapter else None
         described = self._infos.get(path)
         if described is None or described[0] != adapter:
@@ -138,9 +136,7 @@ class ResidentModel:
     @property
     def num_bytes(self) -> int:
         """Memory of base, heads and adapters; 0 until loaded."""
-        if self._base is None:
-            return 0
-        parts = (self._base, self._adapters, self._compiled, self._writers)
+        parts = (self._base, self._adapters, self.readers, self._writers)
         return sum(part.num_bytes for part in parts if part is not None)
 
     @property
@@ -156,7 +152,7 @@ class ResidentModel:
     @property
     def described(self) -> Resident:
         """Its state for `Engine.resident`."""
-        base, idle = self._base, self.idle
+        base, idle = self._base or self.readers.kept, self.idle
         placement = f"{base.placement.dtype} on {base.placement.device}" if base else ""
         state: Any = ("idle" if idle else "computing") if base else ("not loaded" if idle else "loading")
         return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
@@ -166,10 +162,10 @@ class ResidentModel:
         self.worker.close()
         if self._writers:
             self._writers.close()
-        for batcher in (self.reading, self.compiled_reading):
-            if batcher.threads:
-                batcher.threads.close()
-        self._base = self._adapters = self._compiled = self._writers = None
+        self.readers.close()
+        if self.reading.threads:
+            self.reading.threads.close()
+        self._base = self._adapters = self._writers = None
         free_memory()
 
     # Below: only the worker's thread.
@@ -178,20 +174,19 @@ class ResidentModel:
         """The base, loaded now if need be."""
         if self._base is None:
             with LOADING:
-                self._base = load_base(
-                    self.folder, self._device, self._dtype, trust_remote_code=self._trust_remote_code
-                )
+                self._base = load_base(self.folder, self.device, self.dtype, trust_remote_code=self.trust_remote_code)
             if self._base.placement.device != "cpu":
                 self.reading.budget = GPU_BUDGET
             elif self._base.kind == "encoder":
                 self.reading.threads = batch_threads()
-            self._compiled = self._compiler(self._base)
         return self._base
 
     def activate(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
         """The base with an adapter's weights in force, and the adapter's head or the checkpoint's own."""
         base = self.base()
         if self._adapters is None:
+            from nlptasks.runtime.loading.folding import Adapters
+
             with LOADING:
                 self._adapters = Adapters(base, head=self.head)
             settle()
@@ -200,59 +195,22 @@ class ResidentModel:
 
     def reader(self, verb: str, adapter: AdapterFolder | None) -> tuple[LoadedBase, Reader, Batcher]:
         """The base, what answers a verb with an adapter's weights in force, and what cuts its batches."""
-        base = self.base()
-        # Vectors are compared with vectors of other days, and stay in float32.
-        dtype = "float32" if verb == "embed" else base.placement.dtype
-        if self._compiled is not None and (dtype == "int8" or self._graphs):
-            compiled = self._compiled.get(verb, adapter, dtype, lambda: self._translate(verb, adapter, dtype))
-            if compiled:
-                if compiled.streams > 1 and not self.compiled_reading.threads:
-                    self.compiled_reading.threads = BatchThreads(compiled.streams)
-                return base, compiled, self.compiled_reading
-        return base, TorchReader(self._head(verb, adapter), base.placement.device), self.reading
+        return self.readers.get(verb, adapter)
 
-    def _head(self, verb: str, adapter: AdapterFolder | None) -> Any:
-        """The task model in torch that answers a verb, an adapter's weights in force."""
-        base, head = self.activate(adapter)
-        return MeanPooling(base.backbone) if verb == "embed" else head
-
-    def _compiler(self, base: LoadedBase) -> CompiledHeads | None:
-        """What compiles the base's task models; None where torch computes them."""
-        place = base.placement
-        reads_here = base.kind == "encoder" and place.device == "cpu"
-        if not reads_here or engine_of_readers(place.dtype, self._graphs)[0] == "torch":
-            return None
-        from nlptasks.runtime.compiled.heads import CompiledHeads
-
-        threads = self.reading.threads
-        return CompiledHeads(self.folder.path, threads.count if threads else 1, self._graphs)
-
-    def _translate(self, verb: str, adapter: AdapterFolder | None, dtype: str) -> Graph:
-        """The graph of a task model. Weights that torch loads for it alone leave the memory again."""
-        from nlptasks.runtime.compiled.graph import Graph
-        from nlptasks.runtime.compiled.ranges import read_ranges, rename
-
-        base = self.base()
-        kept = base.num_bytes > 0
-        example = base.tokenizer(["one", "and two"], padding=True, return_tensors="pt")
-        head = self._head(verb, adapter)
-        try:
-            ranges = None
-            if dtype == "int8":
-                ranges = rename(read_ranges(adapter.path if adapter else self.folder.path), base.backbone, head)
-            return Graph.translate(head, dict(example), dtype, ranges)
-        finally:
-            if not kept:
-                self._adapters = None
-                base.unload()
+    def unload_torch(self) -> None:
+        """Let go of the weights in torch; a later use loads them again."""
+        self._adapters = None
+        if self._base is not None:
+            self._base.unload()
 
     def writer(self, adapter: AdapterFolder | None, decoding: Decoding) -> Writer | None:
         """What writes with an adapter in place of torch; None where torch does."""
         base = self.base()
-        quicker = self._graphs and self._dtype == "auto" and base.placement.device == "cpu" and base.kind == "causal"
+        quicker = self._graphs and self.dtype == "auto" and base.placement.device == "cpu" and base.kind == "causal"
         if not quicker or base.native_verb or find_spec("openvino_genai") is None:
             return None
         from nlptasks.runtime.fast import genai
+        from nlptasks.runtime.verbs import generation
 
         if not genai.takes(decoding):
             return None
@@ -303,12 +261,14 @@ class BoundModel:
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
         def handle(request: BatchRequest) -> None:
-            encoding.offsets(self._resident.base(), request)
+            encoding.offsets(self._resident.readers.base(), request)
 
         return self._submit(Job("offsets", texts, handle, self._cancel), count=False)
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
         def handle(request: BatchRequest) -> None:
+            from nlptasks.runtime.verbs import generation
+
             base, _ = self._resident.activate(self._adapter)
             generation.generate(base, self._resident.writing, request, decoding)
 
@@ -324,6 +284,8 @@ class BoundModel:
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
         def handle(request: BatchRequest) -> None:
+            from nlptasks.runtime.verbs import generation
+
             base, _ = self._resident.activate(self._adapter)
             generation.generate(base, self._resident.writing, request, decoding, on_piece=pieces.put)
 
@@ -353,22 +315,25 @@ class BoundModel:
     ) -> list[Future[Completion]] | None:
         """Have the prompts written by an engine whose texts share steps; None where torch must write."""
 
-        def encode(request: BatchRequest) -> None:
+        def begin(request: BatchRequest) -> None:
             writer = self._resident.writer(self._adapter, decoding)
-            for i, prompt in enumerate(request.items):
-                ids = generation.encode_prompt(self._resident.base(), prompt, decoding) if writer else None
-                request.answer(i, (writer, ids))
+            texts: list[Any] = [None] * len(request.items)
+            if writer:
+                from nlptasks.runtime.verbs import generation, writing
 
-        encoded = self._submit(Job(None, prompts, encode, self._cancel, len(prompts)), count=False)
-        writer = encoded[0][0] if encoded else None
-        if writer is None:
+                base = self._resident.base()
+                encoded = [generation.encode_prompt(base, prompt, decoding) for prompt in request.items]
+                bulk = len(prompts) > INTERACTIVE
+                texts = writing.write(base, writer, encoded, decoding, self._cancel, bulk=bulk, on_piece=on_piece)
+            for i, text in enumerate(texts):
+                request.answer(i, text)
+
+        texts = self._submit(Job(None, prompts, begin, self._cancel), count=False)
+        if not texts or texts[0] is None:
             return None
-        from nlptasks.runtime.verbs import writing
-
         if self._counter and not on_piece:
             self._counter.ask(len(prompts))
-        ids = [ids for _, ids in encoded]
-        return writing.write(self._resident.base(), writer, ids, decoding, self._cancel, on_piece)
+        return texts
 
     def _advance(self, text: Future[Completion]) -> None:
         if self._counter and not text.cancelled() and text.exception() is None:
@@ -376,6 +341,8 @@ class BoundModel:
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         def handle(request: BatchRequest) -> None:
+            from nlptasks.runtime.verbs import generation
+
             base, _ = self._resident.activate(self._adapter)
             generation.choose(base, self._resident.writing, request, choices)
 
@@ -384,6 +351,8 @@ class BoundModel:
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
         def handle(request: BatchRequest) -> None:
+            import torch
+
             base, _ = self._resident.activate(self._adapter)
             with torch.inference_mode():
                 request.answer(0, work(base.model, base.tokenizer))
@@ -432,57 +401,3 @@ class BoundModel:
             # Ctrl-C arrives in the waiting thread; the working one learns of it by the token.
             self._cancel.cancel()
             raise
-
-
-def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> ModelInfo:
-    """What a task may know of a base with an adapter."""
-
-    manifest = adapter.manifest if adapter else base.manifest
-    verb = adapter.verb if adapter else base.native_verb
-    labels: tuple[str, ...] | None = None
-    trained = {"embed", verb} - {""}
-    if base.kind != "encoder" and not base.native_verb:
-        trained.add("generate")
-    # An extractor's two outputs are a start and an end, which a configuration calls LABEL_0 and LABEL_1.
-    if verb and verb != "extract":
-        labels = adapter.labels if adapter else _config_labels(base.config.id2label)
-    limit = base.max_tokens
-    if manifest and manifest.max_length and verb not in ("", "generate"):
-        limit = min(limit, manifest.max_length)
-    # How T5 and its like are to be used for each task: the text before an input, and settings of generation.
-    by_task: dict[str, dict[str, Any]] = getattr(base.config, "task_specific_params", None) or {}
-    return ModelInfo(
-        name=name,
-        kind=base.kind,
-        adapter=adapter.name if adapter else manifest.name if manifest else None,
-        labels=labels,
-        multi_label=manifest.multi_label if manifest else base.config.problem_type == "multi_label_classification",
-        temperature=manifest.temperature if manifest else 1.0,
-        threshold=manifest.threshold if manifest else None,
-        max_tokens=limit,
-        has_chat_template=base.tokenizer.chat_template is not None,
-        model_type=base.config.model_type,
-        prefixes={task: params["prefix"] for task, params in by_task.items() if params.get("prefix")},
-        presets={task: preset for task, params in by_task.items() if (preset := _preset(params))},
-        languages=languages(base.tokenizer),
-        direction=direction(base.tokenizer),
-        trained_for=frozenset(trained),
-        reads_emoji=encoding.reads_emoji(base.tokenizer),
-        has_offsets=base.tokenizer.is_fast,
-    )
-
-
-_PRESET = ("num_beams", "length_penalty", "no_repeat_ngram_size", "repetition_penalty", "early_stopping")
-
-
-def _preset(params: dict[str, Any]) -> dict[str, Any]:
-    """A task's settings as fields of `Decoding`; its longest length is left to the task."""
-    preset = {name: params[name] for name in _PRESET if params.get(name) is not None}
-    if params.get("min_length"):
-        # A decoder's length counts the token that starts it.
-        preset["min_new_tokens"] = max(0, int(params["min_length"]) - 1)
-    return preset
-
-
-def _config_labels(id2label: dict[Any, str] | None) -> tuple[str, ...] | None:
-    return tuple(id2label[key] for key in sorted(id2label, key=int)) if id2label else None

@@ -68,7 +68,11 @@ BELOW: dict[str, set[str]] = {
     "runtime/loading": {"errors.py", "model.py", "process.py", "runtime/cpu", "store"},
     "runtime/verbs": {"errors.py", "results.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/worker.py"},
     "runtime/compiled": {"errors.py", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
+    "runtime/description.py": {"model.py", "runtime/loading", "runtime/verbs", "store"},
+    "runtime/reading.py": {"runtime/compiled", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
     "runtime/resident.py": {
+        "runtime/description.py",
+        "runtime/reading.py",
         "backends.py",
         "errors.py",
         "model.py",

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
 from nlptasks.model import HEADS, ModelKind
-from nlptasks.runtime.cpu import attention
-from nlptasks.runtime.cpu.first_token import for_first_token
 from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.store.adapters import Manifest, read_manifest
 from nlptasks.store.folders import check_folder
@@ -165,6 +163,9 @@ def load_base(
 
 def _load_weights(folder: BaseFolder, config: Any, placement: Placement, verb: str, trust_remote_code: bool) -> Weights:
     import transformers
+
+    from nlptasks.runtime.cpu import attention
+    from nlptasks.runtime.cpu.first_token import for_first_token
 
     kind = model_kind(config)
     auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))

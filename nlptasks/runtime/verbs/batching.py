@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import torch
-
 from nlptasks.runtime.cpu.memory import free_memory
 from nlptasks.runtime.cpu.threads import BatchThreads, Pause
 
@@ -85,7 +83,8 @@ def tapered(batches: Sequence[list[int]], threads: int) -> Iterator[list[int]]:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a device or the host ran out of memory."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    # By its name: torch need not be there.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     # The CPU allocator raises a plain RuntimeError; only its wording identifies it.
     text = str(error).lower()

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import Logits, Offsets, Text, Vector
 from nlptasks.runtime.loading.base import LoadedBase, unknown_id
 from nlptasks.runtime.verbs.batching import Batcher
-from nlptasks.runtime.verbs.readers import Reader
 from nlptasks.runtime.worker import BatchRequest
 
 BROKEN = "its weights or the adapter's are broken: fetch or train them again."
@@ -53,6 +52,13 @@ def find_segment(
     # XLNet's classifier token is the last one; a text may also spell it out, which makes it no special token.
     special = (i for i, (token, part) in enumerate(zip(ids, segments, strict=True)) if part is None and token == cls_id)
     return Segment(tokens, tuple((begin, end) for begin, end in spans[tokens]), next(special, 0))
+
+
+class Reader(Protocol):
+    """A task model: token ids, mask and so on by name, int64 arrays of shape (rows, tokens), in; an object whose
+    attributes are arrays in float32 out."""
+
+    def __call__(self, **batch: Any) -> Any: ...
 
 
 LOST = "\ufffd"

@@ -1,17 +1,11 @@
-"""What answers a batch of token ids: a task model in torch, or one that is compiled; numpy arrays in and out."""
+"""Task models in torch as `Reader`: numpy arrays in and out."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-
-
-class Reader(Protocol):
-    """A task model: token ids, mask and so on of shape (rows, tokens) by name, its answers in float32 as attributes."""
-
-    def __call__(self, **batch: Any) -> Any: ...
 
 
 class TorchReader:

@@ -9,8 +9,7 @@ import numpy as np
 from nlptasks.model import SpanLogits, TokenLogits
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs.batching import Batcher
-from nlptasks.runtime.verbs.encoding import Encoded, check_numbers, run_batches
-from nlptasks.runtime.verbs.readers import Reader
+from nlptasks.runtime.verbs.encoding import Encoded, Reader, check_numbers, run_batches
 from nlptasks.runtime.worker import BatchRequest
 
 

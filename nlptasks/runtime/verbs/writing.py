@@ -11,9 +11,6 @@ from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs.decoding import PieceWriter
 from nlptasks.runtime.verbs.generation import completion_of
 
-INTERACTIVE = 4
-"""A call with more prompts is bulk work: the texts of others come first."""
-
 
 def write(
     base: LoadedBase,
@@ -21,9 +18,11 @@ def write(
     prompts: Sequence[tuple[list[int], bool]],
     decoding: Decoding,
     cancel: CancelToken,
+    *,
+    bulk: bool,
     on_piece: Callable[[str], None] | None = None,
 ) -> list[Future[Completion]]:
-    """Begin to write after each prompt, its tokens and whether its start was cut.
+    """Begin to write after each prompt, its tokens and whether its start was cut; `bulk` lets others go first.
 
     `on_piece` gets the text of a single prompt as it is written, on the writer's thread. The tokenizer decodes on that
     thread and encodes on another: what `decode` does, it does without releasing Python's lock.
@@ -33,9 +32,7 @@ def write(
     for ids, cut in prompts:
         pieces = PieceWriter(base.tokenizer, decoding.stop, on_piece or _ignore) if on_piece or decoding.stop else None
         room = min(decoding.max_new_tokens, max(1, base.max_tokens - len(ids)))
-        writing = Writing(
-            ids, decoding, room, cancel, bulk=len(prompts) > INTERACTIVE, on_tokens=pieces.add if pieces else None
-        )
+        writing = Writing(ids, decoding, room, cancel, bulk=bulk, on_tokens=pieces.add if pieces else None)
         writings.append(writing)
         completions.append(_completion(base, writing, pieces, cut))
     writer.submit(writings)
