@@ -351,7 +351,7 @@ def test_a_fingerprint_is_read_once_and_again_when_a_file_is_replaced(
     assert fingerprint(base) != second, "and so are other bytes in the same file"
 
 
-def test_an_adapter_is_read_once_and_again_when_one_of_its_files_is_replaced(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_an_adapter_is_read_once_and_again_when_a_file_is_replaced(tmp_path: Path, tiny_encoder: Path) -> None:
     folder, _ = classifier_adapter(tiny_encoder, tmp_path / "mood")
 
     def age() -> None:
