@@ -349,3 +349,32 @@ def test_a_fingerprint_is_read_once_and_again_when_a_file_is_replaced(
     weights[-1] ^= 1
     (base / "model.safetensors").write_bytes(weights)
     assert fingerprint(base) != second, "and so are other bytes in the same file"
+
+
+def test_an_adapter_is_read_once_and_again_when_a_file_is_replaced(tmp_path: Path, tiny_encoder: Path) -> None:
+    folder, _ = classifier_adapter(tiny_encoder, tmp_path / "mood")
+
+    def age() -> None:
+        """Make the files a minute older: those of the last second are read each time."""
+        for file in folder.iterdir():
+            before = file.stat().st_mtime_ns - 60 * 10**9
+            os.utime(file, ns=(before, before))
+
+    assert open_adapter(folder) is not open_adapter(folder)
+    age()
+    opened = open_adapter(folder)
+    assert open_adapter(folder) is opened
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    for change in ({"temperature": 2.0}, {"temperature": 3.0}):
+        (folder / MANIFEST).write_text(json.dumps(manifest | change), "utf-8")
+        again = open_adapter(folder)
+        assert again.manifest
+        assert again.manifest.temperature == change["temperature"]
+        assert again.key == opened.key, "the weights are the same"
+    classifier_adapter(tiny_encoder, tmp_path / "other", seed=1)
+    (tmp_path / "other" / PEFT_WEIGHTS).replace(folder / PEFT_WEIGHTS)
+    age()
+    assert open_adapter(folder).key != opened.key
+    (folder / PEFT_CONFIG).unlink()
+    with pytest.raises(AdapterError, match=f"expected {PEFT_CONFIG}, found none"):
+        open_adapter(folder)
