@@ -88,7 +88,7 @@ class TorchBackend:
 
                 self._models[key] = ResidentModel(
                     folder, options.device, options.dtype, trust_remote_code=options.trust_remote_code,
-                    head=options.head,
+                    head=options.head, graphs=options.graphs,
                 )  # fmt: skip
             self._models.move_to_end(key)
             self._in_use[key] = self._in_use.get(key, 0) + 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import queue
 from collections.abc import Callable, Generator, Hashable, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,6 +43,7 @@ from nlptasks.store.adapters import AdapterFolder, check_base
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
+    from nlptasks.runtime.fast.ctranslate import Translator
     from nlptasks.runtime.int8.compiled import CompiledHeads
     from nlptasks.store.download import BaseFolder
 
@@ -60,14 +63,16 @@ class ResidentModel:
         *,
         trust_remote_code: bool = False,
         head: Callable[[str], Head] = find_head,
+        graphs: Path | None = None,
     ) -> None:
-        """`head` gives the description of a verb's head."""
+        """`head` gives the description of a verb's head; `graphs` is `BackendOptions.graphs`."""
         self.folder = folder
         self.head = head
         self.worker = Worker(folder.id)
         self._device = device
         self._dtype = dtype
         self._trust_remote_code = trust_remote_code
+        self._graphs = graphs
         self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
@@ -108,7 +113,8 @@ class ResidentModel:
         """Memory of base, heads and adapters; 0 until loaded."""
         if self._base is None:
             return 0
-        return sum(part.num_bytes for part in (self._base, self._adapters, self._compiled) if part is not None)
+        parts = (self._base, self._adapters, self._compiled, self.__dict__.get("translator"))
+        return sum(part.num_bytes for part in parts if part is not None)
 
     @property
     def described(self) -> Resident:
@@ -124,6 +130,7 @@ class ResidentModel:
         if self.reading.threads:
             self.reading.threads.close()
         self._base = self._adapters = self._compiled = None
+        self.__dict__.pop("translator", None)
         free_memory()
 
     # Below: only the worker's thread.
@@ -155,6 +162,33 @@ class ResidentModel:
             settle()
         head = self._adapters.activate(adapter)
         return base, head if adapter else base.native_head
+
+    @cached_property
+    def translator(self) -> Translator | None:
+        """The base as CTranslate2 writes with it, for models with an encoder and a decoder; None where it does not."""
+        base = self.base()
+        # Weights in 8 bits are for those who leave the choice to us.
+        if base.kind != "seq2seq" or base.native_verb or base.placement.device != "cpu" or self._dtype != "auto":
+            return None
+        from nlptasks.runtime.fast.ctranslate import open_translator
+
+        return open_translator(base, self.folder, self._graphs) if self._graphs else None
+
+    def write(
+        self,
+        adapter: AdapterFolder | None,
+        request: BatchRequest,
+        decoding: Decoding,
+        on_piece: Callable[[str], None] | None = None,
+    ) -> None:
+        """Answer prompts as `generation.generate` does: by CTranslate2 where it serves, else by torch."""
+        base, translator = self.base(), None if adapter else self.translator
+        if translator and translator.serves(base, decoding):
+            batches = translator.batches(base, decoding)
+            generation.generate(base, batches, request, decoding, on_piece, translator.write)
+        else:
+            self.activate(adapter)
+            generation.generate(base, self.writing, request, decoding, on_piece)
 
     def task_model(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]:
         """The base with the task model that answers for an adapter: the head of `activate`, or that head compiled."""
@@ -212,8 +246,7 @@ class BoundModel:
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Completion]:
         def handle(request: BatchRequest) -> None:
-            base, _ = self._resident.activate(self._adapter)
-            generation.generate(base, self._resident.writing, request, decoding)
+            self._resident.write(self._adapter, request, decoding)
 
         return self._run(("generate", decoding), prompts, handle)
 
@@ -221,8 +254,7 @@ class BoundModel:
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
         def handle(request: BatchRequest) -> None:
-            base, _ = self._resident.activate(self._adapter)
-            generation.generate(base, self._resident.writing, request, decoding, on_piece=pieces.put)
+            self._resident.write(self._adapter, request, decoding, on_piece=pieces.put)
 
         future = self._resident.worker.submit(Job(key=None, items=[prompt], handle=handle, cancel=self._cancel))
         future.add_done_callback(lambda _: pieces.put(None))

@@ -31,7 +31,7 @@ NAMES_ALLOWED = {("data/columns.py", "sentiment"), ("data/entities.py", "ner")}
 FACES = ("nlptasks", "nlptasks.store", "nlptasks.data", "nlptasks.training", "nlptasks.surfaces", "nlptasks.batches")
 """What a surface may import."""
 
-TENSORS = {"runtime/cpu", "runtime/int8", "runtime/loading", "runtime/verbs"}
+TENSORS = {"runtime/cpu", "runtime/fast", "runtime/int8", "runtime/loading", "runtime/verbs"}
 BELOW: dict[str, set[str]] = {
     "_lazy.py": set(),
     "errors.py": set(),
@@ -67,6 +67,9 @@ BELOW: dict[str, set[str]] = {
     "runtime/worker.py": {"errors.py", "model.py", "process.py"},
     "runtime/loading": {"errors.py", "model.py", "process.py", "runtime/cpu", "store"},
     "runtime/verbs": {"errors.py", "results.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/worker.py"},
+    "runtime/fast": {
+        *("errors.py", "model.py", "process.py", "runtime/loading", "runtime/verbs", "runtime/worker.py", "store"),
+    },
     "runtime/int8": {"errors.py", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
     "runtime/resident.py": {
         "backends.py",

@@ -19,7 +19,7 @@ from nlptasks.results import Message
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.verbs.decoding import PieceWriter, cut_at_stop
 from nlptasks.runtime.verbs.encoding import pad
-from nlptasks.runtime.verbs.generation import _completion, rescore
+from nlptasks.runtime.verbs.generation import completion, rescore
 from nlptasks.store.download import BaseFolder
 from nlptasks.testing import tiny_model
 
@@ -245,6 +245,6 @@ def test_a_text_does_not_end_within_a_character(resident: ResidentModel, tiny_ca
             writer.put(torch.tensor([token]))
         writer.end()
         whole = tokenizer.decode(ids[:count]).rstrip("\ufffd")
-        assert "".join(written) == whole == _completion(
+        assert "".join(written) == whole == completion(
             resident.load(), ids[:count], [0.0] * count, Decoding(), num_prompt=1, truncated=False, cancelled=False
         ).text  # fmt: skip
