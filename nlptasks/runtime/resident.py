@@ -168,11 +168,12 @@ class ResidentModel:
         """The base as CTranslate2 writes with it, for models with an encoder and a decoder; None where it does not."""
         base = self.base()
         # Weights in 8 bits are for those who leave the choice to us.
-        if base.kind != "seq2seq" or base.native_verb or base.placement.device != "cpu" or self._dtype != "auto":
+        numbers = {"auto": "int8", "float32": "float32"}.get(self._dtype)
+        if self._graphs is None or numbers is None or base.placement.device != "cpu" or base.kind != "seq2seq":
             return None
         from nlptasks.runtime.fast.ctranslate import open_translator
 
-        return open_translator(base, self.folder, self._graphs) if self._graphs else None
+        return open_translator(base, self.folder, self._graphs, numbers)
 
     def write(
         self,

@@ -1,4 +1,4 @@
-"""CTranslate2: translators, and other models with an encoder and a decoder, in int8 on the CPU.
+"""CTranslate2: translators, and other models with an encoder and a decoder, on the CPU.
 
 A base is converted once into the cache of graphs. What CTranslate2 cannot do as transformers does it is left to torch:
 samples, whose seeds it does not keep; stop strings in beam search; settings of a checkpoint that it does not have.
@@ -40,7 +40,7 @@ LOADERS = {
 
 PROBE = "The quick brown fox jumps over the lazy dog near the river."
 PROBE_TOKENS = 8
-LARGEST_DIFFERENCE = 0.5
+TOLERANCES = {"float32": 0.01, "int8": 0.5}
 """Nats by which a converted model's log-probability of a token may differ from torch's, on average over the probe."""
 
 ROWS = 32
@@ -64,10 +64,11 @@ _log = logging.getLogger(__name__)
 class Translator:
     """A base as CTranslate2 computes it. Only the base's worker thread may use it."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, numbers: str, threads: int) -> None:
+        """`numbers` is what products are computed in: float32 or int8."""
         import ctranslate2
 
-        self._model = ctranslate2.Translator(str(folder), "cpu", compute_type="int8", intra_threads=threads)
+        self._model = ctranslate2.Translator(str(folder), "cpu", compute_type=numbers, intra_threads=threads)
         self.num_bytes = (folder / "model.bin").stat().st_size
 
     def serves(self, base: LoadedBase, decoding: Decoding) -> bool:
@@ -99,7 +100,7 @@ class Translator:
         arguments = {
             "target_prefix": [_names([first])] * len(batch) if first is not None else None,
             "max_input_length": 0,
-            "max_decoding_length": min(decoding.max_new_tokens, base.max_tokens),
+            "max_decoding_length": _max_new_tokens(base, decoding),
             "min_decoding_length": _min_new_tokens(base, decoding),
             "repetition_penalty": _setting(base, decoding, "repetition_penalty", 1.0),
             "no_repeat_ngram_size": _setting(base, decoding, "no_repeat_ngram_size", 0),
@@ -184,10 +185,10 @@ _Text = tuple[list[int], list[float]]
 """Tokens of a text, and the log-probability of each in nats."""
 
 
-def open_translator(base: LoadedBase, folder: BaseFolder, graphs: Path) -> Translator | None:
-    """A base as CTranslate2 computes it, converted now if need be; None where torch has to serve it."""
+def open_translator(base: LoadedBase, folder: BaseFolder, graphs: Path, numbers: str) -> Translator | None:
+    """A base as CTranslate2 computes it in float32 or int8, converted now if need be; None where torch has to."""
     model_type = base.config.model_type
-    beyond = set(base.generation_config.to_diff_dict()) - _SETTINGS
+    beyond = {name for name in base.generation_config.to_diff_dict() if name[0] != "_"} - _SETTINGS
     if model_type not in LOADERS or beyond:
         why = f"its setting {min(beyond)!r} is unknown to" if beyond else f"{model_type} is not converted for"
         _log.info("%s is computed by torch: %s CTranslate2.", folder.id, why)
@@ -197,11 +198,11 @@ def open_translator(base: LoadedBase, folder: BaseFolder, graphs: Path) -> Trans
     except ImportError:
         _log.info("%s is computed by torch: CTranslate2 is not installed (pip install 'nlptasks[fast]').", folder.id)
         return None
-    parts = {"base": fingerprint(folder.path), "ctranslate2": ctranslate2.__version__, "weights": "int8"}
+    parts = {"base": fingerprint(folder.path), "ctranslate2": ctranslate2.__version__, "weights": numbers}
     try:
         with LOADING:
-            graph = graph_folder(graphs, f"ctranslate2-{model_type}", parts, lambda path: _convert(base, path))
-        return Translator(graph, base.placement.num_threads)
+            graph = graph_folder(graphs, f"ctranslate2-{model_type}", parts, lambda path: _convert(base, path, numbers))
+        return Translator(graph, numbers, base.placement.num_threads)
     except UnsupportedModelError as error:
         _log.info("%s is computed by torch: %s", folder.id, error)
     except (OSError, RuntimeError, ValueError, AttributeError, NotImplementedError, KeyError) as error:
@@ -209,8 +210,8 @@ def open_translator(base: LoadedBase, folder: BaseFolder, graphs: Path) -> Trans
     return None
 
 
-def _convert(base: LoadedBase, folder: Path) -> None:
-    """Write a base's weights in int8 as CTranslate2 reads them. Tokens are named by their ids.
+def _convert(base: LoadedBase, folder: Path, numbers: str) -> None:
+    """Write a base's weights as CTranslate2 reads them. Tokens are named by their ids.
 
     Raises:
         UnsupportedModelError: the converted model computes something else than torch.
@@ -233,11 +234,13 @@ def _convert(base: LoadedBase, folder: Path) -> None:
     spec.config.eos_token = str(end)
     spec.config.unk_token = str(end if base.tokenizer.unk_token_id is None else base.tokenizer.unk_token_id)
     spec.validate()
-    spec.optimize(quantization="int8")
+    spec.optimize(quantization=numbers)
     spec.save(str(folder))
-    difference = Translator(folder, 1).difference(*probe)
-    if not difference <= LARGEST_DIFFERENCE:
-        raise UnsupportedModelError(f"converted for CTranslate2 its log-probabilities differ by {difference:.2f} nats.")
+    difference = Translator(folder, numbers, 1).difference(*probe)
+    if not difference <= TOLERANCES[numbers]:
+        raise UnsupportedModelError(
+            f"log-probabilities by CTranslate2 in {numbers} differ by {difference:.2f} nats on average."
+        )
 
 
 def _probe(base: LoadedBase, model: Any, start: int) -> tuple[list[int], list[int], list[float]]:
@@ -263,6 +266,12 @@ def _setting(base: LoadedBase, decoding: Decoding, name: str, default: Any) -> A
         if value is not None:
             return value
     return default
+
+
+def _max_new_tokens(base: LoadedBase, decoding: Decoding) -> int:
+    most = min(decoding.max_new_tokens, base.max_tokens)
+    # Some checkpoints have an end token at the limit in any case: transformers writes it, here there is no need to.
+    return most if base.generation_config.forced_eos_token_id is None else max(1, most - 1)
 
 
 def _min_new_tokens(base: LoadedBase, decoding: Decoding) -> int:
