@@ -2,6 +2,7 @@
 
 A base is converted once into the cache of graphs. What CTranslate2 cannot do as transformers does it is left to torch:
 samples, whose seeds it does not keep; stop strings in beam search; settings of a checkpoint that it does not have.
+Its beam search ends when it has as many texts as beams, as transformers' does with `early_stopping`.
 """
 
 from __future__ import annotations
@@ -108,16 +109,17 @@ class Translator:
             "end_token": sorted(end_tokens(base)),
         }
         beams = _setting(base, decoding, "num_beams", 1)
+        forced = forced_tokens(base, decoding)
         cancelled: set[int] = set()
         if beams == 1:
             piece_writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=0) if on_piece else None
 
             def ends(row: int, written: list[int]) -> bool:
-                if piece_writer:
+                if piece_writer and len(written) > forced:
                     piece_writer.write(written[-1:])
                 if not request.alive(alive[row]):
                     cancelled.add(row)
-                return row in cancelled or has_stop(base.tokenizer, written, decoding.stop)
+                return row in cancelled or has_stop(base.tokenizer, written[forced:], decoding.stop)
 
             texts = self._greedy(sources, arguments, ends)
             if piece_writer:
@@ -126,7 +128,6 @@ class Translator:
             arguments["length_penalty"] = _setting(base, decoding, "length_penalty", 1.0)
             texts = self._search(sources, arguments, beams, decoding.num_return_sequences, end_tokens(base))
         request.check()
-        forced = forced_tokens(base, decoding)
         completions = []
         for row, (ids, cut) in enumerate(batch):
             best, *others = [

@@ -87,7 +87,8 @@ class LogProbabilities(LogitsProcessor):
 class PieceWriter(BaseStreamer):
     """Turns tokens into pieces of text that never have to be taken back.
 
-    A piece waits while its last character is incomplete or while it may be the beginning of a stop string.
+    A piece waits while its last character is incomplete or while it may be the beginning of a stop string. The first
+    `skip` values are no part of the text: the prompt, and tokens that are forced.
     """
 
     def __init__(self, tokenizer: Any, stops: Sequence[str], emit: Callable[[str], None], skip: int) -> None:
@@ -104,7 +105,7 @@ class PieceWriter(BaseStreamer):
     def put(self, value: Any) -> None:
         """Called by transformers: once with the prompt, then with each new token."""
         if self._skip:
-            self._skip = 0
+            self._skip -= 1
         else:
             self.write(value.reshape(-1).tolist())
 

@@ -125,7 +125,8 @@ def write(
     watch = Watch(base.tokenizer, start, decoding.stop, lambda row: request.alive(alive[row]), len(alive))
     record = LogProbabilities() if beams == 1 else None
     one = beams == decoding.num_return_sequences == 1
-    writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=start) if on_piece and one else None
+    forced = forced_tokens(base, decoding)
+    writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=1 + forced) if on_piece and one else None
     room = base.max_tokens if base.kind == "seq2seq" else base.max_tokens - inputs["input_ids"].shape[1]
     with torch.inference_mode(), _seeded(decoding.seed, base.placement.device):
         output = base.model.generate(
@@ -143,7 +144,6 @@ def write(
         scores = [record.of(row) for row in range(len(output))]
     else:
         scores = rescore(base, inputs, output, start)
-    forced = forced_tokens(base, decoding)
     times = decoding.num_return_sequences
     completions = []
     for i, (ids, cut) in enumerate(batch):
