@@ -3,9 +3,9 @@
     python benchmarks/fast/translation.py FILE [--target fr] [--rows 500] [--beams 1] [--rounds 3] [--torch-rows 100]
 
 FILE has a JSON object a line with the sentence under "en" and its translation under the target's code. By hand means:
-tokenize, one `translate_batch` in batches sorted by length, decode; no scores, and no second try of what looks wrong. The
-rounds alternate; the figures are medians, by the clock and in seconds of CPU, which other work on the machine changes
-less (with OMP_NUM_THREADS=1). Prints JSON.
+tokenize, one `translate_batch` in batches sorted by length, decode; no scores, and no second try of what looks wrong.
+The rounds alternate; the figures are medians, by the clock and in seconds of CPU, which other work on the machine
+changes less (with OMP_NUM_THREADS=1). Prints JSON.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def rows_of(file: Path, most: int) -> list[dict[str, str]]:
 class ByHand:
     """CTranslate2's own Translator on the model that nlptasks converted."""
 
-    def __init__(self, folder: Path, tokenizer: Any, end: int, padding: int, inter: int, intra: int) -> None:
+    def __init__(self, folder: Path, tokenizer: Any, padding: int, beams: int, inter: int, intra: int) -> None:
         self._model = ctranslate2.Translator(str(folder), compute_type="int8", inter_threads=inter, intra_threads=intra)
+        self._beams = beams
         self._tokenizer = tokenizer
         self._padding = padding
         self.tokens = 0

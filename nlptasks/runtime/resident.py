@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 from collections.abc import Callable, Generator, Hashable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +75,8 @@ class ResidentModel:
         self._base: LoadedBase | None = None
         self._adapters: Adapters | None = None
         self._compiled: CompiledHeads | None = None
+        self._translator: Translator | None = None
+        self._opened = False
         self.reading = Batcher()
         self.writing = Batcher(WRITING_BUDGET, WRITING_ROWS)
 
@@ -113,7 +114,7 @@ class ResidentModel:
         """Memory of base, heads and adapters; 0 until loaded."""
         if self._base is None:
             return 0
-        parts = (self._base, self._adapters, self._compiled, self.__dict__.get("translator"))
+        parts = (self._base, self._adapters, self._compiled, self._translator)
         return sum(part.num_bytes for part in parts if part is not None)
 
     @property
@@ -121,6 +122,8 @@ class ResidentModel:
         """Its state for `Engine.resident`."""
         base, idle = self._base, self.worker.idle
         placement = f"{base.placement.dtype} on {base.placement.device}" if base else ""
+        if self._translator:
+            placement = f"{self._translator.numbers} on cpu, by CTranslate2"
         state: Any = ("idle" if idle else "computing") if base else ("not loaded" if idle else "loading")
         return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
 
@@ -129,8 +132,7 @@ class ResidentModel:
         self.worker.close()
         if self.reading.threads:
             self.reading.threads.close()
-        self._base = self._adapters = self._compiled = None
-        self.__dict__.pop("translator", None)
+        self._base = self._adapters = self._compiled = self._translator = None
         free_memory()
 
     # Below: only the worker's thread.
@@ -163,17 +165,21 @@ class ResidentModel:
         head = self._adapters.activate(adapter)
         return base, head if adapter else base.native_head
 
-    @cached_property
+    @property
     def translator(self) -> Translator | None:
-        """The base as CTranslate2 writes with it, for models with an encoder and a decoder; None where it does not."""
+        """The base as CTranslate2 writes with it, opened at the first use; None where torch has to write."""
         base = self.base()
+        if self._opened:
+            return self._translator
+        self._opened = True
+        writes = base.kind == "seq2seq" and not base.native_verb
         # Weights in 8 bits are for those who leave the choice to us.
         numbers = {"auto": "int8", "float32": "float32"}.get(self._dtype)
-        if self._graphs is None or numbers is None or base.placement.device != "cpu" or base.kind != "seq2seq":
-            return None
-        from nlptasks.runtime.fast.ctranslate import open_translator
+        if self._graphs and numbers and writes and base.placement.device == "cpu":
+            from nlptasks.runtime.fast.ctranslate import open_translator
 
-        return open_translator(base, self.folder, self._graphs, numbers)
+            self._translator = open_translator(base, self.folder, self._graphs, numbers)
+        return self._translator
 
     def write(
         self,

@@ -73,6 +73,7 @@ class Translator:
         import ctranslate2
 
         self._model = ctranslate2.Translator(str(folder), "cpu", compute_type=numbers, intra_threads=threads)
+        self.numbers = numbers
         self.num_bytes = (folder / "model.bin").stat().st_size
 
     def serves(self, base: LoadedBase, decoding: Decoding) -> bool:
