@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -31,10 +32,11 @@ BATCH = 16
 
 
 def rows_of(file: Path, most: int) -> list[dict[str, str]]:
-    """The file's first rows."""
+    """Some of the file's rows, always the same."""
     content = file.read_bytes()
     text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8")
-    return [json.loads(line) for line in text.split("\n") if line.strip()][:most]
+    rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    return random.Random(1).sample(rows, min(most, len(rows)))
 
 
 class ByHand:

@@ -179,12 +179,12 @@ class Translator:
         texts = [[list(map(int, names)) for names in result.hypotheses] for result in results]
         rows = [
             (source, [str(token) for token in text if token not in ends])
-            for source, own in zip(sources, texts, strict=True)
-            for text in own
+            for source, some in zip(sources, texts, strict=True)
+            for text in some
         ]
         scored = self._model.score_batch(*map(list, zip(*rows, strict=True)), max_input_length=0)
         scores = iter([[float(score) for score in row.log_probs] for row in scored])
-        return [[(text, next(scores)[: len(text)]) for text in own] for own in texts]
+        return [[(text, next(scores)[: len(text)]) for text in some] for some in texts]
 
 
 _Text = tuple[list[int], list[float]]
