@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from nlptasks.errors import UnsupportedModelError
 from nlptasks.model import Completion, Decoding
 from nlptasks.process import LOADING
 from nlptasks.runtime.loading.base import LoadedBase
@@ -44,6 +43,9 @@ PROBE = "The quick brown fox jumps over the lazy dog near the river."
 PROBE_TOKENS = 8
 TOLERANCES = {"float32": 0.01, "int8": 0.5}
 """Nats by which a converted model's log-probability of a token may differ from torch's, on average over the probe."""
+
+UNFIT = "unfit.txt"
+"""The file that says why a base is not converted, so that this is not tried again."""
 
 ROWS = 16
 """Texts in a portion: 100 sentences took 1.06 s of one core with 16, 1.49 s with 8, and longer with 32 too."""
@@ -208,20 +210,17 @@ def open_translator(base: LoadedBase, folder: BaseFolder, graphs: Path, numbers:
     try:
         with LOADING:
             graph = graph_folder(graphs, f"ctranslate2-{model_type}", parts, lambda path: _convert(base, path, numbers))
+        if (graph / UNFIT).exists():
+            _log.info("%s is computed by torch: %s", folder.id, (graph / UNFIT).read_text(encoding="utf-8"))
+            return None
         return Translator(graph, numbers, base.placement.num_threads)
-    except UnsupportedModelError as error:
-        _log.info("%s is computed by torch: %s", folder.id, error)
     except (OSError, RuntimeError, ValueError, AttributeError, NotImplementedError, KeyError) as error:
         _log.warning("%s is computed by torch, which takes longer: it could not be converted (%s).", folder.id, error)
     return None
 
 
 def _convert(base: LoadedBase, folder: Path, numbers: str) -> None:
-    """Write a base's weights as CTranslate2 reads them. Tokens are named by their ids.
-
-    Raises:
-        UnsupportedModelError: the converted model computes something else than torch.
-    """
+    """Write a base's weights as CTranslate2 reads them, or why they are unfit. Tokens are named by their ids."""
     from ctranslate2.converters import transformers as loaders
 
     loader, before, embeddings = LOADERS[base.config.model_type]
@@ -244,9 +243,9 @@ def _convert(base: LoadedBase, folder: Path, numbers: str) -> None:
     spec.save(str(folder))
     difference = Translator(folder, numbers, 1).difference(*probe)
     if not difference <= TOLERANCES[numbers]:
-        raise UnsupportedModelError(
-            f"log-probabilities by CTranslate2 in {numbers} differ by {difference:.2f} nats on average."
-        )
+        (folder / "model.bin").unlink()
+        why = f"log-probabilities by CTranslate2 in {numbers} differ by {difference:.2f} nats on average."
+        (folder / UNFIT).write_text(why, encoding="utf-8")
 
 
 def _probe(base: LoadedBase, model: Any, start: int) -> tuple[list[int], list[int], list[float]]:
