@@ -94,6 +94,7 @@ def test_it_writes_what_torch_writes(kind: str, tmp_path: Path) -> None:
     "settings",
     [
         {"min_new_tokens": 9},
+        {"min_new_tokens": 12},
         {"no_repeat_ngram_size": 2},
         {"num_beams": 4, "length_penalty": 0.2},
         {"num_beams": None, "min_new_tokens": None, "repetition_penalty": None, "no_repeat_ngram_size": None},

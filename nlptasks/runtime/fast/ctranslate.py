@@ -7,6 +7,7 @@ Its beam search ends when it has as many texts as beams, as transformers' does w
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -84,7 +85,8 @@ class Translator:
         penalty = _setting(base, decoding, "repetition_penalty", 1.0)
         # transformers counts the token that starts the decoder as repeated, CTranslate2 does not.
         counted = penalty != 1.0 and base.config.decoder_start_token_id in end_tokens(base)
-        return not (decoding.do_sample or counted or (decoding.stop and beams > 1))
+        beyond = (decoding.stop and beams > 1) or decoding.num_return_sequences > beams
+        return not (decoding.do_sample or counted or beyond)
 
     def batches(self, base: LoadedBase, decoding: Decoding) -> Batcher:
         """How prompts are cut into portions."""
@@ -103,13 +105,13 @@ class Translator:
         on_piece: Callable[[str], None] | None,
     ) -> list[Completion]:
         """`nlptasks.runtime.verbs.generation.write` by CTranslate2."""
-        first = first_id(base, decoding)
+        first, most = first_id(base, decoding), _max_new_tokens(base, decoding)
         sources = [_names(ids) for ids, _ in batch]
         arguments = {
             "target_prefix": [_names([first])] * len(batch) if first is not None else None,
             "max_input_length": 0,
-            "max_decoding_length": _max_new_tokens(base, decoding),
-            "min_decoding_length": _min_new_tokens(base, decoding),
+            "max_decoding_length": most,
+            "min_decoding_length": min(_min_new_tokens(base, decoding), most),
             "repetition_penalty": _setting(base, decoding, "repetition_penalty", 1.0),
             "no_repeat_ngram_size": _setting(base, decoding, "no_repeat_ngram_size", 0),
             "suppress_sequences": [_names(ids) for ids in base.generation_config.bad_words_ids or ()] or None,
@@ -206,7 +208,12 @@ def open_translator(base: LoadedBase, folder: BaseFolder, graphs: Path, numbers:
     except ImportError:
         _log.info("%s is computed by torch: CTranslate2 is not installed (pip install 'nlptasks[fast]').", folder.id)
         return None
-    parts = {"base": fingerprint(folder.path), "ctranslate2": ctranslate2.__version__, "weights": numbers}
+    parts = {
+        "base": fingerprint(folder.path),
+        "config": hashlib.sha256(base.config.to_json_string().encode()).hexdigest()[:16],
+        "ctranslate2": ctranslate2.__version__,
+        "weights": numbers,
+    }
     try:
         with LOADING:
             graph = graph_folder(graphs, f"ctranslate2-{model_type}", parts, lambda path: _convert(base, path, numbers))
