@@ -156,7 +156,7 @@ class Translator:
         """By how many nats the log-probabilities of a target's tokens differ from these, on average."""
         [result] = self._model.score_batch([_names(source)], [_names(target)], max_input_length=0)
         pairs = zip(result.log_probs, expected, strict=False)
-        return sum(abs(score - right) for score, right in pairs) / len(expected)
+        return sum(abs(float(score) - right) for score, right in pairs) / len(expected)
 
     def _greedy(
         self, sources: list[list[str]], arguments: dict[str, Any], ends: Callable[[int, list[int]], bool]
