@@ -37,6 +37,9 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
             "device": f"{placement.device} ({placement.device_reason})",
             "dtype": f"{placement.dtype} ({placement.dtype_reason})",
             "int8": _int8(),
+            "readers": "{} ({})".format(
+                *placement.reading_engine(None if settings.backend == "torch" else settings.graphs)
+            ),
             "threads": placement.num_threads,
         },
         "folders": {"cache": str(settings.cache), "data": str(settings.data)},

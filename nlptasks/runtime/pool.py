@@ -19,7 +19,8 @@ from nlptasks.store.download import BaseFolder
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
-    from nlptasks.runtime.resident import BoundModel, ResidentModel
+    from nlptasks.runtime.bound import BoundModel
+    from nlptasks.runtime.resident import ResidentModel
 
 
 class TorchBackend:
@@ -123,7 +124,7 @@ class TorchBackend:
                 idle = [
                     key
                     for key, model in self._models.items()
-                    if not self._in_use.get(key) and model.worker.idle and now - model.worker.last_used >= seconds
+                    if not self._in_use.get(key) and model.idle and now - model.last_used >= seconds
                 ]
                 leaving = [self._models.pop(key) for key in idle]
             for model in leaving:

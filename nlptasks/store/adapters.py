@@ -10,8 +10,10 @@ Nothing here imports torch: a mismatch is refused before any weight is read.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,9 +160,9 @@ class AdapterFolder:
     def name(self) -> str:
         return self.manifest.name if self.manifest else self.path.name
 
-    @property
+    @functools.cached_property
     def key(self) -> tuple[str, int]:
-        """Changes when the folder's weights are replaced."""
+        """Another one when the folder is opened again after its weights were replaced."""
         return str(self.path.resolve()), (self.path / PEFT_WEIGHTS).stat().st_mtime_ns
 
     @property
@@ -196,11 +198,32 @@ class AdapterFolder:
 def open_adapter(path: Path) -> AdapterFolder:
     """Read an adapter's JSON files and the header of its weights, and check that they fit each other.
 
+    Read once, and again when one of the files is replaced.
+
     Raises:
         AdapterError: a missing, unreadable or damaged file, a value out of its range, a PEFT method other than LoRA, or
             weights that cannot be those of such an adapter.
         UnsafeWeightsError: pickled weights only.
     """
+    states = tuple(_state(path / name) for name in (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, CONFIG))
+    # Within one tick of the file system's clock a file may change and keep its time.
+    return (_read_once if time.time_ns() - max(states)[0] >= SETTLED else _read_adapter)(path, states)
+
+
+SETTLED = 1_000_000_000
+"""Nanoseconds after which a change of a file shows in its time."""
+
+
+def _state(file: Path) -> tuple[int, int, int]:
+    """Time, size and inode of a file; zeros where there is none."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return 0, 0, 0
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _read_adapter(path: Path, _: object) -> AdapterFolder:
     if not path.is_dir():
         raise AdapterError(f"{path}: expected an adapter folder, found none.")
     if not (path / PEFT_WEIGHTS).is_file():
@@ -219,6 +242,9 @@ def open_adapter(path: Path) -> AdapterFolder:
     adapter = AdapterFolder(path, peft, manifest, labels)
     _check_weights(adapter, read_header(path / PEFT_WEIGHTS))
     return adapter
+
+
+_read_once = functools.lru_cache(maxsize=256)(_read_adapter)
 
 
 def read_manifest(path: Path) -> Manifest | None:

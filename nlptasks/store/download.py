@@ -202,6 +202,9 @@ def _whole(base: Base, settings: Settings) -> BaseFolder | None:
     # Another pin: an earlier release of nlptasks put other weights there.
     if marker is None or marker["pinned_sha256"] != base.sha256:
         return None
+    # Earlier releases did not keep the GGUF file; without the network what is there must do.
+    if base.gguf and base.weights not in marker["files"] and not settings.offline:
+        return None
     return BaseFolder(base.name, None, path, marker["source"])
 
 
@@ -252,6 +255,8 @@ def _publish(base: Base, source: Source, folder: Path, settings: Settings, repor
 
         converted = staging / "converted"
         convert_gguf(folder / base.weights, converted, base.name, report)
+        # What OpenVINO GenAI makes its graph of.
+        (folder / base.weights).rename(converted / base.weights)
         folder = converted
     folders.write_marker(folder, {"name": base.name, "source": str(source), "pinned_sha256": base.sha256})
     if target.exists():

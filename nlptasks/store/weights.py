@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +45,8 @@ def read_header(file: Path, error: type[NlptasksError] = AdapterError) -> Header
     Raises:
         error: the file is not there, is no safetensors file, or is not whole.
     """
-    try:
+    with _refusing(file, error):
         return _header(_state(file))
-    except _DamagedError as damage:
-        raise error(f"{file}: expected a whole safetensors file, found {damage}") from None
 
 
 def read_headers(base: Path) -> dict[str, TensorInfo]:
@@ -69,14 +68,24 @@ def fingerprint(base: Path) -> str:
     Raises:
         UnsupportedModelError: a file is damaged.
     """
-    files = _weight_files(base)
-    for file in files:
-        read_header(file, UnsupportedModelError)
-    return _fingerprint(tuple(map(_state, files)))
+    states = []
+    for file in _weight_files(base):
+        with _refusing(file, UnsupportedModelError):
+            states.append(_state(file))
+            _header(states[-1])
+    return _fingerprint(tuple(states))
 
 
 class _DamagedError(Exception):
     """What was found instead of a whole file, and what to do."""
+
+
+@contextmanager
+def _refusing(file: Path, error: type[NlptasksError]) -> Iterator[None]:
+    try:
+        yield
+    except _DamagedError as damage:
+        raise error(f"{file}: expected a whole safetensors file, found {damage}") from None
 
 
 def _state(file: Path) -> WeightFile:

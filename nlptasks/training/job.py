@@ -314,7 +314,7 @@ class Job:
 
     def _measure_ranges(self, base: BaseFolder, adapter: AdapterFolder | None, staging: Path) -> None:
         """Save the activation ranges for dtype int8 beside the weights; a failure is only a warning."""
-        from nlptasks.runtime.int8.ranges import save_ranges
+        from nlptasks.runtime.compiled.ranges import save_ranges
         from nlptasks.training.publishing.observing import measure_ranges
 
         rows = self.data.training

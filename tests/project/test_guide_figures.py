@@ -9,7 +9,7 @@ import pytest
 from nlptasks import AnswerOptions, TaggingOptions, bases
 from nlptasks.data import files, workbooks
 from nlptasks.families import bullets, summarization
-from nlptasks.runtime.int8 import compiled
+from nlptasks.runtime.compiled import graph
 from nlptasks.training.publishing import observing
 
 GUIDE = " ".join((Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8").split())
@@ -25,7 +25,7 @@ GUIDE = " ".join((Path(__file__).parents[2] / "docs" / "guide.md").read_text(enc
         f"a sentence of more than {bullets.LONGEST} words",
         f"`.json` (at most {files.LIMIT // 10**6} million characters)",
         f"`.xlsx` (at most {workbooks.LIMIT // 10**9} GB unpacked)",
-        f"each group of up to {compiled.GROUPS[0]} values",
+        f"each group of up to {graph.GROUPS[0]} values",
         f"({observing.ROWS} rows, some seconds)",
         f"if the Hub answers within {['two'][int(bases.PATIENCE) - 2]} seconds",
     ],

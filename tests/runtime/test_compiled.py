@@ -1,4 +1,4 @@
-"""dtype int8: what OpenVINO compiles answers nearly as float32 does, adapters come and go, refusals say why."""
+"""What OpenVINO compiles answers as torch does, in int8 nearly; adapters come and go; refusals say why."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from transformers import AutoConfig
 
 from nlptasks import Engine
 from nlptasks.errors import NlptasksError, UnsupportedModelError
-from nlptasks.runtime.int8 import compiled
-from nlptasks.runtime.int8.compiled import CompiledHead, import_openvino
-from nlptasks.runtime.int8.quantization import shrink
+from nlptasks.runtime.compiled import graph
+from nlptasks.runtime.compiled.graph import CompiledHead, Graph, import_openvino
+from nlptasks.runtime.compiled.quantization import shrink
 from nlptasks.runtime.loading import devices
 from nlptasks.runtime.loading.base import HEAD_CLASSES, load_base
 from nlptasks.runtime.loading.devices import choose_placement, int8_obstacle
@@ -30,6 +30,8 @@ from nlptasks.store.download import BaseFolder
 from tests.tiny_adapters import classifier_adapter, tagger_adapter
 
 needs_int8 = pytest.mark.skipif(bool(int8_obstacle()), reason=str(int8_obstacle()))
+needs_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
+compiled_dtypes = pytest.mark.parametrize("dtype", ["float32", pytest.param("int8", marks=needs_int8)])
 
 SMALL = {
     "hidden_size": 32,
@@ -73,47 +75,62 @@ def batch_of(rows: int, width: int) -> dict[str, torch.Tensor]:
     return {"input_ids": torch.randint(5, 60, (rows, width)), "attention_mask": mask}
 
 
-def near(found: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.05 * max(0.1, float(expected.abs().max())))
+def compiled_head(model: Any, example: dict[str, torch.Tensor], dtype: str = "float32") -> CompiledHead:
+    return Graph.translate(model, example, dtype).compile(1)
 
 
-@needs_int8
+def ask(head: CompiledHead, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    found = head(**{name: tensor.numpy() for name, tensor in batch.items()})
+    return {name: torch.from_numpy(array) for name, array in vars(found).items()}
+
+
+def near(found: torch.Tensor, expected: torch.Tensor, dtype: str) -> None:
+    largest = max(0.1, float(expected.abs().max()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=(0.05 if dtype == "int8" else 1e-4) * largest)
+
+
+@needs_openvino
+@compiled_dtypes
 @pytest.mark.parametrize("model_type", sorted(SIZES))
-def test_every_architecture_reads_batches_of_any_shape(model_type: str) -> None:
+def test_every_architecture_reads_batches_of_any_shape(model_type: str, dtype: str) -> None:
     model = task_model(model_type, "classify")
-    head = CompiledHead(model, batch_of(2, 4), threads=1)
+    head = compiled_head(model, batch_of(2, 4), dtype)
     for shape in ((3, 11), (2, 1), (5, 31), (3, 11)):
         batch = batch_of(*shape)
         with torch.inference_mode():
-            near(head(**batch).logits, model(**batch).logits)
+            near(ask(head, batch)["logits"], model(**batch).logits, dtype)
 
 
-@needs_int8
-def test_a_tagger_and_an_extractor_answer_by_the_names_of_their_outputs() -> None:
+@needs_openvino
+@compiled_dtypes
+def test_a_tagger_and_an_extractor_answer_by_the_names_of_their_outputs(dtype: str) -> None:
     batch = batch_of(3, 9)
     read = batch["attention_mask"].bool()
     for verb, names in (("tag", ["logits"]), ("extract", ["start_logits", "end_logits"])):
         model = task_model("bert", verb)
-        found = CompiledHead(model, batch_of(2, 4), threads=1)(**batch)
+        found = ask(compiled_head(model, batch_of(2, 4), dtype), batch)
         with torch.inference_mode():
             expected = model(**batch)
         for name in names:
-            near(getattr(found, name)[read], expected[name][read])
+            near(found[name][read], expected[name][read], dtype)
 
 
-@needs_int8
-def test_a_text_s_answer_does_not_depend_on_the_texts_beside_it() -> None:
-    head = CompiledHead(task_model("bert", "classify"), batch_of(2, 4), threads=1)
+@needs_openvino
+@compiled_dtypes
+def test_a_text_s_answer_does_not_depend_on_the_texts_beside_it(dtype: str) -> None:
+    head = compiled_head(task_model("bert", "classify"), batch_of(2, 4), dtype)
     ids = torch.randint(5, 60, (9, 12))
-    together = head(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-    alone = [head(input_ids=row[None], attention_mask=torch.ones_like(row[None])).logits[0] for row in ids]
+    together = ask(head, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})["logits"]
+    alone = [
+        ask(head, {"input_ids": row[None], "attention_mask": torch.ones_like(row[None])})["logits"][0] for row in ids
+    ]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-4)
 
 
-@needs_int8
+@needs_openvino
 def test_weights_become_a_quarter_and_the_scores_layer_stays() -> None:
     model = task_model("bert", "classify")
-    translated = compiled._translate(model, batch_of(2, 4))
+    translated = graph._translate(model, batch_of(2, 4), "int8")
     large = [weight for weight in model.parameters() if weight.ndim == 2 and weight.shape[0] in (32, 64)]
     # The embeddings are looked up, not multiplied.
     products = [weight for weight in large if weight.shape != (80, 32)]
@@ -126,31 +143,45 @@ def test_weights_become_a_quarter_and_the_scores_layer_stays() -> None:
     assert {int(np.abs(weight).max()) for weight in whole} == {127}
 
 
-@needs_int8
+@needs_openvino
 def test_a_model_s_later_weights_are_not_the_compiled_one_s() -> None:
     model = task_model("bert", "classify")
-    head = CompiledHead(model, batch_of(2, 4), threads=1)
-    before = head(**batch_of(3, 7)).logits
+    head = compiled_head(model, batch_of(2, 4))
+    before = ask(head, batch_of(3, 7))["logits"]
     with torch.no_grad():
         for weight in model.parameters():
             weight.data = torch.zeros_like(weight)
-    assert torch.equal(head(**batch_of(3, 7)).logits, before)
+    assert torch.equal(ask(head, batch_of(3, 7))["logits"], before)
     assert before.abs().max() > 0.01
 
 
-@needs_int8
+@needs_openvino
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_a_weight_that_is_no_number_is_not_hidden(broken: float) -> None:
+def test_a_weight_that_is_no_number_is_not_hidden(broken: float, dtype: str) -> None:
     model = task_model("bert", "classify")
     with torch.no_grad():
         model.bert.encoder.layer[1].intermediate.dense.weight[3, 5] = broken
     with pytest.raises(
         UnsupportedModelError, match=r"bert answers NaN: its weights or the adapter's are broken: fetch"
     ):
-        CompiledHead(model, batch_of(2, 4), threads=1)
+        Graph.translate(model, batch_of(2, 4), dtype)
 
 
-@needs_int8
+@needs_openvino
+def test_a_trace_that_takes_a_length_for_fixed_is_refused() -> None:
+    class Fixed(torch.nn.Module):
+        config = None
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+            # For tracing this is a number, not something to compute anew for each batch.
+            return {"logits": (input_ids * attention_mask).sum(1, keepdim=True) / int(input_ids.shape[1])}
+
+    with pytest.raises(UnsupportedModelError, match=r"OpenVINO's answers for Fixed differ from torch's by \d"):
+        Graph.translate(Fixed(), batch_of(2, 4), "float32")
+
+
+@needs_openvino
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="other systems do not tell a process's memory so")
 def test_traces_do_not_stay_in_memory() -> None:
     model = task_model("bert", "classify")
@@ -161,7 +192,7 @@ def test_traces_do_not_stay_in_memory() -> None:
 
     def translate(times: int) -> int:
         for _ in range(times):
-            compiled._translate(model, batch_of(2, 4))
+            graph._translate(model, batch_of(2, 4), "float32")
         return pages()
 
     before = translate(5)
@@ -169,29 +200,36 @@ def test_traces_do_not_stay_in_memory() -> None:
     assert translate(10) - before < 3000
 
 
-@needs_int8
-def test_what_openvino_cannot_translate_is_refused() -> None:
+@needs_openvino
+@pytest.mark.parametrize(
+    ("dtype", "sentence"),
+    [
+        ("float32", r"OpenVINO cannot translate Odd\."),
+        ("int8", r"dtype 'int8' is computed by OpenVINO, which cannot translate Odd: use dtype='auto'\."),
+    ],
+)
+def test_what_openvino_cannot_translate_is_refused(dtype: str, sentence: str) -> None:
     class Odd(torch.nn.Module):
         config = None
 
         def forward(self, **batch: torch.Tensor) -> object:
             return object()
 
-    with pytest.raises(UnsupportedModelError, match=r"OpenVINO, which cannot translate Odd: use dtype='auto'"):
-        CompiledHead(Odd(), batch_of(2, 4), threads=1)
+    with pytest.raises(UnsupportedModelError, match=sentence):
+        Graph.translate(Odd(), batch_of(2, 4), dtype)
 
 
-@needs_int8
+@needs_openvino
 def test_the_compiler_reports_nothing_to_its_makers() -> None:
     code = (
-        "import sys; from nlptasks.runtime.int8.compiled import import_openvino; import_openvino().convert_model;"
+        "import sys; from nlptasks.runtime.compiled.graph import import_openvino; import_openvino().convert_model;"
         "print(sorted(name for name, module in sys.modules.items() if 'openvino_telemetry' in name and module))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
-@needs_int8
+@needs_openvino
 def test_an_undocumented_setting_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     openvino = import_openvino()
     asked: list[dict[str, Any]] = []
@@ -204,7 +242,7 @@ def test_an_undocumented_setting_may_be_missing(monkeypatch: pytest.MonkeyPatch)
             return "compiled"
 
     monkeypatch.setattr(openvino, "Core", Core)
-    assert compiled._compile(None, 32, 1) == "compiled"
+    assert graph._compile(None, 32, 1, 1) == "compiled"
     assert [settings.keys() - asked[1].keys() for settings in asked] == [{"SNIPPETS_MODE"}, set()]
 
 
@@ -213,8 +251,9 @@ def answers(resident: ResidentModel, path: Path | None, verb: str, texts: list[s
     return [torch.tensor(answer.values) for answer in getattr(bound, verb)(texts)]
 
 
-@needs_int8
-def test_adapters_come_and_go(tmp_path: Path, tiny_encoder: Path) -> None:
+@needs_openvino
+@compiled_dtypes
+def test_adapters_come_and_go(tmp_path: Path, tiny_encoder: Path, dtype: str) -> None:
     one, _ = classifier_adapter(tiny_encoder, tmp_path / "one", seed=1)
     two, _ = classifier_adapter(tiny_encoder, tmp_path / "two", seed=2)
     three, _ = tagger_adapter(tiny_encoder, tmp_path / "three", seed=3)
@@ -227,37 +266,39 @@ def test_adapters_come_and_go(tmp_path: Path, tiny_encoder: Path) -> None:
         (two, "classify"),
     ]
     texts = ["Ada met Bob", "a longer text for the other rows"]
-    plain, packed = (ResidentModel(folder_of(tiny_encoder), "cpu", dtype) for dtype in ("float32", "int8"))
+    plain = ResidentModel(folder_of(tiny_encoder), "cpu", "float32")
+    packed = ResidentModel(folder_of(tiny_encoder), "cpu", dtype, graphs=tmp_path / "graphs")
 
     def values(resident: ResidentModel) -> list[torch.Tensor]:
         return [found for path, verb in calls for found in answers(resident, path, verb, texts)]
 
     first = values(packed)
     for expected, found in zip(values(plain), first, strict=True):
-        torch.testing.assert_close(found, expected, atol=0.1, rtol=0.1)
+        near(found, expected, dtype)
     # The same weights again, to the bit: nothing drifts.
     assert all(torch.equal(left, right) for left, right in zip(first, values(packed), strict=True))
     for resident in (plain, packed):
         resident.close()
 
 
-@needs_int8
-def test_two_adapters_from_many_threads_answer_as_each_alone(tmp_path: Path, tiny_encoder: Path) -> None:
+@needs_openvino
+@compiled_dtypes
+def test_two_adapters_from_many_threads_answer_as_each_alone(tmp_path: Path, tiny_encoder: Path, dtype: str) -> None:
     paths = [classifier_adapter(tiny_encoder, tmp_path / str(seed), seed=seed)[0] for seed in (1, 2)]
     texts = ["Ada met Bob", "no", "a longer text for the other rows"]
-    resident = ResidentModel(folder_of(tiny_encoder), "cpu", "int8")
+    resident = ResidentModel(folder_of(tiny_encoder), "cpu", dtype, graphs=tmp_path / "graphs")
     alone = [answers(resident, path, "classify", texts) for path in paths]
     assert not torch.allclose(alone[0][0], alone[1][0], atol=0.05)
     wrong: list[Any] = []
 
-    def ask(number: int) -> None:
+    def call(number: int) -> None:
         for turn in range(8):
             which = (number + turn) % 2
             for found, expected in zip(answers(resident, paths[which], "classify", texts), alone[which], strict=True):
                 if not torch.allclose(found, expected, atol=1e-4):
                     wrong.append((number, turn, found, expected))
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -291,8 +332,8 @@ def test_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ("flags", "installed", "reason"),
     [
         ({"avx2"}, True, r"this CPU has no products of bytes \(AVX512-VNNI, AVX-VNNI or AMX\)"),
-        ({"avx512_vnni"}, False, r"openvino is not installed \(pip install 'nlptasks\[int8\]'\)"),
-        (set(), False, r"openvino is not installed \(pip install 'nlptasks\[int8\]'\)"),
+        ({"avx512_vnni"}, False, r"openvino is not installed \(pip install 'nlptasks\[fast\]'\)"),
+        (set(), False, r"openvino is not installed \(pip install 'nlptasks\[fast\]'\)"),
     ],
 )
 def test_where_it_cannot_be_computed_the_reason_is_said(

@@ -85,7 +85,7 @@ def test_it_writes_what_torch_writes(kind: str, tmp_path: Path) -> None:
     for settings in ({}, {"num_beams": 3, "num_return_sequences": 2} if kind in KINDS else {"min_new_tokens": 8}):
         decoding = Decoding(max_new_tokens=12, **languages, **settings)
         assert_equal(ours.bind().generate(TEXTS, decoding), theirs.bind().generate(TEXTS, decoding))
-    assert ours.translator
+    assert ours.writers.translator
     ours.close()
     theirs.close()
 
@@ -210,7 +210,7 @@ def test_beam_search_ends_after_a_small_portion(fast: ResidentModel) -> None:
 
 
 def test_beam_search_of_a_large_model_takes_a_text_at_a_time(fast: ResidentModel) -> None:
-    base, translator = fast.load(), fast.translator
+    base, translator = fast.load(), fast.writers.translator
     assert translator
     beams = Decoding(num_beams=4)
     assert translator.batches(base, Decoding()).max_rows == ctranslate.ROWS
@@ -237,7 +237,7 @@ def test_a_converted_base_needs_no_weights_of_torch(checkpoint: Path, fast: Resi
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_other_numbers_are_torchs(dtype: str, checkpoint: Path, graphs: Path) -> None:
     model = resident(checkpoint, graphs, dtype)
-    assert model.translator is None
+    assert model.writers.translator is None
     model.close()
 
 
@@ -249,7 +249,7 @@ def test_weights_that_8_bits_would_change_much_are_torchs(
         model = resident(checkpoint, graphs, "auto")
         with caplog.at_level(logging.INFO):
             model.load()
-            assert model.translator is None
+            assert model.writers.translator is None
         assert "m2m100 is computed by torch: log-probabilities by CTranslate2 in int8 differ by" in caplog.text
         assert ("Made the graph" in caplog.text) == first_time
         model.close()
@@ -267,7 +267,7 @@ def test_a_setting_that_it_does_not_have_is_torchs(
     model = resident(path, tmp_path / "graphs")
     with caplog.at_level(logging.INFO):
         model.load()
-        assert model.translator is None
+        assert model.writers.translator is None
     assert "model is computed by torch: its setting 'encoder_no_repeat_ngram_size' is unknown to CTranslate2." in (
         caplog.text
     )

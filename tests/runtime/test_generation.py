@@ -19,7 +19,7 @@ from nlptasks.results import Message
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.verbs.decoding import PieceWriter, cut_at_stop
 from nlptasks.runtime.verbs.encoding import pad
-from nlptasks.runtime.verbs.generation import completion, rescore
+from nlptasks.runtime.verbs.generation import completion_of, rescore
 from nlptasks.store.download import BaseFolder
 from nlptasks.testing import tiny_model
 
@@ -240,11 +240,11 @@ def test_a_text_does_not_end_within_a_character(resident: ResidentModel, tiny_ca
     assert any(text.endswith("\ufffd") for text in ends), "the tokenizer's tokens are parts of characters"
     for count in range(1, len(ids) + 1):
         written: list[str] = []
-        writer = PieceWriter(tokenizer, (), written.append, skip=0)
+        writer = PieceWriter(tokenizer, (), written.append)
         for token in ids[:count]:
-            writer.put(torch.tensor([token]))
+            writer.add([token])
         writer.end()
         whole = tokenizer.decode(ids[:count]).rstrip("\ufffd")
-        assert "".join(written) == whole == completion(
+        assert "".join(written) == whole == completion_of(
             resident.load(), ids[:count], [0.0] * count, Decoding(), num_prompt=1, truncated=False, cancelled=False
         ).text  # fmt: skip

@@ -17,11 +17,11 @@ from nlptasks.cli import cli
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import AdapterError, NlptasksError, UnsupportedModelError
 from nlptasks.plugins import default_plugins
-from nlptasks.runtime.int8 import compiled, quantization
-from nlptasks.runtime.int8.compiled import CompiledHead
-from nlptasks.runtime.int8.normalization import fold_norms
-from nlptasks.runtime.int8.quantization import grid, layer_of, shrink
-from nlptasks.runtime.int8.ranges import Ranges, observing, read_ranges, rename, save_ranges
+from nlptasks.runtime.compiled import graph, quantization
+from nlptasks.runtime.compiled.graph import Graph
+from nlptasks.runtime.compiled.normalization import fold_norms
+from nlptasks.runtime.compiled.quantization import grid, layer_of, shrink
+from nlptasks.runtime.compiled.ranges import Ranges, observing, read_ranges, rename, save_ranges
 from nlptasks.runtime.loading.devices import int8_obstacle
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
@@ -33,7 +33,7 @@ from nlptasks.training import TrainReport
 from nlptasks.training.families.base import family_trainer
 from nlptasks.training.publishing import observing as observing_module
 from nlptasks.training.publishing.observing import measure_ranges
-from tests.runtime.test_compiled import answers, batch_of, folder_of, task_model
+from tests.runtime.test_compiled import answers, ask, batch_of, folder_of, task_model
 from tests.tiny_adapters import classifier_adapter
 from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
 
@@ -113,12 +113,14 @@ def test_with_ranges_the_answers_stay_near(model_type: str) -> None:
     model = task_model(model_type, "classify")
     # As many tokens as a measurement sees.
     ranges = ranges_of(model, batch_of(300, 20))
-    head = CompiledHead(model, batch_of(2, 4), 1, ranges)
+    head = Graph.translate(model, batch_of(2, 4), "int8", ranges).compile(1)
     for shape in ((16, 20), (2, 5)):
         batch = batch_of(*shape)
         with torch.inference_mode():
             expected = model(**batch).logits
-        torch.testing.assert_close(head(**batch).logits, expected, rtol=0, atol=0.08 * float(expected.abs().max()))
+        torch.testing.assert_close(
+            ask(head, batch)["logits"], expected, rtol=0, atol=0.08 * float(expected.abs().max())
+        )
 
 
 def roundings(model: Any) -> list[Any]:
@@ -131,7 +133,7 @@ def test_products_of_one_input_share_their_steps_and_a_layer_without_ranges_keep
     ranges = ranges_of(model, batch_of(8, 10))
     first = "bert.encoder.layer.0"
     missing = f"{first}.attention.output.dense"
-    translated = compiled._translate(model, batch_of(2, 4))
+    translated = graph._translate(model, batch_of(2, 4), "int8")
     shrink(translated, {name: found for name, found in ranges.items() if name != missing})
     # Of four inputs in each of two layers one has no ranges; the pooler reads one row a text.
     assert len(roundings(translated)) == 7
@@ -156,10 +158,10 @@ def test_a_channel_far_above_the_others_does_not_take_their_steps(monkeypatch: p
         layers(given_)
 
     def distance() -> float:
-        model = compiled.import_openvino().convert_model(layers, example_input=given_, verbose=False)
+        model = graph.import_openvino().convert_model(layers, example_input=given_, verbose=False)
         shrink(model, ranges)
         assert len(roundings(model)) == 1
-        return float(np.abs(compiled._compile(model, 64, 1)(given_.numpy())[0] - expected).mean())
+        return float(np.abs(graph._compile(model, 64, 1, 1)(given_.numpy())[0] - expected).mean())
 
     divided = distance()
     monkeypatch.setattr(quantization, "LEAST_SPREAD", 1.0)
@@ -177,9 +179,9 @@ def test_a_norm_s_scale_and_shift_move_into_what_reads_them(model_type: str, fol
                 weight.copy_(torch.randn_like(weight) / 2 + 0.5)
     batch = batch_of(8, 10)
     ranges = ranges_of(model, batch)
-    translated = compiled._translate(model, batch_of(2, 4))
+    translated = graph._translate(model, batch_of(2, 4), "int8")
     known = fold_norms(translated, ranges)
-    whole = compiled._compile(translated, 0, 1)
+    whole = graph._compile(translated, 0, 1, 1)
     inputs = {name: batch[name].numpy() for name in ("input_ids", "attention_mask")}
     with torch.inference_mode():
         torch.testing.assert_close(torch.from_numpy(whole(inputs)[0]), model(**batch).logits, atol=1e-3, rtol=1e-3)
@@ -191,17 +193,19 @@ def test_a_norm_s_scale_and_shift_move_into_what_reads_them(model_type: str, fol
     # The ranges are those of what is read now.
     for name, node in read.items():
         translated.add_outputs(node.output(0))
-        values = compiled._compile(translated, 0, 1)(inputs)[len(translated.outputs) - 1].reshape(-1, 32)
+        values = graph._compile(translated, 0, 1, 1)(inputs)[len(translated.outputs) - 1].reshape(-1, 32)
         np.testing.assert_allclose(known[name], [values.min(0), values.max(0)], atol=1e-3)
 
 
 @needs_int8
 def test_with_ranges_a_text_s_answer_does_not_depend_on_the_texts_beside_it() -> None:
     model = task_model("bert", "classify")
-    head = CompiledHead(model, batch_of(2, 4), 1, ranges_of(model, batch_of(8, 10)))
+    head = Graph.translate(model, batch_of(2, 4), "int8", ranges_of(model, batch_of(8, 10))).compile(1)
     ids = torch.randint(5, 60, (9, 12))
-    together = head(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-    alone = [head(input_ids=row[None], attention_mask=torch.ones_like(row[None])).logits[0] for row in ids]
+    together = ask(head, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})["logits"]
+    alone = [
+        ask(head, {"input_ids": row[None], "attention_mask": torch.ones_like(row[None])})["logits"][0] for row in ids
+    ]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-4)
 
 
@@ -220,7 +224,7 @@ def test_an_adapter_is_served_with_the_ranges_in_its_folder(
     plain.close()
     save_ranges(ranges, path)
     known: list[set[str]] = []
-    monkeypatch.setattr(compiled, "shrink", lambda model, found: known.append(set(found)) or shrink(model, found))
+    monkeypatch.setattr(graph, "shrink", lambda model, found: known.append(set(found)) or shrink(model, found))
     small = ResidentModel(folder_of(tiny_encoder), "cpu", "int8")
     for found, right in zip(answers(small, path, "classify", TEXTS), expected, strict=True):
         torch.testing.assert_close(found, right, atol=0.1, rtol=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import sys
 from gc import collect, freeze, unfreeze
 from typing import Any
 
@@ -28,12 +29,11 @@ def settle() -> None:
 
 def free_memory() -> None:
     """Return cached memory, the device's and the host's."""
-    import torch
-
     unfreeze()
     settle()
     trim_memory()
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

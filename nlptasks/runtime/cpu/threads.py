@@ -6,12 +6,13 @@ reads short texts 1.2 times as fast with two batches of one thread each as with 
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TypeVar
-
-import torch
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Protocol, TypeVar
 
 from nlptasks.process import LOADING
 
@@ -21,24 +22,50 @@ MAX_THREADS = 8
 """More threads than this are left to other work on the machine."""
 
 
-class BatchThreads:
-    """Threads that each compute with one thread of torch's. They start with the first use."""
+class Pause(Protocol):
+    """What may be computed on the caller's thread between two items."""
 
-    def __init__(self, count: int) -> None:
+    def interrupted(self) -> bool: ...
+    def check(self) -> None: ...
+
+
+class BatchThreads:
+    """Threads that start with the first use; each computes with one thread of torch's, if `with_torch`."""
+
+    def __init__(self, count: int, *, with_torch: bool = True) -> None:
         self.count = count
+        self._with_torch = with_torch
         self._pool: ThreadPoolExecutor | None = None
 
-    def run(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
-        """Do all the work; after a failure what has not begun is dropped, and the first failure is raised."""
-        pool = self._pool = self._pool or _start(self.count)
-        futures = [pool.submit(work, item) for item in items]
-        _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        wait(futures)
-        for future in futures:
-            if not future.cancelled():
-                future.result()
+    def run(self, work: Callable[[Item], None], items: Iterable[Item], pause: Pause | None = None) -> None:
+        """Do all the work; after a failure what has not begun is dropped, and the first failure is raised.
+
+        As long as `pause.interrupted()`, each thread waits after an item until `pause.check()` was called here, when no
+        work is under way.
+        """
+        pool = self._pool = self._pool or (_start if self._with_torch else _pool)(self.count)
+        waiting = deque(items)
+        failures: list[BaseException] = []
+
+        def take() -> None:
+            while not failures:
+                try:
+                    item = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    work(item)
+                except BaseException as error:
+                    failures.append(error)
+                if pause and pause.interrupted():
+                    return
+
+        while waiting:
+            wait([pool.submit(take) for _ in range(self.count)])
+            if failures:
+                raise failures[0]
+            if pause:
+                pause.check()
 
     def close(self) -> None:
         """End the threads; a later use starts new ones."""
@@ -47,12 +74,18 @@ class BatchThreads:
             self._pool = None
 
 
+def _pool(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="nlptasks-batch")
+
+
 def _start(count: int) -> ThreadPoolExecutor:
+    import torch
+
     def single(here: threading.Barrier) -> None:
         torch.set_num_threads(1)
         here.wait()
 
-    pool = ThreadPoolExecutor(count, thread_name_prefix="nlptasks-batch")
+    pool = _pool(count)
     # A fork waits for this lock, so that a child does not find torch with one thread.
     with LOADING:
         # The number holds for the thread that sets it and for threads that start later, so that it must be put back.
@@ -66,5 +99,16 @@ def _start(count: int) -> ThreadPoolExecutor:
 
 def batch_threads() -> BatchThreads | None:
     """As many threads as torch uses, or None where it uses one."""
-    count = min(MAX_THREADS, torch.get_num_threads())
+    count = num_threads()
     return BatchThreads(count) if count > 1 else None
+
+
+def num_threads() -> int:
+    """Threads for computing: torch's number, at most MAX_THREADS; does not import torch."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return min(MAX_THREADS, int(torch.get_num_threads()))
+    # What torch would take: OpenMP's variable, or the CPUs that the process may use.
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_THREADS, int(wanted) if wanted.isdigit() and int(wanted) else usable)

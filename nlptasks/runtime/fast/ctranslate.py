@@ -21,7 +21,14 @@ from nlptasks.process import LOADING
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.verbs.decoding import PieceWriter, has_stop
-from nlptasks.runtime.verbs.generation import IN_ONE_PIECE, chosen, completion, end_tokens, first_id, forced_tokens
+from nlptasks.runtime.verbs.generation import (
+    IN_ONE_PIECE,
+    chosen,
+    completion_of,
+    end_tokens,
+    first_id,
+    forced_tokens,
+)
 from nlptasks.runtime.worker import BatchRequest
 from nlptasks.store.download import BaseFolder
 from nlptasks.store.graphs import graph_folder
@@ -121,11 +128,11 @@ class Translator:
         forced = forced_tokens(base, decoding)
         cancelled: set[int] = set()
         if beams == 1:
-            piece_writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=0) if on_piece else None
+            piece_writer = PieceWriter(base.tokenizer, decoding.stop, on_piece) if on_piece else None
 
             def ends(row: int, written: list[int]) -> bool:
                 if piece_writer and len(written) > forced:
-                    piece_writer.write(written[-1:])
+                    piece_writer.add(written[-1:])
                 if not request.alive(alive[row]):
                     cancelled.add(row)
                 return row in cancelled or has_stop(base.tokenizer, written[forced:], decoding.stop)
@@ -140,7 +147,7 @@ class Translator:
         completions = []
         for row, (ids, cut) in enumerate(batch):
             best, *others = [
-                completion(
+                completion_of(
                     base, tokens[forced:], scores[forced:], decoding,
                     num_prompt=len(ids), truncated=cut, cancelled=row in cancelled,
                 )

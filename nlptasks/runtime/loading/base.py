@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
 from nlptasks.model import HEADS, ModelKind
-from nlptasks.runtime.cpu import attention
-from nlptasks.runtime.cpu.first_token import for_first_token
 from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.store.adapters import Manifest, read_manifest
 from nlptasks.store.folders import check_folder
@@ -68,6 +66,10 @@ class LoadedBase:
         """The weights, loaded now if need be."""
         return self.load()
 
+    def unload(self) -> None:
+        """Forget the weights; a later use loads them again."""
+        self.__dict__.pop("weights", None)
+
     @property
     def model(self) -> Any:
         return self.weights.model
@@ -85,7 +87,23 @@ class LoadedBase:
         """Memory of the weights in torch; 0 until they are loaded."""
         return self.weights.num_bytes if "weights" in self.__dict__ else 0
 
-    @property
+    @cached_property
+    def pad_id(self) -> int:
+        """The token that fills up the rows of a batch."""
+        return self.tokenizer.pad_token_id or 0
+
+    @cached_property
+    def unknown_id(self) -> int | None:
+        """See the function of this name."""
+        return unknown_id(self.tokenizer)
+
+    @cached_property
+    def num_special(self) -> tuple[int, int]:
+        """Special tokens that the tokenizer adds to a text, and to a pair."""
+        one, two = (self.tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
+        return one, two
+
+    @cached_property
     def max_tokens(self) -> int:
         """Longest input in tokens, special tokens included."""
         # A tokenizer without a limit has 10**30.
@@ -99,6 +117,12 @@ class LoadedBase:
         # RoBERTa's position ids start after the padding id, so that many rows of its table are never used.
         offset = (self.config.pad_token_id or 0) + 1 if self.config.model_type in _OFFSET_POSITIONS else 0
         return int(positions) - offset
+
+
+def unknown_id(tokenizer: Any) -> int | None:
+    """The token of what the vocabulary lacks; None if there is none, or if it is another special token too."""
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id}
+    return None if tokenizer.unk_token_id in special else tokenizer.unk_token_id
 
 
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
@@ -139,6 +163,9 @@ def load_base(
 
 def _load_weights(folder: BaseFolder, config: Any, placement: Placement, verb: str, trust_remote_code: bool) -> Weights:
     import transformers
+
+    from nlptasks.runtime.cpu import attention
+    from nlptasks.runtime.cpu.first_token import for_first_token
 
     kind = model_kind(config)
     auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))

@@ -6,8 +6,10 @@ import functools
 import importlib.util
 import platform
 import re
+import sys
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
 _BYTE_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 WORTH_IT = 1.2
 """How many times as fast as float32 a CPU must multiply bfloat16 matrices for `auto` to choose them."""
+
+NO_GPU = "no GPU was found"
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
@@ -52,6 +56,23 @@ class Placement:
         import torch
 
         return torch.get_num_threads()
+
+    def reading_engine(self, graphs: Path | None) -> tuple[str, str]:
+        """What computes encoders there, "openvino" or "torch", and why; torch also has what OpenVINO cannot translate.
+
+        `graphs` is the folder of compiled graphs, None to leave to torch what it can compute.
+        """
+        if self.dtype == "int8":
+            return "openvino", "dtype int8 is computed by it"
+        if graphs is None:
+            return "torch", "NLPTASKS_BACKEND or backend=... says so"
+        if self.device != "cpu":
+            return "torch", f"graphs are for CPUs, and the device is {self.device}"
+        if self.dtype != "float32":
+            return "torch", f"graphs are in float32, and the dtype is {self.dtype}"
+        if importlib.util.find_spec("openvino") is None:
+            return "torch", "openvino is not installed (pip install 'nlptasks[fast]')"
+        return "openvino", "a compiled graph is quicker than torch on a CPU"
 
 
 @functools.cache
@@ -94,23 +115,39 @@ def check_words(device: str, dtype: str) -> None:
 
 
 def _choose_device(device: str) -> tuple[str, str]:
+    if device == "cpu":
+        return device, "asked for"
+    if device == "auto" and "torch" not in sys.modules and not may_have_gpu():
+        # torch takes seconds to import, and would find none.
+        return "cpu", NO_GPU
     import torch
 
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if device == "auto":
         if cuda:
             return "cuda", f"CUDA sees {torch.cuda.get_device_name(0)}"
-        return ("mps", "Apple's GPU is available") if mps else ("cpu", "no GPU was found")
+        return ("mps", "Apple's GPU is available") if mps else ("cpu", NO_GPU)
     there = {"cpu": True, "cuda": cuda, "mps": mps}
     if not there[device.split(":", maxsplit=1)[0]]:
         raise NlptasksError(f"device {device!r} was asked for, but torch sees none here: use device='auto' or 'cpu'.")
     return device, "asked for"
 
 
-def _choose_dtype(device: str, writes: bool) -> tuple[str, str]:
-    import torch
+def may_have_gpu() -> bool:
+    """Whether torch might find a GPU here; does not import it. On Linux the drivers' devices tell, and a build of
+    torch for CPUs finds none."""
+    if version("torch").endswith("+cpu"):
+        return False
+    if sys.platform != "linux":
+        return True
+    # NVIDIA's, that of WSL, AMD's.
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()
 
+
+def _choose_dtype(device: str, writes: bool) -> tuple[str, str]:
     if device.startswith("cuda"):
+        import torch
+
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bfloat16", "the GPU computes bfloat16 natively"
         return "float32", "the GPU has no native bfloat16"

@@ -217,7 +217,7 @@ class Adapters:
                 # GPT-2's Conv1D stores its weight as (inputs, outputs).
                 a, b = b.T.contiguous(), a.T.contiguous()
                 rows = rows.T if rows is not None else None
-            result.factors[name] = (a, b, _scaling(adapter.peft, name, rank=a.shape[0]), rows)
+            result.factors[name] = (a, b, scaling_of(adapter.peft, name, rank=a.shape[0]), rows)
 
     def _put_beside(self, result: LoadedAdapter) -> None:
         """Leave an adapter's factors unfolded, unless one of its layers can only be folded; DoRA's can."""
@@ -258,7 +258,12 @@ def _check_shape(adapter: AdapterFolder, name: str, tensor: Any, weight: Any) ->
         )
 
 
-def _scaling(peft: dict[str, Any], name: str, rank: int) -> float:
+def scaling_of(peft: dict[str, Any], name: str, rank: int) -> float:
+    """The factor of `B A` for one weight by a PEFT configuration: `lora_alpha / rank`, or its rsLoRA or pattern form.
+
+    Raises:
+        AdapterError: a pattern is no regular expression.
+    """
     alpha = 8.0 if peft.get("lora_alpha") is None else float(peft["lora_alpha"])
     layer = name.removesuffix(".weight")
     for pattern, value in (peft.get("alpha_pattern") or {}).items():

@@ -84,42 +84,35 @@ class LogProbabilities(LogitsProcessor):
             self._last = None
 
 
-class PieceWriter(BaseStreamer):
+class PieceWriter:
     """Turns tokens into pieces of text that never have to be taken back.
 
-    A piece waits while its last character is incomplete or while it may be the beginning of a stop string. The first
-    `skip` values are no part of the text: the prompt, and tokens that are forced.
+    A piece waits while its last character is incomplete or while it may be the beginning of a stop string.
     """
 
-    def __init__(self, tokenizer: Any, stops: Sequence[str], emit: Callable[[str], None], skip: int) -> None:
+    def __init__(self, tokenizer: Any, stops: Sequence[str], emit: Callable[[str], None]) -> None:
         self._tokenizer = tokenizer
         self._stops = stops
         self._emit = emit
-        self._skip = skip
         self._ids: list[int] = []
         self._prefix = 0
         self._read = 0
         self._held = ""
-        self._ended = False
+        self.stopped = False
+        """Whether a stop string was written."""
 
-    def put(self, value: Any) -> None:
-        """Called by transformers: once with the prompt, then with each new token."""
-        if self._skip:
-            self._skip -= 1
-        else:
-            self.write(value.reshape(-1).tolist())
-
-    def write(self, tokens: Sequence[int]) -> None:
-        """Take new tokens."""
+    def add(self, tokens: Sequence[int]) -> bool:
+        """Take new tokens; whether a stop string was written."""
         self._ids += tokens
         text = self._new_text()
         if text and not text.endswith("\ufffd"):
             self._prefix, self._read = self._read, len(self._ids)
-            self._pass_on(text)
+            self._write(text)
+        return self.stopped
 
     def end(self) -> None:
-        """Called by transformers when the text is finished."""
-        self._pass_on(without_part(self._new_text()), last=True)
+        """Emit what is left of the finished text."""
+        self._write(without_part(self._new_text()), last=True)
 
     def _new_text(self) -> str:
         # The tokens before the new ones are decoded along with them: some tokenizers drop a leading space.
@@ -129,19 +122,39 @@ class PieceWriter(BaseStreamer):
         )
         return now[len(before) :]
 
-    def _pass_on(self, text: str, *, last: bool = False) -> None:
-        if self._ended:
+    def _write(self, text: str, *, last: bool = False) -> None:
+        if self.stopped:
             return
         self._held += text
         before_stop = cut_at_stop(self._held, self._stops)
         if before_stop is not None:
-            self._ended = True
+            self.stopped = True
             ready = before_stop
         else:
             end = len(self._held) - (0 if last else _possible_stop(self._held, self._stops))
             ready, self._held = self._held[:end], self._held[end:]
         if ready:
             self._emit(ready)
+
+
+class Streamer(BaseStreamer):
+    """Passes what transformers writes for one prompt to a PieceWriter."""
+
+    def __init__(self, writer: PieceWriter, skip: int) -> None:
+        """The first `skip` values are no part of the text: the prompt, and tokens that are forced."""
+        self._writer = writer
+        self._skip = skip
+
+    def put(self, value: Any) -> None:
+        """Called by transformers: once with the prompt, then with each new token."""
+        if self._skip:
+            self._skip -= 1
+            return
+        self._writer.add(value.reshape(-1).tolist())
+
+    def end(self) -> None:
+        """Called by transformers when the text is finished."""
+        self._writer.end()
 
 
 def _possible_stop(text: str, stops: Sequence[str]) -> int:

@@ -6,13 +6,13 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import torch
+import numpy as np
 
 from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import Logits, Offsets, Text, Vector
-from nlptasks.runtime.loading.base import LoadedBase
+from nlptasks.runtime.loading.base import LoadedBase, unknown_id
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.worker import BatchRequest
 
@@ -54,6 +54,13 @@ def find_segment(
     return Segment(tokens, tuple((begin, end) for begin, end in spans[tokens]), next(special, 0))
 
 
+class Reader(Protocol):
+    """A task model: token ids, mask and so on by name, int64 arrays of shape (rows, tokens), in; an object whose
+    attributes are arrays in float32 out."""
+
+    def __call__(self, **batch: Any) -> Any: ...
+
+
 LOST = "\ufffd"
 """What stands for a character that was lost when a text was decoded."""
 
@@ -78,10 +85,9 @@ class Encoded:
         pairs = any(isinstance(text, tuple) for text in texts)
         self._texts = [text if isinstance(text, tuple) else (text, "") for text in texts] if pairs else list(texts)
         self._segment = segment
-        self._pad_id = base.tokenizer.pad_token_id or 0
-        self._unk_id = unknown_id(base.tokenizer)
-        self._num_special = base.tokenizer.num_special_tokens_to_add(pair=pairs)
-        self._device = base.placement.device
+        self._pad_id = base.pad_id
+        self._unk_id = base.unknown_id
+        self._num_special = base.num_special[pairs]
         self.rows: list[dict[str, list[int]]] = [{} for _ in texts]
         self.segments: list[Segment] = [Segment(slice(0), (), 0)] * len(texts)
         self._encode(range(len(texts)), truncation=False)
@@ -130,14 +136,8 @@ class Encoded:
         return {"unknown": unknown, "unread": unread}
 
     def batch(self, indices: Sequence[int]) -> dict[str, Any]:
-        """Right-padded tensors of shape (rows, longest) for the model."""
-        return pad([self.rows[i] for i in indices], self._pad_id, self._device)
-
-
-def unknown_id(tokenizer: Any) -> int | None:
-    """The token of what the vocabulary lacks; None if there is none, or if it is another special token too."""
-    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id}
-    return None if tokenizer.unk_token_id in special else tokenizer.unk_token_id
+        """Right-padded arrays of shape (rows, longest) for the model."""
+        return stack([self.rows[i] for i in indices], self._pad_id)
 
 
 def reads_emoji(tokenizer: Any) -> bool:
@@ -146,21 +146,26 @@ def reads_emoji(tokenizer: Any) -> bool:
     return unknown_id(tokenizer) not in ids
 
 
-def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left: bool = False) -> dict[str, Any]:
-    """Stack token rows into tensors of shape (rows, longest)."""
+def stack(rows: Sequence[dict[str, list[int]]], pad_id: int, *, left: bool = False) -> dict[str, Any]:
+    """Token rows as int64 arrays of shape (rows, longest)."""
     width = max(1, max(len(row["input_ids"]) for row in rows))
     batch = {}
     for name in rows[0]:
-        fill = pad_id if name == "input_ids" else 0
-        padded = [
-            [fill] * (width - len(r[name])) + r[name] if left else r[name] + [fill] * (width - len(r[name]))
-            for r in rows
-        ]
-        batch[name] = torch.tensor(padded, dtype=torch.long).to(device)
+        batch[name] = np.full((len(rows), width), pad_id if name == "input_ids" else 0, np.int64)
+        for line, row in zip(batch[name], rows, strict=True):
+            if row[name]:
+                line[slice(-len(row[name]), None) if left else slice(len(row[name]))] = row[name]
     return batch
 
 
-def classify(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest, limit: int) -> None:
+def pad(rows: Sequence[dict[str, list[int]]], pad_id: int, device: str, *, left: bool = False) -> dict[str, Any]:
+    """Token rows as tensors of shape (rows, longest)."""
+    import torch
+
+    return {name: torch.from_numpy(array).to(device) for name, array in stack(rows, pad_id, left=left).items()}
+
+
+def classify(base: LoadedBase, head: Reader, batcher: Batcher, request: BatchRequest, limit: int) -> None:
     """Answer each item with the raw scores that `head` gives its text."""
     encoded = Encoded(base, request.items, limit)
 
@@ -172,24 +177,15 @@ def classify(base: LoadedBase, head: Any, batcher: Batcher, request: BatchReques
     run_batches(encoded, batcher, request, lambda batch: head(**batch).logits, answer)
 
 
-def embed(base: LoadedBase, _: Any, batcher: Batcher, request: BatchRequest, limit: int) -> None:
-    """Answer each item with the mean of its last hidden states, scaled to length one.
-
-    Mean pooling and scaling are what sentence-transformers' all-MiniLM-L6-v2 was trained with.
-    """
+def embed(base: LoadedBase, head: Reader, batcher: Batcher, request: BatchRequest, limit: int) -> None:
+    """Answer each item with the vector that `head` gives its text, as `MeanPooling` does."""
     encoded = Encoded(base, request.items, limit)
-
-    def forward(batch: dict[str, Any]) -> torch.Tensor:
-        hidden = base.backbone(**batch).last_hidden_state.float()
-        mask = batch["attention_mask"].unsqueeze(-1).float()
-        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-        return torch.nn.functional.normalize(mean, dim=-1)
 
     def answer(index: int, values: list[float]) -> Vector:
         check_numbers(base, [values])
         return Vector(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
 
-    run_batches(encoded, batcher, request, forward, answer)
+    run_batches(encoded, batcher, request, lambda batch: head(**batch).vectors, answer)
 
 
 def offsets(base: LoadedBase, request: BatchRequest) -> None:
@@ -219,21 +215,20 @@ def run_batches(
     encoded: Encoded,
     batcher: Batcher,
     request: BatchRequest,
-    forward: Callable[[dict[str, Any]], torch.Tensor],
+    forward: Callable[[dict[str, Any]], Any],
     answer: Callable[[int, Any], Any],
 ) -> None:
-    """Run `forward` on batches of `encoded`; `answer` makes an item's answer of its row in the result."""
+    """Run `forward` on batches of `encoded`; `answer` makes an item's answer of its row in the array that it gives."""
     answering = threading.Lock()
 
     def step(indices: list[int]) -> None:
         request.check()
         alive = [i for i in indices if request.alive(i)]
         if alive:
-            with torch.inference_mode():
-                rows = forward(encoded.batch(alive)).float().tolist()
+            rows = forward(encoded.batch(alive)).tolist()
             # One thread at a time reports progress to the callers.
             with answering:
                 for i, values in zip(alive, rows, strict=True):
                     request.answer(i, answer(i, values))
 
-    batcher.run(encoded.lengths, step)
+    batcher.run(encoded.lengths, step, request)

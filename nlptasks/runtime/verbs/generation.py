@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,11 +18,11 @@ from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.verbs.chats import chat_ids
-from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Watch, cut_at_stop, without_part
+from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Streamer, Watch, cut_at_stop, without_part
 from nlptasks.runtime.verbs.encoding import pad
 from nlptasks.runtime.worker import BatchRequest
 
-Writer = Callable[
+WriteBatch = Callable[
     [LoadedBase, BatchRequest, list[int], list[tuple[list[int], bool]], Decoding, Callable[[str], None] | None],
     list[Completion],
 ]
@@ -36,7 +37,7 @@ def generate(
     request: BatchRequest,
     decoding: Decoding,
     on_piece: Callable[[str], None] | None = None,
-    writer: Writer | None = None,
+    writer: WriteBatch | None = None,
 ) -> None:
     """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written.
 
@@ -122,11 +123,21 @@ def write(
     inputs = pad(rows, base.tokenizer.pad_token_id or 0, base.placement.device, left=base.kind == "causal")
     start = 1 if base.kind == "seq2seq" else inputs["input_ids"].shape[1]
     beams = decoding.num_beams or base.generation_config.num_beams or 1
-    watch = Watch(base.tokenizer, start, decoding.stop, lambda row: request.alive(alive[row]), len(alive))
+
+    def go_on(row: int) -> bool:
+        if row == 0 and request.interrupted():
+            # Others load weights, and draw random numbers of their own.
+            seed = None if decoding.seed is None else secrets.randbits(32)
+            with torch.inference_mode(False), _seeded(seed, base.placement.device):
+                request.check()
+        return request.alive(alive[row])
+
+    watch = Watch(base.tokenizer, start, decoding.stop, go_on, len(alive))
     record = LogProbabilities() if beams == 1 else None
     one = beams == decoding.num_return_sequences == 1
     forced = forced_tokens(base, decoding)
-    writer = PieceWriter(base.tokenizer, decoding.stop, on_piece, skip=1 + forced) if on_piece and one else None
+    pieces = PieceWriter(base.tokenizer, decoding.stop, on_piece) if on_piece and one else None
+    writer = Streamer(pieces, skip=1 + forced) if pieces else None
     room = base.max_tokens if base.kind == "seq2seq" else base.max_tokens - inputs["input_ids"].shape[1]
     with torch.inference_mode(), _seeded(decoding.seed, base.placement.device):
         output = base.model.generate(
@@ -148,7 +159,7 @@ def write(
     completions = []
     for i, (ids, cut) in enumerate(batch):
         best, *others = [
-            completion(
+            completion_of(
                 base, output[row, start + forced :].tolist(), scores[row][forced:], decoding,
                 num_prompt=len(ids), truncated=cut, cancelled=watch.cancelled(i),
             )
@@ -217,7 +228,7 @@ def chosen(logits: Any, ids: Any) -> Any:
     return logprobs.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
 
 
-def completion(
+def completion_of(
     base: LoadedBase,
     tokens: list[int],
     scores: list[float],
@@ -225,9 +236,9 @@ def completion(
     *,
     num_prompt: int,
     truncated: bool,
-    cancelled: bool,
+    cancelled: bool = False,
 ) -> Completion:
-    """The text of written tokens, up to the first end token or stop string, with what is known of it."""
+    """What was written after a prompt of `num_prompt` tokens; `scores` are the tokens' log-probabilities in nats."""
     ends = end_tokens(base)
     length = next((i for i, token in enumerate(tokens) if token in ends), None)
     written = tokens if length is None else tokens[: length + 1]
@@ -265,8 +276,8 @@ def _generation_arguments(decoding: Decoding, max_new_tokens: int, beams: int) -
         if value is not None:
             arguments[name] = value
     if decoding.min_new_tokens is not None:
-        # A checkpoint's own min_length counts differently and would hold besides.
-        arguments |= {"min_new_tokens": decoding.min_new_tokens or None, "min_length": 0}
+        # It takes precedence over a checkpoint's own min_length, which counts differently. Both would be warned of.
+        arguments |= {"min_new_tokens": decoding.min_new_tokens} if decoding.min_new_tokens else {"min_length": 0}
     return arguments
 
 

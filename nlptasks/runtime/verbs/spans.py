@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+import numpy as np
 
 from nlptasks.model import SpanLogits, TokenLogits
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs.batching import Batcher
-from nlptasks.runtime.verbs.encoding import Encoded, check_numbers, run_batches
+from nlptasks.runtime.verbs.encoding import Encoded, Reader, check_numbers, run_batches
 from nlptasks.runtime.worker import BatchRequest
 
 
-def tag(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest, limit: int) -> None:
+def tag(base: LoadedBase, head: Reader, batcher: Batcher, request: BatchRequest, limit: int) -> None:
     """Answer each item with the raw scores that `head` gives each token of its text."""
     encoded = Encoded(base, request.items, limit, segment=0)
 
@@ -32,13 +32,13 @@ def tag(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest, li
     run_batches(encoded, batcher, request, lambda batch: head(**batch).logits, answer)
 
 
-def extract(base: LoadedBase, head: Any, batcher: Batcher, request: BatchRequest, limit: int) -> None:
+def extract(base: LoadedBase, head: Reader, batcher: Batcher, request: BatchRequest, limit: int) -> None:
     """Answer each (question, context) with the raw scores that `head` gives each token of the context."""
     encoded = Encoded(base, request.items, limit, segment=1)
 
-    def forward(batch: dict[str, Any]) -> torch.Tensor:
+    def forward(batch: dict[str, Any]) -> Any:
         output = head(**batch)
-        return torch.stack([output.start_logits, output.end_logits], 1)
+        return np.stack([output.start_logits, output.end_logits], 1)
 
     def answer(index: int, values: list[list[float]]) -> SpanLogits:
         segment = encoded.segments[index]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import MissingExtraError, UnsupportedModelError
+from nlptasks.runtime.description import describe
 from nlptasks.runtime.loading.base import (
     BODY_CLASSES,
     LoadedBase,
@@ -19,7 +20,6 @@ from nlptasks.runtime.loading.base import (
     model_kind,
     quiet_transformers,
 )
-from nlptasks.runtime.resident import describe
 from nlptasks.store.folders import check_folder
 from nlptasks.training.families.base import is_number
 from nlptasks.training.loop import quantizing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.splits import sample
 from nlptasks.errors import AdapterError, UnsupportedModelError
-from nlptasks.runtime.int8.ranges import Ranges, observing, save_ranges
+from nlptasks.runtime.compiled.ranges import Ranges, observing, save_ranges
 from nlptasks.runtime.loading.base import load_config, model_kind
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from nlptasks.runtime.int8.quantization import layer_of, weight_of
-from nlptasks.runtime.int8.ranges import Ranges
+from nlptasks.runtime.compiled.quantization import layer_of, weight_of
+from nlptasks.runtime.compiled.ranges import Ranges
 
 
 class _Biased(NamedTuple):

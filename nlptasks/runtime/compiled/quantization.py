@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from nlptasks.runtime.int8.ranges import Ranges
+from nlptasks.runtime.compiled.ranges import Ranges
 
 SMALLEST = 32
 """Outputs below which a product stays in float32: a head's few scores cost nothing."""
