@@ -1,6 +1,6 @@
 """Translation by nlptasks, by CTranslate2 used by hand on the same converted model, and by torch, in one run.
 
-    python benchmarks/fast/translation.py FILE [--target fr] [--rows 500] [--beams 1] [--rounds 3] [--torch-rows 100]
+    python benchmarks/translation_speed.py FILE [--target fr] [--rows 500] [--beams 1] [--rounds 3] [--torch-rows 100]
 
 FILE has a JSON object a line with the sentence under "en" and its translation under the target's code. By hand means:
 tokenize, one `translate_batch` in batches sorted by length, decode; no scores, and no second try of what looks wrong.
