@@ -24,7 +24,6 @@ SCRIPTS: dict[str, tuple[list[str], list[str]]] = {
     "writing": (["--rounds", "3", "--list", "100"], ["--rounds", "1", "--list", "24"]),
     "reading": (["--rounds", "3"], ["--rounds", "1", "--texts", "400"]),
     "latency": (["--rounds", "3"], ["--rounds", "1", "--texts", "200"]),
-    "translation_speed": ([], ["--rounds", "1", "--sentences", "60"]),
     "six_tasks": ([], []),
 }
 """Each script's arguments, and those of --quick."""
@@ -104,7 +103,7 @@ GOALS = (
         most=True,
     ),
     Goal(
-        "translation of 500 sentences, times CTranslate2 by hand",
+        "translation of 500 sentences (--translations), times CTranslate2 by hand",
         "translation_speed",
         lambda figures: figures["of CTranslate2 by hand"],
         0.85,
@@ -190,8 +189,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few texts and one round: whether it runs, no figures")
     parser.add_argument("--only", default=",".join(SCRIPTS), help="scripts, separated by commas")
     parser.add_argument("--output", type=Path, default=Path("bench.json"))
+    parser.add_argument("--translations", type=Path, help="the FILE of translation_speed.py; without it, left out")
     arguments = parser.parse_args()
     figures = {}
+    if arguments.translations:
+        figures["translation_speed"] = run("translation_speed", [str(arguments.translations)])
     for script in arguments.only.split(","):
         print(f"{script} ...", file=sys.stderr, flush=True)
         figures[script] = run(script, SCRIPTS[script][arguments.quick])
@@ -199,7 +201,7 @@ def main() -> None:
     arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(f"{report['machine']}; {', '.join(f'{name} {value}' for name, value in versions().items())}")
     for goal in GOALS:
-        if goal.script in figures:
+        if goal.script in figures or goal.script == "translation_speed":
             print(goal.line(figures))
 
 

@@ -169,7 +169,10 @@ class BoundModel:
         return self._submit(Job(None, [work], handle, self._cancel), count=False)[0]
 
     def _activate(self) -> None:
-        self._resident.activate(self._adapter)
+        """Put the adapter's weights back in force, if torch has weights: an engine needs none."""
+        base = self._resident.loaded
+        if base and base.num_bytes:
+            self._resident.activate(self._adapter)
 
     def _require(self, verb: str) -> None:
         if verb in self.info.trained_for:
