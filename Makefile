@@ -9,10 +9,10 @@ TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope
 QUICK := not embedded and not long and not browser and not packaging and not full
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui quick test full check format bench clean
+.PHONY: help demo ui quick test full check format bench bench-peers clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.runtime  ## Install, then run the built-in tasks on real sentences
 	$(BIN)/nlptasks demo
@@ -39,8 +39,11 @@ format: $(VENV)/.dev  ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev  ## Compare throughput with transformers' own pipeline
-	$(BIN)/python benchmarks/classification.py
+bench: $(VENV)/.dev  ## Measure speed: what is reached and what is not, in 20 minutes; figures in bench.json
+	$(BIN)/python benchmarks/table.py $(ARGS)
+
+bench-peers: $(VENV)/.dev  ## Install what `make bench` compares with: llama.cpp, which is compiled, and ONNX Runtime
+	$(PIP) 'llama-cpp-python>=0.3.36' onnx onnxruntime
 
 clean:  ## Remove the environment and all caches
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

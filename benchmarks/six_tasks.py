@@ -1,10 +1,11 @@
-"""Peak memory of one process that has run all six built-in tasks on their embedded models.
+"""Peak memory in megabytes of one process, after each of the six built-in tasks on its embedded model. Prints JSON.
 
 python benchmarks/six_tasks.py
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 from dataclasses import replace
@@ -41,10 +42,12 @@ def peak() -> float:
 
 def main() -> None:
     """Run each task once and print the peak after it."""
+    peaks = {}
     with Engine(settings=replace(Settings.from_env(), profile="embedded")) as engine:
         for task, request in REQUESTS.items():
-            result = engine.run(task, **request)
-            print(f"{task:14} {peak():6.0f} MB   {result.model}")
+            engine.run(task, **request)
+            peaks[task] = round(peak())
+    print(json.dumps({"peak_mb": peaks}, indent=2))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,6 @@ class Engine:
         self._bases = Bases(self.settings, self.plugins, on_progress)
         self._placement = (device, dtype)
         self._heads: dict[str, Head] = {}
-        only = backend or self.settings.backend
         options = BackendOptions(
             find=self._bases.find,
             head=self._head,
@@ -68,10 +67,10 @@ class Engine:
             dtype=dtype,
             max_bytes=max_resident_bytes or self.settings.max_resident_bytes,
             idle_seconds=idle_seconds,
-            graphs=None if only == "torch" else self.settings.graphs,
+            graphs=None if (backend or self.settings.backend) == "torch" else self.settings.graphs,
             trust_remote_code=trust_remote_code,
         )
-        self._backends = Backends(self.plugins, options, only)
+        self._backends = Backends(self.plugins, options, backend or self.settings.backend)
 
     def __enter__(self) -> Engine:
         return self
@@ -339,7 +338,7 @@ class Engine:
 
     def _head(self, verb: str) -> Head:
         heads = {**self._heads, **self.plugins.heads}
-        return find_head(verb, heads, "" if verb in heads else self.plugins.failure_notice() or "")
+        return heads.get(verb) or find_head(verb, heads, self.plugins.failure_notice() or "")
 
     def choose(self, task: AnyTask, adapter: str | None, model: str | None) -> tuple[AdapterFolder | None, str]:
         """The adapter and the name of the base for a request; nothing is loaded.

@@ -19,7 +19,8 @@ from nlptasks.store.download import BaseFolder
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
-    from nlptasks.runtime.resident import BoundModel, ResidentModel
+    from nlptasks.runtime.bound import BoundModel
+    from nlptasks.runtime.resident import ResidentModel
 
 
 class TorchBackend:

@@ -42,7 +42,7 @@ class Readers:
 
     def __init__(self, model: TorchModel, graphs: Path | None) -> None:
         """`graphs` is the folder of compiled graphs; None leaves to torch what torch can compute."""
-        self.kept: LoadedBase | None = None
+        self.stored: LoadedBase | None = None
         self._model = model
         self._graphs = graphs
         self._batcher = Batcher()
@@ -57,18 +57,18 @@ class Readers:
         """Free the graphs and end the threads."""
         if self._batcher.threads:
             self._batcher.threads.close()
-        self.kept = self._compiled = None
+        self.stored = self._compiled = None
 
     def base(self) -> LoadedBase:
         """The base, as far as reading needs it: what was kept of it for compiled graphs, or else loaded."""
         model = self._model
-        if model.loaded is None and self.kept is None and self._graphs and not model.trust_remote_code:
+        if model.loaded is None and self.stored is None and self._graphs and not model.trust_remote_code:
             placement = choose_placement(model.device, model.dtype)
             if self._compiles(placement):
                 from nlptasks.runtime.compiled.bases import kept_base
 
-                self.kept = kept_base(self._graphs, model.folder.path, placement, model.base)
-        return model.loaded or self.kept or model.base()
+                self.stored = kept_base(self._graphs, model.folder.path, placement, model.base)
+        return model.loaded or self.stored or model.base()
 
     def get(self, verb: str, adapter: AdapterFolder | None) -> tuple[LoadedBase, Reader, Batcher]:
         """The base, what answers a verb with an adapter's weights in force, and what cuts its batches."""

@@ -205,15 +205,9 @@ def open_adapter(path: Path) -> AdapterFolder:
             weights that cannot be those of such an adapter.
         UnsafeWeightsError: pickled weights only.
     """
-    states = tuple(map(_state, _files(path)))
-    newest = max(time_ns for time_ns, _, _ in states)
+    states = tuple(_state(path / name) for name in (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, CONFIG))
     # Within one tick of the file system's clock a file may change and keep its time.
-    return (_read_adapter if time.time_ns() - newest < SETTLED else _read_once)(path, states)
-
-
-@functools.lru_cache(maxsize=256)
-def _files(path: Path) -> tuple[Path, ...]:
-    return tuple(path / name for name in (PEFT_CONFIG, PEFT_WEIGHTS, MANIFEST, CONFIG))
+    return (_read_once if time.time_ns() - max(states)[0] >= SETTLED else _read_adapter)(path, states)
 
 
 SETTLED = 1_000_000_000

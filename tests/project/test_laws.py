@@ -31,7 +31,7 @@ NAMES_ALLOWED = {("data/columns.py", "sentiment"), ("data/entities.py", "ner")}
 FACES = ("nlptasks", "nlptasks.store", "nlptasks.data", "nlptasks.training", "nlptasks.surfaces", "nlptasks.batches")
 """What a surface may import."""
 
-TENSORS = {"runtime/cpu", "runtime/compiled", "runtime/loading", "runtime/verbs"}
+TENSORS = {"runtime/cpu", "runtime/compiled", "runtime/fast", "runtime/loading", "runtime/verbs"}
 BELOW: dict[str, set[str]] = {
     "_lazy.py": set(),
     "errors.py": set(),
@@ -68,17 +68,23 @@ BELOW: dict[str, set[str]] = {
     "runtime/loading": {"errors.py", "model.py", "process.py", "runtime/cpu", "store"},
     "runtime/verbs": {"errors.py", "results.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/worker.py"},
     "runtime/compiled": {"errors.py", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
+    "runtime/fast": {
+        *("errors.py", "model.py", "process.py", "runtime/compiled", "runtime/loading", "runtime/verbs", "store"),
+    },
     "runtime/description.py": {"model.py", "runtime/loading", "runtime/verbs", "store"},
     "runtime/reading.py": {"runtime/compiled", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
-    "runtime/resident.py": {
-        "runtime/description.py",
-        "runtime/reading.py",
-        "backends.py",
-        "errors.py",
+    "runtime/writing.py": {
         "model.py",
-        "process.py",
+        "runtime/fast",
+        "runtime/loading",
+        "runtime/verbs",
         "runtime/worker.py",
         "store",
+    },
+    "runtime/bound.py": {"errors.py", "model.py", "process.py", "runtime/verbs", "runtime/worker.py", "store"},
+    "runtime/resident.py": {
+        *("runtime/bound.py", "runtime/description.py", "runtime/reading.py", "runtime/writing.py"),
+        *("backends.py", "model.py", "process.py", "runtime/worker.py", "store"),
         *TENSORS,
     },
     "runtime/pool.py": {"backends.py", "errors.py", "model.py", "process.py", "runtime/resident.py", "store"},
@@ -103,7 +109,7 @@ BELOW: dict[str, set[str]] = {
         *("data", "errors.py", "families", "model.py", "results.py", "runtime/verbs", "task.py", "training/metrics"),
     },
     "training/loop": {
-        *("errors.py", "model.py", "runtime/cpu", "runtime/loading", "runtime/resident.py", "settings.py", "store"),
+        *("errors.py", "model.py", "runtime/cpu", "runtime/description.py", "runtime/loading", "settings.py", "store"),
         *("task.py", "training/families", "training/recipes.py"),
     },
     "training/subprocesses.py": {"errors.py", "model.py"},

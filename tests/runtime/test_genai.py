@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from nlptasks.errors import CancelledError
 from nlptasks.model import CancelToken, Completion, Decoding
-from nlptasks.runtime.resident import BoundModel, ResidentModel
+from nlptasks.runtime.bound import BoundModel
+from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.verbs.generation import encode_prompt
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder, open_adapter
@@ -109,7 +110,10 @@ def test_the_words_and_numbers_are_those_of_torch(
 
 def test_perplexity_is_that_of_torch(quick: ResidentModel, plain: ResidentModel) -> None:
     """With the zero points that GenAI rounds to 4 bits it is 1.28 times as large."""
-    writer = quick.worker.call(lambda: quick.writer(None, GREEDY))
+    quick.bind().generate([PROMPTS[0]], GREEDY)
+    assert quick.writers._pipelines
+    writer = quick.writers._pipelines.get(None)
+    assert writer
     story = Path(__file__).read_text("utf-8")
 
     def work(module: Any, tokenizer: Any) -> tuple[list[int], torch.Tensor]:
@@ -243,11 +247,11 @@ def test_torch_writes_what_the_engine_cannot(
     def refuse(gguf: Path, folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    assert not genai.takes(Decoding(num_beams=2))
-    assert not genai.takes(Decoding(no_repeat_ngram_size=3))
-    assert not genai.takes(Decoding(repetition_penalty=None))
     monkeypatch.setattr(genai, "make_graph", refuse)
     model = ResidentModel(base, graphs=tmp_path)
+    assert model.writers.shares_steps(Decoding())
+    for other in ({"num_beams": 2}, {"no_repeat_ngram_size": 3}, {"repetition_penalty": None}):
+        assert not model.writers.shares_steps(Decoding(**other))
     with caplog.at_level(logging.WARNING):
         text = model.bind().generate([PROMPTS[2]], Decoding(max_new_tokens=3))[0]
     assert text.num_generated_tokens == 3

@@ -13,8 +13,9 @@ import torch
 
 from nlptasks.model import Decoding, Logits
 from nlptasks.progress import Counter
+from nlptasks.runtime.bound import WRITING_SIZE
 from nlptasks.runtime.cpu.threads import BatchThreads
-from nlptasks.runtime.resident import WRITING_SIZE, ResidentModel
+from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.verbs import generation
 from nlptasks.runtime.worker import BatchRequest, Job
 from nlptasks.store.adapters import open_adapter
@@ -101,7 +102,7 @@ def test_choices_are_scored_amid_a_text_that_goes_on_as_if_alone(tiny_causal: Pa
 
     def handle(request: BatchRequest) -> None:
         base, _ = resident.activate(None)
-        generation.generate(base, resident.writing, request, decoding, on_piece)
+        generation.generate(base, resident.writers.batcher, request, decoding, on_piece)
         events.append("the end")
 
     def resume() -> None:

@@ -14,7 +14,8 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassif
 
 from nlptasks.errors import AdapterError, OverflowRefusedError, UnsupportedModelError
 from nlptasks.model import SpanLogits, TokenLogits
-from nlptasks.runtime.resident import BoundModel, ResidentModel
+from nlptasks.runtime.bound import BoundModel
+from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.verbs.encoding import Encoded
 from nlptasks.store.adapters import PEFT_WEIGHTS, open_adapter
 from nlptasks.store.download import BaseFolder

@@ -80,12 +80,6 @@ class Writing:
             self.finished.set_result(None)
 
 
-def takes(decoding: Decoding) -> bool:
-    """Whether GenAI writes with these settings as transformers would; None leaves one to the checkpoint."""
-    plain = decoding.num_beams == 1 and decoding.num_return_sequences == 1 and decoding.no_repeat_ngram_size == 0
-    return plain and decoding.repetition_penalty is not None and decoding.min_new_tokens is not None
-
-
 class Writer:
     """One pipeline and the thread that steps it."""
 
@@ -274,7 +268,7 @@ def _config(writing: Writing, ends: Sequence[int]) -> Any:
     return config
 
 
-class Writers:
+class Pipelines:
     """The pipelines of one base, by adapter, least recently used first."""
 
     def __init__(self, base: BaseFolder, graphs: Path, ends: Iterable[int]) -> None:

@@ -12,7 +12,7 @@ from nlptasks.runtime.verbs.decoding import PieceWriter
 from nlptasks.runtime.verbs.generation import completion_of
 
 
-def write(
+def begin(
     base: LoadedBase,
     writer: Writer,
     prompts: Sequence[tuple[list[int], bool]],

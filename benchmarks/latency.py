@@ -1,6 +1,6 @@
 """What people wait for who ask for one text at a time: alone, many at once, beside a list, with mixed adapters.
 
-    python benchmarks/fast/latency.py [--dtype auto] [--rounds 3] [--only threads]
+    python benchmarks/latency.py [--dtype auto] [--rounds 3] [--only threads]
 
 Prints JSON; times in milliseconds. `one_text` sets a call's time against the bare work on the same weights: the
 tokenizer and the task model in this process. `threads` sets 64 threads that ask for a text a call against one list of
@@ -17,7 +17,6 @@ import platform
 import random
 import shutil
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -28,11 +27,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import made_up
 
 from nlptasks import Engine
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import made_up
 
 TASK = "sentiment"
 
