@@ -14,6 +14,7 @@ from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.worker import BatchRequest
 
 if TYPE_CHECKING:
+    from nlptasks.runtime.fast.ctranslate import Translator
     from nlptasks.runtime.fast.genai import Pipelines
     from nlptasks.store.adapters import AdapterFolder
     from nlptasks.store.download import BaseFolder
@@ -44,6 +45,8 @@ class Writers:
         self._model = model
         self._graphs = graphs
         self._pipelines: Pipelines | None = None
+        self._translator: Translator | None = None
+        self._opened = False
 
     @property
     def idle(self) -> bool:
@@ -57,13 +60,13 @@ class Writers:
     @property
     def num_bytes(self) -> int:
         """Memory of what the engines keep."""
-        return self._pipelines.num_bytes if self._pipelines else 0
+        return sum(part.num_bytes for part in (self._pipelines, self._translator) if part)
 
     def close(self) -> None:
         """Cancel all texts and free the engines."""
         if self._pipelines:
             self._pipelines.close()
-        self._pipelines = None
+        self._pipelines = self._translator = None
 
     def shares_steps(self, decoding: Decoding) -> bool:
         """Whether `begin` may write with these settings, as far as that is known before the base is loaded."""
@@ -113,8 +116,29 @@ class Writers:
         """Answer prompts as `generation.generate` does."""
         from nlptasks.runtime.verbs import generation
 
-        base, _ = self._model.activate(adapter)
-        generation.generate(base, self.batcher, request, decoding, on_piece)
+        base, translator = self._model.base(), None if adapter else self.translator
+        if translator and translator.serves(base, decoding):
+            batches = translator.batches(base, decoding)
+            generation.generate(base, batches, request, decoding, on_piece, translator.write)
+        else:
+            self._model.activate(adapter)
+            generation.generate(base, self.batcher, request, decoding, on_piece)
+
+    @property
+    def translator(self) -> Translator | None:
+        """The base as CTranslate2 writes with it, opened at the first use; None where torch has to write."""
+        if self._opened:
+            return self._translator
+        self._opened = True
+        base = self._model.base()
+        writes = base.kind == "seq2seq" and not base.native_verb
+        # Weights in 8 bits are for those who leave the choice to us.
+        numbers = {"auto": "int8", "float32": "float32"}.get(self._model.dtype)
+        if self._graphs and numbers and writes and base.placement.device == "cpu":
+            from nlptasks.runtime.fast.ctranslate import open_translator
+
+            self._translator = open_translator(base, self._model.folder, self._graphs, numbers)
+        return self._translator
 
 
 def _is_language_model(base: LoadedBase) -> bool:

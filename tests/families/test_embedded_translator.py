@@ -25,9 +25,12 @@ SMALL = (
 FOLDER = TranslationTask.bases[EMBEDDED]
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(settings=replace(Settings.from_env(), profile="embedded"), dtype="float32") as made:
+@pytest.fixture(
+    scope="module", params=[{"dtype": "auto"}, {"dtype": "float32", "backend": "torch"}], ids=["auto", "torch"]
+)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """CTranslate2 in 8 bits, where it is installed, and torch."""
+    with Engine(settings=replace(Settings.from_env(), profile="embedded"), **request.param) as made:
         yield made
 
 

@@ -76,7 +76,7 @@ def test_a_model_that_loses_stand_ins_translates_the_words_around_the_span(span:
              "Please select one from the list; then go."],
 )  # fmt: skip
 def test_prose_is_no_code(text: str) -> None:
-    assert protected(text) == []
+    assert protected(text) == ()
 
 
 def test_the_model_inflects_plain_numbers_and_gets_a_stand_in_for_those_that_it_changes() -> None:

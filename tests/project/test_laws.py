@@ -70,6 +70,7 @@ BELOW: dict[str, set[str]] = {
     "runtime/compiled": {"errors.py", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
     "runtime/fast": {
         *("errors.py", "model.py", "process.py", "runtime/compiled", "runtime/loading", "runtime/verbs", "store"),
+        "runtime/worker.py",
     },
     "runtime/description.py": {"model.py", "runtime/loading", "runtime/verbs", "store"},
     "runtime/reading.py": {"runtime/compiled", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},

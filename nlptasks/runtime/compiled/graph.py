@@ -114,7 +114,7 @@ class Graph:
         try:
             import_openvino().save_model(self._model, folder / _IR, compress_to_fp16=False)
         except RuntimeError as error:
-            raise OSError(str(error)) from error
+            raise OSError(f"OpenVINO could not write it; the disk may be full ({error})") from error
         _write_traits(folder, self.traits)
 
     def compile(self, threads: int) -> CompiledHead:

@@ -16,6 +16,16 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str | None:
     return text[: min(starts)] if starts else None
 
 
+def has_stop(tokenizer: Any, written: Any, stops: Sequence[str]) -> bool:
+    """Whether a stop string is at the end of written tokens."""
+    if not stops:
+        return False
+    # A token may be only a part of a character, so a few more tokens than characters are searched.
+    tail = max(map(len, stops)) + 8
+    text = tokenizer.decode(written[-tail:], skip_special_tokens=True)
+    return any(stop in text for stop in stops)
+
+
 def without_part(text: str) -> str:
     """A finished text without the character at its end whose last bytes were not written."""
     return text.rstrip("\ufffd")
@@ -33,26 +43,19 @@ class Watch(StoppingCriteria):
         self._alive = alive
         self._num_prompts = num_prompts
         self._cancelled: set[int] = set()
-        # A token may be only a part of a character, so a few more tokens than characters are searched.
-        self._tail = max((len(stop) for stop in stops), default=0) + 8
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
         # Beam search passes more candidates for a prompt than it has beams.
         candidates = len(input_ids) // self._num_prompts
         self._cancelled |= {prompt for prompt in range(self._num_prompts) if not self._alive(prompt)}
         ended = [
-            row // candidates in self._cancelled or (bool(self._stops) and self._has_stop(ids))
+            row // candidates in self._cancelled or has_stop(self._tokenizer, ids[self._start :], self._stops)
             for row, ids in enumerate(input_ids)
         ]
         return torch.tensor(ended, dtype=torch.bool, device=input_ids.device)
 
     def cancelled(self, prompt: int) -> bool:
         return prompt in self._cancelled
-
-    def _has_stop(self, ids: Any) -> bool:
-        written = ids[self._start :][-self._tail :]
-        text = self._tokenizer.decode(written, skip_special_tokens=True)
-        return any(stop in text for stop in self._stops)
 
 
 class LogProbabilities(LogitsProcessor):
@@ -138,14 +141,14 @@ class Streamer(BaseStreamer):
     """Passes what transformers writes for one prompt to a PieceWriter."""
 
     def __init__(self, writer: PieceWriter, skip: int) -> None:
-        """The first `skip` tokens are the prompt's."""
+        """The first `skip` values are no part of the text: the prompt, and tokens that are forced."""
         self._writer = writer
         self._skip = skip
 
     def put(self, value: Any) -> None:
         """Called by transformers: once with the prompt, then with each new token."""
         if self._skip:
-            self._skip = 0
+            self._skip -= 1
             return
         self._writer.add(value.reshape(-1).tolist())
 

@@ -22,6 +22,12 @@ from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Strea
 from nlptasks.runtime.verbs.encoding import pad
 from nlptasks.runtime.worker import BatchRequest
 
+WriteBatch = Callable[
+    [LoadedBase, BatchRequest, list[int], list[tuple[list[int], bool]], Decoding, Callable[[str], None] | None],
+    list[Completion],
+]
+"""What writes a batch, with the arguments of `write`."""
+
 IN_ONE_PIECE = "beam search knows the text only at its end: it was streamed in one piece"
 
 
@@ -31,10 +37,12 @@ def generate(
     request: BatchRequest,
     decoding: Decoding,
     on_piece: Callable[[str], None] | None = None,
+    writer: WriteBatch | None = None,
 ) -> None:
     """Answer each prompt with a Completion; `on_piece` gets the text of a single prompt as it is written.
 
     Beam search changes its mind until the end: then `on_piece` gets the whole text, and the Completion has a note.
+    `writer` writes in place of torch.
     """
     if base.kind == "encoder" or base.native_verb:
         raise UnsupportedModelError(
@@ -49,12 +57,14 @@ def generate(
         alive = [i for i in indices if request.alive(i)]
         if alive:
             batch = [prompts[i] for i in alive]
-            for i, completion in zip(alive, _write(base, request, alive, batch, decoding, on_piece), strict=True):
-                request.answer(i, completion)
+            texts = (writer or write)(base, request, alive, batch, decoding, on_piece)
+            for i, text in zip(alive, texts, strict=True):
+                request.answer(i, text)
 
     # A seed promises the same text again, which a shared batch's stream of random numbers cannot keep.
     alone = decoding.seed is not None and decoding.do_sample
-    (Batcher(budget=1) if alone else batcher).run([len(ids) + decoding.max_new_tokens for ids, _ in prompts], step)
+    longest = min(decoding.max_new_tokens, base.max_tokens)
+    (Batcher(budget=1) if alone else batcher).run([len(ids) + longest for ids, _ in prompts], step)
 
 
 def encode_prompt(base: LoadedBase, prompt: Prompt, decoding: Decoding) -> tuple[list[int], bool]:
@@ -99,7 +109,7 @@ def plain_chat(messages: Sequence[Message]) -> str:
     return "\n".join(f"{names[m.role]}: {m.content}" for m in messages) + "\nAssistant:"
 
 
-def _write(
+def write(
     base: LoadedBase,
     request: BatchRequest,
     alive: list[int],
@@ -107,6 +117,8 @@ def _write(
     decoding: Decoding,
     on_piece: Callable[[str], None] | None,
 ) -> list[Completion]:
+    """Completions of the prompts of one batch: token ids, and whether their beginning was cut; `alive` are their places
+    in the request."""
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids, _ in batch]
     inputs = pad(rows, base.tokenizer.pad_token_id or 0, base.placement.device, left=base.kind == "causal")
     start = 1 if base.kind == "seq2seq" else inputs["input_ids"].shape[1]
@@ -123,13 +135,15 @@ def _write(
     watch = Watch(base.tokenizer, start, decoding.stop, go_on, len(alive))
     record = LogProbabilities() if beams == 1 else None
     one = beams == decoding.num_return_sequences == 1
-    writer = Streamer(PieceWriter(base.tokenizer, decoding.stop, on_piece), skip=start) if on_piece and one else None
+    forced = forced_tokens(base, decoding)
+    pieces = PieceWriter(base.tokenizer, decoding.stop, on_piece) if on_piece and one else None
+    writer = Streamer(pieces, skip=1 + forced) if pieces else None
     room = base.max_tokens if base.kind == "seq2seq" else base.max_tokens - inputs["input_ids"].shape[1]
     with torch.inference_mode(), _seeded(decoding.seed, base.placement.device):
         output = base.model.generate(
             **inputs,
             **_generation_arguments(decoding, min(decoding.max_new_tokens, max(1, room)), beams),
-            forced_bos_token_id=_first_id(base, decoding),
+            forced_bos_token_id=first_id(base, decoding),
             pad_token_id=base.tokenizer.pad_token_id,
             stopping_criteria=StoppingCriteriaList([watch]),
             logits_processor=LogitsProcessorList([record] if record else []),
@@ -141,8 +155,6 @@ def _write(
         scores = [record.of(row) for row in range(len(output))]
     else:
         scores = rescore(base, inputs, output, start)
-    # The target language's token is forced, not written, and M2M100's tokenizer does not call it a special one.
-    forced = languages.first_id(base.tokenizer, decoding.target_language) is not None
     times = decoding.num_return_sequences
     completions = []
     for i, (ids, cut) in enumerate(batch):
@@ -160,7 +172,16 @@ def _write(
     return completions
 
 
-def _first_id(base: LoadedBase, decoding: Decoding) -> int | None:
+def forced_tokens(base: LoadedBase, decoding: Decoding) -> int:
+    """How many tokens at a text's beginning are forced, not written: the target language's.
+
+    M2M100's tokenizer does not call it a special one.
+    """
+    return int(languages.first_id(base.tokenizer, decoding.target_language) is not None)
+
+
+def first_id(base: LoadedBase, decoding: Decoding) -> int | None:
+    """The token that a text must begin with, or None."""
     default: int | None = base.generation_config.forced_bos_token_id
     language = languages.first_id(base.tokenizer, decoding.target_language)
     return default if language is None else language
@@ -185,11 +206,11 @@ def rescore(base: LoadedBase, inputs: Mapping[str, Any], output: Any, start: int
             logits = base.model(
                 input_ids=sources, attention_mask=mask, decoder_input_ids=output[:, :-1], use_cache=False
             ).logits[:, start - 1 :]
-            chosen = _chosen(logits, output[:, start:])
+            scores = chosen(logits, output[:, start:])
         else:
             mask = torch.cat([mask, torch.ones_like(output[:, start:])], 1)
-            chosen = _last_logprobs(base, output, mask, output.shape[1] - start)
-    rows: list[list[float]] = chosen.tolist()
+            scores = _last_logprobs(base, output, mask, output.shape[1] - start)
+    rows: list[list[float]] = scores.tolist()
     return rows
 
 
@@ -198,10 +219,11 @@ def _last_logprobs(base: LoadedBase, ids: Any, mask: Any, count: int) -> Any:
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     # Only these positions need the large output layer.
     output = base.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=count + 1)
-    return _chosen(output.logits[:, :-1], ids[:, -count:])
+    return chosen(output.logits[:, :-1], ids[:, -count:])
 
 
-def _chosen(logits: Any, ids: Any) -> Any:
+def chosen(logits: Any, ids: Any) -> Any:
+    """Log-probabilities of tokens in nats, shape (rows, tokens), from logits of shape (rows, tokens, vocabulary)."""
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     return logprobs.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
 

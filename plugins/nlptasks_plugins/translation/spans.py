@@ -6,6 +6,7 @@ Where a stand-in does not come back exactly once, the words around the spans are
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -171,7 +172,8 @@ def reading(text: str, attempt: int, *, western: bool = True) -> Reading:
     return Reading(("", head, inner, tail), stand_ins, capitals)
 
 
-def protected(text: str, *, plain: bool = True, western: bool = True) -> list[tuple[int, int]]:
+@functools.lru_cache(maxsize=8192)  # each sentence of a batch is looked at about six times
+def protected(text: str, *, plain: bool = True, western: bool = True) -> tuple[tuple[int, int], ...]:
     """(start, end) of each span that a translation keeps, in order; with `plain`, plain numbers too."""
     # Bytes, since a list of spans would be compared with each new one: a text may hold thousands.
     taken = bytearray(len(text))
@@ -187,7 +189,7 @@ def protected(text: str, *, plain: bool = True, western: bool = True) -> list[tu
         if merged and not text[merged[-1][1] : start].strip(" "):
             start = merged.pop()[0]
         merged.append((start, end))
-    return merged if plain else [place for place in merged if not _PLAIN.fullmatch(text[slice(*place)])]
+    return tuple(place for place in merged if plain or not _PLAIN.fullmatch(text[slice(*place)]))
 
 
 def differences(source: str, translation: str, *, western: bool = True) -> str | None:
