@@ -17,7 +17,6 @@ import platform
 import random
 import shutil
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -28,11 +27,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import made_up
 
 from nlptasks import Engine
-
-sys.path.append(str(Path(__file__).parents[1]))
-from common import made_up
 
 TASK = "sentiment"
 

@@ -13,8 +13,9 @@ import torch
 
 from nlptasks.model import Decoding, Logits
 from nlptasks.progress import Counter
+from nlptasks.runtime.bound import WRITING_SIZE
 from nlptasks.runtime.cpu.threads import BatchThreads
-from nlptasks.runtime.resident import WRITING_SIZE, ResidentModel
+from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.verbs import generation
 from nlptasks.runtime.worker import BatchRequest, Job
 from nlptasks.store.adapters import open_adapter
