@@ -118,6 +118,7 @@ class ResidentModel:
         """Its state for `Engine.resident`."""
         base, idle = self._base or self.readers.stored, self.idle
         placement = f"{base.placement.dtype} on {base.placement.device}" if base else ""
+        placement = self.writers.placement or placement
         state: Any = ("idle" if idle else "computing") if base else ("not loaded" if idle else "loading")
         return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
 

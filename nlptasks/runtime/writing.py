@@ -62,6 +62,11 @@ class Writers:
         """Memory of what the engines keep."""
         return sum(part.num_bytes for part in (self._pipelines, self._translator) if part)
 
+    @property
+    def placement(self) -> str:
+        """How CTranslate2 computes the base; "" where it does not."""
+        return f"{self._translator.numbers} on cpu, by CTranslate2" if self._translator else ""
+
     def close(self) -> None:
         """Cancel all texts and free the engines."""
         if self._pipelines:

@@ -230,6 +230,7 @@ def test_a_converted_base_needs_no_weights_of_torch(checkpoint: Path, fast: Resi
     model.bind().generate(TEXTS[:1], Decoding(max_new_tokens=3, target_language="fr"))
     assert not uses_torch(model)
     assert model.num_bytes == (folder / "model.bin").stat().st_size
+    assert model.described.placement == "float32 on cpu, by CTranslate2"
     assert (folder / "model.bin").stat().st_mtime_ns == made
     model.close()
 
