@@ -25,7 +25,7 @@ from sacrebleu.metrics import BLEU
 
 from nlptasks import Engine
 from nlptasks.model import Decoding
-from nlptasks.runtime.verbs.generation import prompt_ids
+from nlptasks.runtime.verbs.prompts import prompt_ids
 from nlptasks.store.graphs import MARKER
 
 BATCH = 16

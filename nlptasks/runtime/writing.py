@@ -16,6 +16,7 @@ from nlptasks.runtime.worker import BatchRequest
 if TYPE_CHECKING:
     from nlptasks.runtime.fast.ctranslate import Translator
     from nlptasks.runtime.fast.genai import Pipelines
+    from nlptasks.runtime.reading import Readers
     from nlptasks.store.adapters import AdapterFolder
     from nlptasks.store.download import BaseFolder
 
@@ -29,6 +30,7 @@ class TorchModel(Protocol):
 
     folder: BaseFolder
     dtype: str
+    readers: Readers
 
     @property
     def loaded(self) -> LoadedBase | None: ...
@@ -75,7 +77,7 @@ class Writers:
 
     def shares_steps(self, decoding: Decoding) -> bool:
         """Whether `begin` may write with these settings, as far as that is known before the base is loaded."""
-        base = self._model.loaded
+        base = self._model.loaded or self._model.readers.stored
         if self._graphs is None or self._model.dtype != "auto" or find_spec("openvino_genai") is None:
             return False
         # As transformers would; None leaves a setting to the checkpoint.
@@ -97,11 +99,12 @@ class Writers:
 
         `bulk` lets others go first; `on_piece` gets the text of a single prompt as it is written.
         """
-        base = self._model.base()
+        base = self._model.readers.base()
         if not self._graphs or not _is_language_model(base):
             return None
         from nlptasks.runtime.fast import genai, texts
-        from nlptasks.runtime.verbs.generation import encode_prompt, end_tokens
+        from nlptasks.runtime.verbs.completions import end_tokens
+        from nlptasks.runtime.verbs.prompts import encode_prompt
 
         if self._pipelines is None:
             self._pipelines = genai.Pipelines(self._model.folder, self._graphs, end_tokens(base))

@@ -9,7 +9,7 @@ import pytest
 from nlptasks import Message
 from nlptasks.runtime.loading.base import load_tokenizer
 from nlptasks.runtime.verbs.chats import chat_ids
-from nlptasks.runtime.verbs.generation import prompt_ids
+from nlptasks.runtime.verbs.prompts import prompt_ids
 from nlptasks.testing import tiny_model
 from nlptasks.training.families import writing
 

@@ -1,9 +1,11 @@
-"""Texts written by OpenVINO GenAI: the torch model's own words and numbers, many at once, one adapter at a time."""
+"""Texts written by OpenVINO GenAI: the torch model's whole words and numbers, many at once, one adapter at a time."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +18,11 @@ from safetensors.torch import load_file, save_file
 
 from nlptasks.errors import CancelledError
 from nlptasks.model import CancelToken, Completion, Decoding
+from nlptasks.results import Message
 from nlptasks.runtime.bound import BoundModel
+from nlptasks.runtime.loading.base import load_tokenizer
 from nlptasks.runtime.resident import ResidentModel
-from nlptasks.runtime.verbs.generation import encode_prompt
+from nlptasks.runtime.verbs.prompts import encode_prompt, prompt_ids
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder, open_adapter
 from nlptasks.store.download import BaseFolder, find_base
@@ -274,3 +278,37 @@ def test_a_lossy_file_is_left_to_torch(tmp_path: Path) -> None:
     assert gguf_graph.gguf_file(tmp_path) == tmp_path / "a.gguf"
     (tmp_path / "b.gguf").touch()
     assert gguf_graph.gguf_file(tmp_path) is None
+
+
+def test_a_process_that_writes_needs_neither_torch_nor_transformers(quick: ResidentModel) -> None:
+    """The tokenizer that is kept beside the graphs reads and decodes as transformers' whole."""
+    quick.bind().generate([PROMPTS[0]], GREEDY)
+    base = quick.readers.stored
+    assert base
+    whole = load_tokenizer(quick.folder.path)
+    for text in ["Ça va? 🙂 漢字", " two  spaces\n\nand <|im_end|> spelt out", "don't , stop . now !", ""]:
+        ids = whole(text)["input_ids"]
+        assert base.tokenizer(text)["input_ids"] == ids
+        assert base.tokenizer.decode(ids, skip_special_tokens=True) == whole.decode(ids, skip_special_tokens=True)
+    chat = [Message(role="user", content="Say <|im_end|> twice.")]
+    assert prompt_ids(base.tokenizer, chat) == prompt_ids(whole, chat)
+    code = (
+        "import sys, nlptasks\n"
+        f"text = nlptasks.run('generation', {PROMPTS[0]!r}, max_new_tokens=3).text\n"
+        "print(repr(text), [name for name in ('torch', 'transformers') if name in sys.modules])\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert process.stdout.endswith("[]\n")
+    assert process.stderr == ""
+
+
+def test_nothing_is_left_behind_by_a_text_that_is_left() -> None:
+    code = (
+        "import nlptasks\n"
+        "with nlptasks.Engine() as engine:\n"
+        f"    pieces = iter(engine.stream('generation', {PROMPTS[1]!r}))\n"
+        "    print(len([next(pieces), next(pieces)]))\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert process.stdout == "2\n"
+    assert process.stderr == ""

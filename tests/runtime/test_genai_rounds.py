@@ -14,7 +14,7 @@ import torch
 from nlptasks.errors import CancelledError
 from nlptasks.model import CancelToken, Completion, Decoding
 from nlptasks.runtime.resident import ResidentModel
-from nlptasks.runtime.verbs.generation import encode_prompt
+from nlptasks.runtime.verbs.prompts import encode_prompt
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder, open_adapter
 from nlptasks.store.download import find_base

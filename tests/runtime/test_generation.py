@@ -17,9 +17,9 @@ from nlptasks.errors import CancelledError, OverflowRefusedError, UnsupportedMod
 from nlptasks.model import CancelToken, Decoding
 from nlptasks.results import Message
 from nlptasks.runtime.resident import ResidentModel
-from nlptasks.runtime.verbs.decoding import PieceWriter, cut_at_stop
+from nlptasks.runtime.verbs.completions import PieceWriter, completion_of, cut_at_stop
 from nlptasks.runtime.verbs.encoding import pad
-from nlptasks.runtime.verbs.generation import completion_of, rescore
+from nlptasks.runtime.verbs.generation import rescore
 from nlptasks.store.download import BaseFolder
 from nlptasks.testing import tiny_model
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from nlptasks.cli import cli
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import DataError
-from nlptasks.runtime.verbs.generation import prompt_ids
+from nlptasks.runtime.verbs.prompts import prompt_ids
 from nlptasks.training.families import writing
 from nlptasks.training.families.base import family_trainer
 from nlptasks.training.metrics import texts as text_metrics

@@ -1,4 +1,4 @@
-"""Encoders that are read without torch: what was kept of them in the cache of graphs."""
+"""Bases that are computed without torch: what was kept of them in the cache of graphs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nlptasks.runtime.loading.kept import keep, read_kept
 from nlptasks.store.graphs import graph_folder
 from nlptasks.store.weights import fingerprint
 
-FORMAT = "1"
+FORMAT = "2"
 """Changes when the files of a kept base or of a graph change their meaning."""
 
 _VERSIONS = ("nlptasks", "openvino", "tokenizers", "torch", "transformers")
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def kept_base(cache: Path, base: Path, placement: Placement, load: Callable[[], LoadedBase]) -> LoadedBase | None:
-    """An encoder as it was kept, or None where it cannot be.
+    """A base as it was kept, or None where it cannot be.
 
     Args:
         cache: the folder of all graphs.
@@ -41,7 +41,7 @@ def kept_base(cache: Path, base: Path, placement: Placement, load: Callable[[], 
         _log.debug("%s is not kept: %s", base, error)
         return None
     except OSError as error:
-        _log.warning("What reading needs of %s cannot be kept in %s: %s", base, cache, error)
+        _log.warning("What is needed of %s beside its graphs cannot be kept in %s: %s", base, cache, error)
         return None
     try:
         return read_kept(folder, base, placement)

@@ -20,15 +20,8 @@ from nlptasks.model import Completion, Decoding
 from nlptasks.process import LOADING
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs.batching import Batcher
-from nlptasks.runtime.verbs.decoding import PieceWriter, has_stop
-from nlptasks.runtime.verbs.generation import (
-    IN_ONE_PIECE,
-    chosen,
-    completion_of,
-    end_tokens,
-    first_id,
-    forced_tokens,
-)
+from nlptasks.runtime.verbs.completions import PieceWriter, completion_of, end_tokens, has_stop
+from nlptasks.runtime.verbs.generation import IN_ONE_PIECE, chosen, first_id, forced_tokens
 from nlptasks.runtime.worker import BatchRequest
 from nlptasks.store.download import BaseFolder
 from nlptasks.store.graphs import graph_folder

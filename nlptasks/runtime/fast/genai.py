@@ -161,6 +161,9 @@ class Writer:
                 if self._running:
                     self._pipeline.step()
                 self._read()
+                # A cancelled text leaves its keys and values at the next step.
+                while not self._running and self._pipeline.has_non_finished_requests():
+                    self._pipeline.step()
             except Exception as error:
                 self._fail(error)
 

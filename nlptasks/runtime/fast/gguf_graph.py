@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsupportedModelError
 from nlptasks.runtime.compiled.graph import import_openvino
-from nlptasks.runtime.loading.folding import scaling_of
 from nlptasks.store.adapters import PEFT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -159,6 +158,8 @@ def lora_file(adapter: AdapterFolder) -> bytes | None:
     Weights that are no finite numbers are left to torch as well, which names them.
     """
     from safetensors.torch import load_file, save
+
+    from nlptasks.runtime.loading.folding import scaling_of
 
     factors = {}
     for name, tensor in load_file(adapter.path / PEFT_WEIGHTS).items():

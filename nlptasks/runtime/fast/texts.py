@@ -8,8 +8,7 @@ from concurrent.futures import Future
 from nlptasks.model import CancelToken, Completion, Decoding
 from nlptasks.runtime.fast.genai import Writer, Writing
 from nlptasks.runtime.loading.base import LoadedBase
-from nlptasks.runtime.verbs.decoding import PieceWriter
-from nlptasks.runtime.verbs.generation import completion_of
+from nlptasks.runtime.verbs.completions import PieceWriter, completion_of
 
 
 def begin(

@@ -1,17 +1,19 @@
-"""What reading needs of an encoder beside a compiled graph, kept beside the graphs: a tokenizer and some settings.
+"""What a base needs beside a compiled graph, kept beside the graphs: a tokenizer and some settings.
 
-With it a process that reads imports neither torch nor transformers, which take seconds.
+With it a process that reads or writes imports neither torch nor transformers, which take seconds.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from nlptasks.errors import UnsupportedModelError
-from nlptasks.runtime.loading.base import LoadedBase, Weights
+from nlptasks.runtime.loading.base import LoadedBase, Weights, load_tokenizer
 from nlptasks.runtime.loading.devices import Placement
 from nlptasks.store.adapters import read_manifest
 
@@ -27,13 +29,16 @@ _IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "cls_token_id", "unk_tok
 class KeptTokenizer:
     """A fast tokenizer of transformers as it was loaded, computed by the library beneath it alone.
 
-    It is called with the arguments that reading needs, and answers equally.
+    It is called with the arguments that reading and writing need, and answers equally.
     """
 
     is_fast = True
 
-    def __init__(self, file: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, file: Path, settings: dict[str, Any], base: Path) -> None:
+        """`base` is the folder that it was loaded from."""
         from tokenizers import Tokenizer
+
+        self._base = base
 
         self._tokenizer = Tokenizer.from_file(str(file))
         self._tokenizer.no_padding()
@@ -47,6 +52,16 @@ class KeptTokenizer:
         self.bos_token_id, self.eos_token_id, self.pad_token_id, self.cls_token_id, self.unk_token_id = (
             ids[name] for name in _IDS
         )
+
+    @functools.cached_property
+    def whole(self) -> Any:
+        """The tokenizer of transformers, for chats: their templates are more than this library has."""
+        return load_tokenizer(self._base)
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """The text of tokens."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return text
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """Special tokens that are added to a text, or to a pair."""
@@ -96,17 +111,19 @@ class Encoding(dict[str, Any]):
 
 
 def keep(base: LoadedBase, folder: Path) -> None:
-    """Write what reading needs of an encoder into a folder.
+    """Write what reading or writing needs of a base into a folder.
 
     Raises:
-        UnsupportedModelError: it is no encoder, or its tokenizer does more than the library beneath it.
+        UnsupportedModelError: it has an encoder and a decoder, or its tokenizer does more than the library beneath it.
     """
     tokenizer = base.tokenizer
-    if base.kind != "encoder" or not _is_plain(tokenizer):
+    tidies = base.kind == "causal" and tokenizer.clean_up_tokenization_spaces
+    if base.kind == "seq2seq" or tidies or not _is_plain(tokenizer):
         raise UnsupportedModelError(f"{base.config.model_type} is read with transformers' tokenizer.")
     settings = {
         "kind": base.kind,
         "native_verb": base.native_verb,
+        "eos_token_id": getattr(base.generation_config, "eos_token_id", None),
         "config": {name: getattr(base.config, name, None) for name in _CONFIG},
         "tokenizer": {
             "names": tokenizer.model_input_names,
@@ -146,9 +163,9 @@ def read_kept(folder: Path, base: Path, placement: Placement) -> LoadedBase:
         raise AssertionError("A kept base has no weights.")
 
     return LoadedBase(
-        tokenizer=KeptTokenizer(folder / _TOKENIZER, settings["tokenizer"]),
+        tokenizer=KeptTokenizer(folder / _TOKENIZER, settings["tokenizer"], base),
         config=SimpleNamespace(**settings["config"]),
-        generation_config=None,
+        generation_config=SimpleNamespace(eos_token_id=settings["eos_token_id"]),
         kind=settings["kind"],
         placement=placement,
         load=load,

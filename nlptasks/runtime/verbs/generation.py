@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
-from nlptasks.errors import OverflowRefusedError, UnsupportedModelError
-from nlptasks.model import Completion, Decoding, Likelihoods, Prompt
-from nlptasks.results import Message
+from nlptasks.errors import UnsupportedModelError
+from nlptasks.model import Completion, Decoding, Likelihoods
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.batching import Batcher
-from nlptasks.runtime.verbs.chats import chat_ids
-from nlptasks.runtime.verbs.decoding import LogProbabilities, PieceWriter, Streamer, Watch, cut_at_stop, without_part
+from nlptasks.runtime.verbs.completions import PieceWriter, completion_of
+from nlptasks.runtime.verbs.decoding import LogProbabilities, Streamer, Watch
 from nlptasks.runtime.verbs.encoding import pad
+from nlptasks.runtime.verbs.prompts import encode_prompt, prompt_ids
 from nlptasks.runtime.worker import BatchRequest
 
 WriteBatch = Callable[
@@ -65,48 +65,6 @@ def generate(
     alone = decoding.seed is not None and decoding.do_sample
     longest = min(decoding.max_new_tokens, base.max_tokens)
     (Batcher(budget=1) if alone else batcher).run([len(ids) + longest for ids, _ in prompts], step)
-
-
-def encode_prompt(base: LoadedBase, prompt: Prompt, decoding: Decoding) -> tuple[list[int], bool]:
-    """Token ids of a prompt and whether its beginning had to be cut.
-
-    Raises:
-        OverflowRefusedError: it does not fit and `decoding.truncate_prompt` is off.
-    """
-    ids = prompt_ids(base.tokenizer, prompt, decoding.source_language, decoding.target_language)
-    # A decoder's prompt and answer share one context; a seq2seq model's prompt has the encoder's to itself.
-    reserved = 0 if base.kind == "seq2seq" else min(decoding.max_new_tokens, base.max_tokens // 2)
-    room = base.max_tokens - reserved
-    if len(ids) <= room:
-        return ids, False
-    if not decoding.truncate_prompt:
-        raise OverflowRefusedError(
-            f"The prompt has {len(ids)} tokens; with {reserved} reserved for the answer the model reads {room}: "
-            "shorten it, lower max_new_tokens, or use on_overflow='truncate' to keep its end."
-        )
-    return (ids[:room] if base.kind == "seq2seq" else ids[-room:]), True
-
-
-def prompt_ids(tokenizer: Any, prompt: Prompt, source: str | None = None, target: str | None = None) -> list[int]:
-    """Tokens of plain text, or of a chat through the model's own template; training and serving both use this.
-
-    `source` and `target` are BCP 47 tags, for tokenizers that mark languages.
-    """
-    if isinstance(prompt, str):
-        ids = languages.source_ids(tokenizer, prompt, source, target)
-        # An empty prompt still needs one token to continue from.
-        start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-        return ids or [start or 0]
-    if tokenizer.chat_template is None:
-        return list(tokenizer(plain_chat(prompt), truncation=False, verbose=False)["input_ids"])
-    chat = [message.model_dump() for message in prompt]
-    return chat_ids(tokenizer, chat, add_generation_prompt=True)
-
-
-def plain_chat(messages: Sequence[Message]) -> str:
-    """A chat as plain text, for a language model without a template."""
-    names = {"system": "System", "user": "User", "assistant": "Assistant"}
-    return "\n".join(f"{names[m.role]}: {m.content}" for m in messages) + "\nAssistant:"
 
 
 def write(
@@ -226,40 +184,6 @@ def chosen(logits: Any, ids: Any) -> Any:
     """Log-probabilities of tokens in nats, shape (rows, tokens), from logits of shape (rows, tokens, vocabulary)."""
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     return logprobs.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
-
-
-def completion_of(
-    base: LoadedBase,
-    tokens: list[int],
-    scores: list[float],
-    decoding: Decoding,
-    *,
-    num_prompt: int,
-    truncated: bool,
-    cancelled: bool = False,
-) -> Completion:
-    """What was written after a prompt of `num_prompt` tokens; `scores` are the tokens' log-probabilities in nats."""
-    ends = end_tokens(base)
-    length = next((i for i, token in enumerate(tokens) if token in ends), None)
-    written = tokens if length is None else tokens[: length + 1]
-    text = base.tokenizer.decode(written, skip_special_tokens=True)
-    before_stop = cut_at_stop(text, decoding.stop)
-    stopped = length is not None or before_stop is not None
-    return Completion(
-        text=without_part(text) if before_stop is None else before_stop,
-        finish_reason="cancelled" if cancelled else "stop" if stopped else "length",
-        num_prompt_tokens=num_prompt,
-        num_generated_tokens=len(written),
-        logprobs=tuple(scores[: len(written)]),
-        truncated=truncated,
-    )
-
-
-def end_tokens(base: LoadedBase) -> set[int]:
-    """The tokens that end a text."""
-    ends = base.generation_config.eos_token_id
-    ends = ends if ends is not None else base.tokenizer.eos_token_id
-    return set(ends) if isinstance(ends, list) else {ends}
 
 
 def _generation_arguments(decoding: Decoding, max_new_tokens: int, beams: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from nlptasks.results import Message
 from nlptasks.runtime.verbs import languages
 from nlptasks.runtime.verbs.chats import chat_ids
 from nlptasks.runtime.verbs.encoding import pad
-from nlptasks.runtime.verbs.generation import prompt_ids
+from nlptasks.runtime.verbs.prompts import prompt_ids
 from nlptasks.training.families.base import Feature
 
 IGNORED = -100
