@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 
 class TorchModel(Protocol):
-    """What readers need of a resident model; see `ResidentModel`."""
+    """What readers and writers need of a resident model; see `ResidentModel`."""
 
     folder: BaseFolder
     device: str
     dtype: str
     trust_remote_code: bool
     reading: Batcher
+    readers: Readers
 
     @property
     def loaded(self) -> LoadedBase | None: ...

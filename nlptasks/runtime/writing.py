@@ -6,36 +6,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from nlptasks.model import CancelToken, Completion, Decoding, Prompt
 from nlptasks.runtime.loading.base import LoadedBase
+from nlptasks.runtime.reading import TorchModel
 from nlptasks.runtime.verbs.batching import Batcher
 from nlptasks.runtime.worker import BatchRequest
 
 if TYPE_CHECKING:
     from nlptasks.runtime.fast.ctranslate import Translator
     from nlptasks.runtime.fast.genai import Pipelines
-    from nlptasks.runtime.reading import Readers
     from nlptasks.store.adapters import AdapterFolder
-    from nlptasks.store.download import BaseFolder
 
 BUDGET = 16 * 1024
 ROWS = 32
 """A writing batch holds its keys and values for every token, so it has fewer rows than a reading one."""
-
-
-class TorchModel(Protocol):
-    """What writers need of a resident model; see `ResidentModel`."""
-
-    folder: BaseFolder
-    dtype: str
-    readers: Readers
-
-    @property
-    def loaded(self) -> LoadedBase | None: ...
-    def base(self) -> LoadedBase: ...
-    def activate(self, adapter: AdapterFolder | None) -> tuple[LoadedBase, Any]: ...
 
 
 class Writers:
