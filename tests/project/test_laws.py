@@ -75,11 +75,7 @@ BELOW: dict[str, set[str]] = {
     "runtime/description.py": {"model.py", "runtime/loading", "runtime/verbs", "store"},
     "runtime/reading.py": {"runtime/compiled", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
     "runtime/writing.py": {
-        "model.py",
-        "runtime/fast",
-        "runtime/loading",
-        "runtime/verbs",
-        "runtime/worker.py",
+        *("model.py", "runtime/fast", "runtime/loading", "runtime/reading.py", "runtime/verbs", "runtime/worker.py"),
         "store",
     },
     "runtime/bound.py": {"errors.py", "model.py", "process.py", "runtime/verbs", "runtime/worker.py", "store"},
