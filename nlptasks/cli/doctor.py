@@ -31,15 +31,16 @@ def examine(settings: Settings, *, network: bool) -> dict[str, dict[str, Any]]:
     """The report by section; takes a few seconds at most."""
     engine = Engine(settings=settings)
     placement, plugins = engine.placement(), engine.plugins
+    graphs = None if settings.backend == "torch" else settings.graphs
     report: dict[str, dict[str, Any]] = {
         "versions": versions(),
         "computing": {
             "device": f"{placement.device} ({placement.device_reason})",
             "dtype": f"{placement.dtype} ({placement.dtype_reason})",
             "int8": _int8(),
-            "readers": "{} ({})".format(
-                *placement.reading_engine(None if settings.backend == "torch" else settings.graphs)
-            ),
+            "readers": "{} ({})".format(*placement.reading_engine(graphs)),
+            "language models": "{} ({})".format(*placement.writing_engine("openvino-genai", graphs)),
+            "translators": "{} ({})".format(*placement.writing_engine("ctranslate2", graphs)),
             "threads": placement.num_threads,
         },
         "folders": {"cache": str(settings.cache), "data": str(settings.data)},

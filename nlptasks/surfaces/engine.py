@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "nlptasks", "torch", "transformers", "peft", "tokenizers", "safetensors", "huggingface_hub", "pluggy", "pydantic",
-    "click", "gradio", "datasets", "accelerate", "openpyxl",
+    "click", "gradio", "datasets", "accelerate", "openpyxl", "openvino", "openvino-genai", "ctranslate2",
 )  # fmt: skip
 
 

@@ -217,6 +217,10 @@ def test_models_tasks_and_doctor_have_json(home: dict[str, str]) -> None:
     report = json.loads(nlptasks(home, "doctor", "--json", "--no-network").stdout)
     assert report["versions"]["torch"]
     assert "(" in report["computing"]["dtype"], "the reason stands beside the choice"
+    for work in ("readers", "language models", "translators"):
+        assert "(" in report["computing"][work]
+    plain = json.loads(nlptasks({**home, "NLPTASKS_BACKEND": "torch"}, "doctor", "--json", "--no-network").stdout)
+    assert plain["computing"]["language models"] == "torch (NLPTASKS_BACKEND or backend=... says so)"
 
 
 def test_help_is_fast_and_brings_in_no_torch(home: dict[str, str]) -> None:

@@ -64,15 +64,21 @@ class Placement:
         """
         if self.dtype == "int8":
             return "openvino", "dtype int8 is computed by it"
+        engine, why = self.writing_engine("openvino", graphs)
+        if engine != "torch" and self.dtype != "float32":
+            return "torch", f"graphs are in float32, and the dtype is {self.dtype}"
+        return engine, why
+
+    def writing_engine(self, engine: str, graphs: Path | None) -> tuple[str, str]:
+        """What writes there with dtype auto, the engine of this name or "torch", and why; torch also has what the
+        engine cannot do. `graphs` is as in `reading_engine`."""
         if graphs is None:
             return "torch", "NLPTASKS_BACKEND or backend=... says so"
         if self.device != "cpu":
             return "torch", f"graphs are for CPUs, and the device is {self.device}"
-        if self.dtype != "float32":
-            return "torch", f"graphs are in float32, and the dtype is {self.dtype}"
-        if importlib.util.find_spec("openvino") is None:
-            return "torch", "openvino is not installed (pip install 'nlptasks[fast]')"
-        return "openvino", "a compiled graph is quicker than torch on a CPU"
+        if importlib.util.find_spec(engine.replace("-", "_")) is None:
+            return "torch", f"{engine} is not installed (pip install 'nlptasks[fast]')"
+        return engine, "a compiled graph is quicker than torch on a CPU"
 
 
 @functools.cache
