@@ -34,6 +34,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "NLPTASKS_CACHE": str(root / "cache"),
         "NLPTASKS_DATA": str(root / "data"),
         "HF_HUB_OFFLINE": "1",
+        # A tiny model takes longer to compile than to run.
+        "NLPTASKS_BACKEND": "torch",
     }
     folder = AdapterStore(Settings.from_env(env)).folder("sentiment", "tiny")
     classifier_adapter(tiny_model(root / "encoder", "encoder"), folder, labels=("negative", "positive"))
