@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from nlptasks.runtime.loading.base import LoadedBase, Weights
+from nlptasks.runtime.loading.devices import Placement
 from nlptasks.settings import Settings
 from nlptasks.store.catalog import Base, HubSource, WheelSource
 from tests.hub_server import Site, serve
@@ -127,3 +129,12 @@ def child(base: Base, settings: Settings, kill: str = "never") -> subprocess.Pop
 
 def leftovers(settings: Settings) -> list[str]:
     return sorted(path.name for path in (settings.bases / ".staging").glob("*"))
+
+
+def bare_base(tokenizer: Any) -> LoadedBase:
+    """A base of a tokenizer alone, without weights."""
+
+    def load() -> Weights:
+        raise AssertionError("This base has no weights.")
+
+    return LoadedBase(tokenizer, None, None, "encoder", Placement("cpu", "", "float32", ""), load)

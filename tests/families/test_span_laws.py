@@ -9,7 +9,6 @@ from functools import cache
 from itertools import combinations, pairwise
 from operator import itemgetter
 from random import Random
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -30,6 +29,7 @@ from nlptasks.task import TextInput
 from nlptasks_plugins.ner import NamedEntities
 from nlptasks_plugins.qa import Qa
 from tests.examples import examples
+from tests.tiny_base import bare_base
 
 pytestmark = pytest.mark.embedded
 
@@ -73,7 +73,7 @@ class Reader:
 
     def __init__(self, tokenizer: Any, scores: Scores, null: float = 0.0, **info: Any) -> None:
         self.info = ModelInfo(**{"name": "reader", "kind": "encoder", "labels": TAGS, **info})
-        self._root: Any = SimpleNamespace(tokenizer=tokenizer, placement=SimpleNamespace(device="cpu"))
+        self._root = bare_base(tokenizer)
         self._scores = scores
         self._null = null
 

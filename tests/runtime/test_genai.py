@@ -99,7 +99,7 @@ def writes_itself(model: ResidentModel) -> bool:
     return model.load().num_bytes > 0
 
 
-@pytest.mark.parametrize("name", [None, "summarizer", "other"])
+@pytest.mark.parametrize("name", [None, "summarizer", pytest.param("other", marks=pytest.mark.full)])
 def test_the_words_and_numbers_are_those_of_torch(
     quick: ResidentModel, plain: ResidentModel, request: pytest.FixtureRequest, name: str | None
 ) -> None:

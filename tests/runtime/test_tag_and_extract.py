@@ -21,6 +21,7 @@ from nlptasks.store.adapters import PEFT_WEIGHTS, open_adapter
 from nlptasks.store.download import BaseFolder
 from nlptasks.testing import FakeModel, tiny_model
 from tests.tiny_adapters import TAGS, classifier_adapter, extractor_adapter, tagger_adapter
+from tests.tiny_base import bare_base
 
 TEXTS = ["Ada met Bob", "ça va? 🙂", "a much longer text that makes the other rows carry padding", "x", ""]
 PAIRS = [
@@ -191,7 +192,7 @@ def test_null_is_the_score_of_the_classifier_token_wherever_it_stands(tiny_encod
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="$A </s> <s>", pair="$A </s> $B </s> <s>", special_tokens=[("<s>", 2), ("</s>", 3)]
     )
-    base: Any = SimpleNamespace(tokenizer=tokenizer, placement=SimpleNamespace(device="cpu"))
+    base = bare_base(tokenizer)
     [segment] = Encoded(base, [("<s>?", "Ada")], 64, segment=1).segments
     assert (segment.tokens, segment.null) == (slice(3, 6), 7)
 
