@@ -79,8 +79,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Empty folders and no network."""
-    return Settings(cache=tmp_path / "cache", data=tmp_path / "data", offline=True)
+    """Empty folders, no network, and torch alone: a tiny model takes longer to compile than to run."""
+    return Settings(cache=tmp_path / "cache", data=tmp_path / "data", offline=True, backend="torch")
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,8 @@ def _entities(
     entities = []
     for entity in spans.decode(spans.join_compounds(spans.compounds(text, words), best, rows, tags)):
         chances = [spans.type_probability(rows[i], tags, entity.type) for i in range(entity.first, entity.last + 1)]
-        score = min(1.0, statistics.geometric_mean(chances))
+        # A chance may be too small for a number; one of them makes the mean zero.
+        score = min(1.0, statistics.geometric_mean(chances)) if all(chances) else 0.0
         if score >= threshold and (options.labels is None or entity.type in options.labels):
             start, end = words[entity.first][0], words[entity.last][1]
             entities.append(Entity(label=entity.type, text=text[start:end], start=start, end=end, score=score))

@@ -48,6 +48,12 @@ class Remote:
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Any backend."""
+    return dataclasses.replace(settings, backend=None)
+
+
+@pytest.fixture
 def plugins(settings: Settings) -> Plugins:
     class Plugin:
         @hookimpl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import pkgutil
 import re
@@ -139,7 +140,7 @@ def test_the_backend_of_the_page_serves_its_names(settings: Settings) -> None:
     plugins = Plugins(settings)
     plugins.register(run(block("hooks.md", "python", "class Shouting")), "shouting")
     plugins.register(run(block("plugins.md", "python", "class WriteHeadline")), "headline")
-    with nlptasks.Engine(settings=settings, plugins=plugins) as engine:
+    with nlptasks.Engine(settings=dataclasses.replace(settings, backend=None), plugins=plugins) as engine:
         result = engine.run("headline", "The river rose.", model="shout:loud")
     assert (result.headline, result.model) == ("USER: WRITE ONE HEADLINE FOR THIS TEXT:", "shout:loud")
 

@@ -91,7 +91,9 @@ def near(found: torch.Tensor, expected: torch.Tensor, dtype: str) -> None:
 
 @needs_openvino
 @compiled_dtypes
-@pytest.mark.parametrize("model_type", sorted(SIZES))
+@pytest.mark.parametrize(
+    "model_type", [pytest.param(name, marks=[] if name == "bert" else pytest.mark.full) for name in sorted(SIZES)]
+)
 def test_every_architecture_reads_batches_of_any_shape(model_type: str, dtype: str) -> None:
     model = task_model(model_type, "classify")
     head = compiled_head(model, batch_of(2, 4), dtype)
@@ -103,6 +105,7 @@ def test_every_architecture_reads_batches_of_any_shape(model_type: str, dtype: s
 
 @needs_openvino
 @compiled_dtypes
+@pytest.mark.full
 def test_a_tagger_and_an_extractor_answer_by_the_names_of_their_outputs(dtype: str) -> None:
     batch = batch_of(3, 9)
     read = batch["attention_mask"].bool()
@@ -117,6 +120,7 @@ def test_a_tagger_and_an_extractor_answer_by_the_names_of_their_outputs(dtype: s
 
 @needs_openvino
 @compiled_dtypes
+@pytest.mark.full
 def test_a_text_s_answer_does_not_depend_on_the_texts_beside_it(dtype: str) -> None:
     head = compiled_head(task_model("bert", "classify"), batch_of(2, 4), dtype)
     ids = torch.randint(5, 60, (9, 12))
@@ -144,6 +148,7 @@ def test_weights_become_a_quarter_and_the_scores_layer_stays() -> None:
 
 
 @needs_openvino
+@pytest.mark.full
 def test_a_model_s_later_weights_are_not_the_compiled_one_s() -> None:
     model = task_model("bert", "classify")
     head = compiled_head(model, batch_of(2, 4))
@@ -183,6 +188,7 @@ def test_a_trace_that_takes_a_length_for_fixed_is_refused() -> None:
 
 @needs_openvino
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="other systems do not tell a process's memory so")
+@pytest.mark.full
 def test_traces_do_not_stay_in_memory() -> None:
     model = task_model("bert", "classify")
 
@@ -253,6 +259,7 @@ def answers(resident: ResidentModel, path: Path | None, verb: str, texts: list[s
 
 @needs_openvino
 @compiled_dtypes
+@pytest.mark.full
 def test_adapters_come_and_go(tmp_path: Path, tiny_encoder: Path, dtype: str) -> None:
     one, _ = classifier_adapter(tiny_encoder, tmp_path / "one", seed=1)
     two, _ = classifier_adapter(tiny_encoder, tmp_path / "two", seed=2)
@@ -283,6 +290,7 @@ def test_adapters_come_and_go(tmp_path: Path, tiny_encoder: Path, dtype: str) ->
 
 @needs_openvino
 @compiled_dtypes
+@pytest.mark.full
 def test_two_adapters_from_many_threads_answer_as_each_alone(tmp_path: Path, tiny_encoder: Path, dtype: str) -> None:
     paths = [classifier_adapter(tiny_encoder, tmp_path / str(seed), seed=seed)[0] for seed in (1, 2)]
     texts = ["Ada met Bob", "no", "a longer text for the other rows"]

@@ -99,7 +99,9 @@ def writes_itself(model: ResidentModel) -> bool:
     return model.load().num_bytes > 0
 
 
-@pytest.mark.parametrize("name", [None, "summarizer", pytest.param("other", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "name", ["summarizer", *(pytest.param(name, marks=pytest.mark.full) for name in (None, "other"))]
+)
 def test_the_words_and_numbers_are_those_of_torch(
     quick: ResidentModel, plain: ResidentModel, request: pytest.FixtureRequest, name: str | None
 ) -> None:

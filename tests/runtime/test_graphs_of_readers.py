@@ -51,6 +51,7 @@ def adapters(tmp_path: Path, tiny_encoder: Path) -> Path:
 
 
 @needs_openvino
+@pytest.mark.full
 def test_every_verb_answers_as_torch_does_when_a_graph_is_made_and_when_it_is_read(
     adapters: Path, tiny_encoder: Path
 ) -> None:
@@ -66,7 +67,7 @@ def test_every_verb_answers_as_torch_does_when_a_graph_is_made_and_when_it_is_re
 
 
 @needs_openvino
-@pytest.mark.long
+@pytest.mark.full
 def test_a_process_with_graphs_imports_neither_torch_nor_transformers(adapters: Path, tiny_encoder: Path) -> None:
     every_answer(resident_of(tiny_encoder, adapters / "graphs"), adapters)
     code = f"""
@@ -123,6 +124,7 @@ def test_a_kept_tokenizer_answers_as_transformers_does(tmp_path: Path, tiny_enco
 
 
 @needs_openvino
+@pytest.mark.full
 def test_a_damaged_graph_is_made_again(adapters: Path, tiny_encoder: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = answers(resident_of(tiny_encoder, adapters / "graphs"), adapters / "classify", "classify", TEXTS)
     (file,) = (adapters / "graphs").glob("*-classify-*/graph.xml")
@@ -136,6 +138,7 @@ def test_a_damaged_graph_is_made_again(adapters: Path, tiny_encoder: Path, caplo
 
 
 @needs_openvino
+@pytest.mark.full
 def test_where_nothing_can_be_kept_the_graph_is_in_memory(
     adapters: Path, tiny_encoder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -168,6 +171,7 @@ def test_what_openvino_cannot_translate_is_left_to_torch_and_tried_once(
 
 
 @needs_openvino
+@pytest.mark.full
 def test_a_retrained_adapter_gets_a_graph_of_its_own(adapters: Path, tiny_encoder: Path) -> None:
     resident = resident_of(tiny_encoder, adapters / "graphs")
     before = answers(resident, adapters / "classify", "classify", TEXTS)
@@ -197,6 +201,7 @@ def test_another_base_s_adapter_is_refused_before_a_graph_is_looked_for(
 
 
 @needs_openvino
+@pytest.mark.full
 def test_the_least_recently_used_leave_the_memory(tmp_path: Path, tiny_encoder: Path) -> None:
     heads = CompiledHeads(tiny_encoder, 1, None)
     made: list[str] = []

@@ -59,6 +59,7 @@ def test_the_gate_runs_on_the_backend_that_serves(
         lines = noted.read_text().splitlines() if noted.is_file() else []
         return [line.split() for line in lines[len(before) :]]
 
+    settings = dataclasses.replace(settings, backend=None)
     [(process, adapter)] = train("first", settings)
     assert (process != str(os.getpid()), adapter) == (True, "first")
     assert train("second", dataclasses.replace(settings, backend="torch")) == []
