@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -314,3 +315,61 @@ def test_nothing_is_left_behind_by_a_text_that_is_left() -> None:
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert process.stdout == "2\n"
     assert process.stderr == ""
+
+
+class SlowPipeline:
+    """Takes a request when `gate` is open, and writes nothing."""
+
+    def __init__(self) -> None:
+        self.gate, self.entered = threading.Event(), threading.Event()
+
+    def add_request(self, *_: Any) -> SlowPipeline:
+        self.entered.set()
+        self.gate.wait(10)
+        return self
+
+    def can_read(self) -> bool:
+        return False
+
+    def get_status(self) -> Any:
+        return SimpleNamespace(name="RUNNING")
+
+    def cancel(self) -> None:
+        pass
+
+    def step(self) -> None:
+        pass
+
+    def has_non_finished_requests(self) -> bool:
+        return False
+
+
+def test_a_text_that_is_just_joining_is_under_way_and_closing_cancels_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = SlowPipeline()
+    monkeypatch.setattr(genai, "_load", lambda folder, adapter: pipeline)
+    writer = genai.Writer(Path(), "tiny", [2])
+    text = genai.Writing([1], GREEDY, 5, CancelToken())
+    writer.submit([text])
+    assert pipeline.entered.wait(10)
+    assert not writer.idle
+    writer.close(wait=False)
+    pipeline.gate.set()
+    with pytest.raises(CancelledError):
+        text.finished.result(10)
+
+
+def test_a_text_whose_reader_fails_fails_alone(quick: ResidentModel) -> None:
+    def fail(tokens: list[int]) -> bool:
+        raise ValueError("no such token")
+
+    expected = quick.bind().generate([PROMPTS[0]], GREEDY)[0]
+    assert quick.writers._pipelines
+    writer = quick.writers._pipelines.get(None)
+    assert writer
+    bad, good = (genai.Writing([1, 400], GREEDY, 5, CancelToken(), on_tokens=read) for read in (fail, None))
+    writer.submit([bad, good])
+    with pytest.raises(ValueError, match="no such token"):
+        bad.finished.result(60)
+    good.finished.result(60)
+    assert len(good.tokens) == 5
+    assert quick.bind().generate([PROMPTS[0]], GREEDY)[0].text == expected.text

@@ -91,7 +91,7 @@ class Writer:
         self._wake = threading.Condition()
         self._waiting: deque[Writing] = deque()
         self._bulk: deque[Writing] = deque()
-        self._running: dict[int, tuple[Writing, Any]] = {}
+        self._running: dict[Writing, Any] = {}
         self._number = 0
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -140,7 +140,7 @@ class Writer:
         """Cancel all texts and end the thread; safe to call twice."""
         with self._wake:
             self._closed = True
-            for writing in (*self._waiting, *self._bulk, *(writing for writing, _ in self._running.values())):
+            for writing in (*self._waiting, *self._bulk, *self._running):
                 writing.cancel.cancel()
             self._wake.notify()
             thread = self._thread
@@ -168,47 +168,58 @@ class Writer:
                 self._fail(error)
 
     def _next(self) -> list[Writing]:
-        """The texts that join at this step: all that somebody waits for, and of lists as many as do not delay them."""
+        """The texts that join at this step: all that somebody waits for, and of lists as many as do not delay them.
+
+        The caller holds the lock; they are under way from now on, though without a handle.
+        """
         joining = list(self._waiting)
         self._waiting.clear()
-        bulk = [writing for writing, _ in self._running.values() if writing.bulk]
+        bulk = [writing for writing in self._running if writing.bulk]
         rows, unread = len(bulk), sum(len(writing.ids) for writing in bulk if not writing.tokens)
         while self._bulk and rows < BULK_ROWS and (not unread or unread + len(self._bulk[0].ids) <= STEP_TOKENS):
             writing = self._bulk.popleft()
             rows, unread = rows + 1, unread + len(writing.ids)
             joining.append(writing)
+        self._running |= dict.fromkeys(joining)
         return joining
 
     def _join(self, writing: Writing) -> None:
-        if writing.cancel.cancelled:
-            writing.finish()
-            return
         self._number += 1
         try:
-            ids = _tensor(writing.ids)
-            handle = self._pipeline.add_request(self._number, ids, _config(writing, self._ends))
+            if not writing.cancel.cancelled:
+                config = _config(writing, self._ends)
+                self._running[writing] = self._pipeline.add_request(self._number, _tensor(writing.ids), config)
+                return
         except Exception as error:
-            writing.finish(error)
-            return
-        with self._wake:
-            self._running[self._number] = (writing, handle)
+            self._leave(writing, error)
+        else:
+            self._leave(writing)
 
     def _read(self) -> None:
         """Take what the last step wrote, and let go of what is finished or cancelled."""
-        for number, (writing, handle) in list(self._running.items()):
+        for writing, handle in list(self._running.items()):
+            error: Exception | None = None
             ended = writing.cancel.cancelled
-            while not ended and handle.can_read():
-                for output in handle.read().values():
-                    ended |= self._take(writing, output)
+            try:
+                while not ended and handle.can_read():
+                    for output in handle.read().values():
+                        ended |= self._take(writing, output)
+            # What one text's reader raises is no matter of the others.
+            except Exception as raised:
+                error, ended = raised, True
             status = handle.get_status().name
+            if ended and status == "RUNNING":
+                handle.cancel()
+            if status == "IGNORED":
+                error = UnsupportedModelError(f"{self._name}: {_NO_ROOM}")
             if ended or status != "RUNNING":
-                if status == "RUNNING":
-                    handle.cancel()
-                with self._wake:
-                    del self._running[number]
-                    self.last_used = time.monotonic()
-                ignored = status == "IGNORED"
-                writing.finish(UnsupportedModelError(f"{self._name}: {_NO_ROOM}") if ignored else None)
+                self._leave(writing, error)
+
+    def _leave(self, writing: Writing, error: Exception | None = None) -> None:
+        with self._wake:
+            del self._running[writing]
+            self.last_used = time.monotonic()
+        writing.finish(error)
 
     def _take(self, writing: Writing, output: Any) -> bool:
         tokens = list(output.generated_ids)
@@ -220,7 +231,7 @@ class Writer:
         _log.exception("%s failed.", self._name)
         with self._wake:
             self._closed = True
-            failed = [*self._waiting, *self._bulk, *(writing for writing, _ in self._running.values())]
+            failed = [*self._waiting, *self._bulk, *self._running]
             for texts in (self._waiting, self._bulk, self._running):
                 texts.clear()
         for writing in failed:
