@@ -139,8 +139,14 @@ def _types(task: AnyTask) -> Iterator[str]:
 def _heads(task: AnyTask) -> Iterator[str]:
     if task.head is not None and not isinstance(task.head, Head):
         yield f"expected head to be a Head or None, found {task.head!r}"
-    elif task.head and (task.head.per == "prompt" or bool(task.head.model) == bool(task.head.make)):
-        yield f"expected a head with either a model of transformers or make, found {task.head!r}"
+        return
+    others: Any = task.other_heads
+    if not isinstance(others, tuple | list) or not all(isinstance(head, Head) for head in others):
+        yield f"expected other_heads to be a tuple of Head, found {others!r}"
+        return
+    for head in task.heads:
+        if head.per == "prompt" or (head.has_layers and bool(head.model) == bool(head.make)):
+            yield f"expected a head with either a model of transformers or make, found {head!r}"
     if not isinstance(task.trainer, str) or task.trainer.count(":") != bool(task.trainer):
         yield f"expected trainer as 'package.module:Class', found {task.trainer!r}"
 
@@ -157,7 +163,7 @@ def _labels(task: AnyTask) -> Iterator[str]:
         yield f"expected every label once, found {', '.join(map(repr, twice))} several times"
     verb = task.verb if isinstance(task.head, Head) else ""
     least = 2 if verb == "classify" and not getattr(task, "multi_label", False) else 1
-    if verb in ("classify", "tag") and len(labels) < least:
+    if verb in ("classify", "tag") and len(labels) < least and not getattr(task, "open_labels", False):
         listed = ", ".join(map(repr, labels)) or "none"
         yield f"expected {'two labels or more' if least == 2 else 'one label or more'}, found {listed}"
     if verb == "tag" and (tags := [label for label in labels if _TAG.fullmatch(label)]):

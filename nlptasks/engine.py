@@ -322,9 +322,9 @@ class Engine:
         counter: Counter | None = None,
     ) -> Iterator[Model]:
         """The model for a task's request, for direct use of its verbs; stays loaded until the block ends."""
-        if task.head:
+        for head in task.heads:
             # The task may not be registered.
-            self._heads.setdefault(task.head.verb, task.head)
+            self._heads.setdefault(head.verb, head)
         chosen, base = self.choose(task, adapter, model)
         name, backend = self._backends.choose(base, chosen)
         if chosen and chosen.labels is None and chosen.verb == task.verb:

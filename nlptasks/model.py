@@ -30,7 +30,8 @@ class Head:
     """The layers that answer a verb on top of a base, and what the gate lets pass. All of it is JSON.
 
     `per` is what the head reads and answers with: `Logits` for a `text` or a pair, `TokenLogits` for each `token` of a
-    text, `SpanLogits` for a (question, context); a `prompt` is continued by the base's own output layer.
+    text, `SpanLogits` for a (question, context), a `Vector` for a text; a `prompt` is continued by the base's own output
+    layer. Vectors and prompts need no layers of a head: such adapters change the base only.
 
     `model` names transformers' class of the task model. A head that transformers does not have is made by `make`,
     "package.module:function": from the base's configuration, with `num_labels` set, to a torch module that maps hidden
@@ -42,20 +43,26 @@ class Head:
     """
 
     verb: str
-    per: Literal["text", "token", "span", "prompt"] = "text"
+    per: Literal["text", "token", "span", "vector", "prompt"] = "text"
     model: str = ""
     make: str = ""
     task_type: str = "FEATURE_EXTRACTION"
     tolerance: float = 1e-3
 
+    @property
+    def has_layers(self) -> bool:
+        """Whether layers stand on the base."""
+        return self.per not in ("vector", "prompt")
+
 
 CLASSIFY = Head("classify", "text", "AutoModelForSequenceClassification", task_type="SEQ_CLS")
 TAG = Head("tag", "token", "AutoModelForTokenClassification", task_type="TOKEN_CLS")
 EXTRACT = Head("extract", "span", "AutoModelForQuestionAnswering", task_type="QUESTION_ANS")
+EMBED = Head("embed", "vector")
 GENERATE = Head("generate", "prompt", task_type="CAUSAL_LM")
 
-HEADS: Mapping[str, Head] = MappingProxyType({head.verb: head for head in (CLASSIFY, TAG, EXTRACT, GENERATE)})
-"""The heads of nlptasks by their verbs. A plugin's task may define another one: `Task.head`."""
+HEADS: Mapping[str, Head] = MappingProxyType({head.verb: head for head in (CLASSIFY, TAG, EXTRACT, EMBED, GENERATE)})
+"""The heads of nlptasks by their verbs. A plugin's task may define others: `Task.head`, `Task.other_heads`."""
 
 
 def find_head(verb: str, heads: Mapping[str, Head] = HEADS, hint: str = "") -> Head:
@@ -115,6 +122,8 @@ class ModelInfo:
     """Whether the vocabulary has emoji; where it lacks them, a text is read with their names instead."""
     has_offsets: bool = True
     """Whether the model has `offsets`; without them long texts are cut by their characters."""
+    version: str = ""
+    """Differs wherever the weights of base or adapter do, so that answers may be kept by it; "" if that is unknown."""
 
     def preset(self, task: str, decoding: Decoding) -> Decoding:
         """`decoding` with the checkpoint's settings for a task, if it has some, in place of None."""

@@ -114,7 +114,7 @@ class Plugins:
     @property
     def heads(self) -> Mapping[str, Head]:
         """All heads, built in or from tasks, by the verbs that they answer."""
-        return {**{task.head.verb: task.head for _, task in self._names.registered if task.head}, **HEADS}
+        return {**{head.verb: head for _, task in self._names.registered for head in task.heads}, **HEADS}
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -255,8 +255,9 @@ class Plugins:
                 if task.bases[base] != item.bases[base]:
                     owner = f"its task {item.name!r}" if other.key == source.key else repr(other.key)
                     raise Refused(f"Its task {task.name!r} ships a base {base!r}, but the name belongs to {owner}.")
-        if task.head and self.heads.get(task.head.verb, task.head) != task.head:
-            raise Refused(f"Its task {task.name!r} defines another head for the verb {task.head.verb!r}.")
+        for head in task.heads:
+            if self.heads.get(head.verb, head) != head:
+                raise Refused(f"Its task {task.name!r} defines another head for the verb {head.verb!r}.")
         # Without an entry point there is no distribution to prefer, and the caller can choose another name.
         self._names.add(source, task, alone=by_hand or self._settings.strict)
 

@@ -211,6 +211,8 @@ class Task(ABC, Generic[I, O, R]):
     """Requests for the task in plain words, without the text: a chat recognises the task by them."""
     head: ClassVar[Head | None] = None
     """The trained head that the task needs, built in or the family's; None if any model will do."""
+    other_heads: ClassVar[Sequence[Head]] = ()
+    """Further heads whose adapters the task can use; training makes adapters with `head`."""
     trainer: ClassVar[str] = ""
     """The family's `training.FamilyTrainer` as "package.module:Class"; imported for training only."""
     untrained_base: ClassVar[str | None] = None
@@ -221,6 +223,11 @@ class Task(ABC, Generic[I, O, R]):
     """The Hub checkpoint for the profile `hub`: the best small public one."""
     hub_first: ClassVar[bool] = False
     """Whether the profile `auto` prefers `hub_base` if it is available."""
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """All heads whose adapters the task can use."""
+        return (*([self.head] if self.head else []), *self.other_heads)
 
     @property
     def verb(self) -> str:

@@ -75,8 +75,8 @@ class BoundModel:
 
     def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
         self._require(verb)
-        answer = {"text": encoding.classify, "token": spans.tag, "span": spans.extract}[self._resident.head(verb).per]
-        return self._read(verb, answer, items)
+        answers = {"text": encoding.classify, "token": spans.tag, "span": spans.extract, "vector": encoding.embed}
+        return self._read(verb, answers[self._resident.head(verb).per], items)
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         return self._read("embed", encoding.embed, texts)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nlptasks.model import ModelInfo
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.verbs.encoding import reads_emoji
 from nlptasks.runtime.verbs.languages import direction, languages
 from nlptasks.store.adapters import AdapterFolder
+from nlptasks.store.weights import fingerprint
+
+if TYPE_CHECKING:
+    from nlptasks.store.download import BaseFolder
 
 
-def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> ModelInfo:
-    """What a task may know of a base with an adapter."""
-
+def describe(base: LoadedBase, folder: BaseFolder, adapter: AdapterFolder | None) -> ModelInfo:
+    """What a task may know of a base from a folder with an adapter."""
     manifest = adapter.manifest if adapter else base.manifest
     verb = adapter.verb if adapter else base.native_verb
     labels: tuple[str, ...] | None = None
@@ -21,7 +24,7 @@ def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> Mode
     if base.kind != "encoder" and not base.native_verb:
         trained.add("generate")
     # An extractor's two outputs are a start and an end, which a configuration calls LABEL_0 and LABEL_1.
-    if verb and verb != "extract":
+    if verb not in ("", "extract", "embed"):
         labels = adapter.labels if adapter else _config_labels(base.config.id2label)
     limit = base.max_tokens
     if manifest and manifest.max_length and verb not in ("", "generate"):
@@ -29,7 +32,7 @@ def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> Mode
     # How T5 and its like are to be used for each task: the text before an input, and settings of generation.
     by_task: dict[str, dict[str, Any]] = getattr(base.config, "task_specific_params", None) or {}
     return ModelInfo(
-        name=name,
+        name=folder.id,
         kind=base.kind,
         adapter=adapter.name if adapter else manifest.name if manifest else None,
         labels=labels,
@@ -46,6 +49,7 @@ def describe(base: LoadedBase, name: str, adapter: AdapterFolder | None) -> Mode
         trained_for=frozenset(trained),
         reads_emoji=reads_emoji(base.tokenizer),
         has_offsets=base.tokenizer.is_fast,
+        version=repr((fingerprint(folder.path), adapter and adapter.key, base.placement.dtype)),
     )
 
 

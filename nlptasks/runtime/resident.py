@@ -89,7 +89,7 @@ class ResidentModel:
         path = adapter.path if adapter else None
         described = self._infos.get(path)
         if described is None or described[0] != adapter:
-            described = self._infos[path] = adapter, describe(base, self.folder.id, adapter)
+            described = self._infos[path] = adapter, describe(base, self.folder, adapter)
         return described[1]
 
     @property

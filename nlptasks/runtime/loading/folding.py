@@ -159,7 +159,7 @@ class Adapters:
         head_weights: dict[str, Any] = {}
         head = self._head_of(adapter.verb)
         # Where the base's own output layer answers, the adapter names the base's layers as they are.
-        prefix = "" if head.per == "prompt" else f"{body_name(self._base, head)}."
+        prefix = f"{body_name(self._base, head)}." if head.has_layers else ""
         for name, tensor in state.items():
             short = name.removeprefix("base_model.model.")
             if short.startswith(prefix):

@@ -111,7 +111,7 @@ def build(
             model = _with_lora(model, targets, recipe, folder, family.trained_head)
     limit = min(recipe.max_length, loaded.max_tokens)
     # A task prompts a model that was trained for it differently from a bare one: training must see the same prompts.
-    info = dataclasses.replace(describe(loaded, folder.id, None), adapter="in training")
+    info = dataclasses.replace(describe(loaded, folder, None), adapter="in training", version="")
     return Trainable(model, tokenizer, targets, limit, changes, info)
 
 
