@@ -105,6 +105,23 @@ def choice_field(task: AnyTask) -> str | None:
     return None
 
 
+def labels_of(task: AnyTask, text: str) -> tuple[dict[str, str], str]:
+    """The option that names the labels of a task, from the words before a colon, and the rest of the text.
+
+    `billing, bug: My invoice is wrong.` names two labels; without a colon, or for other tasks, there is no option.
+    """
+    fields = task.options_type.model_fields.items()
+    option = next((name for name, info in fields if _format(info) == "names"), None)
+    head, colon, rest = text.partition(":")
+    if option is None or not colon or "\n" in head.strip() or not head.strip():
+        return {}, text
+    return {option: head.strip()}, rest.strip()
+
+
+def _format(info: Any) -> Any:
+    return info.json_schema_extra.get("format") if isinstance(info.json_schema_extra, dict) else None
+
+
 def help_text(plugins: Plugins) -> str:
     """A list of all commands, in Markdown."""
     lines = [f"- `{_usage(task)}`: {task.summary}" for task in plugins.tasks.values()]
@@ -126,6 +143,8 @@ def _usage(task: AnyTask) -> str:
     verbs = [alias for alias in task.aliases if "-" not in alias]
     choice = choice_field(task)
     default = f"{_example(task, choice)}: " if choice else ""
+    if any(_format(info) == "names" for info in task.options_type.model_fields.values()):
+        default = "label, label: "
     return f"/{(verbs or [task.name])[0]} {default}{' + '.join(text_fields(task))}"
 
 
