@@ -55,7 +55,9 @@ class Result(BaseModel):
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """The answer first, then what differs from its default."""
+        left_out = {name: field.exclude_if for name, field in type(self).model_fields.items() if field.exclude_if}
         pairs = [(str(name), value) for name, value in super().__repr_args__()]
+        pairs = [(name, value) for name, value in pairs if name not in left_out or not left_out[name](value)]
         shared = Result.model_fields
         yield from (pair for pair in pairs if pair[0] not in shared)
         yield from (pair for pair in pairs if pair[0] in shared and pair[1] != shared[pair[0]].default)

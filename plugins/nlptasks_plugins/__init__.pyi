@@ -15,7 +15,7 @@ from nlptasks_plugins.translation.task import (
     TranslationOptions as TranslationOptions,
     TranslationTask as TranslationTask,
 )
-from nlptasks_plugins.vectors import (
+from nlptasks_plugins.similarity import (
     Embedding as Embedding,
     Ranking as Ranking,
     Rerank as Rerank,

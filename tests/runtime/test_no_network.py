@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.embedded, pytest.mark.long]
+pytestmark = [pytest.mark.embedded, pytest.mark.full]
 
 PROGRAM = """
 import sys
@@ -34,7 +35,7 @@ def test_engines_open_no_connection(tmp_path) -> None:  # type: ignore[no-untype
     # Without a network at all where the system lets a process have none.
     alone = ["unshare", "--net", "--map-root-user"]
     prefix = alone if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode == 0 else []
-    cache = os.environ.get("NLPTASKS_CACHE") or os.path.expanduser("~/.cache/nlptasks")
+    cache = os.environ.get("NLPTASKS_CACHE") or str(Path("~/.cache/nlptasks").expanduser())
     run = subprocess.run(
         [*prefix, sys.executable, "-c", PROGRAM],
         env={**settings, "HOME": str(home), "NLPTASKS_CACHE": cache},

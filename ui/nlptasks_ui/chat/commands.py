@@ -87,13 +87,17 @@ def fields_of(task: AnyTask, text: str, document: Document | None) -> dict[str, 
             f"{task.name} needs a {names[0]}",
             [f"expected a {names[0]}, found none: write the {names[0]} after the command"],
         )
-    return {names[0]: first, names[1]: rest.strip() or _text_of(task, names[1], document), **choices}
+    second: Any = rest.strip() or _text_of(task, names[1], document)
+    if _format(task.input_type.model_fields[names[1]]) == "lines":
+        second = [line.strip() for line in second.splitlines() if line.strip()]
+    return {names[0]: first, names[1]: second, **choices}
 
 
 def text_fields(task: AnyTask) -> list[str]:
-    """The required text fields of a task, at most two; its first field if none is required."""
+    """The required fields of a task that are texts or lines of text, at most two; its first field if none is."""
     fields = task.input_type.model_fields
-    required = [name for name, info in fields.items() if info.is_required() and info.annotation is str]
+    texts = {name for name, info in fields.items() if info.annotation is str or _format(info) == "lines"}
+    required = [name for name, info in fields.items() if info.is_required() and name in texts]
     return required[:2] or [next(iter(fields))]
 
 

@@ -173,9 +173,10 @@ class Planner:
         return (f"Answered as chat: no task is similar enough ({why}).",)
 
     def _tasks(self) -> tuple[str, ...]:
-        """All tasks but the chat."""
+        """The tasks that can answer a message instead of the chat: not those whose answers are vectors."""
         chat = chat_task(self._engine)
-        return tuple(name for name in self._engine.plugins.tasks if name != chat)
+        tasks = self._engine.plugins.tasks.items()
+        return tuple(name for name, task in tasks if name != chat and task.family != "vectors")
 
 
 def _is_choice(task: AnyTask, name: str, fields: Mapping[str, Any]) -> bool:
