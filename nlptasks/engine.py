@@ -79,10 +79,7 @@ class Engine:
         self.close()
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        raise NlptasksError(
-            "An Engine cannot be pickled, for its models are in this process: make one in the other process, or call "
-            "nlptasks.run there."
-        )
+        raise NlptasksError("An Engine cannot be pickled, for its models are in this process: make one in the other.")
 
     def close(self) -> None:
         """Cancel all calls, unload every model and refuse further calls; safe to call twice."""
@@ -297,6 +294,9 @@ class Engine:
             named = adapter or model or self._model
             base = model if named else self._bases.hub_model(request.task, item)
             shares.setdefault(base, []).append(place)
+        for base in shares if request.task.open_labels else ():
+            chosen, _ = self.choose(request.task, adapter, base)
+            request.task.check_options(request.options, chosen and chosen.name, chosen and chosen.labels)
         return shares
 
     def _pieces(

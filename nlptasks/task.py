@@ -213,6 +213,8 @@ class Task(ABC, Generic[I, O, R]):
     """The trained head that the task needs, built in or the family's; None if any model will do."""
     other_heads: ClassVar[Sequence[Head]] = ()
     """Further heads whose adapters the task can use; training makes adapters with `head`."""
+    open_labels: ClassVar[bool] = False
+    """Whether the labels are not the task's: a caller names them, or the data of a training does."""
     trainer: ClassVar[str] = ""
     """The family's `training.FamilyTrainer` as "package.module:Class"; imported for training only."""
     untrained_base: ClassVar[str | None] = None
@@ -275,6 +277,15 @@ class Task(ABC, Generic[I, O, R]):
         except ValidationError as error:
             problems = describe_validation(error, self.options_type, "option")
             raise InvalidInputError(f"{self.name} does not take these options", problems) from None
+
+    def check_options(self, options: O, adapter: str | None, labels: tuple[str, ...] | None) -> None:
+        """Refuse options that do not go with the adapter of that name, or None, and its head's labels.
+
+        Called for tasks with `open_labels`, before a base is loaded.
+
+        Raises:
+            InvalidInputError: naming every fault.
+        """
 
     def is_one(self, value: Any) -> bool:
         """Whether a value is one input, not a list of them."""
