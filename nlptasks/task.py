@@ -207,6 +207,8 @@ class Task(ABC, Generic[I, O, R]):
     recipe: ClassVar[Recipe] = Recipe()
     adapter: ClassVar[Path | None] = None
     examples: ClassVar[Sequence[str | Mapping[str, Any]]] = ()
+    example_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Options that the examples are run with: the labels, where a caller names them."""
     phrases: ClassVar[Sequence[str]] = ()
     """Requests for the task in plain words, without the text: a chat recognises the task by them."""
     head: ClassVar[Head | None] = None

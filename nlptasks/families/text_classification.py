@@ -154,7 +154,6 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
             **reading,
         )
 
-
     def _chances(
         self, values: Sequence[float], multi: bool, options: ClassificationOptions, info: ModelInfo
     ) -> list[float]:

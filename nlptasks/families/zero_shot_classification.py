@@ -159,8 +159,12 @@ class ZeroShotClassification(TextClassification):
         vectors = model.embed(texts)
         long = [name for (name, _), vector in zip(named, vectors, strict=True) if vector.truncated]
         if long:
-            problem = f"labels: with instructions and description, {long[0]!r} has more than the {model.info.max_tokens}"
-            raise InvalidInputError(f"{self.name} cannot run this", [f"{problem} tokens that the model reads: shorten."])
+            problem = (
+                f"labels: with instructions and description, {long[0]!r} has more than the {model.info.max_tokens}"
+            )
+            raise InvalidInputError(
+                f"{self.name} cannot run this", [f"{problem} tokens that the model reads: shorten."]
+            )
         return self._cache.add(key, _array([vector.values for vector in vectors]))
 
     @functools.cached_property

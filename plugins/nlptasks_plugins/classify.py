@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nlptasks import (
@@ -32,6 +33,15 @@ class Classify(ZeroShotClassification):
         "The app closes itself as soon as I open the camera.",
         "Could you add a dark mode? My eyes would thank you.",
     )
+    example_options = MappingProxyType(
+        {
+            "labels": {
+                "billing": "payments, invoices, refunds",
+                "bug": "something crashes or does not work",
+                "feature request": "a wish for something new",
+            }
+        }
+    )
     phrases = (
         "Which of these labels fits?",
         "Sort this into one of my categories.",
@@ -46,7 +56,9 @@ class Classify(ZeroShotClassification):
             return
         names = [name for name, description in (options.labels or {}).items() if not _is_latin(description or name)]
         if names:
-            problem = f"labels: expected English names or descriptions, which the adapter was trained on, found {names[0]!r}"
+            problem = (
+                f"labels: expected English names or descriptions, which the adapter was trained on, found {names[0]!r}"
+            )
             raise InvalidInputError(f"{self.name} cannot run this", [f"{problem}; name another model for it."])
 
     def run(self, inputs: Sequence[TextInput], options: ZeroShotOptions, model: Model) -> list[Classification]:
