@@ -1,6 +1,6 @@
 """Labels named at call time: macro-F1 of `classify` on sets that it never saw, order of labels, throughput.
 
-    python benchmarks/zero_shot.py DATA [--rows 1000] [--asked 150] [--sets ag_news,trec] [--adapter FOLDER] [--parts f1,order,speed]
+    python benchmarks/zero_shot.py DATA [--rows 1000] [--asked 150] [--sets ag_news,trec] [--parts f1,pairs,order,speed]
 
 DATA is a folder of public data sets as rows of JSON (`{"text", "label_text"}`): classification/NAME/test.jsonl[.gz] and
 so on. All methods read the same rows and the same label texts, which stand below: `classify` with its adapter, the
@@ -201,7 +201,7 @@ def measure(engine: Engine, data: Path, names: Sequence[str], count: int, asked:
     print(f"{'macro-F1':22}" + "".join(f"{name:>10}" for name in methods) + f"{'ECE':>8}")
     for name in names:
         chosen = SETS[name]
-        line, error = f"{name:22}", 0.0
+        line = f"{name:22}"
         for method, (rows, where) in methods.items():
             if not rows or (method == "classify" and adapter == "none"):
                 line += f"{'':>10}"
@@ -265,7 +265,7 @@ def measure_speed(engine: Engine, data: Path, adapter: str | None, count: int = 
     """Print the time of texts with 10 labels beside that of a trained head."""
     rows = read(data / "classification/emotion/test.jsonl")[:count]
     texts = [row["text"] for row in rows]
-    labels = {name: text for name, text in [*SETS["newsgroups20"].labels.items()][:10]}
+    labels = dict([*SETS["newsgroups20"].labels.items()][:10])
     works = {
         "classify": lambda: engine.run("classify", texts, labels=labels, adapter=adapter),
         "sentiment": lambda: engine.run("sentiment", texts),

@@ -5,8 +5,8 @@
     python recipes/zero_shot/classify.py finish DATA OUT CHECKPOINT --shares SHARE
 
 DATA holds the public sets of the adapter's card as rows of JSON (`classification/banking77/train.jsonl` and so on).
-`train` writes checkpoints: PEFT adapters of the bare base. `compare` prints what they and shares of their change reach on
-sets that are not trained on. `finish` fits temperature and bias there and writes the folder to ship.
+`train` writes checkpoints: PEFT adapters of the bare base. `compare` prints what they and shares of their change reach
+on sets that are not trained on. `finish` fits temperature and bias there and writes the folder to ship.
 
 A step draws a few label sets. Of each it draws labels, words for them, and texts; the loss is the cross entropy over
 the set's labels and "none of these", whose score is a number that is learned too. Some texts have none of the labels.
@@ -162,10 +162,8 @@ def train(data: Path, out: Path, base: Path, *, steps: int, rate: float, rank: i
         optimizer.step()
         total += float(loss.detach())
         if step % log == 0:
-            print(
-                f"{step} loss {total / log:.3f} none {float(none.detach()) / SCALE:.3f} {time.monotonic() - started:.0f} s",
-                flush=True,
-            )
+            seconds = time.monotonic() - started
+            print(f"{step} loss {total / log:.3f} none {float(none.detach()) / SCALE:.3f} {seconds:.0f} s", flush=True)
             total = 0.0
         if step % 150 == 0 or spent >= 1 or step == steps:
             encoder.model.save_pretrained(out / f"step{step}")
@@ -197,7 +195,7 @@ def scaled(encoder: Encoder, share: float) -> None:
 
     for module in encoder.model.modules():
         if isinstance(module, LoraLayer):
-            module.scaling = {name: share * 2.0 for name in module.scaling}
+            module.scaling = dict.fromkeys(module.scaling, share * 2.0)
 
 
 def compare(

@@ -143,8 +143,8 @@ work = work: payday, holidays, taxes, meetings | job
 """
 
 REVIEWS = """
-positive = positive: good, satisfied, full of praise | satisfied customer: likes it | praise: something works well | good
-negative = negative: bad, disappointed, complaining | unhappy customer: dislikes it | complaint: something is wrong | bad
+positive = positive: good, satisfied, full of praise | satisfied: the buyer likes it | praise: it works well | good
+negative = negative: bad, disappointed, complaining | unhappy: the buyer dislikes it | complaint: it is wrong | bad
 """
 NEUTRAL = """
 neutral = neutral: a plain fact, no opinion | no opinion: neither good nor bad | factual: says what is | neutral

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ class Route(ZeroShotClassification):
 
     name = "route"
     examples = ("I was charged twice.",)
-    example_options = {"labels": NAMES}
+    example_options = MappingProxyType({"labels": NAMES})
     instructions = "What is it about?"
 
 
