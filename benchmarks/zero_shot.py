@@ -1,10 +1,10 @@
 """Labels named at call time: macro-F1 of `classify` on sets that it never saw, order of labels, throughput.
 
-    python benchmarks/zero_shot.py DATA [--rows 1000] [--asked 150] [--sets ag_news,trec] [--parts f1,pairs,order,speed]
+    python benchmarks/zero_shot.py DATA [--rows 1000] [--prompted 150] [--sets ag_news,trec] [--parts f1,pairs,order,speed]
 
 DATA is a folder of public data sets as rows of JSON (`{"text", "label_text"}`): classification/NAME/test.jsonl[.gz] and
 so on. All methods read the same rows and the same label texts, which stand below: `classify` with its adapter, the
-cosine of the bare base's vectors (`adapter="none"`) and the likelihoods of `smollm2` (on `--asked` rows, 0 for none).
+cosine of the bare base's vectors (`adapter="none"`) and the likelihoods of `smollm2` (on `--prompted` rows, 0 for none).
 """
 
 from __future__ import annotations
@@ -187,14 +187,14 @@ def ece(results: Sequence[Any], right: Sequence[str], bins: int = 15) -> float:
     return float(sum(abs(scores[part].mean() - hits[part].mean()) * part.mean() for part in parts))
 
 
-def measure(engine: Engine, data: Path, names: Sequence[str], count: int, asked: int, adapter: str | None) -> None:
+def measure(engine: Engine, data: Path, names: Sequence[str], count: int, prompted: int, adapter: str | None) -> None:
     """Print macro-F1 of each method on each set."""
     from sklearn.metrics import f1_score
 
     methods: dict[str, tuple[int, dict[str, Any]]] = {
         "classify": (count, {"adapter": adapter}),
         "cosine": (count, {"adapter": "none"}),
-        "smollm2": (asked, {"adapter": "none", "model": "smollm2"}),
+        "smollm2": (prompted, {"adapter": "none", "model": "smollm2"}),
     }
     scores: dict[str, list[float]] = defaultdict(list)
     errors = []
@@ -282,7 +282,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--asked", type=int, default=150)
+    parser.add_argument("--prompted", type=int, default=150)
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--adapter", help="another adapter than the shipped one, or none")
     parser.add_argument("--parts", default="f1,pairs,order,speed")
@@ -291,7 +291,7 @@ def main() -> None:
     with Engine() as engine:
         if "f1" in parts:
             names = arguments.sets.split(",")
-            measure(engine, arguments.data, names, arguments.rows, arguments.asked, arguments.adapter)
+            measure(engine, arguments.data, names, arguments.rows, arguments.prompted, arguments.adapter)
         if "pairs" in parts:
             measure_pairs(engine, arguments.data, arguments.rows, arguments.adapter)
         if "speed" in parts:

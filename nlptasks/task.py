@@ -283,7 +283,7 @@ class Task(ABC, Generic[I, O, R]):
     def check_options(self, options: O, adapter: str | None, labels: tuple[str, ...] | None) -> None:
         """Refuse options that do not go with the adapter of that name, or None, and its head's labels.
 
-        Called for tasks with `open_labels`, before a base is loaded.
+        Called before a base is loaded, for tasks with `open_labels`.
 
         Raises:
             InvalidInputError: naming every fault.

@@ -95,7 +95,7 @@ def run_command(
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
         resolved = engine.plugins.task(task)
         fields, values = fields_and_options(resolved, options)
-        resolved.validate_options(values)
+        engine.choose(resolved, adapter, model, resolved.validate_options(values))
         rows = Inputs(resolved, reading, by_line=by_line, fields=fields).gather(texts, files)
         first = list(islice(rows, 2))
         arguments: dict[str, Any] = {"adapter": adapter, "model": model, **values}

@@ -153,9 +153,9 @@ class ZeroShotClassification(TextClassification):
         emoji = model.info.reads_emoji
         texts = tuple(readable(label_text(name, text, instructions), emoji) for name, text in named)
         key = (model.info.version, texts)
-        kept = self._cache.get(key) if model.info.version else None
-        if kept is not None:
-            return kept
+        cached = self._cache.get(key) if model.info.version else None
+        if cached is not None:
+            return cached
         vectors = model.embed(texts)
         long = [name for (name, _), vector in zip(named, vectors, strict=True) if vector.truncated]
         if long:

@@ -368,7 +368,7 @@ def training_sets(data: Path, chance: random.Random) -> list[LabelSet]:
     shifted = read(data, "qa/squadshifts_new_wiki/train")
     titles += [(row["context"], row["title"].replace("_", " ")) for row in shifted]
     papers = [(row["document"], row["summary"]) for row in read(data, "summarization/acl_abstract_title/train")]
-    asked = [(row["context"], row["question"]) for row in capped([*squad, *shifted], 4000, chance)]
+    queries = [(row["context"], row["question"]) for row in capped([*squad, *shifted], 4000, chance)]
     clinc = [row for row in read(data, "classification/clinc150/train") if row["label_text"] != "out of scope"]
     intents, domains = ([(row["text"], row[key]) for row in clinc] for key in ("label_text", "domain"))
     banking, bitext = (labelled(data, f"classification/{n}/train") for n in ("banking77", "bitext_support_intents"))
@@ -401,7 +401,7 @@ def training_sets(data: Path, chance: random.Random) -> list[LabelSet]:
         LabelSet("visits", [row for row in visits if row[1] in sections], sections, ABOUT, 0.3),
         LabelSet("titles", [row for row in titles if row[1].strip()], {}, ABOUT, 2.0),
         LabelSet("papers", papers, {}, ("", "The title of this paper:"), 1.0),
-        LabelSet("questions", asked, {}, ("", "Which question does this text answer?"), 1.0),
+        LabelSet("questions", queries, {}, ("", "Which question does this text answer?"), 1.0),
         feelings(chance),
         ratings(chance),
     ]
