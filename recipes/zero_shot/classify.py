@@ -44,6 +44,7 @@ BASE = "sentence-transformers/all-MiniLM-L6-v2"
 
 SCALE = 20.0
 LENGTH = 40
+ROWS = 12
 NONE = -1
 """The target of a text that has none of the labels."""
 
@@ -63,30 +64,61 @@ class Encoder:
             lora_alpha=2 * rank,
             target_modules=rf".*encoder\.layer\.({'|'.join(map(str, layers))})\..*(query|key|value|dense)",
         )
+        self.first = min(layers, default=0)
+        self._frozen: dict[tuple[str, int], Any] = {}
         self.model: Any = PeftModel.from_pretrained(base, adapter) if adapter else get_peft_model(base, config)
 
+    @property
+    def bert(self) -> Any:
+        """The model within PEFT's."""
+        return self.model.get_base_model()
+
     def __call__(self, texts: Sequence[str], length: int = LENGTH) -> Any:
-        """Vectors of shape (texts, hidden size)."""
-        named = [readable(text, reads_emoji=False) for text in texts]
-        ids = self.tokenizer(named, truncation=True, max_length=length)["input_ids"]
+        """Vectors of shape (texts, hidden size), to be trained; what the frozen layers give is kept for each text."""
+        keys = [(readable(text, reads_emoji=False), length) for text in texts]
+        fresh = sorted({key for key in keys if key not in self._frozen}, key=lambda key: len(key[0]))
+        for start in range(0, len(fresh), ROWS):
+            self._freeze(fresh[start : start + ROWS], length)
         # Texts of about the same length together: padding costs as much as text.
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        parts = [order[i : i + 12] for i in range(0, len(order), 12)]
-        rows = torch.cat([self._pooled([ids[i] for i in part]) for part in parts])
+        order = sorted(range(len(keys)), key=lambda i: len(self._frozen[keys[i]]))
+        parts = [order[i : i + ROWS] for i in range(0, len(order), ROWS)]
+        rows = torch.cat([self._rest([self._frozen[keys[i]] for i in part]) for part in parts])
         return rows[torch.argsort(torch.tensor(order))]
 
-    def _pooled(self, ids: Sequence[Sequence[int]]) -> Any:
-        batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
-        hidden = self.model(**batch).last_hidden_state
-        mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-        return functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
+    def _freeze(self, keys: Sequence[tuple[str, int]], length: int) -> None:
+        batch = self.tokenizer(
+            [text for text, _ in keys], padding=True, truncation=True, max_length=length, return_tensors="pt"
+        )
+        mask = batch["attention_mask"].bool()
+        with torch.no_grad():
+            hidden = self.bert.embeddings(input_ids=batch["input_ids"])
+            for layer in self.bert.encoder.layer[: self.first]:
+                hidden = layer(hidden, mask[:, None, None])
+        for key, row, count in zip(keys, hidden, mask.sum(1).tolist(), strict=True):
+            self._frozen[key] = row[:count].half()
+
+    def _rest(self, rows: Sequence[Any]) -> Any:
+        hidden = torch.nn.utils.rnn.pad_sequence([row.float() for row in rows], batch_first=True)
+        mask = torch.arange(hidden.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
+        for layer in self.bert.encoder.layer[self.first :]:
+            hidden = layer(hidden, mask[:, None, None])
+        return self._mean(hidden, mask)
+
+    def _mean(self, hidden: Any, mask: Any) -> Any:
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return functional.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)
+
+    def _whole(self, texts: Sequence[str], length: int) -> Any:
+        named = [readable(text, reads_emoji=False) for text in texts]
+        batch = self.tokenizer(named, padding=True, truncation=True, max_length=length, return_tensors="pt")
+        return self._mean(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
     def vectors(self, texts: Sequence[str], length: int = 256, size: int = 32) -> Any:
         """The same for many texts, without gradients."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         self.model.eval()
         with torch.inference_mode():
-            parts = [self([texts[i] for i in order[j : j + size]], length) for j in range(0, len(order), size)]
+            parts = [self._whole([texts[i] for i in order[j : j + size]], length) for j in range(0, len(order), size)]
         rows = torch.cat(parts)
         return rows[torch.argsort(torch.tensor(order))]
 
@@ -121,8 +153,9 @@ def train(data: Path, out: Path, base: Path, *, steps: int, rate: float, rank: i
     torch.manual_seed(13)
     chance = random.Random(13)
     sets = training_sets(data, chance)
-    premises = hypotheses(data)
+    premises = chance.sample(hypotheses(data), 600)
     encoder = Encoder(base, rank=rank, layers=range(first, 6))
+    encoder.model.eval()
     none = torch.nn.Parameter(torch.tensor(0.25 * SCALE))
     weights = [value for value in encoder.model.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW([{"params": weights}, {"params": [none], "lr": 0.01}], lr=rate, weight_decay=0.01)
@@ -135,9 +168,8 @@ def train(data: Path, out: Path, base: Path, *, steps: int, rate: float, rank: i
             group["lr"] = (
                 (rate if group["params"][0] is not none else 0.01) * min(step / 50, 1.0) * max(0.02, 1 - spent)
             )
-        encoder.model.train()
-        groups = [draw(each, chance, 10) for each in chance.choices(sets, [each.weight for each in sets], k=3)]
-        trios = chance.sample(premises, 4)
+        groups = [draw(each, chance, 8) for each in chance.choices(sets, [each.weight for each in sets], k=3)]
+        trios = chance.sample(premises, 3)
         texts = [text for group in groups for text in group[0]] + [premise for premise, _ in trios]
         labels = [label for group in groups for label in group[1]] + [h for _, each in trios for h, _ in each[:4]]
         text_vectors, label_vectors = encoder(texts), encoder(labels, 32)
@@ -165,7 +197,7 @@ def train(data: Path, out: Path, base: Path, *, steps: int, rate: float, rank: i
             seconds = time.monotonic() - started
             print(f"{step} loss {total / log:.3f} none {float(none.detach()) / SCALE:.3f} {seconds:.0f} s", flush=True)
             total = 0.0
-        if step % 150 == 0 or spent >= 1 or step == steps:
+        if step % 200 == 0 or spent >= 1 or step == steps:
             encoder.model.save_pretrained(out / f"step{step}")
         if spent >= 1:
             return
@@ -332,10 +364,10 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="*", type=Path)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=1e9)
-    parser.add_argument("--rate", type=float, default=4e-4)
+    parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--rank", type=int, default=32)
-    parser.add_argument("--first", type=int, default=2)
-    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--first", type=int, default=4)
+    parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--shares", default="0.5,0.75,1.0")
     arguments = parser.parse_args()
     base = find_base("minilm", Settings.from_env())

@@ -39,19 +39,23 @@ class LabelSet:
     by_label: dict[str, list[str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.by_label = defaultdict(list)
-        for text, label in self.rows:
+        self.keep(self.rows)
+
+    def keep(self, rows: list[Row]) -> None:
+        """Have these rows only."""
+        self.rows, self.by_label = rows, defaultdict(list)
+        for text, label in rows:
             self.by_label[label].append(text)
 
 
-def read(data: Path, name: str) -> list[dict[str, Any]]:
-    """The rows of a JSONL file, packed or not."""
+def read(data: Path, name: str, most: int | None = None) -> list[dict[str, Any]]:
+    """The rows of a JSONL file, packed or not; the first ones if there are more than `most`."""
     file = data / f"{name}.jsonl"
     packed = data / f"{name}.jsonl.gz"
     source = packed if packed.exists() else file
     content = source.read_bytes()
     text = gzip.decompress(content) if source == packed else content
-    rows = [json.loads(line) for line in text.decode("utf-8").split("\n") if line]
+    rows = [json.loads(line) for line in text.decode("utf-8").split("\n")[:most] if line]
     FILES[str(source.relative_to(data))] = len(rows), hashlib.sha256(content).hexdigest()
     return rows
 
@@ -69,7 +73,7 @@ def words_of(data: Path, name: str) -> list[str]:
 
 def field_of(data: Path, name: str, column: str, least: int = 6) -> list[str]:
     """One column's texts of at least so many words, each once."""
-    return list(dict.fromkeys(row[column] for row in read(data, name) if len(str(row[column]).split()) >= least))
+    return list(dict.fromkeys(row[column] for row in read(data, name, 20_000) if len(str(row[column]).split()) >= least))
 
 
 def described(table: str) -> dict[str, list[tuple[str, str]]]:
@@ -192,22 +196,20 @@ creative_writing = creative writing: write a story, a poem, a letter | invent a 
 """
 
 GENRES = """
-review = product review: a buyer's opinion of a thing | shopping: products and how good they are | customer feedback
-wiki = encyclopedia article: facts about a person, a place or a thing | Wikipedia | general knowledge
+review = product review: a buyer's opinion of a thing | shopping: a buyer writes about a product | customer review
+wiki = encyclopedia article: facts about a person, a place or a thing | Wikipedia | reference work
 reddit = forum post: people chat and tell about their day on social media | discussion | social media comment
 tale = fairy tale: kings, princesses, giants and magic | a story for children | fiction
-science = scientific abstract: models, experiments and results | research: machine learning and language | paper
-doctor = conversation with a doctor: symptoms and medicines | medical visit | health: a patient and a doctor
-job = job advert: skills, tasks and the team | employment: a company looks for staff | career
-code = programming question: code, errors and libraries | software development | computers: how to write a program
-booking = table reservation: date, time and number of guests | restaurant | eating out
-bible = Bible: the Lord, prophets and kings of Israel | religion: God and faith | scripture
+science = scientific abstract: what a paper does and shows | academic paper | research abstract
+doctor = conversation with a doctor: symptoms and medicines | medical visit | dialogue of patient and doctor
+job = job advert: skills, tasks and the team | a company looks for staff | vacancy
+code = programming question: code, errors and libraries | how to write a program | question of a developer
+booking = table reservation: date, time and number of guests | message to a restaurant
+bible = Bible: the Lord, prophets and kings of Israel | scripture | holy book
 law = law: sections, regulations and penalties | legal text | government regulations
 manual = software manual: functions, settings and how to use them | technical documentation | instructions for software
-meeting = meeting transcript: people discuss a project or a policy | spoken conversation | politics and planning
-biology = biomedical research: diseases, genes and drugs | medicine | health science
-security = cyber security: malware, attacks and hackers | computer crime | viruses and spyware
-tweet = tweet: a short public message with tags and links | short social media message | news of the day
+meeting = meeting transcript: people discuss what to do | spoken conversation | minutes of a meeting
+tweet = tweet: a short public message with tags and links | short social media message | microblog
 """
 
 SECTIONS = """
@@ -330,6 +332,15 @@ def capped(rows: Sequence[Any], count: int, chance: random.Random) -> list[Any]:
     return chance.sample(list(rows), min(count, len(rows)))
 
 
+def pool(rows: Sequence[Row], count: int, chance: random.Random) -> list[Row]:
+    """About so many rows, of each label the same number."""
+    by_label: dict[str, list[Row]] = defaultdict(list)
+    for row in chance.sample(list(rows), len(rows)):
+        by_label[row[1]].append(row)
+    labels = chance.sample(sorted(by_label), min(count, len(by_label)))
+    return [row for label in labels for row in by_label[label][: max(1, count // len(labels))]]
+
+
 def training_sets(data: Path, chance: random.Random) -> list[LabelSet]:
     """The sets that are trained on."""
     squad = read(data, "qa/squad_v2.0_train_sample/train")
@@ -349,8 +360,6 @@ def training_sets(data: Path, chance: random.Random) -> list[LabelSet]:
         "law": field_of(data, "translation/canada_laws_en_fr/train", "en"),
         "manual": field_of(data, "translation/php_docs_en_fr/train", "en"),
         "meeting": field_of(data, "summarization/qmsum_query/train", "document"),
-        "biology": words_of(data, "ner/ncbi_disease/train"),
-        "security": words_of(data, "ner/cyner/train"),
         "tweet": words_of(data, "ner/broad_twitter_corpus/train"),
     }
     genres = {name: capped(texts, 400, chance) for name, texts in genres.items()}
@@ -359,8 +368,8 @@ def training_sets(data: Path, chance: random.Random) -> list[LabelSet]:
     types = [(text, kind) for text in questions if (kind := answer_type(text))]
     types += [(row["question"] + "?", "yes or no") for row in read(data, "qa/boolq/train")]
     toxic = [(row["text"], "toxic") for row in read(data, "ner/toxic_spans/train") if row["entities"]]
-    calm = [(text, "not toxic") for name in ("tweet", "reddit", "review") for text in genres[name]]
-    harm = [*labelled(data, "classification/surge_toxicity/train") * 2, *capped(toxic, 1500, chance), *calm]
+    calm = [(text, "not toxic") for text in capped(genres["reddit"], 150, chance)]
+    harm = [*labelled(data, "classification/surge_toxicity/train"), *capped(toxic, 150, chance), *calm]
     reviews = labelled(data, "sentiment/customer_reviews/train")
     facts = [(text, "neutral") for text in capped([*wiki, *genres["tweet"]], 1200, chance)]
     titles = [(row["context"], row["title"]) for row in squad]
@@ -376,13 +385,13 @@ def training_sets(data: Path, chance: random.Random) -> list[LabelSet]:
     visits = [(row["document"], row["section"]) for row in read(data, "summarization/mts_dialog/train")]
     dolly = [(row["instruction"], row["category"]) for row in read(data, "generation/dolly/train")]
     support = ("the customer asks about: {}", "{} with a shop")
-    return [
+    sets = [
         LabelSet("banking77", banking, plain({label for _, label in banking}, "the customer asks about: {}"), BANK),
         LabelSet("clinc150", intents, plain({label for _, label in intents}, "a request about {}"), INTENT),
-        LabelSet("clinc150 domains", domains, described(DOMAINS), ABOUT, 0.7),
+        LabelSet("clinc150 domains", domains, described(DOMAINS), ABOUT, 1.0),
         LabelSet("bitext", bitext, plain({label for _, label in bitext}, *support), INTENT, 0.7),
         LabelSet("snips", labelled(data, "classification/snips_intents/train"), described(SNIPS), INTENT, 0.5),
-        LabelSet("dbpedia14", labelled(data, "classification/dbpedia14/train"), described(DBPEDIA), ABOUT, 1.5),
+        LabelSet("dbpedia14", labelled(data, "classification/dbpedia14/train"), described(DBPEDIA), ABOUT, 2.0),
         LabelSet("customer reviews", reviews, described(REVIEWS), OPINION, 1.5),
         LabelSet("reviews and facts", [*reviews, *facts], described(REVIEWS + NEUTRAL.lstrip()), OPINION, 1.5),
         LabelSet(
@@ -392,19 +401,22 @@ def training_sets(data: Path, chance: random.Random) -> list[LabelSet]:
             ("", "Did this happen?", "Is this real?"),
             0.3,
         ),
-        LabelSet("toxicity", harm, described(HARMFUL), HARM, 1.2),
+        LabelSet("toxicity", harm, described(HARMFUL), HARM, 0.8),
         LabelSet("answer types", types, described(TYPES), ASKS, 1.5),
         LabelSet("dolly", dolly, described(DOLLY), ("", "What does this instruction ask for?"), 0.5),
         LabelSet(
             "genres", [(t, n) for n, texts in genres.items() for t in texts], described(GENRES), KIND + ABOUT, 2.0
         ),
         LabelSet("visits", [row for row in visits if row[1] in sections], sections, ABOUT, 0.3),
-        LabelSet("titles", [row for row in titles if row[1].strip()], {}, ABOUT, 2.0),
+        LabelSet("titles", [row for row in titles if row[1].strip()], {}, ABOUT, 3.0),
         LabelSet("papers", papers, {}, ("", "The title of this paper:"), 1.0),
         LabelSet("questions", queries, {}, ("", "Which question does this text answer?"), 1.0),
         feelings(chance),
         ratings(chance),
     ]
+    for each in sets:
+        each.keep(pool(each.rows, 1200 if len(each.by_label) > 50 else 500, chance))
+    return sets
 
 
 def hypotheses(data: Path) -> list[tuple[str, list[tuple[str, bool]]]]:
