@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from label_sets import CHOOSING, FILES, FITTED, LabelSet, choosing_sets, hypotheses, training_sets
+from label_sets import FILES, FITTED, LabelSet, choosing_sets, hypotheses, training_sets
 from torch.nn import functional
+from wordings import CHOOSING
 
 from nlptasks import EMBED, Settings
 from nlptasks.families.text_classification import readable
