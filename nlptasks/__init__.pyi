@@ -55,12 +55,17 @@ from nlptasks.families.token_classification import (
     TokenClassification as TokenClassification,
 )
 from nlptasks.families.vectors import TextVectors as TextVectors, VectorOptions as VectorOptions
+from nlptasks.families.zero_shot_classification import (
+    ZeroShotClassification as ZeroShotClassification,
+    ZeroShotOptions as ZeroShotOptions,
+)
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
     CLASSIFY as CLASSIFY,
     CancelToken as CancelToken,
     Completion as Completion,
     Decoding as Decoding,
+    EMBED as EMBED,
     EXTRACT as EXTRACT,
     Head as Head,
     Logits as Logits,

@@ -163,7 +163,7 @@ def _labels(task: AnyTask) -> Iterator[str]:
         yield f"expected every label once, found {', '.join(map(repr, twice))} several times"
     verb = task.verb if isinstance(task.head, Head) else ""
     least = 2 if verb == "classify" and not getattr(task, "multi_label", False) else 1
-    if verb in ("classify", "tag") and len(labels) < least and not getattr(task, "open_labels", False):
+    if verb in ("classify", "tag") and len(labels) < least and not task.open_labels:
         listed = ", ".join(map(repr, labels)) or "none"
         yield f"expected {'two labels or more' if least == 2 else 'one label or more'}, found {listed}"
     if verb == "tag" and (tags := [label for label in labels if _TAG.fullmatch(label)]):

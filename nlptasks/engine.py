@@ -17,7 +17,7 @@ from nlptasks.model import CancelToken, Head, Model, Stream, find_head
 from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.process import at_fork, hold_over_forks
 from nlptasks.progress import AsyncStream
-from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request, run_task, stream_task
+from nlptasks.requests import ManyInputs, OneInput, OneOrMany, Request, read_request, run_task, signed, stream_task
 from nlptasks.results import Results
 from nlptasks.runtime.loading.devices import check_words
 from nlptasks.settings import Settings
@@ -146,7 +146,7 @@ class Engine:
                     inputs = [request.inputs[place] for place in places]
                     who = self.plugins.describe(request.task)
                     answers = run_task(request, inputs, bound, who, self.settings.strict)
-                    results |= {place: _signed(item, bound) for place, item in zip(places, answers, strict=True)}
+                    results |= {place: signed(item, bound) for place, item in zip(places, answers, strict=True)}
         return results[0] if request.single else Results(results[place] for place in range(len(results)))
 
     # fmt: off
@@ -294,9 +294,10 @@ class Engine:
         """The indices of the inputs for each base; None is the task's default base."""
         shares: dict[str | None, list[int]] = {}
         for place, item in enumerate(request.inputs):
-            named = adapter or model or self._model
-            base = model if named else self._bases.hub_model(request.task, item)
+            base = model if adapter or model or self._model else self._bases.hub_model(request.task, item)
             shares.setdefault(base, []).append(place)
+        for base in shares if request.task.open_labels else ():
+            self.choose(request.task, adapter, base, request.options)
         return shares
 
     def _pieces(
@@ -309,7 +310,7 @@ class Engine:
         (base,) = self._shares(request, adapter, model)
         with reporting(progress, 1) as counter, self.bind(task, adapter, base, cancel=cancel, counter=counter) as bound:
             result = yield from stream_task(request, bound, self.plugins.describe(task), self.settings.strict)
-            return _signed(result, bound)
+            return signed(result, bound)
 
     @contextmanager
     def bind(
@@ -340,21 +341,18 @@ class Engine:
         heads = {**self._heads, **self.plugins.heads}
         return heads.get(verb) or find_head(verb, heads, self.plugins.failure_notice() or "")
 
-    def choose(self, task: AnyTask, adapter: str | None, model: str | None) -> tuple[AdapterFolder | None, str]:
+    def choose(
+        self, task: AnyTask, adapter: str | None, model: str | None, options: Any = None
+    ) -> tuple[AdapterFolder | None, str]:
         """The adapter and the name of the base for a request; nothing is loaded.
 
         A named adapter brings its base, unless `model` names another. Without one, the task's shipped adapter is used
-        on its base.
+        on its base. Validated `options` must go with the adapter: InvalidInputError.
         """
-        return self._bases.choose(task, adapter, model or self._model)
-
-
-def _signed(result: R, model: Model) -> R:
-    """The result with the names of its model and adapter, and how its windows were cut."""
-    names: dict[str, Any] = {"model": model.info.name, "adapter": model.info.adapter}
-    if not model.info.has_offsets and (result.windows > 1 or result.truncated):
-        names["windowed_by"] = "characters"
-    return result.model_copy(update=names)
+        chosen, base = self._bases.choose(task, adapter, model or self._model)
+        if options is not None:
+            task.check_options(options, chosen and chosen.name, chosen and chosen.labels)
+        return chosen, base
 
 
 class _DefaultEngine(Engine):

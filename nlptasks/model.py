@@ -104,6 +104,8 @@ class ModelInfo:
     multi_label: bool = False
     temperature: float = 1.0
     threshold: float | None = None
+    bias: float | None = None
+    """The raw score at which a label that a caller names applies as likely as not; None if that was not measured."""
     max_tokens: int = 512
     has_chat_template: bool = False
     model_type: str = ""
@@ -187,7 +189,7 @@ class SpanLogits(Vocabulary):
 
 
 @dataclass(frozen=True)
-class Vector:
+class Vector(Vocabulary):
     """A text's embedding, unit length; `values` has the model's hidden size."""
 
     values: tuple[float, ...]

@@ -13,7 +13,7 @@ from nlptasks.data.frames import task_inputs
 from nlptasks.errors import InvalidInputError, NlptasksError, PluginError, clip
 from nlptasks.model import Model, Prompt, Stream, TextStream
 from nlptasks.results import Message, Result
-from nlptasks.task import AnyTask, TaskInput
+from nlptasks.task import AnyTask, R, TaskInput
 
 
 class SequenceNotStr(Protocol):
@@ -220,6 +220,14 @@ def stream_task(request: Request, model: Model, who: str, strict: bool) -> Gener
     with nullcontext() if strict else blaming(who, _REPORT, observed):
         result = yield from task.stream(request.inputs[0], request.options, observed)
     return _checked(task, [result], who, observed.readings(request.inputs))[0]
+
+
+def signed(result: R, model: Model) -> R:
+    """The result with the names of its model and adapter, and how its windows were cut."""
+    names: dict[str, Any] = {"model": model.info.name, "adapter": model.info.adapter}
+    if not model.info.has_offsets and (result.windows > 1 or result.truncated):
+        names["windowed_by"] = "characters"
+    return result.model_copy(update=names)
 
 
 def _checked(task: AnyTask, results: Any, who: str, readings: Sequence[Mapping[str, Any]]) -> list[Result]:

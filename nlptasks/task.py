@@ -207,12 +207,16 @@ class Task(ABC, Generic[I, O, R]):
     recipe: ClassVar[Recipe] = Recipe()
     adapter: ClassVar[Path | None] = None
     examples: ClassVar[Sequence[str | Mapping[str, Any]]] = ()
+    example_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Options that the examples are run with: the labels, where a caller names them."""
     phrases: ClassVar[Sequence[str]] = ()
     """Requests for the task in plain words, without the text: a chat recognises the task by them."""
     head: ClassVar[Head | None] = None
     """The trained head that the task needs, built in or the family's; None if any model will do."""
     other_heads: ClassVar[Sequence[Head]] = ()
     """Further heads whose adapters the task can use; training makes adapters with `head`."""
+    open_labels: ClassVar[bool] = False
+    """Whether the labels are not the task's: a caller names them, or the data of a training does."""
     trainer: ClassVar[str] = ""
     """The family's `training.FamilyTrainer` as "package.module:Class"; imported for training only."""
     untrained_base: ClassVar[str | None] = None
@@ -279,6 +283,15 @@ class Task(ABC, Generic[I, O, R]):
         except ValidationError as error:
             problems = describe_validation(error, self.options_type, "option")
             raise InvalidInputError(f"{self.name} does not take these options", problems) from None
+
+    def check_options(self, options: O, adapter: str | None, labels: tuple[str, ...] | None) -> None:
+        """Refuse options that do not go with the adapter of that name, or None, and its head's labels.
+
+        Called before a base is loaded, for tasks with `open_labels`.
+
+        Raises:
+            InvalidInputError: naming every fault.
+        """
 
     def is_one(self, value: Any) -> bool:
         """Whether a value is one input, not a list of them."""

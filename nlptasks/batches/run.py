@@ -77,7 +77,7 @@ def batch(
     known = described.input_type.model_fields.keys() - described.options_type.model_fields.keys()
     shared = {name: value for name, value in fields.items() if name in known}
     options = {name: value for name, value in fields.items() if name not in known}
-    described.validate_options(options)
+    engine.choose(described, adapter, model, described.validate_options(options))
     source = Source(inputs, reading, by_line=by_line)
     reader = RowReader(described, reading, by_line=source.by_line, fields=shared)
     job = _TaskJob(

@@ -24,7 +24,7 @@ def demo_command(as_json: bool) -> None:
                 continue
             start = time.perf_counter()
             writes = "max_new_tokens" in task.options_type.model_fields
-            options: dict[str, Any] = {"max_new_tokens": 60} if writes else {}
+            options: dict[str, Any] = {**task.example_options, **({"max_new_tokens": 60} if writes else {})}
             try:
                 results = engine.run(name, list(task.examples), **options)
             except UnsupportedModelError as error:

@@ -99,7 +99,7 @@ def run_command(
         fields, values = fields_and_options(resolved, options)
         if explain:
             values["explain"] = True
-        resolved.validate_options(values)
+        engine.choose(resolved, adapter, model, resolved.validate_options(values))
         rows = Inputs(resolved, reading, by_line=by_line, fields=fields).gather(texts, files)
         first = list(islice(rows, 2))
         arguments: dict[str, Any] = {"adapter": adapter, "model": model, **values}

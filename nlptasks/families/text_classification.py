@@ -68,7 +68,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
 
     def run(self, inputs: Sequence[TextInput], options: ClassificationOptions, model: Model) -> list[Classification]:
         texts = {i: readable(item.text, model.info.reads_emoji) for i, item in enumerate(inputs)}
-        trained = _has_head(model.info)
+        trained = has_head(model.info)
         size = model.info.max_tokens if trained else min(ZERO_SHOT_WINDOW, model.info.max_tokens - 256)
         room = size - windows.MARGIN
         # Without a head only the offsets say how many tokens a text has.
@@ -79,7 +79,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         doubtful = {i: texts[i] for i, g in groups.items() if i not in spans and g[0].num_tokens > room}
         spans |= windows.measure(model, doubtful)
         groups |= self._read({i: t for i, t in doubtful.items() if len(spans[i]) > room}, spans, room, options, model)
-        labels = self._labels(model.info) if trained else self.labels
+        labels = self._names(options, model.info)
         results = []
         for i, group in groups.items():
             tokens = len(spans.get(i, ()))
@@ -124,11 +124,17 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         parts = [texts[i][start:end] for i, places in ranges.items() for start, end in places]
         if not parts:
             return {}
-        logits = iter(model.classify(parts) if _has_head(model.info) else self._ask(parts, model))
+        logits = iter(self._score(parts, options, model))
         return {i: [next(logits) for _ in places] for i, places in ranges.items()}
 
-    def _labels(self, info: ModelInfo) -> tuple[str, ...]:
+    def _score(self, texts: Sequence[str], options: ClassificationOptions, model: Model) -> Sequence[Logits]:
+        """Raw scores of the labels for each text, in the order of `_names`."""
+        return model.classify(texts) if has_head(model.info) else self._ask(texts, self.labels, model)
+
+    def _names(self, options: ClassificationOptions, info: ModelInfo) -> tuple[str, ...]:
         """The model's labels, in the task's spelling where only letter case differs (POSITIVE, positive)."""
+        if not has_head(info):
+            return self.labels
         names = {label.lower(): label for label in self.labels}
         return tuple(names.get(label.lower(), label) for label in info.labels or self.labels)
 
@@ -136,14 +142,14 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         """What a language model continues with a label when no head was trained for this task."""
         return f"Text: {text}\n{self.subject or self.name.replace('-', ' ').capitalize()}:"
 
-    def _ask(self, texts: Sequence[str], model: Model) -> list[Logits]:
+    def _ask(self, texts: Sequence[str], labels: Sequence[str], model: Model) -> list[Logits]:
         """Zero-shot scores: how much a text raises each label's likelihood over a text without content.
 
         Subtracting the content-free answer removes the language model's bias for some words
         (Zhao et al. 2021, arXiv:2102.09690).
         """
         prompts = [self.prompt(text) for text in (*CONTENT_FREE, *texts)]
-        answers = model.choose(prompts, [f" {label}" for label in self.labels])
+        answers = model.choose(prompts, [f" {label}" for label in labels])
         empty, answers = answers[: len(CONTENT_FREE)], answers[len(CONTENT_FREE) :]
         neutral = [sum(column) / len(empty) for column in zip(*empty, strict=True)]
         return [Logits(tuple(a - n for a, n in zip(answer, neutral, strict=True)), 0) for answer in answers]
@@ -158,8 +164,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
     ) -> Classification:
         """The answer of one input from the logits of its windows; `reading` says how it was read."""
         multi = options.multi_label if options.multi_label is not None else (info.multi_label or self.multi_label)
-        values = [v / info.temperature for v in _pool(group, options.pool)]
-        chances = [sigmoid(v) for v in values] if multi else softmax(values)
+        chances = self._chances(_pool(group, options.pool), multi, options, info)
         order = sorted(range(len(labels)), key=lambda i: (-chances[i], i))
         scores = tuple(LabelScore(label=labels[i], score=chances[i]) for i in order)
         threshold = options.threshold if options.threshold is not None else info.threshold
@@ -173,6 +178,14 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
             labels=chosen if multi else chosen[:1],
             **reading,
         )
+
+    def _chances(
+        self, values: Sequence[float], multi: bool, options: ClassificationOptions, info: ModelInfo
+    ) -> list[float]:
+        """Calibrated probabilities of raw scores: of each label on its own, or of one among all."""
+        if multi:
+            return [sigmoid(value / info.temperature) for value in values]
+        return softmax(values, info.temperature)
 
 
 def readable(text: str, reads_emoji: bool) -> str:
@@ -188,7 +201,7 @@ def readable(text: str, reads_emoji: bool) -> str:
     return emoji.replace_emoji(text, lambda _, data: f" {data['en'].strip(':').replace('_', ' ')} ")
 
 
-def _has_head(info: ModelInfo) -> bool:
+def has_head(info: ModelInfo) -> bool:
     """Whether the model classifies; a language model that does not is asked for the label."""
     return "classify" in info.trained_for or info.kind != "causal"
 

@@ -39,6 +39,7 @@ def describe(base: LoadedBase, folder: BaseFolder, adapter: AdapterFolder | None
         multi_label=manifest.multi_label if manifest else base.config.problem_type == "multi_label_classification",
         temperature=manifest.temperature if manifest else 1.0,
         threshold=manifest.threshold if manifest else None,
+        bias=manifest.bias if manifest else None,
         max_tokens=limit,
         has_chat_template=base.tokenizer.chat_template is not None,
         model_type=base.config.model_type,

@@ -50,7 +50,6 @@ _NAMED = ("classify", "tag")
 
 _FACTOR = re.compile(r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 
-
 _NUMBERS = frozenset({"F64", "F32", "F16", "BF16", "I64"})
 """The types of an adapter's tensors; integers are tables of positions, which the base has too."""
 
@@ -107,6 +106,7 @@ class Manifest(BaseModel):
         default=1.0, ge=1e-3, le=1e3, description="Logits are divided by it; fitted on held-out rows."
     )
     threshold: float | None = Field(default=None, description="Default decision threshold on calibrated scores.")
+    bias: float | None = Field(default=None, description="Raw score at which a label named at call time may apply.")
     max_length: int | None = Field(default=None, ge=16)
     settings: AdapterSettings = AdapterSettings()
     recipe: dict[str, Any] = Field(default_factory=dict)

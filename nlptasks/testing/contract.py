@@ -54,7 +54,7 @@ class _Bench:
 
     @property
     def options(self) -> Any:
-        return self.task.options_type()
+        return self.task.validate_options(self.task.example_options)
 
     @property
     def first(self) -> str:
@@ -75,8 +75,10 @@ class _Bench:
         if self.author_model is not None and cancel is None:
             return self.author_model
         head = self.task.head
+        usual = ("first", "second") if head and head.verb in HEADS else None
+        named = "labels" in self.task.example_options
         return FakeModel(
-            labels=getattr(self.task, "labels", None) or (("first", "second") if head and head.verb in HEADS else None),
+            labels=None if named else getattr(self.task, "labels", None) or usual,
             kind="encoder" if head else "causal",
             multi_label=bool(getattr(self.task, "multi_label", False)),
             answers=_some_word if head and head.per == "span" else None,

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "classify": ("Classify",),
     "sentiment": ("Sentiment",),
     "ner": ("NamedEntities",),
     "qa": ("Qa",),

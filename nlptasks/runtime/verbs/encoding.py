@@ -183,7 +183,8 @@ def embed(base: LoadedBase, head: Reader, batcher: Batcher, request: BatchReques
 
     def answer(index: int, values: list[float]) -> Vector:
         check_numbers(base, [values])
-        return Vector(tuple(values), encoded.full_lengths[index], encoded.truncated(index))
+        length, cut = encoded.full_lengths[index], encoded.truncated(index)
+        return Vector(tuple(values), length, cut, **encoded.vocabulary(index))
 
     run_batches(encoded, batcher, request, lambda batch: head(**batch).vectors, answer)
 

@@ -179,8 +179,7 @@ class Runs:
         if upload is None:
             raise NlptasksError("Choose a file or paste lines first.")
         task = self._engine.plugins.task(request.task)
-        task.validate_options(request.options)
-        self._engine.choose(task, request.adapter, request.model)
+        self._engine.choose(task, request.adapter, request.model, task.validate_options(request.options))
         name = _STRANGE.sub("-", upload.name).lstrip(".-") or "rows"
         created = time.time()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))

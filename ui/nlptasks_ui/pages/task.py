@@ -125,11 +125,14 @@ class _TaskPage:
             elem_classes="nlp-examples",
         )
 
+        names = self._names.values(self._task.example_options)
+
         def fill(index: int) -> Any:
-            values = self._form.values(filled[index])
+            values = [*self._form.values(filled[index]), *names]
             return values if len(values) > 1 else values[0]
 
-        chosen.click(fill, chosen, self._form.components, queue=False, show_progress="hidden", api_visibility="private")
+        components = [*self._form.components, *self._names.components]
+        chosen.click(fill, chosen, components, queue=False, show_progress="hidden", api_visibility="private")
 
     def _connect(self, run: Any, stop: Any) -> None:
         import gradio as gr

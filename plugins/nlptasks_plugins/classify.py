@@ -1,0 +1,77 @@
+"""Classify: "I was charged twice." with the labels billing and bug → billing (0.97)."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from nlptasks import (
+    Classification,
+    InvalidInputError,
+    Model,
+    Recipe,
+    TextInput,
+    ZeroShotClassification,
+    ZeroShotOptions,
+    hookimpl,
+)
+from nlptasks_plugins.english import noted
+
+
+class Classify(ZeroShotClassification):
+    """The best label for a text, of labels that you name."""
+
+    name = "classify"
+    aliases = ("zero-shot-classification",)
+    adapter = Path(__file__).parent / "adapters" / "classify"
+    recipe = Recipe(base="minilm", r=32, lora_alpha=64, learning_rate=6e-4)
+    examples = (
+        "I was charged twice for my order and want my money back.",
+        "The app closes itself as soon as I open the camera.",
+        "Could you add a dark mode? My eyes would thank you.",
+    )
+    example_options = MappingProxyType(
+        {
+            "labels": {
+                "billing": "payments, invoices, refunds",
+                "bug": "something crashes or does not work",
+                "feature request": "a wish for something new",
+            }
+        }
+    )
+    phrases = (
+        "Which of these labels fits?",
+        "Sort this into one of my categories.",
+        "Classify this text as billing, bug or praise.",
+        "Is this about sports, politics or business?",
+        "Tag this message with one of these topics.",
+    )
+
+    def check_options(self, options: Any, adapter: str | None, labels: tuple[str, ...] | None) -> None:
+        super().check_options(options, adapter, labels)
+        if adapter != self.name or not isinstance(options, ZeroShotOptions):
+            return
+        names = [name for name, description in (options.labels or {}).items() if not _is_latin(description or name)]
+        if names:
+            problem = (
+                f"labels: expected English names or descriptions, which the adapter was trained on, found {names[0]!r}"
+            )
+            raise InvalidInputError(f"{self.name} cannot run this", [f"{problem}; name another model for it."])
+
+    def run(self, inputs: Sequence[TextInput], options: ZeroShotOptions, model: Model) -> list[Classification]:
+        return noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
+
+
+def _is_latin(text: str) -> bool:
+    """Whether most letters are Latin; a text without letters passes."""
+    letters = [letter for letter in text if letter.isalpha()]
+    return 2 * sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters) >= len(letters)
+
+
+@hookimpl
+def register_tasks(register):  # type: ignore[no-untyped-def]
+    """Register the task."""
+    register(Classify())
