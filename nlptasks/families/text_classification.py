@@ -15,7 +15,7 @@ from pydantic import Field
 
 from nlptasks.families import windows
 from nlptasks.families.scores import sigmoid, softmax
-from nlptasks.model import CLASSIFY, Logits, Model, ModelInfo
+from nlptasks.model import CLASSIFY, CLASSIFY_MEAN, Logits, Model, ModelInfo
 from nlptasks.results import Classification, LabelScore
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
 
@@ -54,6 +54,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
 
     family = "text_classification"
     head = CLASSIFY
+    other_heads = (CLASSIFY_MEAN,)
     trainer = "nlptasks.training.families.text_classification:TextClassificationTrainer"
     input_type = TextInput
     options_type = ClassificationOptions
@@ -99,7 +100,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         parts = [texts[i][start:end] for i, places in ranges.items() for start, end in places]
         if not parts:
             return {}
-        logits = iter(model.classify(parts) if _has_head(model.info) else self._ask(parts, model))
+        logits = iter(model.apply(_verb(model.info), parts) if _has_head(model.info) else self._ask(parts, model))
         return {i: [next(logits) for _ in places] for i, places in ranges.items()}
 
     def _labels(self, info: ModelInfo) -> tuple[str, ...]:
@@ -165,7 +166,12 @@ def readable(text: str, reads_emoji: bool) -> str:
 
 def _has_head(info: ModelInfo) -> bool:
     """Whether the model classifies; a language model that does not is asked for the label."""
-    return "classify" in info.trained_for or info.kind != "causal"
+    return _verb(info) in info.trained_for or info.kind != "causal"
+
+
+def _verb(info: ModelInfo) -> str:
+    """The verb of the head that gives labels here."""
+    return CLASSIFY_MEAN.verb if CLASSIFY_MEAN.verb in info.trained_for else CLASSIFY.verb
 
 
 def _pool(group: Sequence[Logits], how: str) -> list[float]:

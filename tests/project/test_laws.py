@@ -123,6 +123,7 @@ BELOW: dict[str, set[str]] = {
             "data",
             "engine.py",
             "errors.py",
+            "families",
             "model.py",
             "plugins.py",
             "progress.py",

@@ -1,0 +1,204 @@
+"""A classifier from few examples: in memory in one call, and as an adapter like any other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nlptasks import Engine, Plugins, Settings, TextClassification, few_shot, hookimpl
+from nlptasks.data import DataOptions
+from nlptasks.errors import DataError, InvalidInputError, NlptasksError, TrainingError
+from nlptasks.store.adapters import open_adapter
+from nlptasks.training import FewShotTask, TrainReport, evaluate, finetune
+from nlptasks.training.families.few_shot import folds_of
+from nlptasks.training.metrics.linear import fit_layer
+from tests.training_rows import QUICK, bases, rows, serve_here  # noqa: F401 - a fixture
+
+
+class Topic(TextClassification):
+    """What a text is about."""
+
+    name = "topic"
+    open_labels = True
+    recipe = QUICK
+    examples = ("A text.",)
+
+
+EXAMPLES = {
+    "lower": ["abc abc ab", "cab cab abc", "bca ab ab", "ab abc bca", "cb ca ab", "acb bac"],
+    "digits": ["123 321 12", "213 12 3213", "12 12 33", "3 21 123", "132 22", "31 312 1"],
+    "signs": ["?! ?? !!", "!? !! ??!", "?? ?! !", "! ?!? !!", "??! !!?", "!!! ?"],
+}
+NEW = {"cba ba": "lower", "1321 23": "digits", "!?! ??": "signs"}
+
+
+@pytest.fixture
+def engine(settings: Settings, bases: Callable[[str], Path]) -> Iterator[Engine]:  # noqa: F811
+    topic = type("Topic", (Topic,), {"recipe": QUICK.replace(base=str(bases("bert"))), "__doc__": Topic.__doc__})
+
+    class Plugin:
+        @hookimpl
+        def register_tasks(self, register: Callable[[Any], None]) -> None:
+            register(topic())
+
+    plugins = Plugins()
+    plugins.register(Plugin(), "topics")
+    with Engine(plugins=plugins, settings=settings, device="cpu", dtype="float32") as made:
+        yield made
+
+
+def pairs(examples: dict[str, list[str]] = EXAMPLES) -> list[tuple[str, str]]:
+    return [(text, label) for label, texts in examples.items() for text in texts]
+
+
+def few(engine: Engine, data: Any = None, name: str = "mine", task: str = "topic", **options: Any) -> TrainReport:
+    return finetune(
+        task, data or pairs(), name=name, few_shot=True, settings=engine.settings, plugins=engine.plugins,
+        device="cpu", **options,
+    )  # fmt: skip
+
+
+def test_a_task_of_examples_answers_at_once_and_is_saved_under_a_name(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_here(monkeypatch)
+    task = few_shot(EXAMPLES, engine=engine)
+    assert isinstance(task, FewShotTask)
+    answers = task(list(NEW))
+    assert [answer.label for answer in answers] == list(NEW.values())
+    assert task("cba ba") == engine.run(task, "cba ba")
+    assert sum(score.score for score in answers[0].scores) == pytest.approx(1)
+    assert 0.9 < task.metrics["accuracy"] <= 1
+    folder = task.save("mine")
+    assert folder == engine.settings.adapters / "topic" / "mine"
+    saved = engine.run("topic", list(NEW), adapter="mine")
+    for one, other in zip(answers, saved, strict=True):
+        assert other.adapter == "mine"
+        assert [score.label for score in one.scores] == [score.label for score in other.scores]
+        assert [s.score for s in one.scores] == pytest.approx([s.score for s in other.scores], abs=2e-3)
+    with pytest.raises(TrainingError, match="An adapter 'mine' for topic exists"):
+        task.save("mine")
+
+
+def test_long_texts_are_read_in_windows(engine: Engine) -> None:
+    task = few_shot(EXAMPLES, engine=engine)
+    answer = task("abc ab cab " * 60)
+    assert (answer.label, answer.truncated) == ("lower", False)
+    assert answer.windows > 1
+
+
+@pytest.mark.parametrize(
+    ("examples", "sentence"),
+    [
+        ([], "expected texts by label, as in {'bug': ['It crashes.']}, found list."),
+        ({}, "expected two labels or more, found none."),
+        ({"bug": ["It crashes."]}, "expected two labels or more, found 'bug'."),
+        ({"bug": [], "other": ["Fine."]}, "bug: expected a list of texts, found none."),
+        ({"bug": "It crashes.", "other": ["Fine."]}, "bug: expected a list of texts, found one text."),
+        ({"bug": ["a", " "], "other": ["b"]}, "bug, text 2: expected a text with a visible character, found ' '."),
+        (
+            {"bug": ["a"], "other": ["a"]},
+            "'a': expected one label, found bug and other; multi_label=True allows several.",
+        ),
+        ({"bug": ["a"], "Bug": ["b"]}, "labels: expected names that differ in more than letter case"),
+    ],
+)
+def test_faulty_examples_are_refused_before_a_model_is_loaded(engine: Engine, examples: Any, sentence: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        few_shot(examples, engine=engine)
+    assert sentence in str(refused.value)
+    assert engine.resident() == []
+
+
+def test_without_an_open_task_nothing_can_be_saved(settings: Settings, bases: Callable[[str], Path]) -> None:  # noqa: F811
+    with Engine(plugins=Plugins(), settings=settings, device="cpu", dtype="float32") as engine:
+        task = few_shot(EXAMPLES, engine=engine, base=str(bases("bert")))
+        assert task("cba ba").label == "lower"
+        with pytest.raises(NlptasksError, match="No installed task takes its labels from the data"):
+            task.save("mine")
+
+
+def test_an_adapter_of_few_rows_is_a_head_on_the_base_as_it_is(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_here(monkeypatch)
+    report = few(engine)
+    assert (report.train_rows, report.held_out_rows, report.steps) == (18, 18, 0)
+    assert report.labels == ("digits", "lower", "signs")
+    assert report.gate < 1e-4
+    assert report.metrics["accuracy"] > 0.9
+    adapter = open_adapter(report.path)
+    assert (adapter.verb, adapter.labels) == ("classify_mean", report.labels)
+    card = (report.path / "README.md").read_text()
+    assert "On 18 rows, each left out once (cross-validation), in float32" in card
+    assert "-o few_shot True" in card
+    measured = evaluate("topic", pairs({label: [text] for text, label in NEW.items()}), adapter="mine", engine=engine)
+    assert measured.metrics["accuracy"] == 1
+
+
+def test_contrastive_steps_train_lora_and_a_run_is_repeatable(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_here(monkeypatch)
+    first = few(engine, contrastive_steps=4)
+    again = few(engine, name="again", contrastive_steps=4)
+    assert (first.steps, first.gate < 1e-4) == (4, True)
+    assert "LoRA on" in first.trained
+    assert first.metrics == again.metrics
+    assert [engine.run("topic", text, adapter="mine").label for text in NEW] == list(NEW.values())
+
+
+def test_several_labels_a_text(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_here(monkeypatch)
+    both = {**EXAMPLES, "signs": [*EXAMPLES["signs"], *EXAMPLES["digits"]]}
+    task = few_shot(both, multi_label=True, engine=engine)
+    assert set(task("231 12 2").labels) == {"digits", "signs"}
+    assert task("cab bac").labels == ("lower",)
+    data = [{"text": text, "label": [label for label in both if text in both[label]]} for _, text in
+            [(label, text) for label, texts in EXAMPLES.items() for text in texts]]  # fmt: skip
+    report = few(engine, data, extra={"multi_label": True})
+    assert set(engine.run("topic", "231 12 2", adapter="mine").labels) == {"digits", "signs"}
+    assert open_adapter(report.path).manifest.multi_label  # type: ignore[union-attr]
+
+
+def test_a_text_with_two_labels_is_refused(engine: Engine) -> None:
+    with pytest.raises(DataError, match="A text has two labels"):
+        few(engine, [*pairs(), ("ABC abc, ab", "digits")])
+
+
+def test_what_few_shot_does_not_fit_is_one_sentence(engine: Engine) -> None:
+    with pytest.raises(InvalidInputError, match="contrastive_steps: expected few_shot = true beside it."):
+        finetune("topic", pairs(), name="mine", contrastive_steps=5, plugins=engine.plugins, settings=engine.settings)
+    with pytest.raises(InvalidInputError, match="few_shot: expected method lora"):
+        few(engine, method="full")
+
+
+def test_few_rows_are_told_of_few_shot(engine: Engine) -> None:
+    from nlptasks.training import plan
+
+    notes = plan("topic", pairs(), plugins=engine.plugins, settings=engine.settings).notes
+    assert "fewer than 200 rows: --few-shot takes seconds and is often better with so few" in notes
+
+
+def test_a_labels_only_text_is_never_left_out() -> None:
+    folds = folds_of(["a", "b", "b!", "c", "d"], [0, 1, 1, 1, 1], 5, 13)
+    assert sorted(i for _, others in folds for i in others) == [1, 2, 3, 4]
+    assert all(0 in inside for inside, _ in folds)
+    assert all((1 in others) == (2 in others) for _, others in folds)
+
+
+def test_temperature_and_strength_come_from_rows_that_were_left_out() -> None:
+    chance = np.random.default_rng(0)
+    right = np.arange(200) % 2
+    vectors = chance.normal(size=(200, 30))
+    vectors[:, 0] += np.where(right, 0.8, -0.8)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    folds = folds_of([str(i) for i in range(200)], right.tolist(), 5, 13)
+    layer = fit_layer(vectors, np.eye(2)[right], folds)
+    assert layer.weights.shape == (2, 30)
+    assert layer.metrics["ece"] < 0.1
+    assert 0.6 < layer.metrics["accuracy"] < 1
+    assert dataclasses.replace(layer, temperature=1.0).temperature != layer.temperature
+    assert DataOptions().labels is None
+    assert len(rows(4)) == 4
