@@ -146,7 +146,7 @@ def _save(
         )
     rows = [{"text": text, "label": of_text if multi_label else of_text[0]} for text, of_text in texts.items()]
     return finetune(
-        target, rows, name=name, base=base, few_shot=True, extra={"multi_label": multi_label},
+        target, rows, name=name, base=base, few_shot=True, extra={"multi_label": True} if multi_label else {},
         options=DataOptions(text_column="text", label_column="label", labels=tuple(labels)),
         settings=engine.settings, plugins=engine.plugins, **options,
     ).path  # fmt: skip

@@ -27,6 +27,9 @@ MOST_EPOCHS = 40
 """Epochs that few training rows lead to, at most; each is evaluated once."""
 
 
+CONTRASTIVE_STEPS = 60
+"""Steps of `--contrastive` without a number."""
+
 FEW_SHOT = {"max_length": 512, "learning_rate": 1e-3, "per_device_train_batch_size": 32, "warmup_ratio": 0.1}
 """Settings of contrastive steps, in which a rate is higher than in a long training. A few rows are read whole."""
 

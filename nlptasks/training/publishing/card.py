@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -126,8 +127,15 @@ def command_line(
     defaults = _flat(task.recipe)
     for key, value in _flat(recipe).items():
         if key not in defaults or value != defaults[key]:
-            words += ["-o", key, ",".join(value) if isinstance(value, list) else str(value)]
+            words += ["-o", key, _value(key, value)]
     return shlex.join(words)
+
+
+def _value(key: str, value: Any) -> str:
+    """A setting as `-o` reads it; those under `extra` are JSON."""
+    if key.startswith("extra."):
+        return value if isinstance(value, str) else json.dumps(value)
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
