@@ -46,8 +46,8 @@ def read(folder: Path, name: str) -> Rows:
     """Texts with their labels; whole sentences where a set has phrases too."""
     for file in (f"{name}_sentences.jsonl", f"{name}.jsonl", f"{name}.jsonl.gz"):
         if (folder / file).is_file():
-            opened: Any = gzip.open(folder / file, "rt") if file.endswith("gz") else (folder / file).open()
-            with opened as lines:
+            opened = gzip.open if file.endswith("gz") else open
+            with opened(folder / file, "rt", encoding="utf-8") as lines:
                 rows = [json.loads(line) for line in lines]
             return [(row["text"], str(row["label_text"])) for row in rows if row["text"].strip()]
     raise FileNotFoundError(folder / name)
@@ -80,11 +80,12 @@ def linear(training: Rows, test: Sequence[str]) -> Answer:
     for text, label in training:
         examples[label].append(text)
     engine = default_engine()
+    few_shot({"a": ["One."], "b": ["Two."]}, base="minilm")  # loads the base
     task, seconds, processor = timed(lambda: few_shot(examples, base="minilm"))
     return [result.scores[0].label for result in engine.run(task, list(test))], seconds, processor
 
 
-def contrastive(training: Rows, test: Sequence[str], steps: int | None = None, **settings: Any) -> Answer:
+def contrastive(training: Rows, test: Sequence[str], epochs: float = 14, **settings: Any) -> Answer:
     """`nlptasks train --few-shot --contrastive`: all but the gate and the files."""
     from nlptasks import Settings, TextClassification, default_plugins
     from nlptasks.model import CancelToken
@@ -96,7 +97,6 @@ def contrastive(training: Rows, test: Sequence[str], steps: int | None = None, *
     from nlptasks.training.loop.checkpoints import RunFolder
     from nlptasks.training.loop.events import Events
     from nlptasks.training.loop.models import logits_of
-    from nlptasks.training.recipes import CONTRASTIVE_STEPS
 
     class Topic(TextClassification):
         """Labels of the data."""
@@ -105,8 +105,7 @@ def contrastive(training: Rows, test: Sequence[str], steps: int | None = None, *
         open_labels = True
 
     task, used = Topic(), Settings.from_env()
-    steps = CONTRASTIVE_STEPS if steps is None else steps
-    prepared = plan(task, training, few_shot=True, contrastive_steps=steps, dtype="float32", **settings)
+    prepared = plan(task, training, few_shot=True, contrastive_epochs=epochs, dtype="float32", **settings)
     recipe = prepared.recipe
     family = recipe_trainer(task, recipe)
     job = FewShotJob(

@@ -122,7 +122,7 @@ class Recipe(BaseModel):
     decay of an exponential moving average of the trained weights, which is then what is evaluated and saved; 0 turns it
     off. With too few rows for `min_steps` optimizer steps, batches get smaller and epochs more, unless the caller sets
     them. `few_shot` fits a linear layer on the base's vectors instead of training a head by steps, after
-    `contrastive_steps` steps of LoRA that move the vectors of one label together. `extra` has settings of the task's
+    `contrastive_epochs` passes of LoRA that move the vectors of one label together. `extra` has settings of the task's
     family.
 
     Raises:
@@ -156,7 +156,7 @@ class Recipe(BaseModel):
     min_steps: int = Field(default=200, ge=0)
     metric_for_best_model: str = Field(default="accuracy", min_length=1)
     few_shot: bool = False
-    contrastive_steps: int = Field(default=0, ge=0)
+    contrastive_epochs: float = Field(default=0.0, ge=0)
     seed: int = Field(default=13, ge=0, lt=2**32)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     extra: Mapping[str, Any] = Field(default_factory=dict)

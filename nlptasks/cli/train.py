@@ -40,7 +40,7 @@ _SHORT = {"num_train_epochs": "--epochs", "learning_rate": "--lr", "per_device_t
 _OLD_SETTINGS = ("start", "accumulate", "warmup", "patience", "alpha")
 """Options of version 0.1, hidden; the recipe reads them with a warning."""
 
-_SWITCHES = ("few_shot", "contrastive_steps", "load_in_4bit")
+_SWITCHES = ("few_shot", "contrastive_epochs", "load_in_4bit")
 
 _DATA = (
     *("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out"),
@@ -118,9 +118,9 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
 @recipe_options
 @click.option("--few-shot", is_flag=True, default=None,
               help="Fit a linear layer on the base's vectors: seconds, for a few rows a label.")  # fmt: skip
-@click.option("--contrastive", "contrastive_steps", type=click.IntRange(min=0), is_flag=False, flag_value=60,
-              metavar="[STEPS]", help="With --few-shot: move the vectors of one label together first, in LoRA steps"
-              " (60 unless you name a number): better, and slower.")  # fmt: skip
+@click.option("--contrastive", "contrastive_epochs", flag_value=14.0, type=float, default=None,
+              help="With --few-shot: first move the vectors of one label together, by 14 passes of LoRA"
+              " (contrastive_epochs): better, and slower.")  # fmt: skip
 @click.option("--multi-label", is_flag=True, default=None,
               help="A row may have several labels: a list, or names joined by |.")  # fmt: skip
 @click.option("--load-in-4bit", is_flag=True, default=None, help="Hold the base in 4 bits (QLoRA); needs a CUDA GPU.")

@@ -12,14 +12,12 @@ from nlptasks.errors import CancelledError
 from nlptasks.training.families.base import Calibration, Feature
 from nlptasks.training.families.few_shot import FOLDS, folds_of
 from nlptasks.training.job import Fitted, Job
+from nlptasks.training.loop.contrastive import contrast, num_steps
 from nlptasks.training.loop.stopping import stopping
 from nlptasks.training.metrics.linear import LinearLayer, fit_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from nlptasks.runtime.loading.devices import Placement
-    from nlptasks.task import Recipe
     from nlptasks.training.loop.models import Trainable
 
 CONTRASTED_FOLDS = 2
@@ -41,21 +39,23 @@ class FewShotJob(Job):
     def _fit(
         self, trainable: Trainable, training: list[Feature], held_out: list[Feature], placement: Placement
     ) -> tuple[Trainable, Fitted]:
-        device, steps = placement.device, self.recipe.contrastive_steps
+        device, recipe = placement.device, self.recipe
         marks = self._marks(training)
         rows = self.data.training
         strata = [self.family.stratum(row) for row in rows]
         texts = [self.family.row_text(row) for row in rows]
-        folds = folds_of(texts, strata, CONTRASTED_FOLDS if steps else FOLDS, self.recipe.seed)
-        total = steps + sum(self._steps(inside) for inside, _ in folds)
-        self.events("start", steps=total, done=0, epochs=1, metric="", headline=self.family.headline)
+        steps = num_steps(recipe, len(rows))
+        folds = folds_of(texts, strata, CONTRASTED_FOLDS if steps else FOLDS, recipe.seed)
+        total = steps + sum(num_steps(recipe, len(inside)) for inside, _ in folds)
+        self.events("start", steps=total, done=0, epochs=recipe.contrastive_epochs, metric="", headline="")
         taken = 0
         with stopping(self.cancel) as stop:
 
             def on_step(_: int, loss: float, rate: float) -> None:
                 nonlocal taken
                 taken += 1
-                self.events("step", step=taken, epoch=taken / total, loss=loss, lr=rate)
+                epoch = recipe.contrastive_epochs * taken / total
+                self.events("step", step=taken, epoch=epoch, loss=loss, lr=rate)
                 if stop():
                     raise CancelledError(f"Stopped at step {taken} of {total}.")
 
@@ -63,32 +63,19 @@ class FewShotJob(Job):
             for inside, _ in folds if steps else ():
                 other, features, _ = self._build(placement, rows, ())
                 other.model.to(device)
-                few = self.recipe.replace(contrastive_steps=self._steps(inside))
-                self._contrast(other, [features[i] for i in inside], marks[inside], few, device, on_step)
+                contrast(other, self.family, [features[i] for i in inside], marks[inside], recipe, device, on_step)
                 apart.append(self._vectors(other, features))
             if steps:
-                self._contrast(trainable, training, marks, self.recipe, device, on_step)
+                contrast(trainable, self.family, training, marks, recipe, device, on_step)
         layer = fit_layer(self._vectors(trainable, training), marks, folds, apart, multi_label=self.family.multi_label)
         _put(layer, trainable)
         metrics = layer.metrics
         if held_out:
-            metrics = self.family.measure(
-                list(layer.logits(self._vectors(trainable, held_out)) / layer.temperature), held_out
-            )
+            logits = layer.logits(self._vectors(trainable, held_out)) / layer.temperature
+            metrics = self.family.measure(list(logits), held_out)
         calibration = Calibration(layer.temperature, layer.threshold, metrics)
         measured = len(held_out) or sum(len(others) for _, others in folds)
         return trainable, Fitted(device, steps, steps, (), {"epoch": 0.0, "step": steps}, calibration, measured)
-
-    def _steps(self, rows: Sequence[int]) -> int:
-        return round(self.recipe.contrastive_steps * len(rows) / len(self.data.training))
-
-    def _contrast(
-        self, trainable: Trainable, features: list[Feature], marks: Any, recipe: Recipe, device: str,
-        on_step: Callable[[int, float, float], None],
-    ) -> None:  # fmt: skip
-        from nlptasks.training.loop.contrastive import contrast
-
-        contrast(trainable, self.family, features, marks, recipe, device, on_step)
 
     def _vectors(self, trainable: Trainable, features: list[Feature]) -> Any:
         """Vectors of length one, as the head makes them: shape (features, size)."""

@@ -27,9 +27,6 @@ MOST_EPOCHS = 40
 """Epochs that few training rows lead to, at most; each is evaluated once."""
 
 
-CONTRASTIVE_STEPS = 60
-"""Steps of `--contrastive` without a number."""
-
 FEW_SHOT = {"max_length": 512, "learning_rate": 1e-3, "per_device_train_batch_size": 32, "warmup_ratio": 0.1}
 """Settings of contrastive steps, in which a rate is higher than in a long training. A few rows are read whole."""
 
@@ -91,8 +88,8 @@ def check_for(recipe: Recipe, family: FamilyTrainer) -> None:
         problems.append("few_shot: expected method lora without load_in_4bit.")
     if recipe.few_shot and family.verb != CLASSIFY_MEAN.verb:
         problems.append(f"few_shot: expected a task that gives texts labels, found {family.task.name}.")
-    if recipe.contrastive_steps and not recipe.few_shot:
-        problems.append("contrastive_steps: expected few_shot = true beside it.")
+    if recipe.contrastive_epochs and not recipe.few_shot:
+        problems.append("contrastive_epochs: expected few_shot = true beside it.")
     if recipe.method == "full" and family.trained_head.make:
         problems.append("method: expected lora for a head that is no class of transformers, found 'full'.")
     for name, value in recipe.extra.items():

@@ -140,8 +140,8 @@ def test_an_adapter_of_few_rows_is_a_head_on_the_base_as_it_is(engine: Engine, m
 
 def test_contrastive_steps_train_lora_and_a_run_is_repeatable(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     serve_here(monkeypatch)
-    first = few(engine, contrastive_steps=4)
-    again = few(engine, name="again", contrastive_steps=4)
+    first = few(engine, contrastive_epochs=4)
+    again = few(engine, name="again", contrastive_epochs=4)
     assert (first.steps, first.gate < 1e-4) == (4, True)
     assert "LoRA on" in first.trained
     assert first.metrics == again.metrics
@@ -167,8 +167,8 @@ def test_a_text_with_two_labels_is_refused(engine: Engine) -> None:
 
 
 def test_what_few_shot_does_not_fit_is_one_sentence(engine: Engine) -> None:
-    with pytest.raises(InvalidInputError, match="contrastive_steps: expected few_shot = true"):
-        finetune("topic", pairs(), name="mine", contrastive_steps=5, plugins=engine.plugins, settings=engine.settings)
+    with pytest.raises(InvalidInputError, match="contrastive_epochs: expected few_shot = true"):
+        finetune("topic", pairs(), name="mine", contrastive_epochs=5, plugins=engine.plugins, settings=engine.settings)
     with pytest.raises(InvalidInputError, match="few_shot: expected method lora"):
         few(engine, method="full")
 

@@ -20,6 +20,11 @@ SHARPNESS = 0.1
 """The temperature of the loss: what cosines are divided by."""
 
 
+def num_steps(recipe: Recipe, rows: int) -> int:
+    """The steps of `recipe.contrastive_epochs` passes over the rows."""
+    return math.ceil(recipe.contrastive_epochs * rows / max(1, min(recipe.per_device_train_batch_size, rows)))
+
+
 def contrast(
     trainable: Trainable,
     family: FamilyTrainer,
@@ -29,7 +34,7 @@ def contrast(
     device: str,
     on_step: Callable[[int, float, float], None],
 ) -> None:
-    """Take `recipe.contrastive_steps` steps with the LoRA layers on batches of features.
+    """Take `num_steps` steps with the LoRA layers on batches of features.
 
     The loss is the supervised contrastive one (Khosla et al. 2020, arXiv:2004.11362, their L_out): of all others in the
     batch, those that share a label must be the nearest. Rows that share some of their labels count by the share.
@@ -39,7 +44,7 @@ def contrast(
         family: collates the features.
         features: training rows.
         marks: 1 for each label of a feature, else 0; shape (features, labels).
-        recipe: steps, learning rate, batch size, warm-up, weight decay and seed.
+        recipe: epochs, learning rate, batch size, warm-up, weight decay and seed.
         device: where the model is.
         on_step: called after each step with its number, its loss and its learning rate; it may raise.
 
@@ -50,7 +55,7 @@ def contrast(
 
     from nlptasks.runtime.loading.new_head import unit_means
 
-    steps = recipe.contrastive_steps
+    steps = num_steps(recipe, len(features))
     model, body = trainable.model, trainable.task_model.base_model
     parameters = [p for name, p in trainable.trained.items() if ".lora_" in name]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)

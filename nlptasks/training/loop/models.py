@@ -106,7 +106,7 @@ def build(
             targets = choose_writer_targets(model, recipe.target_modules)
         else:
             targets = choose_targets(model, recipe.target_modules, fresh)
-        if recipe.few_shot and not recipe.contrastive_steps:
+        if recipe.few_shot and not recipe.contrastive_epochs:
             targets = Targets((), targets.whole)
         with quiet_transformers():
             if recipe.load_in_4bit:
