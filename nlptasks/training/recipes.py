@@ -27,8 +27,11 @@ MOST_EPOCHS = 40
 """Epochs that few training rows lead to, at most; each is evaluated once."""
 
 
-FEW_SHOT = {"max_length": 512, "learning_rate": 1e-3, "per_device_train_batch_size": 32, "warmup_ratio": 0.1}
-"""Settings of contrastive steps, in which a rate is higher than in a long training. A few rows are read whole."""
+FEW_SHOT = {"max_length": 512}
+"""A few rows are read whole."""
+
+CONTRASTIVE = {"learning_rate": 1e-3, "per_device_train_batch_size": 32, "warmup_ratio": 0.1}
+"""Settings of a few contrastive steps, in which a rate may be higher than in a long training."""
 
 
 def load_recipe(path: Path, default: Recipe | None = None) -> Recipe:
@@ -135,8 +138,9 @@ def scaled(recipe: Recipe, rows: int, fixed: Collection[str] = ()) -> Recipe:
 
 
 def for_few(recipe: Recipe, fixed: Collection[str]) -> Recipe:
-    """The recipe with the settings of FEW_SHOT, except for its `fixed` ones."""
-    return recipe.replace(**{name: value for name, value in FEW_SHOT.items() if name not in fixed})
+    """A recipe with `few_shot` as it is followed; `fixed` settings stay."""
+    settings = FEW_SHOT | (CONTRASTIVE if recipe.contrastive_epochs else {})
+    return recipe.replace(**{name: value for name, value in settings.items() if name not in fixed})
 
 
 def changed_settings(recipe: Recipe, default: Recipe) -> set[str]:

@@ -71,18 +71,18 @@ def contrast(
         inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
         vectors = unit_means(body(**inputs).last_hidden_state, inputs["attention_mask"])
         loss = _loss(vectors, torch.tensor(_shared(marks[places]), device=device, dtype=torch.float32))
-        if not math.isfinite(float(loss)):
+        value = float(loss)
+        if not math.isfinite(value):
             raise TrainingError(
-                f"The loss became {float(loss)} at step {step}. Use a lower learning_rate "
-                f"(now {recipe.learning_rate:g})."
+                f"The loss became {value} at step {step}. Use a lower learning_rate (now {recipe.learning_rate:g})."
             )
-        rate = schedule.get_last_lr()[0]
+        rate = float(schedule.get_last_lr()[0])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        on_step(step, float(loss), rate)
+        on_step(step, value, rate)
     model.eval()
 
 
