@@ -100,7 +100,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
         parts = [texts[i][start:end] for i, places in ranges.items() for start, end in places]
         if not parts:
             return {}
-        logits = iter(model.apply(_verb(model.info), parts) if _has_head(model.info) else self._ask(parts, model))
+        logits = iter(_answers(parts, model) if _has_head(model.info) else self._ask(parts, model))
         return {i: [next(logits) for _ in places] for i, places in ranges.items()}
 
     def _labels(self, info: ModelInfo) -> tuple[str, ...]:
@@ -166,12 +166,14 @@ def readable(text: str, reads_emoji: bool) -> str:
 
 def _has_head(info: ModelInfo) -> bool:
     """Whether the model classifies; a language model that does not is asked for the label."""
-    return _verb(info) in info.trained_for or info.kind != "causal"
+    return not info.trained_for.isdisjoint((CLASSIFY.verb, CLASSIFY_MEAN.verb)) or info.kind != "causal"
 
 
-def _verb(info: ModelInfo) -> str:
-    """The verb of the head that gives labels here."""
-    return CLASSIFY_MEAN.verb if CLASSIFY_MEAN.verb in info.trained_for else CLASSIFY.verb
+def _answers(texts: Sequence[str], model: Model) -> list[Logits]:
+    """The scores of the head that the model has."""
+    if CLASSIFY_MEAN.verb in model.info.trained_for:
+        return model.apply(CLASSIFY_MEAN.verb, texts)
+    return model.classify(texts)
 
 
 def _pool(group: Sequence[Logits], how: str) -> list[float]:

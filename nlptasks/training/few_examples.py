@@ -75,14 +75,14 @@ def few_shot(
             "untrained_base": base,
         },
     )  # fmt: skip
-    with engine.bind(kind(None, None, None), "none", base) as model:
-        vectors = np.asarray([vector.values for vector in model.embed(list(texts))])
 
     def save(name: str, **options: Any) -> Path:
         return _save(target, name, texts, labels, multi_label, base, engine, options)
 
-    layer = fit_layer(vectors, marks, folds, multi_label=multi_label)
-    made: FewShotTask = kind(layer, engine.run, save)
+    made: FewShotTask = kind(engine.run, save)
+    with engine.bind(made, "none", base) as model:
+        vectors = np.asarray([vector.values for vector in model.embed(list(texts))])
+    made.layer = fit_layer(vectors, marks, folds, multi_label=multi_label)
     return made
 
 

@@ -114,6 +114,8 @@ def prepare(
     side = f"{len(held_out)} held out" if held_out else "measured by cross-validation"
     notes.append(f"{len(training)} rows to train on, {side}{named}")
     if recipe.few_shot:
+        if folds:
+            warnings.append("--folds changes nothing here: few_shot cross-validates by itself")
         return Prepared(training, held_out, read.labels, described, notes, warnings, recipe, [])
     if len(training) < FEW and CLASSIFY_MEAN in family.task.heads:
         notes.append(f"fewer than {FEW} rows: --few-shot takes seconds and is often better with so few")

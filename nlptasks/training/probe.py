@@ -122,6 +122,8 @@ def probe(
     started = time.monotonic()
     settings = settings or Settings.from_env()
     recipe = recipe or task.recipe
+    if recipe.few_shot:
+        raise TrainingError("few_shot trains a linear layer in seconds: there are no steps to measure.")
     family = recipe_trainer(task, recipe)
     fixed = changed_settings(recipe, task.recipe)
     rows = prepare(family, data, (), (), options or DataOptions(), recipe, settings, fixed=fixed)

@@ -100,7 +100,7 @@ BELOW: dict[str, set[str]] = {
         *("progress.py", "requests.py", "results.py", "runtime/loading", "settings.py", "store"),
         "task.py",
     },
-    "training/recipes.py": {"errors.py", "task.py"},
+    "training/recipes.py": {"errors.py", "model.py", "task.py"},
     "training/metrics": {"errors.py", "families"},
     "training/families": {
         *("data", "errors.py", "families", "model.py", "results.py", "runtime/verbs", "task.py", "training/metrics"),
@@ -131,7 +131,7 @@ BELOW: dict[str, set[str]] = {
             "settings.py",
         ),
         *("store", "task.py", *TENSORS),
-        *("training/families", "training/loop", "training/publishing", "training/recipes.py"),
+        *("training/families", "training/loop", "training/metrics", "training/publishing", "training/recipes.py"),
         "training/subprocesses.py",
     },
     "testing": {"backends.py", "definitions.py", "errors.py", "model.py", "plugins.py", "results.py", "task.py"},

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from nlptasks import Engine, Plugins, Settings, TextClassification, TokenClassification, few_shot, hookimpl
-from nlptasks.errors import DataError, InvalidInputError, NlptasksError, TrainingError
+from nlptasks.errors import DataError, InvalidInputError, NlptasksError, TrainingError, UnsupportedModelError
 from nlptasks.store.adapters import open_adapter
-from nlptasks.training import FewShotTask, TrainReport, evaluate, finetune, plan
+from nlptasks.store.exchange import export_adapter, import_adapter
+from nlptasks.training import FewShotTask, TrainReport, evaluate, finetune, merge, plan
 from nlptasks.training.families.few_shot import folds_of
 from nlptasks.training.metrics.linear import fit_layer
 from tests.training_rows import QUICK, bases, serve_here  # noqa: F401 - a fixture
@@ -122,7 +123,9 @@ def test_without_an_open_task_nothing_can_be_saved(settings: Settings, bases: Ca
             task.save("mine")
 
 
-def test_an_adapter_of_few_rows_is_a_head_on_the_base_as_it_is(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_of_few_rows_is_a_head_on_the_base_as_it_is(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     serve_here(monkeypatch)
     report = few(engine)
     assert (report.train_rows, report.held_out_rows, report.steps) == (18, 18, 0)
@@ -136,6 +139,15 @@ def test_an_adapter_of_few_rows_is_a_head_on_the_base_as_it_is(engine: Engine, m
     assert "-o few_shot True" in card
     measured = evaluate("topic", pairs({label: [text] for text, label in NEW.items()}), adapter="mine", engine=engine)
     assert measured.metrics["accuracy"] == 1
+    archive = export_adapter(adapter, tmp_path / "mine.zip")
+    copy = import_adapter(archive, engine.settings, engine.plugins, name="copy").adapter
+    first, second = (engine.run("topic", list(NEW), adapter=name) for name in ("mine", copy.name))
+    assert [answer.scores for answer in first] == [answer.scores for answer in second]
+    task = engine.plugins.task("topic")
+    with pytest.raises(UnsupportedModelError, match="mine has a head that is no class of transformers"):
+        merge(task, adapter, tmp_path / "merged", engine.settings, engine.plugins)
+    with pytest.raises(TrainingError, match="init_from: expected an adapter for classify, found 'mine'"):
+        finetune("topic", pairs(), name="more", init_from="mine", settings=engine.settings, plugins=engine.plugins)
 
 
 def test_contrastive_steps_train_lora_and_a_run_is_repeatable(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,9 +63,10 @@ class _WithLayer:
 class FewShotTask(TextClassification):
     """A classifier made of a few examples, which holds its layer itself."""
 
-    def __init__(self, layer: LinearLayer, answer: Callable[..., Any], store: Callable[..., Path]) -> None:
+    layer: LinearLayer
+
+    def __init__(self, answer: Callable[..., Any], store: Callable[..., Path]) -> None:
         """`answer` is an engine's `run`; `store` trains an adapter of a name on the same examples."""
-        self.layer = layer
         self._answer = answer
         self._store = store
 

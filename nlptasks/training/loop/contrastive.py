@@ -71,7 +71,7 @@ def contrast(
         inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
         vectors = unit_means(body(**inputs).last_hidden_state, inputs["attention_mask"])
         loss = _loss(vectors, torch.tensor(_shared(marks[places]), device=device, dtype=torch.float32))
-        value = float(loss)
+        value = loss.item()
         if not math.isfinite(value):
             raise TrainingError(
                 f"The loss became {value} at step {step}. Use a lower learning_rate (now {recipe.learning_rate:g})."
