@@ -79,14 +79,16 @@ class FewShotTask(TextClassification):
         """`Engine.run` with this task."""
         return self._answer(self, inputs, **options)
 
-    def save(self, name: str, *, replace: bool = False, licence: str | None = None) -> Path:
+    def save(self, name: str, *, replace: bool = False, licence: str | None = None, **changes: Any) -> Path:
         """Train the same classifier as an adapter of the user's store, and return its folder.
+
+        `changes` are settings of the recipe, such as `contrastive_epochs=14`: better, and slower.
 
         Raises:
             TrainingError: an adapter of this name exists, and `replace` is not set.
             GateError: the saved adapter does not answer as it should.
         """
-        return self._store(name, replace=replace, licence=licence)
+        return self._store(name, replace=replace, licence=licence, **changes)
 
     def run(self, inputs: Sequence[TextInput], options: ClassificationOptions, model: Model) -> list[Classification]:
         if model.info.adapter:
