@@ -54,6 +54,7 @@ from nlptasks.families.token_classification import (
     TaggingOptions as TaggingOptions,
     TokenClassification as TokenClassification,
 )
+from nlptasks.families.vectors import TextVectors as TextVectors, VectorOptions as VectorOptions
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
     CLASSIFY as CLASSIFY,
@@ -87,6 +88,7 @@ from nlptasks.results import (
     Classification as Classification,
     Entities as Entities,
     Entity as Entity,
+    Explanation as Explanation,
     GeneratedText as GeneratedText,
     LabelScore as LabelScore,
     Message as Message,
@@ -94,6 +96,7 @@ from nlptasks.results import (
     Results as Results,
     Summary as Summary,
     SummaryChunk as SummaryChunk,
+    WordWeight as WordWeight,
 )
 from nlptasks.settings import Settings as Settings
 from nlptasks.task import (
