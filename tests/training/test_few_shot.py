@@ -72,6 +72,7 @@ def test_a_task_of_examples_answers_at_once_and_is_saved_under_a_name(
     answers = task(list(NEW))
     assert [answer.label for answer in answers] == list(NEW.values())
     assert task("cba ba") == engine.run(task, "cba ba")
+    assert task("cba ba", explain=True).explanations
     assert sum(score.score for score in answers[0].scores) == pytest.approx(1)
     assert 0.9 < task.metrics["accuracy"] <= 1
     folder = task.save("mine")
