@@ -85,7 +85,7 @@ def linear(training: Rows, test: Sequence[str]) -> Answer:
     return [result.scores[0].label for result in engine.run(task, list(test))], seconds, processor
 
 
-def contrastive(training: Rows, test: Sequence[str], epochs: float = 14, **settings: Any) -> Answer:
+def contrastive(training: Rows, test: Sequence[str], epochs: float = 12, **settings: Any) -> Answer:
     """`nlptasks train --few-shot --contrastive`: all but the gate and the files."""
     from nlptasks import Settings, TextClassification, default_plugins
     from nlptasks.model import CancelToken

@@ -118,8 +118,8 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
 @recipe_options
 @click.option("--few-shot", is_flag=True, default=None,
               help="Fit a linear layer on the base's vectors: seconds, for a few rows a label.")  # fmt: skip
-@click.option("--contrastive", "contrastive_epochs", flag_value=14.0, type=float, default=None,
-              help="With --few-shot: first move the vectors of one label together, by 14 passes of LoRA"
+@click.option("--contrastive", "contrastive_epochs", flag_value=12.0, type=float, default=None,
+              help="With --few-shot: first move the vectors of one label together, by 12 passes of LoRA"
               " (contrastive_epochs): better, and slower.")  # fmt: skip
 @click.option("--multi-label", is_flag=True, default=None,
               help="A row may have several labels: a list, or names joined by |.")  # fmt: skip

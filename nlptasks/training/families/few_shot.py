@@ -82,7 +82,7 @@ class FewShotTask(TextClassification):
     def save(self, name: str, *, replace: bool = False, licence: str | None = None, **changes: Any) -> Path:
         """Train the same classifier as an adapter of the user's store, and return its folder.
 
-        `changes` are settings of the recipe, such as `contrastive_epochs=14`: better, and slower.
+        `changes` are settings of the recipe, such as `contrastive_epochs=12`: better, and slower.
 
         Raises:
             TrainingError: an adapter of this name exists, and `replace` is not set.
