@@ -113,5 +113,6 @@ from nlptasks.task import (
     TaskOptions as TaskOptions,
     TextInput as TextInput,
 )
+from nlptasks.training.few_examples import few_shot as few_shot
 
 __version__: str

@@ -56,12 +56,16 @@ class Head:
 
 
 CLASSIFY = Head("classify", "text", "AutoModelForSequenceClassification", task_type="SEQ_CLS")
+CLASSIFY_MEAN = Head("classify_mean", "text", make="nlptasks.runtime.loading.new_head:MeanClassifier")
 TAG = Head("tag", "token", "AutoModelForTokenClassification", task_type="TOKEN_CLS")
 EXTRACT = Head("extract", "span", "AutoModelForQuestionAnswering", task_type="QUESTION_ANS")
 EMBED = Head("embed", "vector")
 GENERATE = Head("generate", "prompt", task_type="CAUSAL_LM")
 
-HEADS: Mapping[str, Head] = MappingProxyType({head.verb: head for head in (CLASSIFY, TAG, EXTRACT, EMBED, GENERATE)})
+# EMBED last of those with its task_type: a folder of PEFT that says no more holds no head.
+HEADS: Mapping[str, Head] = MappingProxyType(
+    {head.verb: head for head in (CLASSIFY, CLASSIFY_MEAN, TAG, EXTRACT, EMBED, GENERATE)}
+)
 """The heads of nlptasks by their verbs. A plugin's task may define others: `Task.head`, `Task.other_heads`."""
 
 

@@ -121,7 +121,9 @@ class Recipe(BaseModel):
     the input of the LoRA layers, `base_dropout` inside the base; None leaves the base's setting. `ema_decay` is the
     decay of an exponential moving average of the trained weights, which is then what is evaluated and saved; 0 turns it
     off. With too few rows for `min_steps` optimizer steps, batches get smaller and epochs more, unless the caller sets
-    them. `extra` has settings of the task's family.
+    them. `few_shot` fits a linear layer on the base's vectors instead of training a head by steps, after
+    `contrastive_epochs` passes of LoRA that move the vectors of one label together. `extra` has settings of the task's
+    family.
 
     Raises:
         ValidationError: naming every value that does not fit and every unknown name.
@@ -153,6 +155,8 @@ class Recipe(BaseModel):
     evals_per_epoch: int = Field(default=1, ge=1)
     min_steps: int = Field(default=200, ge=0)
     metric_for_best_model: str = Field(default="accuracy", min_length=1)
+    few_shot: bool = False
+    contrastive_epochs: float = Field(default=0.0, ge=0)
     seed: int = Field(default=13, ge=0, lt=2**32)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     extra: Mapping[str, Any] = Field(default_factory=dict)

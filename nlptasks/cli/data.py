@@ -21,8 +21,9 @@ def data_group() -> None:
 @click.argument("data", nargs=-1, required=True)
 @click.option("--task", "-t", required=True, help="Task that the data is for.")
 @data_options
+@click.option("--multi-label", is_flag=True, default=None, help="A row may have several labels.")
 @json_option
-def check_command(data: tuple[str, ...], task: str, as_json: bool, **columns: Any) -> None:
+def check_command(data: tuple[str, ...], task: str, as_json: bool, multi_label: bool | None, **columns: Any) -> None:
     """Check DATA as `nlptasks train` would read it, without training.
 
     Prints the columns that are used, the rows of each label and the lengths of the texts. Faulty rows are listed with
@@ -30,7 +31,7 @@ def check_command(data: tuple[str, ...], task: str, as_json: bool, **columns: An
     """
     from nlptasks.training import check_data, family_trainer
 
-    family = family_trainer(default_plugins().task(task))
+    family = family_trainer(default_plugins().task(task), multi_label=multi_label)
     report = check_data(family, data, as_data_options(**columns), offline=Settings.from_env().offline)
     if as_json:
         fields = dataclasses.asdict(report)

@@ -40,6 +40,8 @@ _SHORT = {"num_train_epochs": "--epochs", "learning_rate": "--lr", "per_device_t
 _OLD_SETTINGS = ("start", "accumulate", "warmup", "patience", "alpha")
 """Options of version 0.1, hidden; the recipe reads them with a warning."""
 
+_SWITCHES = ("few_shot", "contrastive_epochs", "load_in_4bit")
+
 _DATA = (
     *("text_column", "label_column", "labels", "max_rows", "renames", "allow_misaligned", "held_out"),
     *("columns", "encoding", "sheet"),
@@ -114,6 +116,13 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
               help="Share of the data held out when no --validation is given.")  # fmt: skip
 @data_options
 @recipe_options
+@click.option("--few-shot", is_flag=True, default=None,
+              help="Fit a linear layer on the base's vectors: seconds, for a few rows a label.")  # fmt: skip
+@click.option("--contrastive", "contrastive_epochs", flag_value=12.0, type=float, default=None,
+              help="With --few-shot: first move the vectors of one label together, by 12 passes of LoRA"
+              " (contrastive_epochs): better, and slower.")  # fmt: skip
+@click.option("--multi-label", is_flag=True, default=None,
+              help="A row may have several labels: a list, or names joined by |.")  # fmt: skip
 @click.option("--load-in-4bit", is_flag=True, default=None, help="Hold the base in 4 bits (QLoRA); needs a CUDA GPU.")
 @click.option("-o", "--option", "pairs", type=(str, str), multiple=True, metavar="KEY VALUE",
               help="Any recipe setting, as in -o ema_decay 0.99; may be repeated.")  # fmt: skip
@@ -196,7 +205,8 @@ def _changes(values: dict[str, Any]) -> dict[str, Any]:
     from nlptasks.training import recipe_file
 
     changes = recipe_file(values["recipe_file"]) if values["recipe_file"] else {}
-    settings = {name: values[name] for name in (*_SETTINGS, *_OLD_SETTINGS, "load_in_4bit")} | {"base": values["model"]}
+    settings = {name: values[name] for name in (*_SETTINGS, *_OLD_SETTINGS, *_SWITCHES)}
+    settings |= {"base": values["model"], "extra.multi_label": values["multi_label"]}
     chosen = {name: value for name, value in settings.items() if value is not None}
     return changes | {name.replace("-", "_"): value for name, value in option_values(values["pairs"]).items()} | chosen
 
@@ -208,14 +218,17 @@ def _summary(task: Any, report: TrainReport) -> str:
     early = ", stopped early" if report.stopped_early else ""
     use = f"-a {report.name}" if report.method == "lora" else f"-m {report.path}"
     spread = [f"  {line}" for line in [_spread(report)] if line]
+    best = [
+        f"  the weights of epoch {report.best_epoch:g}, step {report.best_step}, the best of "
+        f"{len(report.history)} evaluations"
+    ] if report.history else []  # fmt: skip
     warnings = [warning if warning.startswith("Not ready") else f"  Warning: {warning}" for warning in report.warnings]
     return "\n".join(
         (
             *_epochs(report),
-            f"{report.name}: {metrics} on {report.held_out_rows} held-out rows",
+            f"{report.name}: {metrics} on {report.held_out_rows} {'held-out rows' if report.history else 'rows'}",
             f"  {report.steps} steps on {report.train_rows} rows of {report.base} in {report.seconds:.0f} s{early}",
-            f"  the weights of epoch {report.best_epoch:g}, step {report.best_step}, the best of "
-            f"{len(report.history)} evaluations",
+            *best,
             *spread,
             f"  saved in {report.path}",
             f"  {use_line(task, use)}",

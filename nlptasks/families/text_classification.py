@@ -15,7 +15,7 @@ from pydantic import Field
 
 from nlptasks.families import explanation, windows
 from nlptasks.families.scores import sigmoid, softmax
-from nlptasks.model import CLASSIFY, Logits, Model, ModelInfo
+from nlptasks.model import CLASSIFY, CLASSIFY_MEAN, Logits, Model, ModelInfo
 from nlptasks.results import Classification, LabelScore
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
 
@@ -55,6 +55,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
 
     family = "text_classification"
     head = CLASSIFY
+    other_heads = (CLASSIFY_MEAN,)
     trainer = "nlptasks.training.families.text_classification:TextClassificationTrainer"
     input_type = TextInput
     options_type = ClassificationOptions
@@ -129,7 +130,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
 
     def _score(self, texts: Sequence[str], options: ClassificationOptions, model: Model) -> Sequence[Logits]:
         """Raw scores of the labels for each text, in the order of `_names`."""
-        return model.classify(texts) if has_head(model.info) else self._ask(texts, self.labels, model)
+        return _answers(texts, model) if has_head(model.info) else self._ask(texts, self.labels, model)
 
     def _names(self, options: ClassificationOptions, info: ModelInfo) -> tuple[str, ...]:
         """The model's labels, in the task's spelling where only letter case differs (POSITIVE, positive)."""
@@ -203,7 +204,14 @@ def readable(text: str, reads_emoji: bool) -> str:
 
 def has_head(info: ModelInfo) -> bool:
     """Whether the model classifies; a language model that does not is asked for the label."""
-    return "classify" in info.trained_for or info.kind != "causal"
+    return not info.trained_for.isdisjoint((CLASSIFY.verb, CLASSIFY_MEAN.verb)) or info.kind != "causal"
+
+
+def _answers(texts: Sequence[str], model: Model) -> list[Logits]:
+    """The scores of the head that the model has."""
+    if CLASSIFY_MEAN.verb in model.info.trained_for:
+        return model.apply(CLASSIFY_MEAN.verb, texts)
+    return model.classify(texts)
 
 
 def _pool(group: Sequence[Logits], how: str) -> list[float]:

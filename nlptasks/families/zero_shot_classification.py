@@ -21,7 +21,7 @@ from nlptasks.errors import InvalidInputError
 from nlptasks.families.label_names import LabelNames
 from nlptasks.families.scores import sigmoid, softmax
 from nlptasks.families.text_classification import ClassificationOptions, TextClassification, has_head, readable
-from nlptasks.model import EMBED, Logits, Model, ModelInfo
+from nlptasks.model import CLASSIFY_MEAN, EMBED, Logits, Model, ModelInfo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +82,7 @@ class ZeroShotClassification(TextClassification):
     the label's likelihood.
     """
 
-    other_heads = (EMBED,)
+    other_heads = (*TextClassification.other_heads, EMBED)
     open_labels = True
     options_type = ZeroShotOptions
     untrained_base = None
@@ -184,7 +184,7 @@ def _named(options: Any) -> dict[str, str]:
 
 def _is_trained(info: ModelInfo) -> bool:
     """Whether the model has a head with labels of its own."""
-    return "classify" in info.trained_for and info.labels is not None
+    return info.labels is not None and not info.trained_for.isdisjoint(("classify", CLASSIFY_MEAN.verb))
 
 
 class _Cache:

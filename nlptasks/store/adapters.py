@@ -45,11 +45,12 @@ PICKLED = (
 _VERB_OF_TASK_TYPE = {"SEQ_2_SEQ_LM": "generate", **{head.task_type: verb for verb, head in HEADS.items()}}
 """An adapter's verb by its `task_type` in PEFT."""
 
-_NAMED = ("classify", "tag")
+_NAMED = ("classify", "classify_mean", "tag")
 """The verbs whose head's outputs have names."""
 
 _FACTOR = re.compile(r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
-
+NO_LAYERS = "dummy-target-modules"
+"""PEFT's `target_modules` of an adapter that is a head on an unchanged base, without LoRA factors."""
 _NUMBERS = frozenset({"F64", "F32", "F16", "BF16", "I64"})
 """The types of an adapter's tensors; integers are tables of positions, which the base has too."""
 
@@ -314,7 +315,7 @@ def _check_weights(adapter: AdapterFolder, header: Header) -> None:
                     f"{where} expected a matrix for the LoRA factor {name}, found shape {list(tensor.shape)}."
                 )
             pairs.setdefault(match["layer"], {})[match["side"]] = tensor.shape
-    if not any(".lora_" in name for name in header):
+    if not any(".lora_" in name for name in header) and adapter.peft.get("target_modules") != NO_LAYERS:
         raise AdapterError(f"{where} expected LoRA factors, found {', '.join(list(header)[:3]) or 'no tensor'}.")
     for layer, pair in pairs.items():
         if len(pair) != 2:

@@ -13,6 +13,7 @@ from nlptasks.training.families.base import Calibration as Calibration
 from nlptasks.training.families.base import Assessment as Assessment
 from nlptasks.training.families.base import FamilyTrainer as FamilyTrainer
 from nlptasks.training.families.base import family_trainer as family_trainer
+from nlptasks.training.families.few_shot import FewShotTask as FewShotTask
 from nlptasks.training.families.rows import TaskRow as TaskRow
 from nlptasks.training.families.text_classification import LabelTrainer as LabelTrainer
 from nlptasks.training.job import TrainReport as TrainReport

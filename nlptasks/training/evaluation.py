@@ -19,7 +19,7 @@ from nlptasks.data.splits import sample
 from nlptasks.errors import DataError
 from nlptasks.requests import blaming
 from nlptasks.task import AnyTask
-from nlptasks.training.families.base import Dataset, FamilyTrainer, family_trainer
+from nlptasks.training.families.base import Dataset, FamilyTrainer, adapter_trainer, family_trainer
 
 if TYPE_CHECKING:
     from nlptasks.engine import Engine
@@ -88,8 +88,8 @@ def evaluate(
     sources, options = data_sources(data), options or DataOptions()
     with Engine() if engine is None else nullcontext(engine) as engine:
         task = engine.plugins.task(task) if isinstance(task, str) else task
-        family = family_trainer(task, serving)
         chosen, _ = engine.choose(task, adapter, model)
+        family = adapter_trainer(task, chosen, serving)
         labels = chosen.labels if chosen else None
         dataset = family.read(sources, options, labels=labels, offline=engine.settings.offline, split="test")
         if options.max_rows:

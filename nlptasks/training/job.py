@@ -19,7 +19,7 @@ from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder, open_adapter
 from nlptasks.task import AnyTask, Recipe
 from nlptasks.training import baselines
-from nlptasks.training.families.base import FamilyTrainer, Feature
+from nlptasks.training.families.base import Calibration, FamilyTrainer, Feature
 from nlptasks.training.loop.checkpoints import RunFolder
 from nlptasks.training.loop.events import Events
 from nlptasks.training.loop.stopping import stopping
@@ -75,6 +75,20 @@ class TrainReport:
         return {**dataclasses.asdict(self), "path": str(self.path)}
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What a training of the weights came to. `best` has the epoch and the step of the weights that are published;
+    `measured_rows` are those that the calibration was fitted on."""
+
+    device: str
+    steps: int
+    max_steps: int
+    history: tuple[dict[str, Any], ...]
+    best: dict[str, Any]
+    calibration: Calibration
+    measured_rows: int
+
+
 @dataclass
 class Job:
     """One training with everything it needs."""
@@ -104,7 +118,6 @@ class Job:
         """Train, calibrate, pass the gate and publish."""
         from nlptasks.runtime.cpu.memory import trim_memory
         from nlptasks.runtime.loading.devices import choose_placement
-        from nlptasks.training.loop.models import on_plain_base
 
         started = time.monotonic()
         for note in self.data.notes:
@@ -120,16 +133,28 @@ class Job:
         for note in self.family.encoding_notes(training):
             self.events("note", text=note)
         beaten = self._baselines(trainable, placement, training, held_out)
-        loop = self._loop(trainable, training, held_out, placement, self.run.path, self.events)
+        trainable, fitted = self._fit(trainable, training, held_out, placement)
         # The gate is a second process: memory that training steps hold for each other is released before.
         trim_memory()
+        return self._publish(fitted, trainable, placement, training, held_out, started, beaten, folds)
+
+    def _fit(
+        self, trainable: Trainable, training: list[Feature], held_out: list[Feature], placement: Placement
+    ) -> tuple[Trainable, Fitted]:
+        """Train the weights and calibrate; the model to publish is in float32."""
+        from nlptasks.training.loop.models import logits_of, on_plain_base
+
+        loop = self._loop(trainable, training, held_out, placement, self.run.path, self.events)
         # Accelerate leaves its autocast on `forward`; from here on everything is float32.
         trainable.model = loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
+        device = str(loop.args.device)
         if self.recipe.load_in_4bit:
             del loop.model, loop.model_wrapped
-            device = str(loop.args.device)
             trainable = on_plain_base(trainable, self.base, self.family, self.recipe, placement, device)
-        return self._publish(loop, trainable, placement, training, held_out, started, beaten, folds)
+        self.events("phase", text="answers the held-out rows with the best weights")
+        calibration = self.family.calibrate(logits_of(trainable, self.family, held_out, device), held_out)
+        steps, most = loop.state.global_step, loop.state.max_steps
+        return trainable, Fitted(device, steps, most, tuple(loop.history), loop.best, calibration, len(held_out))
 
     def _build(self, placement: Placement, *rows: Sequence[Any]) -> tuple[Trainable, list[Feature], list[Feature]]:
         """The model before its first step, with encoded training rows and held-out rows."""
@@ -210,7 +235,7 @@ class Job:
 
     def _publish(
         self,
-        loop: Loop,
+        fitted: Fitted,
         trainable: Trainable,
         placement: Placement,
         training: list[Feature],
@@ -222,19 +247,18 @@ class Job:
         from nlptasks.runtime.loading.base import model_kind
         from nlptasks.store.adapter_store import writing
         from nlptasks.store.download import BaseFolder
-        from nlptasks.training.loop.models import hub_name, logits_of
+        from nlptasks.training.loop.models import hub_name
         from nlptasks.training.publishing import card, publish
 
-        device = str(loop.args.device)
-        self.events("phase", text="answers the held-out rows with the best weights")
-        calibration = self.family.calibrate(logits_of(trainable, self.family, held_out, device), held_out)
         data = self.data.described | ({"start": self.start.described} if self.start else {})
         data |= {"licence": self.licence} if self.licence else {}
         data |= {"baseline": beaten} if beaten else {}
         data |= {"folds": folds} if folds else {}
+        data |= {} if held_out else {"cross_validated_rows": fitted.measured_rows}
         manifest = publish.describe(
-            self.task, self.family, self.name, self.base, trainable, self.recipe, self.data.labels, calibration, data
-        )
+            self.task, self.family, self.name, self.base, trainable, self.recipe, self.data.labels,
+            fitted.calibration, data,
+        )  # fmt: skip
         text = card.model_card(self.task, manifest, hub_name(self.base), trainable.summary, self.command, self.licence)
         with writing(self.target) as staging:
             self.events("phase", text="saves the weights, and compares the answers of a fresh process that loads them")
@@ -243,14 +267,13 @@ class Job:
             if trainable.targets:
                 base, adapter = self.base, open_adapter(staging)
             features = [*held_out, *training[:GATE_TEXTS]]
-            difference = self._gate(trainable, features, base, adapter, device, placement.device)
+            difference = self._gate(trainable, features, base, adapter, fitted.device, placement.device)
             if self.family.measures_ranges and model_kind(trainable.task_model.config) == "encoder":
                 self._measure_ranges(base, adapter, staging)
         short = baselines.shortfall(baselines.judged_metric(self.family, self.recipe), manifest.metrics, beaten)
         if short:
             self.events("warning", text=short)
         self.events("published", path=str(self.target), metrics=manifest.metrics)
-        state = loop.state
         return TrainReport(
             task=self.task.name,
             name=self.name,
@@ -261,16 +284,16 @@ class Job:
             headline=self.family.headline,
             metrics=manifest.metrics,
             temperature=manifest.temperature,
-            history=tuple(loop.history),
-            steps=state.global_step,
+            history=fitted.history,
+            steps=fitted.steps,
             seconds=round(time.monotonic() - started, 3),
             train_rows=len(self.data.training),
-            held_out_rows=len(self.data.held_out),
-            stopped_early=state.global_step < state.max_steps,
+            held_out_rows=fitted.measured_rows,
+            stopped_early=fitted.steps < fitted.max_steps,
             gate=difference,
             trained=trainable.summary,
-            best_epoch=loop.best["epoch"],
-            best_step=loop.best["step"],
+            best_epoch=fitted.best["epoch"],
+            best_step=fitted.best["step"],
             baseline=beaten,
             ready=not short,
             folds=tuple(folds),

@@ -11,6 +11,7 @@ from nlptasks.data import splits
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.rows import Source, plural, source_name
 from nlptasks.errors import DataError
+from nlptasks.model import CLASSIFY_MEAN
 from nlptasks.settings import Settings
 from nlptasks.task import Recipe
 from nlptasks.training import recipes
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 FEW_HELD_OUT = 30
 """Below that many held-out rows, a metric says little: one row is more than 3 % of them."""
+
+
+FEW = 200
+"""Training rows below which a classifier on the base's vectors is proposed."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,10 @@ def prepare(
         rows = others
     if options.max_rows:
         rows = splits.sample(rows, options.max_rows, recipe.seed, label=family.stratum)
-    if held:
-        training, held_out = list(rows), list(held.rows)
+    if recipe.few_shot:
+        refuse_conflicts(rows, family)
+    if held or recipe.few_shot:
+        training, held_out = list(rows), list(held.rows) if held else []
         both = len(training) - len(
             splits.without(training, [family.row_text(r) for r in held_out], text=family.row_text)
         )
@@ -91,7 +98,7 @@ def prepare(
     if any(not other for _, other in parts):
         raise DataError(f"--folds: expected at most one fold a row, found {folds} folds and {len(rows)} rows.")
     family.check_training(training)
-    if not held_out:
+    if not held_out and not recipe.few_shot:
         raise DataError(
             f"Held-out rows: expected at least one, found none among {len(training)} rows, since {splits.ALONE}. Give "
             "more texts, or a file with --validation."
@@ -104,7 +111,14 @@ def prepare(
         "held_out_rows": len(held_out),
     }
     named = f"; labels {', '.join(read.labels)}" if read.labels else ""
-    notes.append(f"{len(training)} rows to train on, {len(held_out)} held out{named}")
+    side = f"{len(held_out)} held out" if held_out else "measured by cross-validation"
+    notes.append(f"{len(training)} rows to train on, {side}{named}")
+    if recipe.few_shot:
+        if folds:
+            warnings.append("--folds changes nothing here: few_shot cross-validates by itself")
+        return Prepared(training, held_out, read.labels, described, notes, warnings, recipe, [])
+    if len(training) < FEW and CLASSIFY_MEAN in family.task.heads:
+        notes.append(f"fewer than {FEW} rows: --few-shot takes seconds and is often better with so few")
     if len(held_out) < FEW_HELD_OUT:
         warnings.append(
             f"only {plural(len(held_out), 'held-out row')}: they decide little; use --folds 5, or give more rows"
@@ -118,6 +132,16 @@ def prepare(
         steps = f"{num_steps(chosen, len(training))} steps instead of {num_steps(recipe, len(training))}"
         notes.append(f"few rows: {listed}, for {steps}; -o min_steps 0 leaves the recipe as it is")
     return Prepared(training, held_out, read.labels, described, notes, warnings, chosen, parts)
+
+
+def refuse_conflicts(rows: Sequence[Any], family: FamilyTrainer) -> None:
+    """Raise DataError if a text has two labels: among a few rows that is half of what is known of it."""
+    unequal = splits.conflicts(rows, text=family.row_text, label=family.stratum)
+    if unequal:
+        raise DataError(
+            "A text has two labels: leave one of its rows out.",
+            [f"{one.place} and {other.place}" for one, other in unequal],
+        )
 
 
 def run_plan(base: BaseFolder, data: Prepared, recipe: Recipe, start: Start | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from nlptasks.plugins import default_plugins
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe
 from nlptasks.training import subprocesses
-from nlptasks.training.families.base import Feature, family_trainer
+from nlptasks.training.families.base import Feature, recipe_trainer
 from nlptasks.training.recipes import changed_settings, num_steps, override
 
 if TYPE_CHECKING:
@@ -122,7 +122,9 @@ def probe(
     started = time.monotonic()
     settings = settings or Settings.from_env()
     recipe = recipe or task.recipe
-    family = family_trainer(task, recipe.extra.get("options"))
+    if recipe.few_shot:
+        raise TrainingError("few_shot trains a linear layer in seconds: there are no steps to measure.")
+    family = recipe_trainer(task, recipe)
     fixed = changed_settings(recipe, task.recipe)
     rows = prepare(family, data, (), (), options or DataOptions(), recipe, settings, fixed=fixed)
     recipe = rows.recipe

@@ -15,7 +15,8 @@ from nlptasks.plugins import Plugins, default_plugins
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe, current_settings
 from nlptasks.training import recipes
-from nlptasks.training.families.base import FamilyTrainer, family_trainer
+from nlptasks.training.families.base import FamilyTrainer, recipe_trainer
+from nlptasks.training.few_shot_job import FewShotJob
 from nlptasks.training.job import Job, TrainReport
 from nlptasks.training.loop import quantizing
 from nlptasks.training.loop.checkpoints import RunFolder
@@ -114,7 +115,7 @@ def finetune(
     with run.locked():
         checkpoint = run.start(run_plan(base, prepared, recipe, start), resume=resume, replace=replace)
         events = Events([EventFile(run.events), *([on_event] if on_event else [])])
-        job = Job(
+        job = (FewShotJob if recipe.few_shot else Job)(
             task, family, name, recipe, base, start, prepared, settings, plugins, device, trust_remote_code, licence,
             command, target, run, checkpoint, events, cancel or CancelToken(), finish or CancelToken(), report_to,
         )  # fmt: skip
@@ -156,9 +157,10 @@ def _choose(
     if isinstance(recipe, Mapping):
         changes = {**recipe, **changes}
     chosen = recipes.override(recipe if isinstance(recipe, Recipe) else task.recipe, changes)
-    family = family_trainer(task, chosen.extra.get("options"))
+    fixed = recipes.changed_settings(chosen, task.recipe) | set(current_settings(changes)[0])
+    family = recipe_trainer(task, chosen)
     recipes.check_for(chosen, family)
-    return family, chosen, recipes.changed_settings(chosen, task.recipe) | set(current_settings(changes)[0])
+    return family, recipes.for_few(chosen, fixed) if chosen.few_shot else chosen, fixed
 
 
 def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, replace: bool) -> Path:

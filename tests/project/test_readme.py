@@ -24,8 +24,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_there_are_six_examples() -> None:
-    assert len(blocks("pycon")) + len(blocks("console")) == 6
+def test_there_are_seven_examples() -> None:
+    assert len(blocks("pycon")) + len(blocks("console")) == 7
 
 
 def test_python_examples() -> None:

@@ -241,3 +241,24 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(home: Path) -> None:
     assert "Continue with the same command and --resume." in words
     assert "Traceback" not in words
     assert json.loads(events.read_text().splitlines()[-1])["event"] == "interrupted"
+
+
+def test_few_rows_are_one_command(home: Path) -> None:
+    tiny_model(home / "bert")
+    content = [(f"{'abc cab' if index % 2 else '12 321'} {index}", "letters" if index % 2 else "digits|signs")
+               for index in range(16)]  # fmt: skip
+    write_csv(home / "topics.csv", content)
+    command = ("train", "sentiment", "topics.csv", "-m", "./bert", "--labels", "letters,digits,signs", "--multi-label")
+    result = nlptasks(*command, "--name", "mine", "--few-shot")
+    assert result.exit_code == 0, result.output
+    assert "16 rows to train on, measured by cross-validation; labels letters, digits, signs" in result.stderr
+    assert "mine: accuracy " in result.stdout
+    assert " on 16 rows\n" in result.stdout
+    [answer] = json.loads(f"[{nlptasks('run', 'sentiment', '21 321 2', '-a', 'mine', '--jsonl').stdout}]")
+    assert sorted(answer["labels"]) == ["digits", "signs"]
+    card = (home / "data" / "adapters" / "sentiment" / "mine" / "README.md").read_text()
+    assert "-o extra.multi_label true" in card
+    note = nlptasks(*command, "--name", "more", "--dry-run").stderr
+    assert "fewer than 200 rows: --few-shot takes seconds" in note
+    refused = nlptasks("train", "ner", "topics.csv", "--name", "more", "--few-shot")
+    assert "few_shot: expected a task that gives texts labels, found ner." in str(refused.exception)

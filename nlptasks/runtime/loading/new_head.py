@@ -9,6 +9,28 @@ import torch
 from transformers.modeling_outputs import TokenClassifierOutput
 
 
+def unit_means(hidden: Any, mask: Any) -> Any:
+    """The mean of each row's hidden states where `mask` is 1, scaled to length one: shape (rows, size), float32.
+
+    Args:
+        hidden: shape (rows, tokens, size).
+        mask: shape (rows, tokens), of 0 and 1.
+    """
+    weights = mask.unsqueeze(-1).float()
+    means = (hidden.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
+    return torch.nn.functional.normalize(means, dim=-1)
+
+
+class MeanClassifier(torch.nn.Linear):
+    """A linear layer on the unit vector of a text, which `Model.embed` gives: logits of shape (rows, labels)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config.hidden_size, config.num_labels)
+
+    def forward(self, hidden: Any, mask: Any) -> Any:  # type: ignore[override]
+        return super().forward(unit_means(hidden, mask).to(self.weight.dtype))
+
+
 class HeadModel(torch.nn.Module):
     """Called as a task model of transformers; `make` is that of the `Head`.
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from nlptasks.runtime.loading.new_head import unit_means
+
 
 class TorchReader:
     """A task model that torch computes."""
@@ -39,7 +41,5 @@ class MeanPooling(torch.nn.Module):
         """One vector for each row, under the name `vectors`, of shape (rows, size)."""
         # By name and not as **arguments: OpenVINO drops what a signature does not have.
         more = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask, **more).last_hidden_state.float()
-        mask = attention_mask.unsqueeze(-1).float()
-        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-        return {"vectors": torch.nn.functional.normalize(mean, dim=-1)}
+        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask, **more).last_hidden_state
+        return {"vectors": unit_means(hidden, attention_mask)}

@@ -15,12 +15,13 @@ from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.rows import Source, Table
 from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError, TrainingError
-from nlptasks.model import GENERATE, Head
+from nlptasks.model import CLASSIFY_MEAN, GENERATE, Head
 from nlptasks.task import AnyTask, Recipe
 from nlptasks.training.families.rows import TaskRow, parse_rows, row_of
 
 if TYPE_CHECKING:
     from nlptasks.model import ModelInfo, Text
+    from nlptasks.store.adapters import AdapterFolder
 
 
 class Setting(NamedTuple):
@@ -114,6 +115,11 @@ class FamilyTrainer(ABC):
     exact. Heads on single tokens suffer more: the NER adapter's F1 was 0.730 with them and 0.738 without, and of 400
     answers on SQuAD 379 were those of float32 with them and 384 without."""
 
+    chosen_head: Head | None = None
+    """The head of the adapter, where that is not the task's first one."""
+    chosen_multi_label: bool | None = None
+    """Whether a row may have several labels, where the task leaves that to the data."""
+
     def __init__(self, task: AnyTask, serving: Mapping[str, Any] | None = None) -> None:
         """`serving` are the options of the task under which the data is read."""
         self.task = task
@@ -126,7 +132,7 @@ class FamilyTrainer(ABC):
     @property
     def trained_head(self) -> Head:
         """The head that is trained; a task without one trains the base to generate."""
-        return self.task.head or GENERATE
+        return self.chosen_head or self.task.head or GENERATE
 
     @property
     def verb(self) -> str:
@@ -134,7 +140,8 @@ class FamilyTrainer(ABC):
 
     @property
     def multi_label(self) -> bool:
-        return bool(getattr(self.task, "multi_label", False))
+        of_task = getattr(self.task, "multi_label", False)
+        return bool(of_task if self.chosen_multi_label is None else self.chosen_multi_label)
 
     def read(
         self,
@@ -336,8 +343,16 @@ def _as_read(request: Text, spans: Sequence[tuple[int, int]], segments: Sequence
     return (first, others[0]) if others else first
 
 
-def family_trainer(task: AnyTask, serving: Mapping[str, Any] | None = None) -> FamilyTrainer:
+def family_trainer(
+    task: AnyTask, serving: Mapping[str, Any] | None = None, *, verb: str = "", multi_label: bool | None = None
+) -> FamilyTrainer:
     """The trainer of a task's family, for data that is read under these options of the task.
+
+    Args:
+        task: a task.
+        serving: options of the task.
+        verb: that of the head to train, one of `task.heads`; "" for the first of them.
+        multi_label: whether a row may have several labels; None leaves it to the task.
 
     Raises:
         TrainingError: the task names no trainer, or one that cannot be imported.
@@ -353,4 +368,23 @@ def family_trainer(task: AnyTask, serving: Mapping[str, Any] | None = None) -> F
         raise TrainingError(f"{task.name}: its trainer {task.trainer!r} cannot be imported ({error}).") from error
     if not (isinstance(trainer, type) and issubclass(trainer, FamilyTrainer)):
         raise TrainingError(f"{task.name}: expected {task.trainer!r} to be a FamilyTrainer, found {trainer!r}.")
-    return trainer(task, serving)
+    family = trainer(task, serving)
+    family.chosen_head = next((head for head in task.heads if head.verb == verb), None)
+    family.chosen_multi_label = multi_label
+    return family
+
+
+def recipe_trainer(task: AnyTask, recipe: Recipe) -> FamilyTrainer:
+    """The trainer of a task's family for a recipe; raises as `family_trainer` does."""
+    verb = CLASSIFY_MEAN.verb if recipe.few_shot else ""
+    return family_trainer(task, recipe.extra.get("options"), verb=verb, multi_label=recipe.extra.get("multi_label"))
+
+
+def adapter_trainer(
+    task: AnyTask, adapter: AdapterFolder | None, serving: Mapping[str, Any] | None = None
+) -> FamilyTrainer:
+    """The trainer of a task's family as an adapter was trained; raises as `family_trainer` does."""
+    manifest = adapter.manifest if adapter else None
+    if manifest is None:
+        return family_trainer(task, serving)
+    return family_trainer(task, serving, verb=manifest.verb, multi_label=manifest.multi_label)

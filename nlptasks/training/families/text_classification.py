@@ -49,8 +49,10 @@ class LabelTrainer(FamilyTrainer):
     headline = "accuracy"
     extras: ClassVar[Mapping[str, Setting]] = {
         "class_weights": Setting(None, '"balanced", or a weight for each label by its name', _is_weights),
+        "multi_label": Setting(None, "true or false", lambda value: isinstance(value, bool)),
     }
-    """`class_weights` are the labels' shares in the loss: "balanced" gives all labels the same, whatever their rows."""
+    """`class_weights` are the labels' shares in the loss: "balanced" gives all labels the same, whatever their rows.
+    `multi_label` says whether a row may have several labels; by default the task does."""
 
     class_weights: Sequence[float] | None = None
 

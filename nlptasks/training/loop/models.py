@@ -20,6 +20,7 @@ from nlptasks.runtime.loading.base import (
     model_kind,
     quiet_transformers,
 )
+from nlptasks.store.adapters import NO_LAYERS
 from nlptasks.store.folders import check_folder
 from nlptasks.training.families.base import is_number
 from nlptasks.training.loop import quantizing
@@ -105,6 +106,8 @@ def build(
             targets = choose_writer_targets(model, recipe.target_modules)
         else:
             targets = choose_targets(model, recipe.target_modules, fresh)
+        if recipe.few_shot and not recipe.contrastive_epochs:
+            targets = Targets((), targets.whole)
         with quiet_transformers():
             if recipe.load_in_4bit:
                 model = quantizing.prepared(model)
@@ -281,12 +284,13 @@ def _with_lora(model: Any, targets: Targets, recipe: Recipe, folder: BaseFolder,
         r=recipe.r,
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
-        target_modules=list(targets.lora),
+        target_modules=list(targets.lora) or NO_LAYERS,
         use_rslora=recipe.use_rslora,
         use_dora=recipe.use_dora,
         modules_to_save=list(targets.whole) or None,
         # GPT-2's Conv1D stores its weight as (inputs, outputs).
-        fan_in_fan_out=all(isinstance(model.get_submodule(name), Conv1D) for name in targets.lora),
+        fan_in_fan_out=bool(targets.lora)
+        and all(isinstance(model.get_submodule(name), Conv1D) for name in targets.lora),
         revision=folder.revision,
     )
     # Without a task type PEFT passes every input on; its wrapper for question answering drops token_type_ids.
@@ -329,22 +333,29 @@ def logits_of(
     return rows
 
 
-def mean_vectors(trainable: Trainable, family: FamilyTrainer, features: Sequence[Feature], batch_size: int = 64) -> Any:
-    """Means of the frozen base's last hidden states over the tokens of each feature.
+def mean_vectors(
+    trainable: Trainable,
+    family: FamilyTrainer,
+    features: Sequence[Feature],
+    batch_size: int = 64,
+    *,
+    frozen: bool = True,
+) -> Any:
+    """Means of the last hidden states over the tokens of each feature, of the base or with what was trained.
 
     An array of shape (features, hidden size), in float32.
     """
     import numpy as np
     import torch
 
-    frozen = trainable.model.disable_adapter() if trainable.targets else nullcontext()
+    weights = trainable.model.disable_adapter() if trainable.targets and frozen else nullcontext()
     body = trainable.task_model.base_model
     if getattr(body.config, "is_encoder_decoder", False):
         body = body.get_encoder()
     body.eval()
     order = sorted(range(len(features)), key=lambda index: -len(features[index]))
     vectors: dict[int, Any] = {}
-    with torch.inference_mode(), frozen:
+    with torch.inference_mode(), weights:
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             batch = family.collate([features[place] for place in places], trainable.tokenizer)

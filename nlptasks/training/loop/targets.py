@@ -20,6 +20,8 @@ class Targets:
     @property
     def summary(self) -> str:
         """The kinds of layers, to display."""
+        if not self.lora:
+            return f"the base as it is; trained whole: {', '.join(self.whole)}"
         kinds = sorted({name.rpartition(".")[2] for name in self.lora})
         whole = f"; trained whole: {', '.join(self.whole)}" if self.whole else ""
         return f"LoRA on {len(self.lora)} layers ({', '.join(kinds)}){whole}"

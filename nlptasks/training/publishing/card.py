@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,15 +49,14 @@ def model_card(task: AnyTask, manifest: Manifest, base: str, summary: str, comma
         *["| setting | value |", "|---|---|"],
         *[f"| {name} | {value} |" for name, value in manifest.recipe.items() if value not in ({}, None)],
         *["", "## Metrics", ""],
-        f"On {manifest.data.get('held_out_rows', 0)} held-out rows, in float32, with temperature "
+        f"On {_measured_rows(manifest.data)}, in float32, with temperature "
         f"{manifest.temperature:g}. Training wrote them; the command above gives them again.",
         *["", "| metric | value |", "|---|---|"],
         *[f"| {name} | {value:.4f} |" for name, value in manifest.metrics.items()],
         *(f"| {name} of baseline {baseline} | {value:.4f} |" for baseline, name, value in _baselines(manifest)),
         *["", "## Limits", ""],
-        "The held-out rows also chose the best checkpoint and the temperature, so that new data may score lower. "
-        f"Texts are read {manifest.max_length} tokens at a time. Text of another kind or language than the data "
-        "was not measured.",
+        f"{_chosen_by(manifest.data)}, so that new data may score lower. Texts are read {manifest.max_length} tokens "
+        "at a time. Text of another kind or language than the data was not measured.",
         *["", f"Made on {manifest.created[:10]} with {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}."],
     ]
     return "\n".join(lines) + "\n"
@@ -80,6 +80,18 @@ def _data_lines(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"- training started from the adapter `{start['name']}`, SHA-256 `{start['sha256']}`")
     lines.append(f"- {data.get('train_rows')} rows were trained on, {data.get('held_out_rows')} were held out")
     return lines
+
+
+def _measured_rows(data: Mapping[str, Any]) -> str:
+    if "cross_validated_rows" in data:
+        return f"{data['cross_validated_rows']} rows, each left out once (cross-validation)"
+    return f"{data.get('held_out_rows', 0)} held-out rows"
+
+
+def _chosen_by(data: Mapping[str, Any]) -> str:
+    if "cross_validated_rows" in data:
+        return "The same rows also chose the strength of regularisation and the temperature"
+    return "The held-out rows also chose the best checkpoint and the temperature"
 
 
 def command_line(
@@ -115,8 +127,15 @@ def command_line(
     defaults = _flat(task.recipe)
     for key, value in _flat(recipe).items():
         if key not in defaults or value != defaults[key]:
-            words += ["-o", key, ",".join(value) if isinstance(value, list) else str(value)]
+            words += ["-o", key, _value(key, value)]
     return shlex.join(words)
+
+
+def _value(key: str, value: Any) -> str:
+    """A setting as `-o` reads it; those under `extra` are JSON."""
+    if key.startswith("extra."):
+        return value if isinstance(value, str) else json.dumps(value)
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nlptasks.store.adapters import MANIFEST, AdapterFolder, Manifest, check_bas
 from nlptasks.store.exchange import read_config
 from nlptasks.store.weights import RANGES
 from nlptasks.task import AnyTask
-from nlptasks.training.families.base import FamilyTrainer, family_trainer
+from nlptasks.training.families.base import FamilyTrainer, adapter_trainer
 from nlptasks.training.publishing.publish import write_manifest
 
 if TYPE_CHECKING:
@@ -109,14 +109,15 @@ def merge(
         raise AdapterError(f"{task.name} has no examples to compare on: give some with --rows FILE.")
     base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=plugins.bases)
     check_base(adapter, base.id, base.path)
-    if task.head and task.head.make:
-        raise UnsupportedModelError(f"{task.name} has a head that is no class of transformers: it cannot be merged.")
+    family = adapter_trainer(task, adapter)
+    if family.trained_head.make:
+        raise UnsupportedModelError(f"{adapter.name} has a head that is no class of transformers: it cannot be merged.")
     _refuse_quantised(base)
     limit = LIMITS[dtype] if limit is None else limit
     # Any text of the row will do: the two models differ by rounding only.
     texts = [one.model_dump_json(exclude_none=True) for one in inputs]
     with writing(target) as staging:
-        expected, merged = _write(base, adapter, adapter.manifest, family_trainer(task), texts, dtype, staging)
+        expected, merged = _write(base, adapter, adapter.manifest, family, texts, dtype, staging)
         gaps = (expected - merged).abs() / expected.abs().max().clamp(min=1e-6)
         largest, mean = float(gaps.max()), float(gaps.mean())
         # "not <=" and not ">": NaN must not pass.

@@ -14,7 +14,7 @@ from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder
 from nlptasks.task import AnyTask
-from nlptasks.training.families.base import FamilyTrainer, family_trainer
+from nlptasks.training.families.base import FamilyTrainer, adapter_trainer
 
 if TYPE_CHECKING:
     from nlptasks.plugins import Plugins
@@ -94,7 +94,7 @@ def add_ranges(
     """
     from nlptasks.store.download import find_base
 
-    family, options = family_trainer(task), options or DataOptions()
+    family, options = adapter_trainer(task, adapter), options or DataOptions()
     labels = adapter.labels
     read = family.read(sources, options, labels=labels, offline=settings.offline)
     base = find_base(model or adapter.base_id, settings, on_progress=on_progress, shipped=plugins.bases)

@@ -95,7 +95,8 @@ def _save_adapter(trainable: Trainable, folder: Path) -> None:
     path = folder / PEFT_CONFIG
     values = json.loads(path.read_text(encoding="utf-8"))
     # PEFT keeps names in sets, and adds head names of other architectures: sorted, two runs give the same file.
-    values["target_modules"] = sorted(values["target_modules"])
+    if isinstance(values["target_modules"], list):
+        values["target_modules"] = sorted(values["target_modules"])
     values["modules_to_save"] = sorted(trainable.targets.whole) if trainable.targets else None
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -106,6 +106,8 @@ def _side(
     engine: Engine, task: AnyTask, family: FamilyTrainer, read: Dataset, name: str, arguments: dict[str, Any]
 ) -> tuple[Side, Sequence[str]]:
     inputs = [family.task_input(row) for row in read.rows]
+    if not inputs:
+        return Side(name, problem="expected rows that were not trained on, and every row was (few_shot)."), []
     try:
         results = engine.run(task.name, inputs, **arguments)
         family.check_labels(read, results[0])
