@@ -34,8 +34,8 @@ CONTRASTIVE = {
     "learning_rate": 1e-3, "per_device_train_batch_size": 32, "warmup_ratio": 0.1, "base_dropout": 0.0,
     "lora_dropout": 0.0,
 }  # fmt: skip
-"""Settings of a few contrastive steps. Of 150 questions (TREC, 8 rows of each of 6 labels, one seed, 14 passes) 0.84 were
-right with this rate, 0.66 with a third of it, 0.79 with twice as much; dropout took a third more time for 0.85."""
+"""Settings of a few contrastive steps. Of 150 questions (TREC, 8 rows of each of 6 labels, one seed, 14 passes) 0.84
+were right with this rate, 0.66 with a third of it, 0.79 with twice as much; dropout took a third more time for 0.85."""
 
 
 def load_recipe(path: Path, default: Recipe | None = None) -> Recipe:

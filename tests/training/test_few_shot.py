@@ -151,6 +151,7 @@ def test_an_adapter_of_few_rows_is_a_head_on_the_base_as_it_is(
         finetune("topic", pairs(), name="more", init_from="mine", settings=engine.settings, plugins=engine.plugins)
 
 
+@pytest.mark.long
 def test_contrastive_steps_train_lora_and_a_run_is_repeatable(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     serve_here(monkeypatch)
     first = few(engine, contrastive_epochs=4)
