@@ -60,7 +60,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
     input_type = TextInput
     options_type = ClassificationOptions
     result_type = Classification
-    untrained_base = "smollm2"
+    untrained_base: ClassVar[str | None] = "smollm2"
 
     labels: ClassVar[tuple[str, ...]] = ()
     multi_label: ClassVar[bool] = False
