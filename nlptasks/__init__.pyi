@@ -55,6 +55,7 @@ from nlptasks.families.token_classification import (
     TokenClassification as TokenClassification,
 )
 from nlptasks.families.vectors import TextVectors as TextVectors, VectorOptions as VectorOptions
+from nlptasks.families.zero_shot_entities import TypedOptions as TypedOptions, ZeroShotEntities as ZeroShotEntities
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
     CLASSIFY as CLASSIFY,
@@ -73,6 +74,7 @@ from nlptasks.model import (
     Text as Text,
     TextStream as TextStream,
     TokenLogits as TokenLogits,
+    TokenVectors as TokenVectors,
     Vector as Vector,
 )
 from nlptasks.plugins import (

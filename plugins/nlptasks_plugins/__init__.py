@@ -10,6 +10,7 @@ from typing import Any
 
 _HOMES = {
     "sentiment": ("Sentiment",),
+    "entities": ("AnyEntities",),
     "ner": ("NamedEntities",),
     "qa": ("Qa",),
     "generation": ("Generation", "GenerationInput", "GenerationOptions"),
