@@ -30,8 +30,9 @@ class Head:
     """The layers that answer a verb on top of a base, and what the gate lets pass. All of it is JSON.
 
     `per` is what the head reads and answers with: `Logits` for a `text` or a pair, `TokenLogits` for each `token` of a
-    text or with `TokenVectors` for its `vectors`, `SpanLogits` for a (question, context), a `Vector` for a text; a `prompt` is continued by the base's own
-    output layer. Vectors and prompts need no layers of a head: such adapters change the base only.
+    text, `TokenVectors` for the `vectors` of its tokens, `SpanLogits` for a (question, context), a `Vector` for a text;
+    a `prompt` is continued by the base's own output layer. Vectors of texts and prompts need no layers of a head: such
+    adapters change the base only.
 
     `model` names transformers' class of the task model. A head that transformers does not have is made by `make`,
     "package.module:function": from the base's configuration, with `num_labels` set, to a torch module that maps hidden
@@ -172,8 +173,10 @@ class TokenLogits(Vocabulary):
 
 @dataclass(frozen=True)
 class TokenVectors(Vocabulary):
-    """`values`, a numpy array in float32 of shape (tokens, outputs), has a head's numbers for each token, special tokens
-    left out; `spans` as in `TokenLogits`."""
+    """`values`, a numpy array in float32 of shape (tokens, outputs), has a head's numbers for each token.
+
+    Special tokens are left out; `spans` is as in `TokenLogits`.
+    """
 
     spans: tuple[tuple[int, int], ...]
     values: Any = field(compare=False)

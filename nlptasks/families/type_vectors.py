@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SIZE = 128
 """Numbers of a vector; a head answers with four for each token: start, end, inside, and part of a type's text."""
 
-MOST_KEPT = 4096
+MOST_VECTORS = 4096
 """Vectors of types in memory: two megabytes."""
 
 START, END, INSIDE = 0, 1, 2
@@ -22,9 +22,9 @@ START, END, INSIDE = 0, 1, 2
 class TypeVectors:
     """The vectors of types by the weights that made them and by their texts; those used last are kept."""
 
-    def __init__(self, most: int = MOST_KEPT) -> None:
+    def __init__(self, most: int = MOST_VECTORS) -> None:
         self._most = most
-        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._vectors: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, model: Model, verb: str, texts: Sequence[str]) -> tuple[Any, set[str]]:
@@ -36,16 +36,16 @@ class TypeVectors:
 
         version = model.info.version
         with self._lock:
-            vectors = {text: self._kept[version, text] for text in texts if (version, text) in self._kept}
+            vectors = {text: self._vectors[version, text] for text in texts if (version, text) in self._vectors}
         missing = [text for text in texts if text not in vectors]
         for text, answer in zip(missing, model.apply(verb, missing), strict=True):
             vectors[text] = type_vector(answer), answer.truncated
         with self._lock:
             for text in texts if version else ():
-                self._kept[version, text] = vectors[text]
-                self._kept.move_to_end((version, text))
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+                self._vectors[version, text] = vectors[text]
+                self._vectors.move_to_end((version, text))
+            while len(self._vectors) > self._most:
+                self._vectors.popitem(last=False)
         return np.stack([vectors[text][0] for text in texts]), {text for text in texts if vectors[text][1]}
 
 

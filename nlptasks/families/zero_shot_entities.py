@@ -153,7 +153,7 @@ def _word_scores(words: Sequence[Span], group: Sequence[tuple[Span, Any]], vecto
 
 
 def _window_scores(words: Sequence[Span], window: Span, answer: Any, vectors: Any) -> dict[int, Any]:
-    """Raw scores of the words of one window: of its first token as start, its last as end, the mean of all as inside."""
+    """Raw scores of one window's words: of the first token as start, the last as end, the mean of all as inside."""
     import numpy as np
 
     if not len(answer.values):

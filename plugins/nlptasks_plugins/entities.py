@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from nlptasks import Recipe, ZeroShotEntities, hookimpl
 
@@ -12,7 +13,7 @@ class AnyEntities(ZeroShotEntities):
 
     name = "entities"
     aliases = ("zero-shot-ner",)
-    types = {
+    types: ClassVar = {
         "person": "a named human being",
         "organization": "a company, institution, team or another organised group",
         "location": "a country, city or another place",

@@ -1,13 +1,13 @@
 """Trains the adapter `entities`: spans of any type, by the type's name and description.
 
-python recipes/zero_shot/entities.py DATA OUT [--steps 1400] [--check 300]
+python recipes/zero_shot/entities.py DATA OUT [--steps 1000] [--check 100]
 
-DATA is a folder with `ner/SET`, `classification/dbpedia14`, `nli/...` and `qa/...` as the adapter's card lists them; OUT
+DATA is a folder with `ner/SET`, `classification/dbpedia14`, `nli/...` and `qa/...` as the adapter's card lists them, OUT
 becomes the adapter's folder. A batch has rows of Few-NERD, rows whose types are words of their own sentences ("the
-Danish composer Carl Nielsen"), and rows of another set. Each type is written with one of its names, in two batches of five
-with a description. The loss is the cross-entropy of three yes-or-no questions for each token and type of the row's set:
-is it the start, the end, the inside of such an entity? CrossNER, the MIT corpora and mixtures with them are never read,
-but to leave out sentences that they have too.
+Danish composer Carl Nielsen"), and rows of another set. Each type is written with one of its names, in two batches of
+five with a description. The loss is the cross-entropy of three yes-or-no questions for each token and type of the row's
+set: is it the start, the end, the inside of such an entity? CrossNER, the MIT corpora and mixtures with them are never
+trained on. `entity_scores.py` then fits temperature and threshold.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from entity_data import MAX_TOKENS, Row, dbpedia, few_nerd, labelled, mined, read, sentences_of, words_of
-from entity_types import OPEN, TYPES
-from peft import set_peft_model_state_dict
-from safetensors.torch import load_file
+from entity_data import MAX_TOKENS, TYPES, UNIONS, Row, dbpedia, few_nerd, labelled, mined, read, sentences_of
 from torch.nn import functional
 
 from nlptasks import Recipe, Settings
@@ -35,7 +32,6 @@ from nlptasks.families.type_vectors import END, INSIDE, SIZE, START
 from nlptasks.families.zero_shot_entities import MATCH
 from nlptasks.runtime.loading.devices import choose_placement
 from nlptasks.runtime.verbs.encoding import pad
-from nlptasks.store.adapters import PEFT_WEIGHTS
 from nlptasks.store.download import find_base
 from nlptasks.training.families.base import Calibration
 from nlptasks.training.families.token_classification import TokenClassificationTrainer
@@ -54,9 +50,17 @@ LAYERS = tuple(
 """The upper four of six: what lies below costs a third of the time and gains little."""
 
 RECIPE = Recipe(
-    base="minilm", r=32, lora_alpha=64, lora_dropout=0.0, base_dropout=0.0, target_modules=LAYERS, learning_rate=1e-3, num_train_epochs=1,
-    max_length=256, seed=13,
-)  # fmt: skip
+    base="minilm",
+    r=32,
+    lora_alpha=64,
+    lora_dropout=0.0,
+    base_dropout=0.0,
+    target_modules=LAYERS,
+    learning_rate=1e-3,
+    num_train_epochs=1,
+    max_length=256,
+    seed=13,
+)
 
 WEIGHTS = {
     "wnut17": 1, "wikigold": 1, "broad_twitter_corpus": 1, "bc5cdr": 1, "ncbi_disease": 0.5, "bionlp13cg": 1.5,
@@ -91,7 +95,7 @@ class Source:
 
     name: str
     rows: list[Encoded]
-    table: dict[str, str] | None
+    table: dict[str, dict[str, list[str]]] | None
     open: bool = False
     size: int = 8
     order: list[int] = field(default_factory=list)
@@ -130,21 +134,21 @@ def prepare(data: Path, tokenizer: Any, rng: random.Random) -> tuple[Source, Sou
     }
     nerd = few_nerd(data / "ner" / "few_nerd_inter")
     classes, first = dbpedia(data / "classification" / "dbpedia14")
-    own = mined([*sentences_of(data), *first, *(row.text for row in nerd)], rng)
+    named = mined([*sentences_of(data), *first, *(row.text for row in nerd)], rng)
 
     def source(name: str, rows: Sequence[Row], **settings: Any) -> Source:
-        kept = [row for row in rows if "".join(filter(str.isalnum, row.text.lower())) not in held_out]
-        kept = [row for row in kept if row.mentions or rng.random() < 0.3]
+        chosen = [row for row in rows if "".join(filter(str.isalnum, row.text.lower())) not in held_out]
+        chosen = [row for row in chosen if row.mentions or rng.random() < 0.3]
         table = TYPES.get(name)
-        for row in kept if table else ():
+        for row in chosen if table else ():
             row.mentions = [m for m in row.mentions if m.label in table]
-        print(f"{name}: {len(kept)} of {len(rows)} rows", flush=True)
-        return Source(name, encode(kept, tokenizer), table, **settings)
+        print(f"{name}: {len(chosen)} of {len(rows)} rows", flush=True)
+        return Source(name, encode(chosen, tokenizer), table, **settings)
 
     others = {name: source(name, labelled(data / "ner" / name)) for name in WEIGHTS}
     return (
         source("few_nerd_inter", nerd),
-        source("own types", own, open=True),
+        source("own types", named, open=True),
         source("dbpedia14", classes, open=True),
         others,
     )
@@ -163,7 +167,7 @@ def wordings(source: Source, labels: Sequence[str], rng: random.Random) -> list[
     described = rng.random() < 0.4
     texts = []
     for label in labels:
-        names, descriptions = words_of(label, source.table)
+        names, descriptions = source.table[label]["names"], source.table[label]["descriptions"]
         name = rng.choice(names)
         texts.append(f"{name}: {rng.choice(descriptions)}" if described and descriptions else name)
     return texts
@@ -186,7 +190,7 @@ def align(trainable: Trainable, sources: Sequence[Source]) -> None:
                 ids = torch.tensor([row.ids])
                 states.append(body(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0, 1:-1])
             for label in source.table or {}:
-                ids = torch.tensor([tokenizer(words_of(label, source.table)[0][0])["input_ids"]])
+                ids = torch.tensor([tokenizer(source.table[label]["names"][0])["input_ids"]])
                 hidden = body(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0, 1:-1]
                 means.append(hidden.mean(0, keepdim=True))
     tokens, types = torch.cat(states), torch.cat(means)
@@ -249,7 +253,7 @@ class Loss:
             weight[i, len(row.ids) - 1] = 0
             unknown = torch.from_numpy(row.unknown)
             for label, n in number.items():
-                if source.open or label in OPEN and source.name == "few_nerd_inter":
+                if source.open or (source.name == "few_nerd_inter" and label in UNIONS):
                     weight[i, : len(row.ids), :, n][unknown] = 0
             for first, last, label in row.mentions:
                 # What a mention is, is known for all types; one that is near its own may be right too.
@@ -307,24 +311,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=1400)
-    parser.add_argument("--check", type=int, default=300, help="write the folder after so many steps")
-    parser.add_argument("--stop", type=int, help="end after so many of the steps")
-    parser.add_argument("--start", type=Path, help="an adapter to go on from, with other batches")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--check", type=int, default=100, help="write the folder after so many steps")
+    parser.add_argument("--stop", type=int, help="end after so many of the steps, whose rates it keeps")
     parser.add_argument("--lr", type=float, default=RECIPE.learning_rate)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rng = random.Random(RECIPE.seed + bool(arguments.start))
+    rng = random.Random(RECIPE.seed)
     base = find_base("minilm", Settings.from_env())
     family = MatchTrainer(AnyEntities())
     trainable = build(base, family, (), RECIPE, choose_placement("cpu", "float32"))
-    nerd, own, classes, others = prepare(arguments.data, trainable.tokenizer, rng)
-    model, loss_of = trainable.model, Loss(trainable)
-    if arguments.start:
-        set_peft_model_state_dict(model, load_file(arguments.start / PEFT_WEIGHTS))
-        model.train()
-    else:
-        align(trainable, [nerd, own, *others.values()])
+    nerd, named, classes, others = prepare(arguments.data, trainable.tokenizer, random.Random(RECIPE.seed))
+    loss_of = Loss(trainable)
+    align(trainable, [nerd, named, *others.values()])
     optimizer = torch.optim.AdamW(trainable.trained.values(), lr=arguments.lr, weight_decay=0.01)
     warmup = arguments.steps // 20
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -334,7 +333,7 @@ def main() -> None:
     last = arguments.stop or arguments.steps
     for step in range(1, last + 1):
         other = rng.choices(list(others), list(WEIGHTS.values()))[0]
-        parts = [nerd, own if rng.random() < 0.75 else classes, others[other]]
+        parts = [nerd, named if rng.random() < 0.75 else classes, others[other]]
         for part in parts:
             loss = loss_of(part, batch_of(part, rng, part.size), rng)
             loss.backward()
@@ -345,8 +344,8 @@ def main() -> None:
         optimizer.zero_grad()
         schedule.step()
         if step % 50 == 0:
-            shown = " ".join(f"{name[:8]} {value:.2f}" for name, value in sums.items())
-            print(f"{step} {time.time() - began:.0f} s {shown}", flush=True)
+            losses = " ".join(f"{name[:8]} {value:.2f}" for name, value in sums.items())
+            print(f"{step} {time.time() - began:.0f} s {losses}", flush=True)
         if step % arguments.check == 0 or step == last:
             write(
                 trainable, family, base, arguments.out, Calibration(), {"steps": step, "train": files}, "In training.\n"

@@ -7,13 +7,24 @@ import itertools
 import json
 import random
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from entity_types import COUNTRIES, UNIONS
+_WORDS = tomllib.loads((Path(__file__).parent / "entity_types.toml").read_text(encoding="utf-8"))
+
+TYPES: dict[str, dict[str, dict[str, list[str]]]] = _WORDS["types"]
+"""Names and descriptions by set and label."""
+
+UNIONS: dict[str, list[str]] = _WORDS["unions"]
+COUNTRIES = frozenset(_WORDS["countries"]["names"])
+_NO_NAMES = frozenset(_WORDS["patterns"]["no_names"])
+_STOP = frozenset(_WORDS["patterns"]["stop"])
+_VAGUE = frozenset(_WORDS["patterns"]["vague"])
+_FUNCTION = frozenset(_WORDS["patterns"]["function"])
 
 MAX_TOKENS = 48
 
@@ -39,9 +50,8 @@ def read(folder: Path, split: str = "train") -> list[dict[str, Any]]:
     for name in (f"{split}.jsonl", f"{split}.jsonl.gz"):
         file = folder / name
         if file.is_file():
-            opened = gzip.open(file, "rt", encoding="utf-8") if name.endswith(".gz") else file.open(encoding="utf-8")
-            with opened as lines:
-                return [json.loads(line) for line in lines]
+            content = gzip.decompress(file.read_bytes()) if name.endswith(".gz") else file.read_bytes()
+            return [json.loads(line) for line in content.splitlines()]
     raise FileNotFoundError(folder / f"{split}.jsonl")
 
 
@@ -88,14 +98,6 @@ def few_nerd(folder: Path) -> list[Row]:
     return rows
 
 
-_NOT_NAMES = frozenset(
-    "he she it this that these those there they his her its their we you i who what which one".split()
-)
-_STOP = frozenset(
-    "of in by from for that which who whose where and or with at on to as within between near located based born "
-    "situated released published written directed produced founded established recorded owned operated used known "
-    "found made set featuring starring played made created developed native belonging".split()
-)
 _IS_A = re.compile(
     r"^(?:The )?(?P<name>[A-Z][^,.;:()]{1,60}?)(?: \([^)]*\))?(?:,[^,]{1,40},)? (?:is|was|are|were) "
     r"(?:an?|the|one of the) (?P<kind>[^.;()]{3,90})"
@@ -103,7 +105,6 @@ _IS_A = re.compile(
 _APPOSITION = re.compile(
     r"(?<![\w-])(?P<kind>(?:[a-z-]{3,} ){1,2})(?P<name>[A-Z][\w'’.-]*(?: (?:[A-Z][\w'’.-]*|of|the|de|van))*)(?<![. ])"
 )
-_CAPITAL = re.compile(r"[A-Z0-9\"'(]")
 
 
 def kind_of(phrase: str) -> list[str]:
@@ -129,7 +130,7 @@ def definitions(sentences: Iterable[str]) -> Iterator[tuple[str, tuple[int, int]
     """Sentences that say what their subject is: the text, the subject's place, the words of the kind."""
     for text in sentences:
         match = _IS_A.match(text)
-        if not match or match["name"].split()[0].lower() in _NOT_NAMES:
+        if not match or match["name"].split()[0].lower() in _NO_NAMES:
             continue
         words = match["name"].split()
         if not words[-1][0].isupper() and not words[-1][0].isdigit():
@@ -163,19 +164,6 @@ def mined(sentences: Sequence[str], rng: random.Random) -> list[Row]:
     return list(rows.values())
 
 
-_VAGUE = frozenset(
-    "was were is are first second third last one two name names form largest about large official point time part number "
-    "way result day year example main best worst biggest most member members leading only same new old young former late "
-    "great small other major minor early total world case formed child example line top local type kind set use start "
-    "front home based champions runner-up winner".split()
-)
-"""Words behind which a name is not of that kind."""
-
-_FUNCTION = frozenset(
-    "the his her its their our this that then when while after before under over into than but".split()
-)
-
-
 def sentences_of(data: Path) -> list[str]:
     """Sentences of Wikipedia from sets that may be trained on."""
     texts: dict[str, None] = {}
@@ -202,9 +190,3 @@ def dbpedia(folder: Path) -> tuple[list[Row], list[str]]:
         classes[re.split(r"(?<=[a-z)][.]) (?=[A-Z])", row["text"])[0][:300]] = row["label_text"]
     rows = [Row(text, [Mention(*place, classes[text])]) for text, place, _ in definitions(classes)]
     return rows, list(classes)
-
-
-def words_of(label: str, table: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Names and descriptions of a label."""
-    names, _, descriptions = table[label].partition(": ")
-    return names.split("|"), descriptions.split("|") if descriptions else []

@@ -29,7 +29,7 @@ from nlptasks.store.download import find_base
 from nlptasks_plugins.entities import AnyEntities
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-from zero_shot_entities import CHOOSING, read, words_of  # noqa: E402
+from zero_shot_entities import CHOOSING, read, words_of
 
 TEMPERATURES = (0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5)
 THRESHOLDS = tuple(round(float(value), 2) for value in np.arange(0.1, 0.9, 0.05))
@@ -64,8 +64,8 @@ def f1(scored: Scored, reported: Sequence[Any], threshold: float) -> float:
     """F1 of the reported spans with at least that score."""
     right = answered = 0
     for truth, row in zip(scored.right, reported, strict=True):
-        kept = {span for score, span in row if score >= threshold}
-        right, answered = right + len(kept & truth), answered + len(kept)
+        answers = {span for score, span in row if score >= threshold}
+        right, answered = right + len(answers & truth), answered + len(answers)
     return 2 * right / max(1, answered + sum(map(len, scored.right)))
 
 
@@ -100,9 +100,7 @@ def main() -> None:
         scores, right = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
         sure = scores.clip(1e-6, 1 - 1e-6)
         loss = float(-np.where(right, np.log(sure), np.log(1 - sure)).mean())
-        print(
-            f"temperature {temperature}: loss {loss:.4f}, ECE {calibration_error(scores, right):.3f}, {len(pairs)} spans"
-        )
+        print(f"temperature {temperature}: loss {loss:.4f}, ECE {calibration_error(scores, right):.3f}, {len(pairs)}")
         best = min(best, (loss, temperature))
     info = dataclasses.replace(model.info, temperature=best[1])
     means = {}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlptasks import Engine, Entities, Entity, InvalidInputError, TextInput, UnsupportedModelError, ZeroShotEntities
+from nlptasks import Engine, Entities, InvalidInputError, TextInput, UnsupportedModelError, ZeroShotEntities
 from nlptasks.families.type_vectors import SIZE, TypeVectors, match
 from nlptasks.families.zero_shot_entities import MATCH, decode
 from nlptasks.model import TokenVectors

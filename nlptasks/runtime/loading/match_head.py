@@ -10,7 +10,7 @@ from nlptasks.families.type_vectors import SIZE
 
 
 class MatchHead(torch.nn.Module):
-    """Four vectors for each token: as the start, the end and the inside of an entity, and as a part of a type's text."""
+    """Four vectors for each token: as start, end and inside of an entity, and as a part of a type's text."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
