@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nlptasks.model import Model, TokenVectors
 
-SIZE = 128
-"""Numbers of a vector; a head answers with four for each token: start, end, inside, and part of a type's text."""
-
 MOST_VECTORS = 4096
-"""Vectors of types in memory: two megabytes."""
+"""Vectors of types in memory: four megabytes."""
 
-START, END, INSIDE = 0, 1, 2
+START, END, INSIDE, PART = range(4)
+"""The places of a token's four vectors: three as a part of an entity, one as a part of a type's text."""
 
 
 class TypeVectors:
@@ -28,7 +26,7 @@ class TypeVectors:
         self._lock = threading.Lock()
 
     def get(self, model: Model, verb: str, texts: Sequence[str]) -> tuple[Any, set[str]]:
-        """An array with one row for each text, of shape (texts, SIZE), and the texts that were not read to their end.
+        """An array with one row for each text, of shape (texts, size), and the texts that were not read to their end.
 
         The model reads what is not kept, in one call, in the order of `texts`.
         """
@@ -53,19 +51,23 @@ def type_vector(answer: TokenVectors) -> Any:
     """A type's vector: the mean over the tokens of its text."""
     import numpy as np
 
+    parts = _vectors_of(answer.values)[:, PART].astype(np.float64)
     # The vocabulary may hold none of a name's tokens.
-    if not answer.spans:
-        return np.zeros(SIZE)
-    return answer.values[:, 3 * SIZE :].astype(np.float64).mean(0)
+    return parts.mean(0) if len(parts) else np.zeros(parts.shape[1])
 
 
 def match(values: Any, types: Any) -> Any:
     """Raw scores that a token is start, end or inside of an entity of a type: an array of shape (tokens, 3, types).
 
-    `values` has shape (tokens, 4 * SIZE), `types` (types, SIZE). A score is the dot product of two vectors over the
+    `values` has shape (tokens, 4 * size), `types` (types, size). A score is the dot product of two vectors over the
     square root of their size; their last numbers are added instead, so that a token may be no name at all and a type
     may be rare.
     """
-    tokens = values[:, : 3 * SIZE].reshape(-1, 3, SIZE)
-    products = tokens[..., :-1] @ types[:, :-1].T / SIZE**0.5
+    tokens = _vectors_of(values)[:, :PART]
+    products = tokens[..., :-1] @ types[:, :-1].T / types.shape[1] ** 0.5
     return products + tokens[..., -1:] + types[:, -1]
+
+
+def _vectors_of(values: Any) -> Any:
+    """A head's numbers as an array of shape (tokens, 4, size)."""
+    return values.reshape(len(values), 4, values.shape[1] // 4)

@@ -28,9 +28,10 @@ from entity_data import MAX_TOKENS, TYPES, UNIONS, Row, dbpedia, few_nerd, label
 from torch.nn import functional
 
 from nlptasks import Recipe, Settings
-from nlptasks.families.type_vectors import END, INSIDE, SIZE, START
+from nlptasks.families.type_vectors import END, INSIDE, START
 from nlptasks.families.zero_shot_entities import MATCH
 from nlptasks.runtime.loading.devices import choose_placement
+from nlptasks.runtime.loading.match_head import SIZE
 from nlptasks.runtime.verbs.encoding import pad
 from nlptasks.store.download import find_base
 from nlptasks.training.families.base import Calibration

@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("adapter", type=Path)
     parser.add_argument("--rows", type=int, default=300)
     arguments = parser.parse_args()
-    model = ResidentModel(find_base("minilm", Settings.from_env()), "cpu", "float32").bind(
+    model = ResidentModel(find_base("minilm", Settings.from_env()), "cpu", "float32", head=lambda _: MATCH).bind(
         open_adapter(arguments.adapter)
     )
     task = AnyEntities()

@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlptasks import Engine, Entities, InvalidInputError, TextInput, UnsupportedModelError, ZeroShotEntities
-from nlptasks.families.type_vectors import SIZE, TypeVectors, match
+from nlptasks.families.type_vectors import TypeVectors, match
 from nlptasks.families.zero_shot_entities import MATCH, decode
 from nlptasks.model import TokenVectors
 from nlptasks.testing import FakeBackend, FakeModel, check_task
 from nlptasks_plugins.entities import AnyEntities
 
 TASK = AnyEntities()
+SIZE = 64
 TEXTS = st.text(
     st.one_of(
         st.sampled_from("ab Zé1'-.,&;\t\n\u0301\u200d👩💻🇩🇪שл日本ไ\u2028\ufeff"),

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from nlptasks.families.type_vectors import SIZE
+SIZE = 128
+"""Numbers of a vector."""
 
 
 class MatchHead(torch.nn.Module):
