@@ -2,7 +2,7 @@
 
 python recipes/zero_shot/entities.py DATA OUT [--steps 1000] [--check 100]
 
-DATA is a folder with `ner/SET`, `classification/dbpedia14`, `nli/...` and `qa/...` as the adapter's card lists them, OUT
+DATA is a folder of `ner/SET`, `classification/dbpedia14`, `nli/...` and `qa/...` as the adapter's card lists them; OUT
 becomes the adapter's folder. A batch has rows of Few-NERD, rows whose types are words of their own sentences ("the
 Danish composer Carl Nielsen"), and rows of another set. Each type is written with one of its names, in two batches of
 five with a description. The loss is the cross-entropy of three yes-or-no questions for each token and type of the row's
@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 from entity_data import MAX_TOKENS, TYPES, UNIONS, Row, dbpedia, few_nerd, labelled, mined, read, sentences_of
+from peft import set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from nlptasks import Recipe, Settings
@@ -33,6 +35,7 @@ from nlptasks.families.zero_shot_entities import MATCH
 from nlptasks.runtime.loading.devices import choose_placement
 from nlptasks.runtime.loading.match_head import SIZE
 from nlptasks.runtime.verbs.encoding import pad
+from nlptasks.store.adapters import PEFT_WEIGHTS
 from nlptasks.store.download import find_base
 from nlptasks.training.families.base import Calibration
 from nlptasks.training.families.token_classification import TokenClassificationTrainer
@@ -214,7 +217,9 @@ SCALE = 1.8
 class Loss:
     """The loss of a batch of one set."""
 
-    def __init__(self, trainable: Trainable) -> None:
+    def __init__(self, trainable: Trainable, *, exclusive: bool) -> None:
+        """`exclusive`: a wider class is wrong for an entity whose narrower type is in the batch too."""
+        self._exclusive = exclusive
         self._model = trainable.model
         self._tokenizer = trainable.tokenizer
         self._near: dict[str, Any] = {}
@@ -261,8 +266,9 @@ class Loss:
                 for other, n in number.items():
                     sure = 1.0 if source.table is not None else float(self._differ(label, other))
                     weight[i, first : last + 1, :, n] = sure
+            narrow = {(first, last) for first, last, label in row.mentions if label in number and label not in UNIONS}
             for first, last, label in row.mentions:
-                if label in number:
+                if label in number and not (self._exclusive and label in UNIONS and (first, last) in narrow):
                     n = number[label]
                     weight[i, first : last + 1, :, n] = 1
                     target[i, first, START, n] = target[i, last, END, n] = 1
@@ -315,16 +321,23 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--check", type=int, default=100, help="write the folder after so many steps")
     parser.add_argument("--stop", type=int, help="end after so many of the steps, whose rates it keeps")
+    parser.add_argument(
+        "--start", type=Path, help="an adapter to go on from, with wider classes apart from narrower ones"
+    )
     parser.add_argument("--lr", type=float, default=RECIPE.learning_rate)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rng = random.Random(RECIPE.seed)
+    rng = random.Random(RECIPE.seed + bool(arguments.start))
     base = find_base("minilm", Settings.from_env())
     family = MatchTrainer(AnyEntities())
     trainable = build(base, family, (), RECIPE, choose_placement("cpu", "float32"))
     nerd, named, classes, others = prepare(arguments.data, trainable.tokenizer, random.Random(RECIPE.seed))
-    loss_of = Loss(trainable)
-    align(trainable, [nerd, named, *others.values()])
+    loss_of = Loss(trainable, exclusive=bool(arguments.start))
+    if arguments.start:
+        set_peft_model_state_dict(trainable.model, load_file(arguments.start / PEFT_WEIGHTS))
+        trainable.model.train()
+    else:
+        align(trainable, [nerd, named, *others.values()])
     optimizer = torch.optim.AdamW(trainable.trained.values(), lr=arguments.lr, weight_decay=0.01)
     warmup = arguments.steps // 20
     schedule = torch.optim.lr_scheduler.LambdaLR(
