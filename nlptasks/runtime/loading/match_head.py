@@ -21,4 +21,5 @@ class MatchHead(torch.nn.Module):
             self.project.bias[SIZE - 1 : 3 * SIZE : SIZE] = -4.0
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return self.project(hidden)
+        vectors: torch.Tensor = self.project(hidden)
+        return vectors
