@@ -59,6 +59,7 @@ from nlptasks.families.zero_shot_classification import (
     ZeroShotClassification as ZeroShotClassification,
     ZeroShotOptions as ZeroShotOptions,
 )
+from nlptasks.families.zero_shot_entities import TypedOptions as TypedOptions, ZeroShotEntities as ZeroShotEntities
 from nlptasks.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
 from nlptasks.model import (
     CLASSIFY as CLASSIFY,
@@ -78,6 +79,7 @@ from nlptasks.model import (
     Text as Text,
     TextStream as TextStream,
     TokenLogits as TokenLogits,
+    TokenVectors as TokenVectors,
     Vector as Vector,
 )
 from nlptasks.plugins import (

@@ -30,20 +30,21 @@ class Head:
     """The layers that answer a verb on top of a base, and what the gate lets pass. All of it is JSON.
 
     `per` is what the head reads and answers with: `Logits` for a `text` or a pair, `TokenLogits` for each `token` of a
-    text, `SpanLogits` for a (question, context), a `Vector` for a text; a `prompt` is continued by the base's own
-    output layer. Vectors and prompts need no layers of a head: such adapters change the base only.
+    text, `TokenVectors` for the `vectors` of its tokens, `SpanLogits` for a (question, context), a `Vector` for a text;
+    a `prompt` is continued by the base's own output layer. Vectors of texts and prompts need no layers of a head: such
+    adapters change the base only.
 
     `model` names transformers' class of the task model. A head that transformers does not have is made by `make`,
     "package.module:function": from the base's configuration, with `num_labels` set, to a torch module that maps hidden
     states of shape (rows, tokens, hidden) and their mask of shape (rows, tokens) to (rows, outputs) for a `text`,
-    (rows, tokens, outputs) for each `token`. Its layers are trained and saved whole.
+    (rows, tokens, outputs) for each `token` or its `vectors`. Its layers are trained and saved whole.
 
     `task_type` is PEFT's name for such adapters. `tolerance` bounds the difference between trained and served numbers,
     as a share of the largest; folding LoRA in float32 differs by about 1e-6.
     """
 
     verb: str
-    per: Literal["text", "token", "span", "vector", "prompt"] = "text"
+    per: Literal["text", "token", "vectors", "span", "vector", "prompt"] = "text"
     model: str = ""
     make: str = ""
     task_type: str = "FEATURE_EXTRACTION"
@@ -172,6 +173,19 @@ class TokenLogits(Vocabulary):
 
     spans: tuple[tuple[int, int], ...]
     values: tuple[tuple[float, ...], ...]
+    num_tokens: int
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class TokenVectors(Vocabulary):
+    """`values`, a numpy array in float32 of shape (tokens, outputs), has a head's numbers for each token.
+
+    Special tokens are left out; `spans` is as in `TokenLogits`.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    values: Any = field(compare=False)
     num_tokens: int
     truncated: bool = False
 

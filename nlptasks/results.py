@@ -190,9 +190,11 @@ class Entity(BaseModel):
 
 
 class Entities(Result):
-    """The entities of a text, in reading order; no two overlap."""
+    """The entities of a text, in reading order; no two overlap unless nested ones were requested (`flat=False`)."""
 
-    entities: tuple[Entity, ...] = Field(description="Spans with a label; no two overlap.")
+    entities: tuple[Entity, ...] = Field(
+        description="Spans with a label; no two overlap, or with flat=False one may lie within another."
+    )
     explanations: tuple[Explanation, ...] = Field(
         default=(),
         exclude_if=_is_empty,

@@ -11,17 +11,19 @@ from __future__ import annotations
 import difflib
 import re
 import statistics
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
 from nlptasks.errors import InvalidInputError, UnsupportedModelError
 from nlptasks.families import explanation, spans, windows
 from nlptasks.families.spans import Row, Span, Tag
-from nlptasks.model import TAG, Model, ModelInfo, TokenLogits
+from nlptasks.model import TAG, Model, ModelInfo, TokenLogits, TokenVectors
 from nlptasks.results import Entities, Entity, Explanation
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
+
+A = TypeVar("A", TokenLogits, TokenVectors)
 
 _UNNAMED = re.compile(r"LABEL_\d+")
 
@@ -74,28 +76,36 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
         return spans.iob2(cls.labels)
 
     def run(self, inputs: Sequence[TextInput], options: TaggingOptions, model: Model) -> list[Entities]:
-        unescaped = [spans.unescape(item.text) for item in inputs]
-        texts = {i: text for i, (text, _) in enumerate(unescaped)}
         tags = self._tags(model.info)
         self._check_labels(options, tags)
+        unescaped = [spans.unescape(item.text) for item in inputs]
+        results = []
+        for i, (group, reading) in enumerate(self.read(model.tag, [text for text, _ in unescaped], options, model)):
+            text, places = unescaped[i]
+            entities = _entities(text, group, tags, model.info, options)
+            results.append(Entities(entities=tuple(placed(e, inputs[i].text, places) for e in entities), **reading))
+        return results
+
+    def read(
+        self, head: Callable[[Sequence[str]], list[A]], texts: Sequence[str], options: Any, model: Model
+    ) -> list[tuple[list[tuple[Span, A]], dict[str, Any]]]:
+        """What a head on tokens answers to the windows of each text, with their (start, end) code points, and the
+        fields of a result that say how the text was read."""
+        known = dict(enumerate(texts))
         size = model.info.max_tokens
         room = size - windows.MARGIN
-        long = {i: text for i, text in texts.items() if windows.may_overflow(text, size)}
-        offsets = windows.measure(model, long)
+        offsets = windows.measure(model, {i: text for i, text in known.items() if windows.may_overflow(text, size)})
         # A window that is mostly overlap moves on by a few tokens only and costs a pass for each.
         overlap = min(options.stride, room // 2)
-        ranges = windows.ranges(self.name, texts, offsets, room, options.on_overflow, overlap)
-        answers = iter(model.tag([texts[i][start:end] for i, places in ranges.items() for start, end in places]))
-        results = []
-        for i, text in texts.items():
+        ranges = windows.ranges(self.name, known, offsets, room, options.on_overflow, overlap)
+        answers = iter(head([known[i][start:end] for i, places in ranges.items() for start, end in places]))
+        read = []
+        for i in known:
             group = [(window, next(answers)) for window in ranges[i]]
             tokens = len(offsets.get(i, ()))
             cut = options.on_overflow == "truncate" and tokens > room
-            reading = windows.reading([answer for _, answer in group], cut, tokens)
-            entities = _entities(text, group, tags, model.info, options)
-            placed = tuple(_placed(entity, inputs[i].text, unescaped[i][1]) for entity in entities)
-            results.append(Entities(entities=placed, **reading))
-        return results
+            read.append((group, windows.reading([answer for _, answer in group], cut, tokens)))
+        return read
 
     def explain(
         self, inputs: Sequence[TextInput], results: Sequence[Entities], options: TaggingOptions, model: Model
@@ -164,7 +174,7 @@ def _entities(
     return tuple(entities)
 
 
-def _placed(entity: Entity, text: str, places: Sequence[int]) -> Entity:
+def placed(entity: Entity, text: str, places: Sequence[int]) -> Entity:
     """An entity of the unescaped text as one of the text itself."""
     start, end = places[entity.start], places[entity.end]
     return entity.model_copy(update={"start": start, "end": end, "text": text[start:end]})

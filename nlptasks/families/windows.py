@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from nlptasks.errors import OverflowRefusedError
-from nlptasks.model import Logits, Model, Offsets, SpanLogits, TokenLogits
+from nlptasks.model import Logits, Model, Offsets, SpanLogits, TokenLogits, TokenVectors
 from nlptasks.task import Overflow
 
 ON_OVERFLOW: Any = Field(
@@ -97,7 +97,9 @@ def refuse_long(task: str, counts: Mapping[int, int], room: int, what: str = "te
 UNREAD = "the model's vocabulary has no token of this text: it was not read"
 
 
-def reading(group: Sequence[Logits | TokenLogits | SpanLogits], cut: bool, measured: int) -> dict[str, Any]:
+def reading(
+    group: Sequence[Logits | TokenLogits | TokenVectors | SpanLogits], cut: bool, measured: int
+) -> dict[str, Any]:
     """The fields of a result that say how the text was read: its windows and tokens, what is missing or unknown."""
     counted = len(group) == 1 and not cut and group[0].num_tokens
     truncated = cut or any(part.truncated for part in group)

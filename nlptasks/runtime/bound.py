@@ -75,7 +75,13 @@ class BoundModel:
 
     def apply(self, verb: str, items: Sequence[Text]) -> list[Any]:
         self._require(verb)
-        answers = {"text": encoding.classify, "token": spans.tag, "span": spans.extract, "vector": encoding.embed}
+        answers = {
+            "text": encoding.classify,
+            "token": spans.tag,
+            "vectors": spans.vectors,
+            "span": spans.extract,
+            "vector": encoding.embed,
+        }
         return self._read(verb, answers[self._resident.head(verb).per], items)
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:

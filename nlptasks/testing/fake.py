@@ -29,6 +29,7 @@ from nlptasks.model import (
     Text,
     TextStream,
     TokenLogits,
+    TokenVectors,
     Vector,
 )
 
@@ -136,7 +137,7 @@ class FakeModel(Model):
             raise UnsupportedModelError(f"This FakeModel has no head for {verb}: FakeModel(head=...).")
         if self._head.per == "span" and self._answers:
             return [self._span_logits(first, second, self._answers(first, second)) for first, second in items]
-        answer = self._token_logits if self._head.per == "token" else self._logits
+        answer = {"token": self._token_logits, "vectors": self._token_vectors}.get(self._head.per, self._logits)
         return [answer(item, self._info.labels or ("",)) for item in items]
 
     def offsets(self, texts: Sequence[str]) -> list[Offsets]:
@@ -215,6 +216,12 @@ class FakeModel(Model):
             raise ValueError(f"tags: expected {len(words)} labels, one a word, found {len(values)} for {text!r}.")
         room = max(0, self._info.max_tokens - _SPECIAL_TOKENS)
         return TokenLogits(tuple(word.span() for word in words[:room]), tuple(values[:room]), *self._count(text))
+
+    def _token_vectors(self, text: str, labels: Sequence[str]) -> TokenVectors:
+        import numpy as np
+
+        answer = self._token_logits(text, labels)
+        return TokenVectors(answer.spans, np.array(answer.values, np.float32), answer.num_tokens, answer.truncated)
 
     def _span_logits(self, question: str, context: str, answer: tuple[int, int] | None) -> SpanLogits:
         if answer and not 0 <= answer[0] < answer[1] <= len(context):

@@ -11,6 +11,7 @@ from typing import Any
 _HOMES = {
     "classify": ("Classify",),
     "sentiment": ("Sentiment",),
+    "entities": ("AnyEntities",),
     "ner": ("NamedEntities",),
     "qa": ("Qa",),
     "generation": ("Generation", "GenerationInput", "GenerationOptions"),

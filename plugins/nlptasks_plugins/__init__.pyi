@@ -1,6 +1,7 @@
 """The built-in tasks; `__init__.py` imports each when it is first used."""
 
 from nlptasks_plugins.classify import Classify as Classify
+from nlptasks_plugins.entities import AnyEntities as AnyEntities
 from nlptasks_plugins.generation import (
     Generation as Generation,
     GenerationInput as GenerationInput,

@@ -169,7 +169,8 @@ def classify(base: LoadedBase, head: Reader, batcher: Batcher, request: BatchReq
     """Answer each item with the raw scores that `head` gives its text."""
     encoded = Encoded(base, request.items, limit)
 
-    def answer(index: int, values: list[float]) -> Logits:
+    def answer(index: int, row: Any) -> Logits:
+        values = row.tolist()
         check_numbers(base, [values])
         length, cut = encoded.full_lengths[index], encoded.truncated(index)
         return Logits(tuple(values), length, cut, **encoded.vocabulary(index))
@@ -181,7 +182,8 @@ def embed(base: LoadedBase, head: Reader, batcher: Batcher, request: BatchReques
     """Answer each item with the vector that `head` gives its text, as `MeanPooling` does."""
     encoded = Encoded(base, request.items, limit)
 
-    def answer(index: int, values: list[float]) -> Vector:
+    def answer(index: int, row: Any) -> Vector:
+        values = row.tolist()
         check_numbers(base, [values])
         length, cut = encoded.full_lengths[index], encoded.truncated(index)
         return Vector(tuple(values), length, cut, **encoded.vocabulary(index))
@@ -226,10 +228,10 @@ def run_batches(
         request.check()
         alive = [i for i in indices if request.alive(i)]
         if alive:
-            rows = forward(encoded.batch(alive)).tolist()
+            rows = forward(encoded.batch(alive))
             # One thread at a time reports progress to the callers.
             with answering:
-                for i, values in zip(alive, rows, strict=True):
-                    request.answer(i, answer(i, values))
+                for i, row in zip(alive, rows, strict=True):
+                    request.answer(i, answer(i, row))
 
     batcher.run(encoded.lengths, step, request)
