@@ -18,11 +18,11 @@ from nlptasks.store.adapters import (
     AdapterFolder,
     BaseReference,
     Manifest,
-    fingerprint,
     open_adapter,
 )
 from nlptasks.store.download import BaseFolder, find_base
 from nlptasks.store.gguf import quiet_transformers
+from nlptasks.store.weights import fingerprint
 
 TEXT = """
 the a this film movie story plot acting camera music scene ending director cast comedy drama thriller is was feels seems

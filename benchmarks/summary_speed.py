@@ -1,4 +1,4 @@
-"""Summaries of long articles by nlptasks and by transformers' `generate` in batches of 8, on the same weights and prompts.
+"""Summaries of long articles by nlptasks and by transformers' `generate` in batches of 8: same weights, same prompts.
 
     python benchmarks/summary_speed.py FILE [--rows 20] [--words 800]
 

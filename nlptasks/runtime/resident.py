@@ -18,7 +18,8 @@ from nlptasks.runtime.reading import Readers
 from nlptasks.runtime.verbs.batching import GPU_BUDGET, Batcher
 from nlptasks.runtime.worker import Worker
 from nlptasks.runtime.writing import Writers
-from nlptasks.store.adapters import AdapterFolder, check_base
+from nlptasks.store.adapters import AdapterFolder
+from nlptasks.store.base_check import check_base
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter

@@ -21,10 +21,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
-from nlptasks.errors import AdapterError, AdapterMismatchError, UnsafeWeightsError, clip
+from nlptasks.errors import AdapterError, UnsafeWeightsError, clip
 from nlptasks.model import HEADS
 from nlptasks.store.catalog import CATALOG, HubSource
-from nlptasks.store.weights import RANGES, Header, fingerprint, read_header, read_headers
+from nlptasks.store.weights import RANGES, Header, read_header
 
 MANIFEST = "nlptasks.json"
 PEFT_CONFIG = "adapter_config.json"
@@ -48,9 +48,12 @@ _VERB_OF_TASK_TYPE = {"SEQ_2_SEQ_LM": "generate", **{head.task_type: verb for ve
 _NAMED = ("classify", "classify_mean", "tag")
 """The verbs whose head's outputs have names."""
 
-_FACTOR = re.compile(r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
+FACTOR = re.compile(r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
+"""The name of a LoRA factor's tensor."""
+
 NO_LAYERS = "dummy-target-modules"
 """PEFT's `target_modules` of an adapter that is a head on an unchanged base, without LoRA factors."""
+
 _NUMBERS = frozenset({"F64", "F32", "F16", "BF16", "I64"})
 """The types of an adapter's tensors; integers are tables of positions, which the base has too."""
 
@@ -309,7 +312,7 @@ def _check_weights(adapter: AdapterFolder, header: Header) -> None:
             raise AdapterError(f"{where} expected numbers of type F32, F16 or BF16, found {tensor.dtype} in {name}.")
     pairs: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, tensor in header.items():
-        if match := _FACTOR.fullmatch(name):
+        if match := FACTOR.fullmatch(name):
             if len(tensor.shape) != 2 or 0 in tensor.shape:
                 raise AdapterError(
                     f"{where} expected a matrix for the LoRA factor {name}, found shape {list(tensor.shape)}."
@@ -337,37 +340,6 @@ def _as_many(adapter: AdapterFolder) -> str:
     return f", as many as its labels ({clip(', '.join(adapter.labels))})" if adapter.labels else ""
 
 
-def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
-    """Refuse an adapter that was trained on another base (law: an adapter only meets its own base).
-
-    With a manifest the fingerprints must be equal. Without one the shapes must fit, which is all that a
-    plain PEFT folder allows to check.
-
-    Raises:
-        AdapterMismatchError: naming both bases.
-    """
-    if adapter.manifest:
-        trained = adapter.manifest.base
-        loaded = fingerprint(base_path)
-        if trained.fingerprint != loaded:
-            raise AdapterMismatchError(
-                f"Adapter {adapter.name!r} was trained on {trained.id} ({trained.fingerprint}), "
-                f"the loaded base is {base_id} ({loaded}). Use --model {trained.id}, or train an adapter on {base_id}."
-            )
-        return
-    unfit = _unfit_shapes(read_header(adapter.path / PEFT_WEIGHTS), read_headers(base_path))
-    if unfit and adapter.base_id == base_id:
-        raise AdapterMismatchError(
-            f"Adapter {adapter.name!r} does not fit {base_id}, which it names as its base: {unfit}. Use "
-            "--model with the base that it was trained on."
-        )
-    if unfit:
-        raise AdapterMismatchError(
-            f"Adapter {adapter.name!r} was trained on {adapter.base_id or 'an unnamed base'}, "
-            f"the loaded base is {base_id}: {unfit}. Use --model {adapter.base_id or 'with its own base'}."
-        )
-
-
 def head_outputs(adapter: AdapterFolder) -> int:
     """How many outputs the task head in an adapter has: the rows of its last layer, which are the fewest.
 
@@ -382,20 +354,3 @@ def head_outputs(adapter: AdapterFolder) -> int:
 
 def _head_rows(header: Header) -> list[int]:
     return [tensor.shape[0] for name, tensor in header.items() if ".lora_" not in name and len(tensor.shape) == 2]
-
-
-def _unfit_shapes(adapter: Header, base: Header) -> str:
-    """Why the LoRA factors do not fit these weights, or "" if they do."""
-    for name, factor in adapter.items():
-        match = _FACTOR.fullmatch(name)
-        if not match or match["side"] != "A":
-            continue
-        layer = match["layer"].removeprefix("base_model.model.")
-        # Each task model has its own name for the body: bert., model., transformer., ...
-        endings = (f".{layer}.weight", f".{layer.split('.', 1)[-1]}.weight")
-        weight = next((tensor.shape for name, tensor in base.items() if f".{name}".endswith(endings)), None)
-        if weight is None:
-            return f"it has no layer {layer}"
-        if factor.shape[1] not in weight:
-            return f"{layer} is {factor.shape[1]} wide in the adapter and {max(weight, default=0)} in the base"
-    return ""

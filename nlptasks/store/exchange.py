@@ -23,12 +23,12 @@ from nlptasks.store.adapters import (
     AdapterFolder,
     BaseReference,
     Manifest,
-    check_base,
     config_labels,
     head_outputs,
     open_adapter,
 )
 from nlptasks.store.archives import copy_files, opened, pack
+from nlptasks.store.base_check import check_base
 from nlptasks.store.catalog import CATALOG
 from nlptasks.store.download import BaseFolder, cached_bases, find_base
 from nlptasks.store.folders import existing_folder

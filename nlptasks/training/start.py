@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import AdapterError, TrainingError
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import AdapterStore
-from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, check_base, open_adapter
+from nlptasks.store.adapters import PEFT_WEIGHTS, AdapterFolder, open_adapter
+from nlptasks.store.base_check import check_base
 from nlptasks.task import AnyTask, Recipe
 
 if TYPE_CHECKING:

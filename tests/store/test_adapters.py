@@ -235,7 +235,10 @@ def test_a_broken_manifest_is_an_error_that_names_the_field(tmp_path: Path, tiny
         open_adapter(folder)
     (folder / MANIFEST).write_text(json.dumps({**content, "verb": "sing"}))
     resident = ResidentModel(base_folder(tiny_encoder))
-    with pytest.raises(UnknownNameError, match=r"Unknown verb 'sing'\. Available: classify, extract, generate, tag"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"Unknown verb 'sing'\. Available: classify, classify_mean, embed, extract, generate, tag",
+    ):
         resident.bind(open_adapter(folder))
     assert resident.loaded is None
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from nlptasks.errors import AdapterError, GateError, UnsupportedModelError
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import writing
-from nlptasks.store.adapters import MANIFEST, AdapterFolder, Manifest, check_base
+from nlptasks.store.adapters import MANIFEST, AdapterFolder, Manifest
+from nlptasks.store.base_check import check_base
 from nlptasks.store.exchange import read_config
 from nlptasks.store.weights import RANGES
 from nlptasks.task import AnyTask
