@@ -142,6 +142,7 @@ def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, dr
 
     \b
     nlptasks train sentiment reviews.csv --name mine
+    nlptasks train classify tickets.csv --name tickets --few-shot
     nlptasks train sentiment reviews.csv --name blog --model gpt2 --batch-size 8 --max-length 64 --epochs 5
     """
     from nlptasks.cli.training_progress import TerminalProgress
