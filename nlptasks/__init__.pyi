@@ -54,6 +54,7 @@ from nlptasks.families.token_classification import (
     TaggingOptions as TaggingOptions,
     TokenClassification as TokenClassification,
 )
+from nlptasks.families.vectors import TextVectors as TextVectors, VectorOptions as VectorOptions
 from nlptasks.families.zero_shot_classification import (
     ZeroShotClassification as ZeroShotClassification,
     ZeroShotOptions as ZeroShotOptions,
@@ -92,6 +93,7 @@ from nlptasks.results import (
     Classification as Classification,
     Entities as Entities,
     Entity as Entity,
+    Explanation as Explanation,
     GeneratedText as GeneratedText,
     LabelScore as LabelScore,
     Message as Message,
@@ -99,6 +101,7 @@ from nlptasks.results import (
     Results as Results,
     Summary as Summary,
     SummaryChunk as SummaryChunk,
+    WordWeight as WordWeight,
 )
 from nlptasks.settings import Settings as Settings
 from nlptasks.task import (

@@ -206,7 +206,11 @@ def run_task(request: Request, inputs: Sequence[Any], model: Model, who: str, st
     observed: Any = ObservedModel(model)
     with nullcontext() if strict else blaming(who, _REPORT, observed):
         results = request.task.run(inputs, request.options, observed)
-    return _checked(request.task, results, who, observed.readings(inputs))
+    answers = _checked(request.task, results, who, observed.readings(inputs))
+    if getattr(request.options, "explain", False):
+        with nullcontext() if strict else blaming(who, _REPORT, observed):
+            return request.task.explain(inputs, answers, request.options, observed)
+    return answers
 
 
 def stream_task(request: Request, model: Model, who: str, strict: bool) -> Generator[str, None, Any]:

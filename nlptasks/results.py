@@ -55,7 +55,9 @@ class Result(BaseModel):
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """The answer first, then what differs from its default."""
+        left_out = {name: field.exclude_if for name, field in type(self).model_fields.items() if field.exclude_if}
         pairs = [(str(name), value) for name, value in super().__repr_args__()]
+        pairs = [(name, value) for name, value in pairs if name not in left_out or not left_out[name](value)]
         shared = Result.model_fields
         yield from (pair for pair in pairs if pair[0] not in shared)
         yield from (pair for pair in pairs if pair[0] in shared and pair[1] != shared[pair[0]].default)
@@ -115,6 +117,37 @@ def _cell(value: Any) -> str:
             return str(value)
 
 
+def _is_empty(value: Any) -> bool:
+    """Explanations are no part of an answer that was not asked for them."""
+    return not value
+
+
+class WordWeight(BaseModel):
+    """How much a word of the input, or a few neighbouring ones, speaks for an answer; negative: against it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    start: int = Field(ge=0, description="Code point of the first character.")
+    end: int = Field(ge=0, description="Code point after the last character.")
+    weight: float = Field(description="Log-odds of the answer, in nats, less those without these words.")
+    field: str = Field(default="text", description="The field of the input that the words are in.")
+
+
+class Explanation(BaseModel):
+    """The weights of an input's words for one answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str = Field(description="What is explained: a label, an entity's label, or an answer's text.")
+    start: int | None = Field(default=None, ge=0, description="Code point of an entity's first character.")
+    end: int | None = Field(default=None, ge=0, description="Code point after an entity's last character.")
+    words: tuple[WordWeight, ...] = Field(description="The words that were read, in their order.")
+    method: Literal["leave-one-out"] = Field(
+        default="leave-one-out", description="How the weights were computed: by answering again without each word."
+    )
+
+
 class LabelScore(BaseModel):
     """One label and its probability."""
 
@@ -131,6 +164,11 @@ class Classification(Result):
     score: float = Field(ge=0, le=1, description="Calibrated probability of the best label.")
     scores: tuple[LabelScore, ...] = Field(description="All labels, sorted by score, highest first.")
     labels: tuple[str, ...] = Field(description="Labels at or above the threshold; one at most unless multi-label.")
+    explanations: tuple[Explanation, ...] = Field(
+        default=(),
+        exclude_if=_is_empty,
+        description="With the option `explain`: how the words speak for each of the 20 best labels.",
+    )
 
     flat_in_hf: ClassVar[bool] = True
 
@@ -155,6 +193,11 @@ class Entities(Result):
     """The entities of a text, in reading order; no two overlap."""
 
     entities: tuple[Entity, ...] = Field(description="Spans with a label; no two overlap.")
+    explanations: tuple[Explanation, ...] = Field(
+        default=(),
+        exclude_if=_is_empty,
+        description="With the option `explain`: how the words around speak for each entity.",
+    )
 
     def to_hf(self) -> list[dict[str, Any]]:
         """v4's grouped shape: `[{"entity_group", "score", "word", "start", "end"}]`."""
@@ -186,6 +229,11 @@ class Answer(Result):
     null_score: float = Field(description="Raw score of no answer minus that of the best span.")
     alternatives: tuple[AnswerSpan, ...] = Field(
         default=(), description="The `top_k` best spans that do not overlap, best first."
+    )
+    explanations: tuple[Explanation, ...] = Field(
+        default=(),
+        exclude_if=_is_empty,
+        description="With the option `explain`: how the words of question and context speak for the answer.",
     )
 
     def to_hf(self) -> dict[str, Any]:

@@ -250,6 +250,10 @@ class Task(ABC, Generic[I, O, R]):
     def run(self, inputs: Sequence[I], options: O, model: Model) -> list[R]:
         """Answer all inputs, in order, with as few calls to the model as possible."""
 
+    def explain(self, inputs: Sequence[I], results: Sequence[R], options: O, model: Model) -> list[R]:
+        """The results of `run` with what speaks for them; called if the options have a true field `explain`."""
+        return list(results)
+
     def validate(self, inputs: Sequence[Any]) -> list[I]:
         """Turn texts, mappings and instances into the input type.
 

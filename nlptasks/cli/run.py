@@ -50,6 +50,7 @@ class _RunCommand(click.Command):
 @click.option("-o", "--option", "options", type=(str, str), multiple=True, metavar="KEY VALUE",
               shell_complete=complete_option, help="Option of the task, or field of its input; `nlptasks run TASK "
               "--help` lists them. Repeatable.")  # fmt: skip
+@click.option("--explain", is_flag=True, help="Show how much each word speaks for the answer, with -o explain true.")
 @adapter_option
 @model_option
 @placement_options
@@ -63,6 +64,7 @@ def run_command(
     reading: DataOptions,
     keep: bool,
     options: tuple[tuple[str, str], ...],
+    explain: bool,
     adapter: str | None,
     model: str | None,
     device: str,
@@ -95,6 +97,8 @@ def run_command(
     with Engine(device=device, dtype=dtype, on_progress=bar) as engine:
         resolved = engine.plugins.task(task)
         fields, values = fields_and_options(resolved, options)
+        if explain:
+            values["explain"] = True
         engine.choose(resolved, adapter, model, resolved.validate_options(values))
         rows = Inputs(resolved, reading, by_line=by_line, fields=fields).gather(texts, files)
         first = list(islice(rows, 2))

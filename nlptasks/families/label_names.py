@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from nlptasks.errors import clip
@@ -47,8 +47,11 @@ def read_names(value: Any) -> dict[str, str] | None:
     return {name: _clean(description or "") for name, description in names}
 
 
-LabelNames = Annotated[dict[str, str], BeforeValidator(read_names)]
-"""The type of an option; its value maps each name to its description, "" where there is none."""
+LabelNames = Annotated[dict[str, str] | None, BeforeValidator(read_names), Field(json_schema_extra={"format": "names"})]
+"""The type of an option; its value maps each name to its description, "" where there is none, or is None.
+
+The format makes forms ask for it beside the input, and a chat read it from the words before a colon.
+"""
 
 
 def _pairs(value: Any) -> Iterator[tuple[Any, Any]]:

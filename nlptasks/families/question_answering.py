@@ -16,8 +16,9 @@ from pydantic import Field, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from nlptasks.errors import OverflowRefusedError
-from nlptasks.families import candidates, windows
+from nlptasks.families import candidates, explanation, windows
 from nlptasks.families.scores import softmax
+from nlptasks.families.spans import Span
 from nlptasks.families.windows import Spans
 from nlptasks.model import EXTRACT, Model, ModelInfo, SpanLogits
 from nlptasks.results import Answer, AnswerSpan
@@ -55,6 +56,7 @@ class AnswerOptions(TaskOptions):
         description="Tokens that neighbouring windows of a long context share, half a window at most.",
     )
     on_overflow: Overflow = windows.ON_OVERFLOW
+    explain: bool = explanation.EXPLAIN
 
 
 class QuestionAnswering(Task[QuestionInput, AnswerOptions, Answer]):
@@ -107,6 +109,31 @@ class QuestionAnswering(Task[QuestionInput, AnswerOptions, Answer]):
             reading = windows.reading(group, truncated, _num_tokens(item, spans))
             results.append(answer.model_copy(update=reading))
         return results
+
+    def explain(
+        self, inputs: Sequence[QuestionInput], results: Sequence[Answer], options: AnswerOptions, model: Model
+    ) -> list[Answer]:
+        plain = options.model_copy(update={"explain": False, "top_k": 20})
+        explained = []
+        for item, result in zip(inputs, results, strict=True):
+            near = explanation.around(item.context, (result.start, result.end))
+            [asking], [reading] = (
+                explanation.pieces(item.question, [(0, len(item.question))]),
+                explanation.pieces(item.context, [near]),
+            )
+            part = item.context[slice(*near)]
+            pairs = [(question, part) for question in asking.variants(item.question)]
+            pairs += [(item.question, context) for context in reading.variants(item.context, explanation.GAP)[1:]]
+            answers = self.run([item.model_copy(update={"question": q, "context": c}) for q, c in pairs], plain, model)
+            parts = [*(("question", span) for span in asking.parts), *(("context", span) for span in reading.parts)]
+            removed: list[Span | None] = [None] * (1 + len(asking.parts)) + [*reading.parts]
+            chances = [
+                explanation.chance_of(result, one, near[0], span) for one, span in zip(answers, removed, strict=True)
+            ]
+            texts = {"question": item.question, "context": item.context}
+            reason = explanation.of_answer(texts, parts, chances, result.text or "no answer")
+            explained.append(result.model_copy(update={"explanations": (reason,)}))
+        return explained
 
     def _refuse(
         self, inputs: Sequence[QuestionInput], spans: Mapping[str, Spans], on_overflow: Overflow, size: int

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from nlptasks.families import windows
+from nlptasks.families import explanation, windows
 from nlptasks.families.scores import sigmoid, softmax
 from nlptasks.model import CLASSIFY, Logits, Model, ModelInfo
 from nlptasks.results import Classification, LabelScore
@@ -47,6 +47,7 @@ class ClassificationOptions(TaskOptions):
     pool: Literal["mean", "max", "first"] = Field(
         default="mean", description="How the windows of a long text become one answer."
     )
+    explain: bool = explanation.EXPLAIN
 
 
 class TextClassification(Task[TextInput, ClassificationOptions, Classification]):
@@ -85,6 +86,30 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
             reading = windows.reading(group, options.on_overflow == "truncate" and tokens > room, tokens)
             results.append(self._result(group, labels, model.info, options, reading))
         return results
+
+    def explain(
+        self,
+        inputs: Sequence[TextInput],
+        results: Sequence[Classification],
+        options: ClassificationOptions,
+        model: Model,
+    ) -> list[Classification]:
+        texts = [item.text for item in inputs]
+        read = explanation.read_pieces(texts, results, model)
+        plain = options.model_copy(update={"explain": False, "threshold": 0.0})
+        variants = [
+            item.model_copy(update={"text": text})
+            for item, places in zip(inputs, read, strict=True)
+            for piece in places
+            for text in piece.variants(item.text)
+        ]
+        answers = iter(self.run(variants, plain, model))
+        explained = []
+        for text, result, places in zip(texts, results, read, strict=True):
+            groups = [[next(answers) for _ in range(len(piece.parts) + 1)] for piece in places]
+            reasons = tuple(explanation.of_labels(text, places, groups))
+            explained.append(result.model_copy(update={"explanations": reasons}))
+        return explained
 
     def _read(
         self,

@@ -17,10 +17,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from nlptasks.errors import InvalidInputError, UnsupportedModelError
-from nlptasks.families import spans, windows
+from nlptasks.families import explanation, spans, windows
 from nlptasks.families.spans import Row, Span, Tag
 from nlptasks.model import TAG, Model, ModelInfo, TokenLogits
-from nlptasks.results import Entities, Entity
+from nlptasks.results import Entities, Entity, Explanation
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
 
 _UNNAMED = re.compile(r"LABEL_\d+")
@@ -46,6 +46,7 @@ class TaggingOptions(TaskOptions):
     stride: int = Field(
         default=64, ge=0, description="Tokens that neighbouring windows share; half a window at most is used."
     )
+    explain: bool = explanation.EXPLAIN
 
 
 class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
@@ -95,6 +96,25 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
             placed = tuple(_placed(entity, inputs[i].text, unescaped[i][1]) for entity in entities)
             results.append(Entities(entities=placed, **reading))
         return results
+
+    def explain(
+        self, inputs: Sequence[TextInput], results: Sequence[Entities], options: TaggingOptions, model: Model
+    ) -> list[Entities]:
+        read = explanation.read_pieces([item.text for item in inputs], results, model)
+        plain = options.model_copy(update={"explain": False, "threshold": 0.0})
+        explained = []
+        for item, result, places in zip(inputs, results, read, strict=True):
+            reasons: dict[Span, Explanation] = {}
+            for piece in places:
+                start, end = piece.span
+                targets = [e for e in result.entities if start <= e.start and e.end <= end]
+                if targets:
+                    texts = piece.variants(item.text, explanation.GAP)
+                    variants = self.run([item.model_copy(update={"text": text}) for text in texts], plain, model)
+                    reasons |= explanation.of_spans(item.text, piece, targets, variants)
+            listed = tuple(reasons[span] for span in sorted(reasons))
+            explained.append(result.model_copy(update={"explanations": listed}))
+        return explained
 
     def _tags(self, info: ModelInfo) -> tuple[Tag, ...]:
         """The model's tags, with types in the task's spelling where only letter case differs (per, PER)."""

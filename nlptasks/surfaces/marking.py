@@ -6,10 +6,12 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import click
+
+from nlptasks import WordWeight
 
 _LINE_END = re.compile(r"\r\n|[\r\f\v]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -58,6 +60,26 @@ def _marked(words: str, one: Mark, colour: bool) -> str:
     hue = _hue(one.kind)
     words = click.style(words, fg=hue, bold=True)
     return f"{words} {click.style(tag, fg=hue, dim=True)}" if tag else words
+
+
+WEAK = 0.15
+"""Share of the strongest weight under which a word is not coloured or listed."""
+
+
+def heat(text: str, words: Sequence[WordWeight], *, colour: bool) -> str:
+    """The text with what speaks for an answer in green and what speaks against it in red; without colours, the
+    strongest words with their weights."""
+    least = WEAK * max((abs(word.weight) for word in words), default=0.0)
+    strong = [word for word in words if abs(word.weight) > least]
+    if not colour:
+        strongest = sorted(strong, key=lambda word: -abs(word.weight))[:8]
+        return ", ".join(f"{visible(' '.join(word.text.split()))} {word.weight:+.2f}" for word in strongest)
+    parts, at = [], 0
+    for word in strong:
+        hue = 34 if word.weight > 0 else 160
+        parts += [visible(text[at : word.start]), click.style(visible(text[word.start : word.end]), fg=hue, bold=True)]
+        at = word.end
+    return "".join([*parts, visible(text[at:])])
 
 
 def _hue(kind: str) -> int:

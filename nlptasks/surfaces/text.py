@@ -10,11 +10,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from nlptasks import Answer, Classification, Entities, Entity, GeneratedText, Result, sentences
-from nlptasks.surfaces.marking import Mark, mark, visible
+from nlptasks import Answer, Classification, Entities, Entity, Explanation, GeneratedText, Result, sentences
+from nlptasks.surfaces.marking import Mark, heat, mark, visible
 
 _REACH = 160
 """Maximum number of characters of the sentence, on each side of an answer."""
+
+MAX_NUMBERS = 16
+"""The most numbers of a vector that are printed; --json prints all."""
 
 _SURE = 0.8
 """Entities below this score are printed with it; a number behind every name would hide the few that matter."""
@@ -26,9 +29,10 @@ def render(result: Result, source: Any = None, *, several: bool = False, colour:
     `source` is its input, a text or a mapping of fields. With `several` results, each is headed by a line about its
     source.
     """
+    why = _explanations(getattr(result, "explanations", ()), source, colour)
     if isinstance(result, Entities):
-        return _entities(result, source, several, colour)
-    body = _answer(result, source, colour) if isinstance(result, Answer) else _plain(result)
+        return _entities(result, source, several, colour) + why
+    body = (_answer(result, source, colour) if isinstance(result, Answer) else _plain(result)) + why
     if not several:
         return body
     if isinstance(result, Answer) and result.answerable and isinstance(source, Mapping):
@@ -37,11 +41,24 @@ def render(result: Result, source: Any = None, *, several: bool = False, colour:
     return f"{visible(one_line(source, 100))}\n{indent(body, '  ')}"
 
 
+def _explanations(explanations: Sequence[Explanation], source: Any, colour: bool) -> str:
+    """A line for each answer that is explained: of labels the first one, of entities all."""
+    texts = source if isinstance(source, Mapping) else {"text": source}
+    lines = []
+    for one in explanations if explanations and explanations[0].start is not None else explanations[:1]:
+        fields = [
+            heat(str(texts.get(name, "")), [word for word in one.words if word.field == name], colour=colour)
+            for name in dict.fromkeys(word.field for word in one.words)
+        ]
+        lines.append(f"  why {visible(one.target)}: {' | '.join(filter(None, fields))}")
+    return "".join(f"\n{line}" for line in lines)
+
+
 def _plain(result: Result) -> str:
     """A result without spans to mark, and its notes."""
     notes = _notes(result)
     if result.main_field:
-        text = str(getattr(result, result.main_field))
+        text = _value(getattr(result, result.main_field))
         return visible(f"{text}\n  ({', '.join(notes)})" if notes else text)
     if isinstance(result, Classification):
         text = _classification(result)
@@ -49,9 +66,21 @@ def _plain(result: Result) -> str:
         text = (result.prompt or "") + result.text
     else:
         values = result.model_dump(mode="json", exclude=set(Result.model_fields))
-        lines = [f"{name}: {value}" for name, value in values.items()]
-        text = "\n".join(lines) if len(values) > 1 else "".join(map(str, values.values()))
+        lines = [f"{name}: {_value(value)}" for name, value in values.items()]
+        text = "\n".join(lines) if len(values) > 1 else "".join(map(_value, values.values()))
     return visible(f"{text}  [{', '.join(notes)}]" if notes else text)
+
+
+def _value(value: Any) -> str:
+    """A JSON value; what a list scores stands on lines of its own."""
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        return "\n".join(_value(item) for item in value)
+    if isinstance(value, list | tuple) and value and all(isinstance(item, float) for item in value):
+        numbers = ", ".join(f"{item:.3f}" for item in value[:MAX_NUMBERS])
+        return numbers if len(value) <= MAX_NUMBERS else f"{len(value)} numbers: {numbers}, …"
+    if isinstance(value, Mapping):
+        return "  ".join(f"{item:.3f}" if isinstance(item, float) else str(item) for item in value.values())
+    return str(value)
 
 
 def _classification(result: Classification) -> str:

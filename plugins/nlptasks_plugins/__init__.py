@@ -15,6 +15,7 @@ _HOMES = {
     "qa": ("Qa",),
     "generation": ("Generation", "GenerationInput", "GenerationOptions"),
     "summarization": ("Summarization",),
+    "similarity": ("Embedding", "Ranking", "Rerank", "ScoredText", "Similarities", "Similarity", "TextEmbedding"),
     "translation.task": ("TranslationInput", "TranslationOptions", "TranslationTask"),
     "translation.results": ("TranslatedSegment", "Translation"),
 }

@@ -16,3 +16,12 @@ from nlptasks_plugins.translation.task import (
     TranslationOptions as TranslationOptions,
     TranslationTask as TranslationTask,
 )
+from nlptasks_plugins.similarity import (
+    Embedding as Embedding,
+    Ranking as Ranking,
+    Rerank as Rerank,
+    ScoredText as ScoredText,
+    Similarities as Similarities,
+    Similarity as Similarity,
+    TextEmbedding as TextEmbedding,
+)

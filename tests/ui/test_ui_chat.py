@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from nlptasks import CancelToken, InvalidInputError, Message, UnknownNameError
+from nlptasks.families.label_names import LabelNames
 from nlptasks.model import Vector
+from nlptasks.task import TaskOptions
 from nlptasks.testing import FakeModel
+from nlptasks_plugins import Similarity
 from tests.ui_browser import STORY, FakeEngine, SlowModel, built_in_makers, installed_plugins, own_settings, until
 
 from nlptasks_ui.chat import attachments, commands, conversation, routing  # isort: skip - ui_browser skips without gradio
@@ -108,6 +111,27 @@ def test_a_command_has_a_name_arguments_and_a_text(message: str, name: str, argu
 @pytest.mark.parametrize("message", ["hello", "/etc/hosts is a file", "a /sentiment b", "/", "1/2 or 3"])
 def test_other_messages_are_no_commands(message: str) -> None:
     assert commands.parse(message) is None
+
+
+def test_lines_below_are_the_texts_to_compare() -> None:
+    read = commands.fields_of(Similarity(), "Money back\nRefunds take a week.\n\n We open at nine. ", None)
+    assert read == {"text": "Money back", "candidates": ["Refunds take a week.", "We open at nine."]}
+    assert commands.fields_of(Similarity(), "Weight", PHONE)["candidates"] == [PHONE.text]
+    with pytest.raises(InvalidInputError, match="write the candidates on the lines below the text"):
+        commands.fields_of(Similarity(), "Money back", None)
+
+
+def test_labels_stand_before_a_colon() -> None:
+    options = type("Named", (TaskOptions,), {"__annotations__": {"kinds": LabelNames}, "kinds": None})
+    task: Any = type("Sorting", (), {"options_type": options})()
+    assert commands.labels_of(task, "billing, bug: My invoice: wrong.") == (
+        {"kinds": "billing, bug"},
+        "My invoice: wrong.",
+    )
+    assert commands.labels_of(task, "My invoice is wrong.") == ({}, "My invoice is wrong.")
+    assert commands.labels_of(task, "One line\nand more: text") == ({}, "One line\nand more: text")
+    plain: Any = type("Plain", (), {"options_type": TaskOptions})()
+    assert commands.labels_of(plain, "a, b: c") == ({}, "a, b: c")
 
 
 def test_commands_are_task_names_and_aliases_and_say_the_near_miss(engine: FakeEngine) -> None:

@@ -19,6 +19,7 @@ from nlptasks import (
     Classification,
     Entities,
     Entity,
+    Explanation,
     GeneratedText,
     InvalidInputError,
     LabelScore,
@@ -28,10 +29,13 @@ from nlptasks import (
     Summary,
     SummaryChunk,
     TaskInput,
+    WordWeight,
     hookimpl,
 )
 from nlptasks.cli import cli
+from nlptasks.families.label_names import LabelNames
 from nlptasks.task import Task, TaskOptions
+from nlptasks_plugins import Embedding, Ranking, ScoredText
 from nlptasks_ui import forms, snippets, views
 from nlptasks_ui.views.spans import Span, hue, marked
 from tests.sample_tasks import TitleResult
@@ -93,6 +97,26 @@ def test_components_know_bounds_choices_and_help(form: forms.Form) -> None:
 def filled(form: forms.Form, **values: Any) -> list[Any]:
     shown = dict(zip(by_name(form), form.values({}), strict=True))
     return list((shown | values).values())
+
+
+class Named(TaskOptions):
+    kinds: LabelNames = Field(default=None, description="Kinds.", examples=["billing, bug"])
+    drafts: tuple[str, ...] = Field(default=(), description="Drafts.", json_schema_extra={"format": "lines"})
+    count: int = 3
+
+
+def test_names_of_labels_stand_beside_the_input_and_are_written_as_they_are_read() -> None:
+    task = Task.__new__(type("Sorting", (Task,), {"options_type": Named, "run": lambda *_: []}))
+    names, others = forms.names_of(task), forms.options_of(task)
+    assert [entry.name for entry in names.entries] == ["kinds"]
+    assert [entry.name for entry in others.entries] == ["drafts", "count"]
+    assert names.components[0].placeholder == "billing, bug"
+    assert names.fields(["a: first\nb"]) == {"kinds": "a: first\nb"}
+    assert names.fields([" "]) == {}
+    assert names.values({"kinds": {"a": "first", "b": ""}}) == ["a: first\nb"]
+    assert names.values({"kinds": ("a", "b")}) == ["a, b"]
+    assert others.fields(["one\n\n two ", 3]) == {"drafts": ("one", "two")}
+    assert others.values({"drafts": ("one", "two")})[0] == "one\ntwo"
 
 
 def test_an_untouched_form_gives_no_fields(form: forms.Form) -> None:
@@ -231,6 +255,34 @@ def test_a_translation_lights_up_by_sentence_and_says_its_doubts() -> None:
 class Nested(Result):
     title: str = Field(description="Title.")
     parts: dict[str, list[float]] = Field(description="Parts.")
+
+
+def test_words_are_coloured_by_their_weight_and_escaped() -> None:
+    words = (
+        WordWeight(text="<b>", start=0, end=3, weight=-1.0),
+        WordWeight(text="good", start=4, end=8, weight=2.0),
+        WordWeight(text="so", start=9, end=11, weight=0.01),
+    )
+    result = Classification(
+        label="glad",
+        score=0.9,
+        scores=(LabelScore(label="glad", score=0.9), LabelScore(label="sad", score=0.1)),
+        labels=("glad",),
+        explanations=(Explanation(target="glad", words=words), Explanation(target="sad", words=words)),
+    )
+    page = views.show(result, "<b> good so")
+    assert page.count("<details") == 2
+    assert page.count("<details open") == 1
+    assert 'style="--hue:145;--share:1.00" title="+2.00">good</mark>' in page
+    assert 'style="--hue:8;--share:0.50" title="-1.00">&lt;b&gt;</mark>' in page
+    assert "</mark> so" in page
+
+
+def test_lists_of_records_are_tables_and_long_vectors_are_cut() -> None:
+    page = views.show(Ranking(ranking=(ScoredText(index=1, score=0.5, text="<i>"),)), {"query": "q"})
+    assert '<th scope="col">Score</th>' in page
+    assert "<td>&lt;i&gt;</td>" in page
+    assert "384 numbers: 0.1, " in views.show(Embedding(vector=(0.1,) * 384), "x")
 
 
 def test_any_other_result_is_shown_field_by_field() -> None:

@@ -2,7 +2,7 @@
 
 A field's component follows from its type alone, so a plugin's task has a form without a line of UI code. The field's
 description is the help text, `examples` of a string become choices, and `json_schema_extra={"format": "long"}` gives a
-string a multi-line text box.
+string a multi-line text box, `lines` a list of texts one with a text a line, `names` the names of labels.
 """
 
 from __future__ import annotations
@@ -94,9 +94,19 @@ class Form:
         return [entry.format(plain.get(entry.name, entry.default)) for entry in self.entries]
 
 
-def build(model: type[BaseModel], *, labels: Iterable[str] = ()) -> Form:
-    """The form of a type, in the current Blocks. `labels` are the choices of a field named `labels`."""
-    return Form([_entry(name, field, tuple(labels)) for name, field in model.model_fields.items()])
+def build(model: type[BaseModel], *, labels: Iterable[str] = (), names: bool | None = None) -> Form:
+    """The form of a type, in the current Blocks. `labels` are the choices of a field named `labels`.
+
+    `names` leaves out all fields but those that name labels, or just these.
+    """
+    fields = {name: field for name, field in model.model_fields.items() if names in (None, format_of(field) == "names")}
+    return Form([_entry(name, field, tuple(labels)) for name, field in fields.items()])
+
+
+def format_of(field: FieldInfo) -> str:
+    """The format that a field names in `json_schema_extra`, or ""."""
+    extra = field.json_schema_extra
+    return str(extra.get("format", "")) if isinstance(extra, dict) else ""
 
 
 def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
@@ -109,6 +119,8 @@ def _entry(name: str, field: FieldInfo, labels: tuple[str, ...]) -> Entry:
 
     if kind is bool and not optional:
         return make(gr.Checkbox(value=bool(default), **common), _same, bool)
+    if format_of(field) in ("names", "lines"):
+        return _lines(make, format_of(field), field, common)
     choices = _choices(kind, field)
     if choices:
         return _choice(make, choices, default, optional, common)
@@ -176,12 +188,35 @@ def _string(make: Callable[..., Entry], field: FieldInfo, default: Any, name: st
             choices=[str(example) for example in field.examples], value=default, allow_custom_value=True, **common
         )
         return make(component, _stripped, _same)
-    extra = field.json_schema_extra
-    hint = extra.get("format") if isinstance(extra, dict) else None
-    long = hint == "long" or name in ("text", "context", "prompt") or bool(_LONG.match(field.description or ""))
+    long = (
+        format_of(field) == "long"
+        or name in ("text", "context", "prompt")
+        or bool(_LONG.match(field.description or ""))
+    )
     lines = 6 if long else 1
     component = gr.Textbox(value=default or "", lines=lines, max_lines=18 if long else 4, **common)
     return make(component, _nonempty, lambda value: value or "")
+
+
+def _lines(make: Callable[..., Entry], format: str, field: FieldInfo, common: dict[str, Any]) -> Entry:
+    """Texts, one a line, or the names of labels, which the task itself reads."""
+    import gradio as gr
+
+    hint = str(field.examples[0]) if field.examples else None
+    component = gr.Textbox(value="", lines=3, max_lines=12, placeholder=hint, **common)
+    if format == "names":
+        return make(component, _stripped, _written_names)
+    return make(component, lambda text: tuple(_nonblank(text)) or EMPTY, lambda texts: "\n".join(texts or ()))
+
+
+def _nonblank(text: str | None) -> list[str]:
+    return [line.strip() for line in (text or "").splitlines() if line.strip()]
+
+
+def _written_names(names: Any) -> str:
+    if isinstance(names, Mapping):
+        return "\n".join(f"{name}: {text}" if text else name for name, text in names.items())
+    return names if isinstance(names, str) else ", ".join(names or ())
 
 
 def _sequence(
@@ -333,5 +368,10 @@ def form_of(task: Task[Any, Any, Any]) -> Form:
 
 
 def options_of(task: Task[Any, Any, Any]) -> Form:
-    """The form of a task's options."""
-    return build(task.options_type, labels=getattr(task, "labels", ()))
+    """The form of a task's options, but for the names of labels."""
+    return build(task.options_type, labels=getattr(task, "labels", ()), names=False)
+
+
+def names_of(task: Task[Any, Any, Any]) -> Form:
+    """The form of the options that name a task's labels; it stands beside the input."""
+    return build(task.options_type, names=True)

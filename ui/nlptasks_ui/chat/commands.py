@@ -87,13 +87,17 @@ def fields_of(task: AnyTask, text: str, document: Document | None) -> dict[str, 
             f"{task.name} needs a {names[0]}",
             [f"expected a {names[0]}, found none: write the {names[0]} after the command"],
         )
-    return {names[0]: first, names[1]: rest.strip() or _text_of(task, names[1], document), **choices}
+    second: Any = rest.strip() or _text_of(task, names[1], document)
+    if _format(task.input_type.model_fields[names[1]]) == "lines":
+        second = [line.strip() for line in second.splitlines() if line.strip()]
+    return {names[0]: first, names[1]: second, **choices}
 
 
 def text_fields(task: AnyTask) -> list[str]:
-    """The required text fields of a task, at most two; its first field if none is required."""
+    """The required fields of a task that are texts or lines of text, at most two; its first field if none is."""
     fields = task.input_type.model_fields
-    required = [name for name, info in fields.items() if info.is_required() and info.annotation is str]
+    texts = {name for name, info in fields.items() if info.annotation is str or _format(info) == "lines"}
+    required = [name for name, info in fields.items() if info.is_required() and name in texts]
     return required[:2] or [next(iter(fields))]
 
 
@@ -103,6 +107,23 @@ def choice_field(task: AnyTask) -> str | None:
         if info.examples and not info.is_required() and str in (info.annotation, *get_args(info.annotation)):
             return name
     return None
+
+
+def labels_of(task: AnyTask, text: str) -> tuple[dict[str, str], str]:
+    """The option that names the labels of a task, from the words before a colon, and the rest of the text.
+
+    `billing, bug: My invoice is wrong.` names two labels; without a colon, or for other tasks, there is no option.
+    """
+    fields = task.options_type.model_fields.items()
+    option = next((name for name, info in fields if _format(info) == "names"), None)
+    head, colon, rest = text.partition(":")
+    if option is None or not colon or "\n" in head.strip() or not head.strip():
+        return {}, text
+    return {option: head.strip()}, rest.strip()
+
+
+def _format(info: Any) -> Any:
+    return info.json_schema_extra.get("format") if isinstance(info.json_schema_extra, dict) else None
 
 
 def help_text(plugins: Plugins) -> str:
@@ -126,6 +147,8 @@ def _usage(task: AnyTask) -> str:
     verbs = [alias for alias in task.aliases if "-" not in alias]
     choice = choice_field(task)
     default = f"{_example(task, choice)}: " if choice else ""
+    if any(_format(info) == "names" for info in task.options_type.model_fields.values()):
+        default = "label, label: "
     return f"/{(verbs or [task.name])[0]} {default}{' + '.join(text_fields(task))}"
 
 

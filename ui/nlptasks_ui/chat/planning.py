@@ -65,10 +65,11 @@ class Planner:
             return self._chat(conversation, cancel, message=command.text)
         if command:
             task = commands.find(self._engine.plugins, command.name)
-            fields = commands.fields_of(task, command.text, document)
+            labels, text = commands.labels_of(task, command.text)
+            fields = commands.fields_of(task, text, document)
             inputs = {name: value for name, value in command.arguments.items() if name in task.input_type.model_fields}
             options = {name: value for name, value in command.arguments.items() if name not in inputs}
-            return self._of_task(conversation, task, {**fields, **inputs}, options, ())
+            return self._of_task(conversation, task, {**fields, **inputs}, {**labels, **options}, ())
         return self._routed(conversation, cancel)
 
     def _routed(self, conversation: Conversation, cancel: CancelToken) -> Request:
@@ -172,9 +173,10 @@ class Planner:
         return (f"Answered as chat: no task is similar enough ({why}).",)
 
     def _tasks(self) -> tuple[str, ...]:
-        """All tasks but the chat."""
+        """The tasks that can answer a message instead of the chat: not those whose answers are vectors."""
         chat = chat_task(self._engine)
-        return tuple(name for name in self._engine.plugins.tasks if name != chat)
+        tasks = self._engine.plugins.tasks.items()
+        return tuple(name for name, task in tasks if name != chat and task.family != "vectors")
 
 
 def _is_choice(task: AnyTask, name: str, fields: Mapping[str, Any]) -> bool:

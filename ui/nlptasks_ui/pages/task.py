@@ -54,6 +54,7 @@ class _TaskPage:
         with gr.Row(elem_classes="nlp-page"):
             with gr.Column(elem_classes="nlp-form", min_width=320):
                 self._form = forms.form_of(self._task)
+                self._names = forms.names_of(self._task)
                 self._build_examples()
                 with gr.Row(elem_classes="nlp-actions"):
                     run = gr.Button("Run", variant="primary", elem_id=f"run-{self._task.name}")
@@ -133,7 +134,8 @@ class _TaskPage:
     def _connect(self, run: Any, stop: Any) -> None:
         import gradio as gr
 
-        inputs = [*self._form.components, self._adapter, self._model, *self._options.components]
+        options = [*self._names.components, *self._options.components]
+        inputs = [*self._form.components, self._adapter, self._model, *options]
         triggers = [run.click, *(c.submit for c in self._form.components if isinstance(c, gr.Textbox))]
         running = gr.on(
             triggers,
@@ -198,12 +200,12 @@ class _TaskPage:
             yield (draft(text, finished=True) if text else "") + _STOPPED, *_unchanged(5)
 
     def _read(self, values: Sequence[Any]) -> snippets.Request:
-        size = len(self._form.entries)
-        adapter, model = values[size : size + 2]
+        size, names = len(self._form.entries), len(self._names.entries)
+        adapter, model, *options = values[size:]
         return snippets.Request(
             self._task,
             self._form.fields(values[:size]),
-            self._options.fields(values[size + 2 :]),
+            {**self._names.fields(options[:names]), **self._options.fields(options[names:])},
             None if not adapter or adapter == DEFAULT_ADAPTER else adapter,
             (model or "").strip() or None,
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from nlptasks import Answer
 from nlptasks_ui.html import box, element, text
+from nlptasks_ui.views import heat
 from nlptasks_ui.views.spans import Span, marked, source_of
 
 
@@ -21,7 +22,7 @@ def view(result: Answer, inputs: Any) -> str:
         spans = [span for span in spans if span.end <= result.start or span.start >= result.end]
         spans.insert(0, Span(result.start, result.end, scroll=True))
     body = box("text nlp-scroll", marked(context, spans), tabindex="0") if context is not None else ""
-    return box("headline", headline, " ", score) + body + _others(others)
+    return box("headline", headline, " ", score) + body + _others(others) + heat.view(result.explanations, inputs)
 
 
 def _others(others: list[Any]) -> str:

@@ -6,18 +6,20 @@ from typing import Any
 
 from nlptasks import Classification
 from nlptasks_ui.html import bar, box, element, text
+from nlptasks_ui.views import heat
 
 MAX_BARS = 10
 """The most labels that are visible at once; a click shows the others."""
 
 
-def view(result: Classification, _: Any) -> str:
+def view(result: Classification, inputs: Any) -> str:
     """The chosen labels as a headline, with a bar for the score of every label below it."""
     headline = ", ".join(result.labels) or result.label or "undecided"
     hint = "" if result.labels or result.note else element("p", "No label reaches the threshold.", class_="nlp-note")
     bars = [_bar(one.label, one.score, one.label in result.labels) for one in result.scores]
     more = element("details", element("summary", f"{len(bars) - MAX_BARS} more"), *bars[MAX_BARS:])
-    return box("headline", text(headline)) + hint + box("bars", *bars[:MAX_BARS], more if len(bars) > MAX_BARS else "")
+    chart = box("bars", *bars[:MAX_BARS], more if len(bars) > MAX_BARS else "")
+    return box("headline", text(headline)) + hint + chart + heat.view(result.explanations, inputs)
 
 
 def _bar(label: str, score: float, chosen: bool) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nlptasks import Entities
 from nlptasks_ui.html import box, element, text
+from nlptasks_ui.views import heat
 from nlptasks_ui.views.spans import Span, hue, marked, source_of
 
 
@@ -17,7 +18,8 @@ def view(result: Entities, inputs: Any) -> str:
     body = box("text", marked(source, spans)) if source is not None else ""
     if not result.entities:
         return body + element("p", "No entities found.", class_="nlp-note")
-    return legend(Counter(e.label for e in result.entities)) + body + _table(result)
+    why = heat.view(result.explanations, inputs)
+    return legend(Counter(e.label for e in result.entities)) + body + _table(result) + why
 
 
 def legend(counts: Counter[str]) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 from nlptasks import Result
 from nlptasks_ui.html import box, element, text
 
+MAX_NUMBERS = 8
+"""The most numbers of a list that are visible."""
+
 _COMMON = frozenset(Result.model_fields)
 
 
@@ -25,6 +28,13 @@ def value_of(value: Any) -> str:
     if isinstance(value, dict):
         rows = [element("tr", element("th", text(_title(k)), scope="row"), element("td", value_of(v))) for k, v in value.items()]  # fmt: skip  # noqa: E501
         return element("table", *rows, class_="nlp-table")
+    if isinstance(value, list) and value and all(map(_is_flat, value)):
+        rows = [[value_of(cell) for cell in row.values()] for row in value]
+        heads = element("tr", *(element("th", text(_title(name)), scope="col") for name in value[0]))
+        body = [element("tr", *(element("td", cell) for cell in row)) for row in rows]
+        return box("wide", element("table", heads, *body, class_="nlp-table"))
+    if isinstance(value, list) and len(value) > MAX_NUMBERS and all(isinstance(item, float) for item in value):
+        return text(f"{len(value)} numbers: {', '.join(map(value_of, value[:MAX_NUMBERS]))}, …")
     if isinstance(value, list):
         return element("ul", *(element("li", value_of(item)) for item in value), class_="nlp-list") if value else "–"
     if isinstance(value, bool):
@@ -32,6 +42,10 @@ def value_of(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}".rstrip("0").rstrip(".")
     return "–" if value is None else text(value)
+
+
+def _is_flat(value: Any) -> bool:
+    return isinstance(value, dict) and not any(isinstance(item, dict | list) for item in value.values())
 
 
 def _headline(value: Any) -> str:
