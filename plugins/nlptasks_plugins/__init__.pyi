@@ -9,13 +9,6 @@ from nlptasks_plugins.generation import (
 from nlptasks_plugins.ner import NamedEntities as NamedEntities
 from nlptasks_plugins.qa import Qa as Qa
 from nlptasks_plugins.sentiment import Sentiment as Sentiment
-from nlptasks_plugins.summarization import Summarization as Summarization
-from nlptasks_plugins.translation.results import TranslatedSegment as TranslatedSegment, Translation as Translation
-from nlptasks_plugins.translation.task import (
-    TranslationInput as TranslationInput,
-    TranslationOptions as TranslationOptions,
-    TranslationTask as TranslationTask,
-)
 from nlptasks_plugins.similarity import (
     Embedding as Embedding,
     Ranking as Ranking,
@@ -24,4 +17,11 @@ from nlptasks_plugins.similarity import (
     Similarities as Similarities,
     Similarity as Similarity,
     TextEmbedding as TextEmbedding,
+)
+from nlptasks_plugins.summarization import Summarization as Summarization
+from nlptasks_plugins.translation.results import TranslatedSegment as TranslatedSegment, Translation as Translation
+from nlptasks_plugins.translation.task import (
+    TranslationInput as TranslationInput,
+    TranslationOptions as TranslationOptions,
+    TranslationTask as TranslationTask,
 )
