@@ -1,10 +1,12 @@
 """Labels named at call time: macro-F1 of `classify` on sets that it never saw, order of labels, throughput.
 
-    python benchmarks/zero_shot.py DATA [--rows 1000] [--prompted 150] [--sets ag_news,trec] [--parts f1,pairs,order,speed]
+    python benchmarks/zero_shot.py DATA [--rows 1000] [--prompted 150] [--sets ag_news,trec]
+        [--parts f1,pairs,order,speed] [--adapter FOLDER]
 
-DATA is a folder of public data sets as rows of JSON (`{"text", "label_text"}`): classification/NAME/test.jsonl[.gz] and
-so on. All methods read the same rows and the same label texts, which stand below: `classify` with its adapter, the
-cosine of the bare base's vectors (`adapter="none"`) and the likelihoods of `smollm2` (on `--prompted` rows, 0 for none).
+DATA is a folder of public data sets as rows of JSON (`{"text", "label_text"}`): classification/NAME/test.jsonl[.gz]
+and so on. All methods read the same rows and the same label texts, which stand below: `classify` with its adapter,
+the cosine of the bare base's vectors (`adapter="none"`) and the likelihoods of `smollm2` (on `--prompted` rows, 0 for
+none).
 """
 
 from __future__ import annotations

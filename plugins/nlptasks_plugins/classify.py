@@ -61,7 +61,7 @@ class Classify(ZeroShotClassification):
             )
             raise InvalidInputError(f"{self.name} cannot run this", [f"{problem}; name another model for it."])
 
-    def run(self, inputs: Sequence[TextInput], options: ZeroShotOptions, model: Model) -> list[Classification]:
+    def run(self, inputs: Sequence[TextInput], options: Any, model: Model) -> list[Classification]:
         return noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
 
 

@@ -222,7 +222,8 @@ def inside(path: Path) -> str:
 def test_the_core_never_names_a_plugin() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     modules = {value.split(":")[0].split(".")[0] for value in project["entry-points"]["nlptasks"].values()}
-    names = built_in_names()
+    # A task may have the name of the verb that answers it.
+    names = built_in_names() - HEADS.keys()
     assert modules
     assert names
     found = []
