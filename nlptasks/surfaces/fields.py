@@ -85,6 +85,9 @@ def field_texts(model: type[BaseModel]) -> list[FieldText]:
 def _type_text(annotation: Any, field: FieldInfo | None = None) -> str:
     """A type in words, as the value is written on a command line; None is left out, as it is a field's default."""
     origin, parts = get_origin(annotation), get_args(annotation)
+    extra = field.json_schema_extra if field else None
+    if isinstance(extra, dict) and extra.get("format") == "names":
+        return "names, or an object of names with descriptions"
     if origin is Annotated:
         inner = next((part for part in parts[1:] if isinstance(part, FieldInfo)), None)
         return _type_text(parts[0], inner)
