@@ -15,6 +15,7 @@ _COMMANDS = {
     "run": ("run", "run_command", "Run a task on texts, files or standard input."),
     "batch": ("batch", "batch_group", "Run a task on files of any size; a batch that was stopped goes on."),
     "run-batch": ("run_batch", "run_batch_command", "Answer a file of requests in the form of OpenAI's Batch API."),
+    "serve": ("serve", "serve_command", "Serve the tasks over HTTP."),
     "chat": ("chat", "chat_command", "Chat with a language model."),
     "demo": ("demo", "demo_command", "Run every task on its example sentences."),
     "train": ("train", "train_command", "Train an adapter for a task."),

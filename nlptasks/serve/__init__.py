@@ -1,0 +1,1 @@
+"""`nlptasks serve`: tasks over HTTP, in the shapes that clients already speak."""

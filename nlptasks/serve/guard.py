@@ -1,0 +1,118 @@
+"""What every request passes: its host, its key, its rate, its number; and the line in the log that it leaves."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import re
+import time
+import uuid
+from collections import OrderedDict, deque
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nlptasks.serve.faults import Fault, answer_of
+from nlptasks.serve.metrics import Metrics
+from nlptasks.serve.settings import ServeSettings, is_loopback
+
+OPEN = frozenset({"/health", "/ready"})
+"""Addresses that need no key."""
+
+MAX_CALLERS = 10_000
+"""Callers whose rate is known; the one that was silent longest is forgotten first."""
+
+_ID = re.compile(r"[\w.:-]{1,128}")
+
+log = logging.getLogger("nlptasks.serve")
+
+
+class Guard:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+        self._app, self._settings, self._metrics = app, settings, metrics
+        self._keys = {key.encode(): name for key, name in settings.keys.items()}
+        self._calls: OrderedDict[str, deque[float]] = OrderedDict()
+        address = {"localhost", "127.0.0.1", "[::1]"} if is_loopback(settings.host) else {settings.host}
+        self._hosts = {*address, *settings.allowed_hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        wished = headers.get("x-request-id", "")
+        number = wished if _ID.fullmatch(wished) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = number
+        status, begin, caller = 0, time.perf_counter(), ""
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = number
+            await send(message)
+
+        try:
+            caller = self._admit(scope, headers)
+            await self._app(scope, receive, answer)
+        except Exception as error:
+            code, body, extra = answer_of(error)
+            if not status:
+                await JSONResponse(body, code, extra)(scope, receive, answer)
+        finally:
+            seconds = time.perf_counter() - begin
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._metrics.requests.labels(route, scope["method"], str(status or 499)).inc()
+            self._metrics.seconds.labels(route).observe(seconds)
+            facts = {"id": number, "method": scope["method"], "route": route, "status": status or 499}
+            log.info(
+                json.dumps(
+                    {**facts, "caller": caller, "ms": round(1000 * seconds, 1), **scope["state"].get("facts", {})}
+                )
+            )
+
+    def _admit(self, scope: Scope, headers: Headers) -> str:
+        """The name of the caller; raises Fault if it may not call."""
+        host = headers.get("host", "")
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if name not in self._hosts and "*" not in self._hosts:
+            # A page of another site can resolve its own name to this machine (DNS rebinding).
+            raise Fault(400, f"Expected the server's own address as Host, found {name[:60]!r}: see --allowed-host.")
+        caller = self._caller(scope, headers)
+        if self._settings.requests_a_minute and scope["path"] not in OPEN:
+            self._count(caller or (scope.get("client") or ("",))[0])
+        return caller
+
+    def _caller(self, scope: Scope, headers: Headers) -> str:
+        if not self._keys or scope["path"] in OPEN:
+            return ""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        names = [name for known, name in self._keys.items() if hmac.compare_digest(known, key.strip().encode())]
+        if scheme.lower() != "bearer" or not names:
+            raise Fault(
+                401, "Expected a valid key in the header Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"}
+            )
+        return names[0]
+
+    def _count(self, caller: str) -> None:
+        limit, now = self._settings.requests_a_minute or 0, time.monotonic()
+        calls = self._calls.setdefault(caller, deque())
+        self._calls.move_to_end(caller)
+        while len(self._calls) > MAX_CALLERS:
+            self._calls.popitem(last=False)
+        while calls and calls[0] <= now - 60:
+            calls.popleft()
+        if len(calls) >= limit:
+            wait = {"Retry-After": str(max(1, round(60 - (now - calls[0]))))}
+            raise Fault(429, f"Expected at most {limit} requests a minute, found more: try again later.", wait)
+        calls.append(now)
+
+
+def facts_of(scope_state: Any, **facts: Any) -> None:
+    """Add facts of a request to its line in the log; never its texts."""
+    scope_state.facts = {**getattr(scope_state, "facts", {}), **facts}

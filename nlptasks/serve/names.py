@@ -1,0 +1,57 @@
+"""The names of tasks, adapters and bases that requests may use."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from nlptasks import UnknownNameError
+from nlptasks.serve.faults import Fault
+from nlptasks.store import CATALOG
+
+if TYPE_CHECKING:
+    from nlptasks import AnyTask, Engine
+
+_ADAPTER = re.compile(r"[A-Za-z0-9][\w.-]{0,127}")
+
+
+class Choice(NamedTuple):
+    """A task, and the adapter or the base of a request."""
+
+    task: AnyTask
+    adapter: str | None = None
+    model: str | None = None
+
+
+class Names:
+    """What may be named: installed tasks, adapters of the store, bases of the catalog and those that are allowed.
+
+    A path or a Hub id would let any caller read a folder of the server, or fill its disk.
+    """
+
+    def __init__(self, engine: Engine, models: tuple[str, ...] = ()) -> None:
+        self._engine = engine
+        self.models = tuple(dict.fromkeys([*CATALOG, *engine.plugins.bases, *models]))
+
+    def adapter(self, name: str | None) -> str | None:
+        """An adapter's name; raises Fault for a path or an id of the Hub."""
+        if name is not None and not _ADAPTER.fullmatch(name):
+            raise Fault(422, f"adapter: expected a name in the server's store, found {name[:60]!r}.", param="adapter")
+        return name
+
+    def model(self, name: str | None) -> str | None:
+        """A base's name; raises UnknownNameError for one that is not allowed."""
+        if name is not None and name not in self.models:
+            raise UnknownNameError("model", name[:60], self.models)
+        return name
+
+    def task(self, name: str) -> AnyTask:
+        """A task; raises UnknownNameError if there is none of this name."""
+        return self._engine.plugins.task(name[:200])
+
+    def choice(self, name: str) -> Choice | None:
+        """What TASK or TASK@ADAPTER means; None if it is not the name of a task."""
+        task, _, adapter = name.partition("@")
+        if task not in self._engine.plugins.tasks:
+            return None
+        return Choice(self.task(task), self.adapter(adapter or None))

@@ -1,0 +1,130 @@
+"""OpenAI's routes: `/v1/chat/completions`, `/v1/embeddings`, `/v1/models`."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+
+from nlptasks import CancelToken, GeneratedText, UnsupportedModelError
+from nlptasks.serve.bodies import read_as
+from nlptasks.serve.faults import answer_of
+from nlptasks.serve.guard import facts_of
+from nlptasks.serve.routes.tasks import event
+from nlptasks.serve.state import State, state_of
+from nlptasks.store import AdapterStore
+from nlptasks.surfaces import ChatRequest, EmbeddingRequest, chat_body, chat_task, embedding_body
+
+CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
+
+
+class StreamOptions(BaseModel):
+    """What a stream has beside the text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    include_usage: bool = False
+
+
+class ServedChat(ChatRequest):
+    """The body of a chat over HTTP, which may be answered piece by piece."""
+
+    stream: bool | None = None  # type: ignore[assignment]
+    stream_options: StreamOptions | None = None
+
+
+BODIES = {CHAT: ServedChat, EMBEDDINGS: EmbeddingRequest}
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the routes."""
+    app.post(CHAT, response_model=None, tags=["openai"], operation_id="chat")(chat)
+    app.post(EMBEDDINGS, response_model=None, tags=["openai"], operation_id="embeddings")(embeddings)
+    app.get("/v1/models", tags=["openai"], operation_id="models")(models)
+
+
+async def chat(request: Request) -> Response:
+    """Answer a conversation, whole or piece by piece."""
+    state = state_of(request)
+    content = await read_as(ServedChat, request, state.settings)
+    name = chat_task(state.engine)
+    arguments = {**_chosen(state, content.model, name), **content.options, "messages": content.turns}
+    facts_of(request.state, task=name, inputs=1)
+    if content.stream:
+        return StreamingResponse(_chunks(state, content, name, arguments), media_type="text/event-stream")
+    result = await state.computing.run(request, lambda cancel: state.engine.run(name, cancel=cancel, **arguments))
+    state.metrics.observe(name, result)
+    return JSONResponse(chat_body(content, result, uuid.uuid4().hex[:24], int(time.time())))
+
+
+async def embeddings(request: Request) -> Response:
+    """The vectors of texts."""
+    state = state_of(request)
+    content = await read_as(EmbeddingRequest, request, state.settings)
+    task = next((task for task in state.engine.plugins.tasks.values() if task.verb), None)
+    if task is None:
+        raise UnsupportedModelError("No installed task has an encoder, which embeddings need: see `nlptasks plugins`.")
+    model = state.names.model(content.model)
+
+    def embed(cancel: CancelToken) -> Any:
+        with state.engine.bind(task, "none", model, cancel=cancel) as bound:
+            return bound.embed(content.texts)
+
+    facts_of(request.state, task="embed", inputs=len(content.texts))
+    vectors = await state.computing.run(request, embed)
+    return JSONResponse(embedding_body(content, vectors))
+
+
+async def models(request: Request) -> dict[str, Any]:
+    """Bases, tasks, and adapters as TASK@ADAPTER: what `model` may be."""
+    state = state_of(request)
+    store = AdapterStore(state.engine.settings)
+    names = [*state.names.models, *state.engine.plugins.tasks]
+    names += [f"{task}@{adapter}" for task in store.tasks() for adapter in store.names(task)]
+    return {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "nlptasks"} for name in names],
+    }
+
+
+def _chosen(state: State, model: str, task: str) -> dict[str, Any]:
+    choice = state.names.choice(model)
+    if choice and choice.task.name == task:
+        return {"adapter": choice.adapter}
+    return {"model": state.names.model(model)}
+
+
+async def _chunks(state: State, content: ServedChat, task: str, arguments: dict[str, Any]) -> AsyncIterator[str]:
+    """The chunks of an answer, in OpenAI's shape."""
+    common = {"id": f"chatcmpl-{uuid.uuid4().hex[:24]}", "object": "chat.completion.chunk", "created": int(time.time())}
+    common["model"] = content.model
+
+    def chunk(delta: dict[str, Any], finish: str | None = None) -> str:
+        return event({**common, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+    async with state.computing.place() as cancel:
+        try:
+            yield chunk({"role": "assistant", "content": ""})
+            stream = state.computing.pieces(
+                cancel, lambda cancel: state.engine.stream(task, cancel=cancel, **arguments)
+            )
+            async with aclosing(stream) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    if isinstance(piece, GeneratedText):
+                        state.metrics.observe(task, piece)
+                        yield chunk({}, piece.finish_reason)
+                        if content.stream_options and content.stream_options.include_usage:
+                            usage = chat_body(content, piece)["usage"]
+                            yield event({**common, "choices": [], "usage": usage})
+                    else:
+                        yield chunk({"content": piece})
+        except Exception as error:
+            yield event(answer_of(error)[1])
+    yield "data: [DONE]\n\n"

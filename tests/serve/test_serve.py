@@ -1,0 +1,273 @@
+"""`nlptasks serve` by real clients: httpx, openai's package, raw sockets; and those who should not get in."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from nlptasks import NlptasksError
+from nlptasks.cli import cli
+from nlptasks.serve.settings import ServeSettings, read_settings
+from tests.serving import served
+from tests.ui_browser import STORY, FakeEngine, built_in_makers, installed_plugins, own_settings
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
+    folder = tmp_path_factory.mktemp("serve")
+    with FakeEngine(own_settings(folder), built_in_makers(), installed_plugins()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def url(engine: FakeEngine) -> Iterator[str]:
+    with served(engine, max_body_mb=0.1, max_inputs=50, body_seconds=0.5) as address:
+        yield address
+
+
+def error_of(answer: httpx.Response) -> str:
+    body = answer.json()["error"]
+    assert body.keys() == {"message", "type", "param", "code"}
+    assert answer.headers["x-request-id"]
+    return str(body["message"])
+
+
+def test_a_task_answers_as_run_json_does(engine: FakeEngine, url: str) -> None:
+    answer = httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "I love it."})
+    assert answer.status_code == 200
+    assert answer.json() == engine.run("sentiment", "I love it.").model_dump(mode="json")
+    many = httpx.post(f"{url}/v1/tasks/sentiment", json={"inputs": ["I love it.", {"text": "Bad."}], "threshold": 0.1})
+    assert many.json() == [
+        one.model_dump(mode="json") for one in engine.run("sentiment", ["I love it.", "Bad."], threshold=0.1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "sentence"),
+    [
+        ("sentiment", {}, 422, "Expected text, found nothing."),
+        ("sentiment", {"text": " "}, 422, "Input 'text': expected a text with at least one visible character"),
+        ("sentiment", {"text": "a", "treshold": 1}, 422, "Option 'treshold' is not known; did you mean 'threshold'?"),
+        ("sentiment", {"inputs": []}, 422, "inputs: expected a list of 1 to 50, found another value."),
+        ("sentiment", {"inputs": ["a"] * 51}, 422, "inputs: expected a list of 1 to 50, found another value."),
+        ("sentiment", {"inputs": [["a"]]}, 422, "Input"),
+        ("sentimnt", {"text": "a"}, 404, "Unknown task 'sentimnt'. Did you mean 'sentiment'?"),
+        ("sentiment", {"text": "a", "adapter": "../../etc"}, 422, "adapter: expected a name in the server's store"),
+        ("sentiment", {"text": "a", "adapter": "mine"}, 404, "Unknown adapter 'mine'."),
+        ("sentiment", {"text": "a", "model": "/etc"}, 404, "Unknown model '/etc'."),
+        ("sentiment", {"text": "a", "model": "someone/else"}, 404, "Unknown model 'someone/else'."),
+        ("sentiment", {"text": "a", "stream": True}, 422, "expected one input of a task that writes text"),
+        ("sentiment", {"text": "a", "stream": "yes"}, 422, "stream: expected true or false, found 'yes'."),
+        ("sentiment", [], 400, "Expected a JSON object, found list."),
+        ("generation", {"prompt": "a", "stream": True, "seeds": 1}, 422, "Option 'seeds' is not known"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(url: str, path: str, body: Any, status: int, sentence: str) -> None:
+    answer = httpx.post(f"{url}/v1/tasks/{path}", json=body)
+    assert answer.status_code == status
+    assert sentence in error_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b'{"text": NaN}', 400),
+        (b'{"text": 1e999}', 422),
+        (b"[" * 100_000, 400),
+        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, 400),
+        (b"\xff\xfe", 400),
+        (b'{"text": "\\ud800"}', 400),
+        (b"", 400),
+        (b'{"text": "' + b"a" * 200_000 + b'"}', 413),
+    ],
+)
+def test_bodies_that_are_no_requests(url: str, content: bytes, status: int) -> None:
+    answer = httpx.post(f"{url}/v1/tasks/sentiment", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    assert error_of(answer)
+
+
+def test_a_form_of_another_site_is_refused(url: str) -> None:
+    answer = httpx.post(f"{url}/v1/tasks/sentiment", content='{"text": "a"}', headers={"Content-Type": "text/plain"})
+    assert (answer.status_code, error_of(answer)) == (
+        415,
+        "Expected a body of type application/json, found 'text/plain'.",
+    )
+
+
+def test_a_slow_body_ends(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            b"POST /v1/tasks/sentiment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 20\r\n\r\n{"
+        )
+        assert b" 408 " in connection.recv(4096).splitlines()[0]
+
+
+def test_the_host_must_be_the_server_s(url: str) -> None:
+    answer = httpx.get(f"{url}/health", headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+    assert "Expected the server's own address as Host, found 'evil.example'" in error_of(answer)
+
+
+def test_no_page_of_another_origin_may_read(url: str) -> None:
+    answer = httpx.options(
+        f"{url}/v1/tasks/sentiment",
+        headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"},
+    )
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_text_is_streamed_as_events(url: str) -> None:
+    with httpx.stream("POST", f"{url}/v1/tasks/generation", json={"prompt": "Once", "stream": True}) as answer:
+        lines = [line.removeprefix("data: ") for line in answer.iter_lines() if line]
+    assert lines[-1] == "[DONE]"
+    *pieces, last = map(json.loads, lines[:-1])
+    assert "".join(piece["text"] for piece in pieces) == last["result"]["text"] == STORY
+
+
+def test_openai_s_client_chats_embeds_and_lists(url: str) -> None:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
+    messages: Any = [{"role": "user", "content": "Tell me a story."}]
+    answer = client.chat.completions.create(model="generation", messages=messages)
+    assert answer.choices[0].message.content == STORY
+    assert answer.usage
+    chunks = list(
+        client.chat.completions.create(
+            model="generation", messages=messages, stream=True, stream_options={"include_usage": True}
+        )
+    )
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == STORY
+    assert chunks[-1].usage
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+    vectors = client.embeddings.create(model="minilm", input=["a", "b"])
+    assert len(vectors.data) == 2
+    assert {"minilm", "sentiment"} <= {model.id for model in client.models.list()}
+    with pytest.raises(openai.UnprocessableEntityError, match="tools: this parameter is not served"):
+        client.chat.completions.create(model="generation", messages=messages, tools=[])
+    with pytest.raises(openai.NotFoundError, match="Unknown model 'gpt-9'"):
+        client.chat.completions.create(model="gpt-9", messages=messages)
+
+
+def test_a_client_that_leaves_ends_the_computation(engine: FakeEngine, url: str) -> None:
+    before = len(engine.models)
+    with httpx.stream("POST", f"{url}/v1/tasks/generation", json={"prompt": "Once", "stream": True}) as answer:
+        next(answer.iter_lines())
+    deadline = time.monotonic() + 10
+    while not engine.models[-1].token.cancelled:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    engine.seconds = 0.2
+    try:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/v1/tasks/ner", json={"inputs": ["a"] * 50}, timeout=0.01)
+            httpx.post(f"{url}/v1/tasks/summarization", json={"text": "A lamp. " * 50}, timeout=0.01)
+    finally:
+        engine.seconds = 0.0
+    assert len(engine.models) > before
+
+
+def test_numbers_have_no_text_and_no_key(url: str) -> None:
+    httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "A secret word."})
+    page = httpx.get(f"{url}/metrics").text
+    assert 'nlptasks_requests_total{method="POST",route="/v1/tasks/sentiment",status="200"}' in page
+    assert 'nlptasks_inputs_total{task="sentiment"}' in page
+    assert "secret" not in page
+
+
+def test_the_document_has_every_task_and_needs_no_other_host(engine: FakeEngine, url: str) -> None:
+    schema = httpx.get(f"{url}/openapi.json").json()
+    paths = schema["paths"]
+    assert all(f"/v1/tasks/{name}" in paths for name in engine.plugins.tasks)
+    reference = paths["/v1/tasks/sentiment"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    fields = schema["components"]["schemas"][reference.rpartition("/")[2]]["properties"]
+    assert {"text", "inputs", "threshold", "adapter", "model"} <= fields.keys()
+    page = httpx.get(f"{url}/docs").text
+    assert "/v1/tasks/sentiment" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+
+
+def test_keys(engine: FakeEngine, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# team\nada:first-key\nbob:second-key\n")
+    with served(engine, api_key_file=file) as url:
+        assert httpx.get(f"{url}/health").status_code == 200
+        for path in ("/v1/tasks", "/docs", "/openapi.json", "/metrics", "/v1/models", "/nowhere"):
+            answer = httpx.get(url + path)
+            assert answer.status_code == 401
+            assert error_of(answer) == "Expected a valid key in the header Authorization: Bearer KEY."
+        for wrong in ("Bearer wrong", "first-key", "Basic first-key", "Bearer", "Bearer first-keyx"):
+            assert httpx.get(f"{url}/v1/models", headers={"Authorization": wrong}).status_code == 401
+        assert httpx.get(f"{url}/v1/models?api_key=first-key").status_code == 401
+        for key in ("first-key", "second-key"):
+            assert httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+def test_too_many_are_refused(engine: FakeEngine) -> None:
+    with served(engine, requests_a_minute=3) as url:
+        answers = [httpx.get(f"{url}/v1/tasks") for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+        assert httpx.get(f"{url}/health").status_code == 200
+    engine.gate.clear()
+    try:
+        with served(engine, max_running=1, max_waiting=1) as url:
+            statuses: list[int] = []
+
+            def post() -> None:
+                answer = httpx.post(f"{url}/v1/tasks/summarization", json={"text": "A lamp. " * 30}, timeout=60)
+                statuses.append(answer.status_code)
+
+            threads = [threading.Thread(target=post) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+                time.sleep(0.2)
+            engine.gate.set()
+            for thread in threads:
+                thread.join()
+        assert sorted(statuses) == [200, 200, 429, 429]
+    finally:
+        engine.gate.set()
+
+
+def test_settings_come_from_flags_then_variables_then_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text('host = "10.0.0.1"\nport = 1\nmax_inputs = 5\ncors_origins = ["https://a.example"]\n')
+    env = {"NLPTASKS_SERVE_PORT": "2", "NLPTASKS_SERVE_MAX_INPUTS": "6", "NLPTASKS_API_KEY": "k"}
+    settings = read_settings({"port": 3, "preload": (), "device": None}, file, env)
+    assert (settings.host, settings.port, settings.max_inputs) == ("10.0.0.1", 3, 6)
+    assert settings.cors_origins == ("https://a.example",)
+    assert settings.keys == {"k": "default"}
+    assert "'k'" not in repr(settings)
+    with pytest.raises(NlptasksError, match="The server's settings are not valid: port: input should be"):
+        read_settings({"port": 70_000}, None, {})
+    file.write_text("prt = 1\n")
+    with pytest.raises(NlptasksError, match="prt: this parameter is not served"):
+        read_settings({}, file, {})
+
+
+def test_a_network_needs_a_key() -> None:
+    with pytest.raises(NlptasksError, match=r"--host 0\.0\.0\.0 opens the server to the network: expected a key"):
+        ServeSettings(host="0.0.0.0").check()
+    ServeSettings(host="0.0.0.0", api_key="k").check()  # type: ignore[arg-type]
+    ServeSettings(host="::1").check()
+
+
+def test_the_command_prints_its_settings_without_keys(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("NLPTASKS_API_KEY", "a-secret")
+    cli.main(["serve", "--host", "0.0.0.0", "--print-config"], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["host"] == "0.0.0.0"
+    assert "a-secret" not in printed
