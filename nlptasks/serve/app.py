@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -22,7 +23,7 @@ from nlptasks.serve.guard import Guard
 from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.names import Names
 from nlptasks.serve.page import documentation
-from nlptasks.serve.routes import openai, tasks
+from nlptasks.serve.routes import decisions, openai, systemone, tasks
 from nlptasks.serve.settings import ServeSettings
 from nlptasks.serve.state import State, state_of
 
@@ -51,8 +52,14 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     # The pages of FastAPI load their scripts from another host; /docs has ours.
     app = FastAPI(title="nlptasks", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.serve = state
-    bodies = {**tasks.add_routes(app, state), **openai.BODIES}
-    openai.add_routes(app)
+    bodies: dict[str, type[BaseModel]] = {
+        **tasks.add_routes(app, state),
+        **openai.BODIES,
+        decisions.PATH: decisions.DecisionRequest,
+        systemone.PATH: systemone.SystemOneRequest,
+    }
+    for routes in (openai, decisions, systemone):
+        routes.add_routes(app)
     _add_pages(app, bodies)
     _add_faults(app)
     if settings.cors_origins:
