@@ -47,7 +47,7 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         loading = asyncio.create_task(_preload(app, state))
         yield
         loading.cancel()
-        await state.computing.close(settings.drain_seconds)
+        state.computing.close()
 
     # The pages of FastAPI load their scripts from another host; /docs has ours.
     app = FastAPI(title="nlptasks", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)

@@ -32,6 +32,11 @@ class Computing:
         self._running: set[CancelToken] = set()
         self.draining = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether requests are computed or wait."""
+        return bool(self._running or self._waiting)
+
     @asynccontextmanager
     async def place(self) -> AsyncIterator[CancelToken]:
         """A place for one request, and the token that ends its computation.
@@ -115,13 +120,9 @@ class Computing:
         finally:
             token.cancel()
 
-    async def close(self, seconds: float) -> None:
-        """Refuse new requests, wait for those under way, then end them."""
+    def close(self) -> None:
+        """Refuse new requests and end those under way."""
         self.draining = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._running or self._waiting:
-                    await asyncio.sleep(0.05)
         for token in list(self._running):
             token.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)

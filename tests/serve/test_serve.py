@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
 import time
@@ -13,11 +14,14 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nlptasks import NlptasksError
 from nlptasks.cli import cli
 from nlptasks.serve.settings import ServeSettings, read_settings
-from tests.serving import served
+from tests.examples import examples
+from tests.serving import served, servers
 from tests.ui_browser import STORY, FakeEngine, built_in_makers, installed_plugins, own_settings
 
 
@@ -160,21 +164,23 @@ def test_openai_s_client_chats_embeds_and_lists(url: str) -> None:
 
 
 def test_a_client_that_leaves_ends_the_computation(engine: FakeEngine, url: str) -> None:
-    before = len(engine.models)
     with httpx.stream("POST", f"{url}/v1/tasks/generation", json={"prompt": "Once", "stream": True}) as answer:
         next(answer.iter_lines())
+    until_cancelled(engine)
+    engine.gate.clear()
+    try:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/v1/tasks/summarization", json={"text": "A lamp. " * 50}, timeout=0.5)
+        until_cancelled(engine)
+    finally:
+        engine.gate.set()
+
+
+def until_cancelled(engine: FakeEngine) -> None:
     deadline = time.monotonic() + 10
     while not engine.models[-1].token.cancelled:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    engine.seconds = 0.2
-    try:
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{url}/v1/tasks/ner", json={"inputs": ["a"] * 50}, timeout=0.01)
-            httpx.post(f"{url}/v1/tasks/summarization", json={"text": "A lamp. " * 50}, timeout=0.01)
-    finally:
-        engine.seconds = 0.0
-    assert len(engine.models) > before
 
 
 def test_numbers_have_no_text_and_no_key(url: str) -> None:
@@ -242,6 +248,27 @@ def test_too_many_are_refused(engine: FakeEngine) -> None:
         engine.gate.set()
 
 
+def test_a_signal_lets_requests_finish_and_refuses_new_ones(engine: FakeEngine) -> None:
+    with served(engine, drain_seconds=20) as url:
+        with httpx.stream("POST", f"{url}/v1/tasks/generation", json={"prompt": "Once", "stream": True}) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            servers[url].handle_exit(signal.SIGTERM, None)
+            assert httpx.get(f"{url}/health").status_code == 200
+            assert httpx.get(f"{url}/ready").status_code == 503
+            refused = httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "I love it."})
+            assert (refused.status_code, error_of(refused)) == (503, "The server is about to stop.")
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        with pytest.raises(httpx.TransportError):
+            get_until(f"{url}/health", time.monotonic() + 10)
+
+
+def get_until(url: str, end: float) -> None:
+    while time.monotonic() < end:
+        httpx.get(url)
+        time.sleep(0.05)
+
+
 def test_settings_come_from_flags_then_variables_then_the_file(tmp_path: Path) -> None:
     file = tmp_path / "serve.toml"
     file.write_text('host = "10.0.0.1"\nport = 1\nmax_inputs = 5\ncors_origins = ["https://a.example"]\n')
@@ -271,3 +298,35 @@ def test_the_command_prints_its_settings_without_keys(capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert json.loads(printed)["host"] == "0.0.0.0"
     assert "a-secret" not in printed
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = st.sampled_from(
+    ["text", "inputs", "prompt", "messages", "stream", "model", "adapter", "threshold", "labels", "questions", "input",
+     "state", "question", "context", "candidates", "text2", "max_tokens", "stop", "target_language", "explain"]
+)  # fmt: skip
+VALUES = JSON | st.sampled_from(
+    ["sentiment", "minilm", "auto", "sentiment@mine", [{"role": "user", "content": "a"}], ["a", "b"], {"a": "b"},
+     {"q": {"type": "choice", "criteria": {"a": None, "b": "c"}}}, [{"type": "predicate", "instructions": "Is it?"}]]
+)  # fmt: skip
+
+
+@given(st.data())
+@examples(3000)
+def test_no_body_makes_the_server_fail(url: str, engine: FakeEngine, data: st.DataObject) -> None:
+    paths = [f"/v1/tasks/{name}" for name in engine.plugins.tasks]
+    paths += ["/v1/chat/completions", "/v1/embeddings", "/v1/decisions", "/v1/systemone"]
+    path = data.draw(st.sampled_from(paths))
+    body = data.draw(st.dictionaries(NAMES | st.text(max_size=5), VALUES, max_size=6) | JSON)
+    body = {**body, "stream": False} if isinstance(body, dict) and body.get("stream") is True else body
+    answer = CLIENT.post(url + path, json=body)
+    assert answer.status_code in (200, 400, 404, 413, 422, 503), (path, body, answer.text)
+    if answer.status_code != 200:
+        assert error_of(answer)
+
+
+CLIENT = httpx.Client(timeout=30)
