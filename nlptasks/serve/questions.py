@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from nlptasks import CancelToken, Classification, InvalidInputError, UnsupportedModelError
+from nlptasks import CancelToken, Classification, InvalidInputError, Model, UnsupportedModelError, Vector
 from nlptasks.serve.faults import Fault
 from nlptasks.serve.names import Choice
 
@@ -34,12 +34,18 @@ class Question:
     def names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.options)
 
-    def fields(self, text: str) -> dict[str, Any]:
-        """The question as an input of the task whose labels the caller names."""
-        if self.kind == "predicate" and not self.options:
-            return {"text": text, "labels": [self.instructions]}
-        fields: dict[str, Any] = {"text": text, "labels": dict(self.options)}
-        return {**fields, "instructions": self.instructions} if self.instructions.strip() else fields
+    @property
+    def is_statement(self) -> bool:
+        """Whether it is a predicate without descriptions of true and false."""
+        return self.kind == "predicate" and not self.options
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The question as options of the task whose labels the caller names."""
+        if self.is_statement:
+            return {"labels": [self.instructions], "multi_label": True}
+        instructions = {"instructions": self.instructions} if self.instructions.strip() else {}
+        return {"labels": dict(self.options), **instructions}
 
 
 @dataclass(frozen=True)
@@ -105,10 +111,8 @@ def check(engine: Engine, questions: Sequence[Question], choice: Choice | None) 
         elif choice:
             problems.append(f"{one.place}: expected a choice or a score, which {choice.task.name} answers.")
         else:
-            fields = one.fields("text")
-            options = {name: value for name, value in fields.items() if name != "text"}
             try:
-                zero_shot_task(engine).validate_options({**options, "multi_label": len(fields["labels"]) == 1 or None})
+                zero_shot_task(engine).validate_options(one.labels)
             except InvalidInputError as error:
                 problems += [f"{one.place}: {problem}" for problem in error.problems]
     if problems:
@@ -123,18 +127,42 @@ def ask(
     if choice:
         result = engine.run(choice.task.name, text, adapter=choice.adapter, cancel=cancel)
         return [_of_labels(one, result) for one in questions]
-    task = zero_shot_task(engine).name
-    answers: dict[int, Answer] = {}
-    single = [i for i, one in enumerate(questions) if one.kind == "predicate" and not one.options]
-    for places, multi in ((single, True), ([i for i in range(len(questions)) if i not in single], None)):
-        if places:
-            inputs = [questions[place].fields(text) for place in places]
-            results = engine.run(task, inputs, model=model, multi_label=multi, cancel=cancel)
-            for place, result in zip(places, results, strict=True):
-                chance = result.scores[0].score
-                both = (chance, 1 - chance)
-                answers[place] = Answer(both, result) if multi else _of_labels(questions[place], result)
-    return [answers[place] for place in range(len(questions))]
+    task = zero_shot_task(engine)
+    options = [task.validate_options(one.labels) for one in questions]
+    for checked in options:
+        engine.choose(task, None, model, checked)
+    with engine.bind(task, None, model, cancel=cancel) as bound:
+        reader: Any = _OneReading(bound)
+        facts = {"model": bound.info.name, "adapter": bound.info.adapter}
+        answers = []
+        for one, checked in zip(questions, options, strict=True):
+            [result] = task.run(task.validate([text]), checked, reader)
+            answers.append(_of_question(one, result.model_copy(update=facts)))
+    return answers
+
+
+class _OneReading:
+    """A model that reads each text once, however many questions there are about it."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._vectors: dict[str, Vector] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """The model's vectors."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        self._vectors |= zip(new, self._model.embed(new), strict=True)
+        return [self._vectors[text] for text in texts]
+
+
+def _of_question(question: Question, result: Classification) -> Answer:
+    if question.is_statement:
+        chance = result.scores[0].score
+        return Answer((chance, 1 - chance), result)
+    return _of_labels(question, result)
 
 
 def _of_labels(question: Question, result: Classification) -> Answer:
@@ -161,4 +189,6 @@ def as_text(state: Any, place: str = "") -> str:
 
 
 def _plain(value: Any) -> str:
-    return {None: "none", True: "yes", False: "no"}.get(value, str(value)) if not isinstance(value, str) else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
