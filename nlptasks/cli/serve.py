@@ -39,7 +39,7 @@ def serve_command(config: Path | None, print_config: bool, **flags: Any) -> None
     """
     if find_spec("fastapi") is None or find_spec("uvicorn") is None or find_spec("prometheus_client") is None:
         raise MissingExtraError("nlptasks serve", "serve")
-    from nlptasks.serve.settings import read_settings
+    from nlptasks.serve import read_settings
 
     context = click.get_current_context()
     for name in ("device", "dtype"):
@@ -50,7 +50,7 @@ def serve_command(config: Path | None, print_config: bool, **flags: Any) -> None
     if print_config:
         print_json(settings.model_dump(mode="json"))
         return
-    from nlptasks.serve.server import serve
+    from nlptasks.serve import serve
 
     resident = settings.max_resident_mb
     with Engine(

@@ -36,7 +36,15 @@ NAMES_ALLOWED = {
 """Usual names of columns in public data sets, GLiNER's of a row's entities, a word of OpenAI's answers. Verbs of models
 may be tasks too."""
 
-FACES = ("nlptasks", "nlptasks.store", "nlptasks.data", "nlptasks.training", "nlptasks.surfaces", "nlptasks.batches")
+FACES = (
+    "nlptasks",
+    "nlptasks.store",
+    "nlptasks.data",
+    "nlptasks.training",
+    "nlptasks.surfaces",
+    "nlptasks.batches",
+    "nlptasks.serve",
+)
 """What a surface may import."""
 
 TENSORS = {"runtime/cpu", "runtime/compiled", "runtime/fast", "runtime/loading", "runtime/verbs"}
@@ -277,13 +285,13 @@ def test_arrows_only_point_down(layer: str) -> None:
 
 
 def test_every_file_has_a_layer() -> None:
-    surfaces = ("__init__.py", "__main__.py", "cli/", "surfaces/", "batches/", "runtime/__init__.py")
+    surfaces = ("__init__.py", "__main__.py", "cli/", "surfaces/", "batches/", "serve/", "runtime/__init__.py")
     layers = {inside(path): layer_of(name_of(path)) for path in core_files()}
     assert [path for path, layer in layers.items() if layer not in BELOW and not path.startswith(surfaces)] == []
 
 
 @pytest.mark.parametrize(
-    "surface", [CORE / "cli", CORE / "surfaces", CORE / "batches", APP], ids=lambda path: path.name
+    "surface", [CORE / "cli", CORE / "surfaces", CORE / "batches", CORE / "serve", APP], ids=lambda path: path.name
 )
 def test_surfaces_import_faces_only_and_never_each_other(surface: Path) -> None:
     """Types too: what is private may change its name."""
