@@ -351,7 +351,8 @@ class Engine:
         """
         chosen, base = self._bases.choose(task, adapter, model or self._model)
         if options is not None:
-            task.check_options(options, chosen and chosen.name, chosen and chosen.labels)
+            name, labels = (chosen.name, chosen.labels) if chosen else (None, None)
+            task.check_options(options, name, labels)
         return chosen, base
 
 
