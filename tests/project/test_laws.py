@@ -25,7 +25,13 @@ HEAVY = frozenset({"torch", "transformers", "peft"})
 MAY_BE_HEAVY = ("runtime/", "training/", "testing/", "store/gguf.py")
 """What computes; and the one file of the store that rewrites published weights, which only transformers can read."""
 
-NAMES_ALLOWED = {("data/columns.py", "sentiment"), ("data/entities.py", "ner"), ("data/entities.py", "entities"), ("data/json_rows.py", "entities"), ("surfaces/openai.py", "embedding")}
+NAMES_ALLOWED = {
+    ("data/columns.py", "sentiment"),
+    ("data/entities.py", "ner"),
+    ("data/entities.py", "entities"),
+    ("data/json_rows.py", "entities"),
+    ("surfaces/openai.py", "embedding"),
+}
 """The usual name of a column in public data sets, GLiNER's of a row's entities, a word of OpenAI's answers."""
 
 FACES = ("nlptasks", "nlptasks.store", "nlptasks.data", "nlptasks.training", "nlptasks.surfaces", "nlptasks.batches")
