@@ -103,8 +103,8 @@ def _checked(examples: Any, multi_label: bool) -> dict[str, list[str]]:
         what = type(examples).__name__
         raise InvalidInputError(title, [f"expected texts by label, as in {{'bug': ['It crashes.']}}, found {what}."])
     if len(examples) < 2:
-        found = ", ".join(map(repr, examples)) or "none"
-        raise InvalidInputError(title, [f"expected two labels or more, found {found}."])
+        listed = ", ".join(map(repr, examples)) or "none"
+        raise InvalidInputError(title, [f"expected two labels or more, found {listed}."])
     problems: list[str] = []
     try:
         names = _names(examples)
@@ -113,8 +113,8 @@ def _checked(examples: Any, multi_label: bool) -> dict[str, list[str]]:
     labels_of: dict[str, list[str]] = defaultdict(list)
     for name, texts in zip(names, examples.values(), strict=True):
         if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
-            found = "none" if not texts else "one text" if isinstance(texts, str) else type(texts).__name__
-            problems.append(f"{name}: expected a list of texts, found {found}.")
+            what = "none" if not texts else "one text" if isinstance(texts, str) else type(texts).__name__
+            problems.append(f"{name}: expected a list of texts, found {what}.")
             continue
         for number, text in enumerate(texts, 1):
             if not isinstance(text, str) or not text.strip():

@@ -62,10 +62,10 @@ def fit_layer(
     tried = []
     for strength in STRENGTHS:
         logits = np.zeros(marks.shape)
-        for (rows, others), own in zip(folds, apart or [vectors] * len(folds), strict=True):
+        for (rows, others), known in zip(folds, apart or [vectors] * len(folds), strict=True):
             if len(others):
-                weights, bias = _regression(own[rows], marks[rows], strength, multi_label)
-                logits[others] = own[others] @ weights.T + bias
+                weights, bias = _regression(known[rows], marks[rows], strength, multi_label)
+                logits[others] = known[others] @ weights.T + bias
         temperature, loss = _temperature(logits[seen], marks[seen], multi_label)
         tried.append((loss, strength, temperature, logits[seen]))
     _, strength, temperature, logits = min(tried, key=lambda each: each[0])
