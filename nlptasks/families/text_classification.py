@@ -15,7 +15,7 @@ from pydantic import Field
 
 from nlptasks.families import explanation, windows
 from nlptasks.families.scores import sigmoid, softmax
-from nlptasks.model import CLASSIFY, CLASSIFY_MEAN, Logits, Model, ModelInfo
+from nlptasks.model import CLASSIFY, CLASSIFY_MEAN, Head, Logits, Model, ModelInfo
 from nlptasks.results import Classification, LabelScore
 from nlptasks.task import Overflow, Task, TaskOptions, TextInput
 
@@ -55,7 +55,7 @@ class TextClassification(Task[TextInput, ClassificationOptions, Classification])
 
     family = "text_classification"
     head = CLASSIFY
-    other_heads = (CLASSIFY_MEAN,)
+    other_heads: ClassVar[Sequence[Head]] = (CLASSIFY_MEAN,)
     trainer = "nlptasks.training.families.text_classification:TextClassificationTrainer"
     input_type = TextInput
     options_type = ClassificationOptions

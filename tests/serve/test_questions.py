@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from nlptasks.serve.questions import as_text
+from nlptasks.testing import FakeModel
 from tests.serving import served
 from tests.ui_browser import FakeEngine, built_in_makers, installed_plugins, own_settings
 
@@ -17,7 +18,7 @@ from tests.ui_browser import FakeEngine, built_in_makers, installed_plugins, own
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
     makers = built_in_makers()
-    makers["classify"] = lambda **more: makers["ner"](trained_for=frozenset({"embed"}), labels=None, tags=None, **more)
+    makers["classify"] = lambda **more: FakeModel(name="fake-encoder", **more)
     with FakeEngine(own_settings(tmp_path_factory.mktemp("serve")), makers, installed_plugins()) as made:
         yield made
 
