@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from nlptasks.families.cache import Cache
 
 if TYPE_CHECKING:
     from nlptasks.model import Model, TokenVectors
@@ -21,9 +21,7 @@ class TypeVectors:
     """The vectors of types by the weights that made them and by their texts; those used last are kept."""
 
     def __init__(self, most: int = MOST_VECTORS) -> None:
-        self._most = most
-        self._vectors: OrderedDict[tuple[str, str], Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._cache = Cache(most)
 
     def get(self, model: Model, verb: str, texts: Sequence[str]) -> tuple[Any, set[str]]:
         """An array with one row for each text, of shape (texts, size), and the texts that were not read to their end.
@@ -33,17 +31,11 @@ class TypeVectors:
         import numpy as np
 
         version = model.info.version
-        with self._lock:
-            vectors = {text: self._vectors[version, text] for text in texts if (version, text) in self._vectors}
-        missing = [text for text in texts if text not in vectors]
+        vectors = {text: self._cache.get((version, text)) if version else None for text in texts}
+        missing = [text for text in texts if vectors[text] is None]
         for text, answer in zip(missing, model.apply(verb, missing), strict=True):
-            vectors[text] = type_vector(answer), answer.truncated
-        with self._lock:
-            for text in texts if version else ():
-                self._vectors[version, text] = vectors[text]
-                self._vectors.move_to_end((version, text))
-            while len(self._vectors) > self._most:
-                self._vectors.popitem(last=False)
+            value = type_vector(answer), answer.truncated
+            vectors[text] = self._cache.add((version, text), value) if version else value
         return np.stack([vectors[text][0] for text in texts]), {text for text in texts if vectors[text][1]}
 
 

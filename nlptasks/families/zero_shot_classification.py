@@ -9,8 +9,6 @@ class Route(ZeroShotClassification):
 from __future__ import annotations
 
 import functools
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +16,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from nlptasks.errors import InvalidInputError
+from nlptasks.families.cache import Cache
 from nlptasks.families.label_names import LabelNames
 from nlptasks.families.scores import sigmoid, softmax
 from nlptasks.families.text_classification import ClassificationOptions, TextClassification, has_head, readable
@@ -168,8 +167,8 @@ class ZeroShotClassification(TextClassification):
         return self._cache.add(key, _array([vector.values for vector in vectors]))
 
     @functools.cached_property
-    def _cache(self) -> _Cache:
-        return _Cache(CACHED_SETS)
+    def _cache(self) -> Cache:
+        return Cache(CACHED_SETS)
 
 
 def label_text(name: str, description: str = "", instructions: str = "") -> str:
@@ -185,30 +184,6 @@ def _named(options: Any) -> dict[str, str]:
 def _is_trained(info: ModelInfo) -> bool:
     """Whether the model has a head with labels of its own."""
     return info.labels is not None and not info.trained_for.isdisjoint(("classify", CLASSIFY_MEAN.verb))
-
-
-class _Cache:
-    """The values that were used last, by their keys; safe to use from many threads."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Any) -> Any:
-        """The value of a key, None if there is none."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-            return self._values.get(key)
-
-    def add(self, key: Any, value: Any) -> Any:
-        """The key's value: the first that was added, so that all who ask at once get the same."""
-        with self._lock:
-            value = self._values.setdefault(key, value)
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
-            return value
 
 
 def _array(rows: Sequence[Sequence[float]]) -> np.ndarray[Any, Any]:

@@ -52,7 +52,7 @@ class _WithLayer:
         vectors = self._model.embed([item for item in items if isinstance(item, str)])
         scores = self._layer.logits(np.asarray([vector.values for vector in vectors])).tolist()
         return [
-            Logits(tuple(values), vector.num_tokens, vector.truncated)
+            Logits(tuple(values), vector.num_tokens, vector.truncated, unknown=vector.unknown, unread=vector.unread)
             for values, vector in zip(scores, vectors, strict=True)
         ]
 
