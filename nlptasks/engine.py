@@ -351,8 +351,7 @@ class Engine:
         """
         chosen, base = self._bases.choose(task, adapter, model or self._model)
         if options is not None:
-            name, labels = (chosen.name, chosen.labels) if chosen else (None, None)
-            task.check_options(options, name, labels)
+            task.check_options(options, chosen.name if chosen else None, chosen.labels if chosen else None)
         return chosen, base
 
 

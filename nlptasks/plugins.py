@@ -255,8 +255,8 @@ class Plugins:
                 if task.bases[base] != item.bases[base]:
                     owner = f"its task {item.name!r}" if other.key == source.key else repr(other.key)
                     raise Refused(f"Its task {task.name!r} ships a base {base!r}, but the name belongs to {owner}.")
-        if other := next((head for head in task.heads if self.heads.get(head.verb, head) != head), None):
-            raise Refused(f"Its task {task.name!r} defines another head for the verb {other.verb!r}.")
+        if unlike := next((head for head in task.heads if self.heads.get(head.verb, head) != head), None):
+            raise Refused(f"Its task {task.name!r} defines another head for the verb {unlike.verb!r}.")
         # Without an entry point there is no distribution to prefer, and the caller can choose another name.
         self._names.add(source, task, alone=by_hand or self._settings.strict)
 

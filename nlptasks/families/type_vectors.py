@@ -31,7 +31,7 @@ class TypeVectors:
         import numpy as np
 
         version = model.info.version
-        vectors = {text: self._cache.get((version, text)) if version else None for text in texts}
+        vectors: dict[str, Any] = {text: self._cache.get((version, text)) if version else None for text in texts}
         missing = [text for text in texts if vectors[text] is None]
         for text, answer in zip(missing, model.apply(verb, missing), strict=True):
             value = type_vector(answer), answer.truncated

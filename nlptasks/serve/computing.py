@@ -77,15 +77,16 @@ class Computing:
             Fault: as `place`, and 499 when the client left. What the call raises.
         """
         async with self.place() as token:
-            future = asyncio.get_running_loop().run_in_executor(self._threads, call, token)
-            leaving = asyncio.ensure_future(_disconnected(request))
+            future: asyncio.Future[Any] = asyncio.get_running_loop().run_in_executor(self._threads, call, token)
+            leaving: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(request))
             try:
                 await asyncio.wait({future, leaving}, return_when=asyncio.FIRST_COMPLETED)
                 if not future.done():
                     token.cancel()
                     future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
                     raise Fault(CLIENT_CLOSED, "The client left.")
-                return future.result()
+                result: T = future.result()
+                return result
             finally:
                 token.cancel()
                 leaving.cancel()

@@ -172,8 +172,8 @@ def _of_labels(question: Question, result: Classification) -> Answer:
 
 def _labels(engine: Engine, choice: Choice) -> tuple[str, ...]:
     adapter, _ = engine.choose(choice.task, choice.adapter, None)
-    labels: tuple[str, ...] = (adapter.labels if adapter else None) or getattr(choice.task, "labels", ())
-    return labels
+    trained = adapter.labels if adapter else None
+    return trained or tuple(getattr(choice.task, "labels", ()))
 
 
 def as_text(state: Any, place: str = "") -> str:

@@ -44,7 +44,7 @@ class Embedder(FakeModel):
 
 def makers() -> dict[str, Any]:
     made = built_in_makers()
-    encoder = {name: made[name] for name in ("ner", "sentiment", "qa")}
+    encoder = {name: made[name] for name in ("ner", "sentiment", "qa")} | {"classify": FakeModel}
 
     def embedding(name: str) -> Any:
         def make(**more: Any) -> FakeModel:
@@ -199,7 +199,7 @@ def test_plain_words_go_to_the_nearest_task_and_say_so(engine: FakeEngine) -> No
     assert (turn.task, turn.result and turn.result["label"]) == ("sentiment", "positive")
     assert turn.inputs == {"text": "I love every minute."}
     assert turn.notes == ("Chosen task: sentiment (similarity 1.00).",)
-    assert turn.others == ("chat", "ner", "qa", "summarization", "translation")
+    assert turn.others == ("chat", "classify", "entities", "ner", "qa", "summarization", "translation")
 
 
 def test_one_click_asks_another_task(engine: FakeEngine) -> None:
@@ -240,7 +240,7 @@ def test_without_an_encoder_the_chat_answers_and_says_why(engine: FakeEngine) ->
     def offline(**_: Any) -> FakeModel:
         raise OfflineError("minilm is not in the cache.")
 
-    engine.makers |= dict.fromkeys(("ner", "qa", "sentiment"), offline)
+    engine.makers |= dict.fromkeys(("classify", "ner", "qa", "sentiment"), offline)
     turn = answer(engine, "what is the mood of: I love it.")
     assert turn.answer == STORY
     assert turn.notes == ("No task could be chosen: Minilm is not in the cache.",)

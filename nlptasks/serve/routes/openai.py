@@ -40,7 +40,7 @@ class ServedChat(ChatRequest):
     stream_options: StreamOptions | None = None
 
 
-BODIES = {CHAT: ServedChat, EMBEDDINGS: EmbeddingRequest}
+BODIES: dict[str, type[BaseModel]] = {CHAT: ServedChat, EMBEDDINGS: EmbeddingRequest}
 
 
 def add_routes(app: FastAPI) -> None:

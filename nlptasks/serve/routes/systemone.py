@@ -104,7 +104,7 @@ def _question(name: str, one: AnyQuestion) -> Question:
     criteria = one.criteria or {}
     if not any(criteria.values()):
         return Question(place, "predicate", instructions)
-    described = tuple((key, as_text(criteria[key]) if criteria.get(key) else None) for key in ("true", "false"))  # type: ignore[index]
+    described = tuple((key, as_text(criteria[key]) if criteria.get(key) else None) for key in ("true", "false"))
     return Question(place, "predicate", instructions, described)
 
 

@@ -61,7 +61,7 @@ def add_routes(app: FastAPI, state: State) -> dict[str, type[BaseModel]]:
 
 def body_type(task: AnyTask) -> type[BaseModel]:
     """The type of a task's request: one input's fields or a list of `inputs`, with options."""
-    fields = {name: (info.annotation, info) for name, info in task.options_type.model_fields.items()}
+    fields: dict[str, Any] = {name: (info.annotation, info) for name, info in task.options_type.model_fields.items()}
     for name, info in task.input_type.model_fields.items():
         optional = info._copy()
         # A list of inputs takes their place.

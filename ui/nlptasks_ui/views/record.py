@@ -29,9 +29,8 @@ def value_of(value: Any) -> str:
         rows = [element("tr", element("th", text(_title(k)), scope="row"), element("td", value_of(v))) for k, v in value.items()]  # fmt: skip  # noqa: E501
         return element("table", *rows, class_="nlp-table")
     if isinstance(value, list) and value and all(map(_is_flat, value)):
-        rows = [[value_of(cell) for cell in row.values()] for row in value]
         heads = element("tr", *(element("th", text(_title(name)), scope="col") for name in value[0]))
-        body = [element("tr", *(element("td", cell) for cell in row)) for row in rows]
+        body = [element("tr", *(element("td", value_of(cell)) for cell in row.values())) for row in value]
         return box("wide", element("table", heads, *body, class_="nlp-table"))
     if isinstance(value, list) and len(value) > MAX_NUMBERS and all(isinstance(item, float) for item in value):
         return text(f"{len(value)} numbers: {', '.join(map(value_of, value[:MAX_NUMBERS]))}, …")
