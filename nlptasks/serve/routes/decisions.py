@@ -6,33 +6,26 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 
-from nlptasks.serve import questions
 from nlptasks.serve.bodies import read_as
 from nlptasks.serve.faults import Fault
-from nlptasks.serve.guard import facts_of
 from nlptasks.serve.questions import Answer, Question
+from nlptasks.serve.routes.asking import Strict, answers_to, facts
 from nlptasks.serve.state import state_of
 
 PATH = "/v1/decisions"
-AUTO = "auto"
-"""The model that answers any question: the task whose labels the caller names, on its own base."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Part(_Strict):
+class Part(Strict):
     """A part of a message."""
 
     type: Literal["input_text", "output_text"]
     text: str
 
 
-class InputMessage(_Strict):
+class InputMessage(Strict):
     """A turn of what is to be judged."""
 
     type: Literal["message"] = "message"
@@ -41,7 +34,7 @@ class InputMessage(_Strict):
     phase: str | None = None
 
 
-class Predicate(_Strict):
+class Predicate(Strict):
     """How likely a statement about the input is true."""
 
     type: Literal["predicate"]
@@ -49,14 +42,14 @@ class Predicate(_Strict):
     name: str | None = None
 
 
-class Option(_Strict):
+class Option(Strict):
     """One of the options of a choice."""
 
     value: str | bool
     description: str | None = None
 
 
-class ChoiceQuestion(_Strict):
+class ChoiceQuestion(Strict):
     """Which option fits the input."""
 
     type: Literal["choice"]
@@ -65,14 +58,14 @@ class ChoiceQuestion(_Strict):
     name: str | None = None
 
 
-class Level(_Strict):
+class Level(Strict):
     """One of the levels of a score."""
 
     label: str
     description: str | None = None
 
 
-class ScoreQuestion(_Strict):
+class ScoreQuestion(Strict):
     """Which level the input has, from the lowest."""
 
     type: Literal["score"]
@@ -84,7 +77,7 @@ class ScoreQuestion(_Strict):
 AnyQuestion = Annotated[Predicate | ChoiceQuestion | ScoreQuestion, Field(discriminator="type")]
 
 
-class DecisionRequest(_Strict):
+class DecisionRequest(Strict):
     """Questions about a text."""
 
     model: str = Field(min_length=1, description="TASK, TASK@ADAPTER, a base, or auto.")
@@ -101,22 +94,12 @@ def add_routes(app: FastAPI) -> None:
 
 async def decide(request: Request) -> Response:
     """Answer each question with probabilities, in order."""
-    state = state_of(request)
-    content = await read_as(DecisionRequest, request, state.settings)
+    content = await read_as(DecisionRequest, request, state_of(request).settings)
     text = _text(content.input)
     if not text.strip():
         raise Fault(422, "input: expected a text with at least one visible character, found none.", param="input")
-    asked_of = [_question(one, f"questions.{number}") for number, one in enumerate(content.questions)]
-    choice = state.names.choice(content.model)
-    model = None if choice or content.model == AUTO else state.names.model(content.model)
-    facts_of(request.state, task=choice.task.name if choice else AUTO, inputs=len(asked_of))
-
-    def compute(cancel: Any) -> list[Answer]:
-        questions.check(state.engine, asked_of, choice)
-        return questions.ask(state.engine, text, asked_of, choice, model, cancel)
-
-    answers = await state.computing.run(request, compute)
-    tokens = sum({id(one.result): one.result.num_tokens for one in answers}.values())
+    listed = [_question(one, f"questions.{number}") for number, one in enumerate(content.questions)]
+    answers, tokens = await answers_to(request, content.model, text, listed)
     usage = {
         "input_tokens": tokens,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -124,19 +107,8 @@ async def decide(request: Request) -> Response:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": tokens,
     }
-    listed = [_answer(one, answer) for one, answer in zip(content.questions, answers, strict=True)]
-    return JSONResponse({"model": content.model, "answers": listed, "usage": usage})
-
-
-def facts(answer: Answer) -> dict[str, Any]:
-    """Who answered, and how much of the text was read."""
-    result = answer.result
-    return {
-        "model": result.model,
-        "adapter": result.adapter,
-        "truncated": result.truncated,
-        "windows": result.windows,
-    }
+    in_order = [_answer(one, answer) for one, answer in zip(content.questions, answers, strict=True)]
+    return JSONResponse({"model": content.model, "answers": in_order, "usage": usage})
 
 
 def _question(one: AnyQuestion, place: str) -> Question:

@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 
-from nlptasks.serve import questions
 from nlptasks.serve.bodies import read_as
 from nlptasks.serve.faults import Fault
-from nlptasks.serve.guard import facts_of
 from nlptasks.serve.questions import Answer, Question, as_text
-from nlptasks.serve.routes.decisions import AUTO, facts
+from nlptasks.serve.routes.asking import Strict, answers_to, facts
 from nlptasks.serve.state import state_of
 
 PATH = "/v1/systemone"
@@ -22,11 +20,7 @@ PATH = "/v1/systemone"
 Content = str | dict[str, Any] | list[Any]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Choice(_Strict):
+class Choice(Strict):
     """Which option fits; `criteria` maps each to its description, or to null."""
 
     type: Literal["choice"]
@@ -34,7 +28,7 @@ class Choice(_Strict):
     criteria: dict[str, Content | None] = Field(min_length=1, max_length=255)
 
 
-class Score(_Strict):
+class Score(Strict):
     """Which level fits; `criteria` describes the levels from the lowest."""
 
     type: Literal["score"]
@@ -42,7 +36,7 @@ class Score(_Strict):
     criteria: list[Content] = Field(min_length=2, max_length=10)
 
 
-class Noul(_Strict):
+class Noul(Strict):
     """How likely something is true."""
 
     type: Literal["noul"]
@@ -53,7 +47,7 @@ class Noul(_Strict):
 AnyQuestion = Annotated[Choice | Score | Noul, Field(discriminator="type")]
 
 
-class SystemOneRequest(_Strict):
+class SystemOneRequest(Strict):
     """Questions about a state."""
 
     model: str = Field(min_length=1, description="TASK, TASK@ADAPTER, a base, or auto.")
@@ -68,24 +62,14 @@ def add_routes(app: FastAPI) -> None:
 
 async def answer(request: Request) -> Response:
     """Answer each question with probabilities."""
-    state = state_of(request)
-    content = await read_as(SystemOneRequest, request, state.settings)
+    content = await read_as(SystemOneRequest, request, state_of(request).settings)
     text = as_text(content.state)
     if not text.strip():
         raise Fault(422, "state: expected something to read, found nothing.", param="state")
     listed = [_question(name, one) for name, one in content.questions.items()]
     if missing := [one.place for one in listed if one.kind == "predicate" and not (one.instructions or one.options)]:
         raise Fault(422, f"{', '.join(missing)}: expected instructions or criteria, found none.")
-    choice = state.names.choice(content.model)
-    model = None if choice or content.model == AUTO else state.names.model(content.model)
-    facts_of(request.state, task=choice.task.name if choice else AUTO, inputs=len(listed))
-
-    def compute(cancel: Any) -> list[Answer]:
-        questions.check(state.engine, listed, choice)
-        return questions.ask(state.engine, text, listed, choice, model, cancel)
-
-    answers = await state.computing.run(request, compute)
-    tokens = sum({id(one.result): one.result.num_tokens for one in answers}.values())
+    answers, tokens = await answers_to(request, content.model, text, listed)
     by_name = {
         name: {**_answer(one, result), **facts(result)}
         for (name, one), result in zip(content.questions.items(), answers, strict=True)
