@@ -61,8 +61,13 @@ class Bases:
         from nlptasks.store.adapter_store import AdapterStore
         from nlptasks.store.exchange import base_of
 
+        store = AdapterStore(self._settings)
+        shipped = None if adapter == NO_ADAPTER else open_shipped(task, self._plugins.describe(task))
+        # Answers name the shipped adapter too.
+        if shipped and adapter == shipped.name and adapter not in store.names(task.name):
+            adapter = None
         if adapter and adapter != NO_ADAPTER:
-            named = AdapterStore(self._settings).find(task.name, adapter)
+            named = store.find(task.name, adapter)
             if named.manifest and named.manifest.task != task.name and named.manifest.family != task.family:
                 raise NlptasksError(
                     f"Adapter {adapter!r} was trained for {named.manifest.task}, expected one for {task.name}."
@@ -70,7 +75,6 @@ class Bases:
             if not model and not named.base_id:
                 raise NlptasksError(f"Adapter {adapter!r} does not say which base it was trained on: name it as model.")
             return named, model or base_of(named, self._settings, self._plugins.bases)
-        shipped = None if adapter == NO_ADAPTER else open_shipped(task, self._plugins.describe(task))
         if shipped and model in (None, shipped.base_id):
             return shipped, shipped.base_id
         return None, model or task.untrained_base or task.recipe.base

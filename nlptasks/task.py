@@ -343,8 +343,25 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
         elif fault["type"] == "string_unicode":
             message = "expected Unicode text, found half of a surrogate pair (text.encode('utf-8', 'replace') drops it)"
         else:
-            text = fault["msg"].removeprefix("Value error, ")
-            message = text[0].lower() + text[1:]
+            message = _expected(fault)
         at = f"{place} {where!r}" if where else place
-        lines.append(f"{at}: {message}, found {clip(repr(fault['input']))}.")
+        # What a rule on several fields finds wrong is not one value.
+        value = f", found {clip(repr(fault['input']))}" if where else ""
+        lines.append(f"{at}: {message}{value}.")
     return lines
+
+
+_LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})
+
+
+def _expected(fault: Any) -> str:
+    """What a fault of pydantic says was expected, in plain words."""
+    if fault["type"] in _LISTS:
+        return "expected a list"
+    if fault["type"] in ("too_short", "too_long"):
+        bound, word = fault["ctx"].get("min_length"), "at least"
+        if fault["type"] == "too_long":
+            bound, word = fault["ctx"]["max_length"], "at most"
+        return f"expected {word} {bound} item{'' if bound == 1 else 's'}"
+    text: str = fault["msg"].removeprefix("Value error, ")
+    return text[0].lower() + text[1:]

@@ -28,7 +28,8 @@ _RATE_STEPS = 50
 class BatchProgress(NamedTuple):
     """How far a batch is: rows with an outcome, of `total` if that is known, and the errors among them.
 
-    `rate` is in rows a second, `left` in seconds; both are None while unknown.
+    `rate` is in rows a second, `left` in seconds; both are None while unknown. `saved` are the rows of finished parts,
+    from which a batch that is stopped goes on.
     """
 
     rows: int
@@ -36,6 +37,7 @@ class BatchProgress(NamedTuple):
     total: int | None
     rate: float | None
     left: float | None
+    saved: int = 0
 
 
 class _Rows(NamedTuple):
@@ -221,7 +223,7 @@ class PartLoop:
         (start, before), *_ = self._steps
         rate = (rows - before) / (now - start) if now > start and rows > before else None
         left = (self._total - rows) / rate if self._total and rate else None
-        self.report(BatchProgress(rows, self._errors, self._total, rate, left))
+        self.report(BatchProgress(rows, self._errors, self._total, rate, left, self._rows))
 
 
 def _errors(outcomes: Sequence[Outcome]) -> int:

@@ -124,7 +124,8 @@ def stopping(watch: Watch | None) -> Iterator[None]:
     except (KeyboardInterrupt, CancelledError):
         if watch:
             watch.close()
-            click.echo(f"Stopped after {watch.rows} rows. The same command goes on from there.", err=True)
+            begun = "goes on from there" if watch.saved else "begins anew"
+            click.echo(f"Stopped; {watch.saved} rows are saved. The same command {begun}.", err=True)
         raise
 
 
@@ -140,7 +141,7 @@ class Watch:
     """Shows the progress of a batch on stderr: as a bar, as lines of JSON, or not at all."""
 
     def __init__(self, kind: str | None, downloads: DownloadBar) -> None:
-        self.rows = 0
+        self.saved = 0
         self._kind = kind or ("bar" if sys.stderr.isatty() else "none")
         self._downloads = downloads
         self._bar: Any = None
@@ -153,7 +154,7 @@ class Watch:
         self.close()
 
     def __call__(self, progress: BatchProgress) -> None:
-        self.rows = progress.rows
+        self.saved = progress.saved
         if self._kind == "json":
             now = time.monotonic()
             if now >= self._next or progress.rows == progress.total:

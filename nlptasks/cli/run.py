@@ -29,7 +29,17 @@ class _RunCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[TASK] = next((arg for arg in args if not arg.startswith("-")), None)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            with contextlib.suppress(NlptasksError):
+                task = default_plugins().task(ctx.meta[TASK] or "")
+                if name in {*task.options_type.model_fields, *task.input_type.model_fields}:
+                    raise click.UsageError(
+                        f"{error.option_name} is an option of the task: write -o {name} VALUE.", ctx
+                    ) from None
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)
@@ -136,7 +146,9 @@ def _outcomes(
     (row,) = rows
     if row.error:
         raise DataError(f"{row.place}: {row.error}")
-    yield Outcome(row, None if row.value is None else engine.run(task.name, row.value, **arguments))
+    # An explanation of a long text takes minutes.
+    bar = bool(arguments.get("explain")) and sys.stderr.isatty()
+    yield Outcome(row, None if row.value is None else engine.run(task.name, row.value, progress=bar, **arguments))
 
 
 def _guarded(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:

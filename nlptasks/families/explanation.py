@@ -111,7 +111,7 @@ def _chances(result: Classification) -> dict[str, float]:
 
 def of_spans(
     text: str, piece: Piece, targets: Sequence[Entity], variants: Sequence[Entities]
-) -> dict[Span, Explanation]:
+) -> dict[tuple[int, int, str], Explanation]:
     """How the words of a piece speak for each entity in it; an entity that is no longer there has the chance 0."""
     explanations = {}
     whole, *others = variants
@@ -121,7 +121,7 @@ def of_spans(
         for part, other in zip(piece.parts, others, strict=True):
             after = _chance(target, other.entities, _moved(piece.span[0], part))
             listed.append(_weight(text, part, log_odds(before) - log_odds(after)))
-        explanations[target.start, target.end] = Explanation(
+        explanations[target.start, target.end, target.label] = Explanation(
             target=target.label, start=target.start, end=target.end, words=tuple(listed)
         )
     return explanations

@@ -55,6 +55,8 @@ The format makes forms ask for it beside the input, and a chat read it from the 
 
 
 def _pairs(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        raise _fault("expected names, or a whole list or object of JSON")
     if isinstance(value, str):
         described = re.search(r"[\n;]|:\s", value)
         for part in re.split(r"[\n;]", value) if described else value.split(","):

@@ -114,7 +114,7 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
         plain = options.model_copy(update={"explain": False, "threshold": 0.0})
         explained = []
         for item, result, places in zip(inputs, results, read, strict=True):
-            reasons: dict[Span, Explanation] = {}
+            reasons: dict[tuple[int, int, str], Explanation] = {}
             for piece in places:
                 start, end = piece.span
                 targets = [e for e in result.entities if start <= e.start and e.end <= end]
@@ -122,7 +122,8 @@ class TokenClassification(Task[TextInput, TaggingOptions, Entities]):
                     texts = piece.variants(item.text, explanation.GAP)
                     variants = self.run([item.model_copy(update={"text": text}) for text in texts], plain, model)
                     reasons |= explanation.of_spans(item.text, piece, targets, variants)
-            listed = tuple(reasons[span] for span in sorted(reasons))
+            keys = [(e.start, e.end, e.label) for e in result.entities]
+            listed = tuple(reasons[key] for key in keys if key in reasons)
             explained.append(result.model_copy(update={"explanations": listed}))
         return explained
 

@@ -66,8 +66,11 @@ class ZeroShotOptions(ClassificationOptions):
         if self.other and any(name.casefold() == OTHER for name in self.labels):
             raise PydanticCustomError("labels", f"expected no label {OTHER!r} beside other=True, which adds it")
         if len(self.labels) == 1 and not (self.multi_label or self.other):
-            what = "expected 2 labels or more, or 1 with multi_label or other"
-            raise PydanticCustomError("labels", what)
+            what = (
+                "expected 2 labels or more, or 1 with multi_label or other, found {name} alone; "
+                "descriptions end with ; or a new line"
+            )
+            raise PydanticCustomError("labels", what, {"name": repr(next(iter(self.labels)))})
         return self
 
 

@@ -19,13 +19,14 @@ from starlette.requests import Request
 from nlptasks import NlptasksError, __version__
 from nlptasks.serve.computing import Computing
 from nlptasks.serve.faults import Fault, answer_of, body
-from nlptasks.serve.guard import Guard
+from nlptasks.serve.guard import Guard, log
 from nlptasks.serve.metrics import Metrics
-from nlptasks.serve.names import Names
+from nlptasks.serve.names import Choice, Names
 from nlptasks.serve.page import documentation
 from nlptasks.serve.routes import decisions, openai, systemone, tasks
 from nlptasks.serve.settings import ServeSettings
 from nlptasks.serve.state import State, state_of
+from nlptasks.surfaces import sentence
 
 if TYPE_CHECKING:
     from nlptasks import Engine
@@ -40,6 +41,8 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     settings.check()
     metrics = Metrics(engine)
     state = State(engine, settings, Names(engine, settings.models), metrics, Computing(settings, metrics))
+    for name in settings.preload:
+        state.names.choice(name) or state.names.task(name)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -76,14 +79,17 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
 
 async def _preload(app: FastAPI, state: State) -> None:
     for name in state.settings.preload:
-        choice = state.names.choice(name)
-        task, adapter = (choice.task, choice.adapter) if choice else (state.names.task(name), None)
+        choice = state.names.choice(name) or Choice(state.names.task(name))
 
-        def load(task: Any = task, adapter: str | None = adapter) -> None:
-            with state.engine.bind(task, adapter) as model:
+        def load(choice: Choice = choice) -> None:
+            with state.engine.bind(choice.task, choice.adapter) as model:
                 assert model.info
 
-        await asyncio.to_thread(load)
+        try:
+            await asyncio.to_thread(load)
+        except NlptasksError as error:
+            log.error("%s is not loaded: %s", name, sentence(error))
+            return
     app.state.ready = True
 
 

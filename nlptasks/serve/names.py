@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nlptasks import UnknownNameError
 from nlptasks.serve.faults import Fault
-from nlptasks.store import CATALOG
+from nlptasks.store import CATALOG, AdapterStore
 
 if TYPE_CHECKING:
     from nlptasks import AnyTask, Engine
@@ -33,10 +33,15 @@ class Names:
         self._engine = engine
         self.models = tuple(dict.fromkeys([*CATALOG, *engine.plugins.bases, *models]))
 
-    def adapter(self, name: str | None) -> str | None:
-        """An adapter's name; raises Fault for a path or an id of the Hub."""
-        if name is not None and not _ADAPTER.fullmatch(name):
+    def adapter(self, task: AnyTask, name: str | None) -> str | None:
+        """An adapter's name; raises Fault for a path or an id of the Hub, UnknownNameError if there is none."""
+        if name is None:
+            return None
+        if not _ADAPTER.fullmatch(name):
             raise Fault(422, f"adapter: expected a name in the server's store, found {name[:60]!r}.", param="adapter")
+        known = [*AdapterStore(self._engine.settings).names(task.name), "none"]
+        if name not in known and name != task.name:
+            raise UnknownNameError("adapter", name, known)
         return name
 
     def model(self, name: str | None) -> str | None:
@@ -54,4 +59,5 @@ class Names:
         task, _, adapter = name.partition("@")
         if task not in self._engine.plugins.tasks:
             return None
-        return Choice(self.task(task), self.adapter(adapter or None))
+        chosen = self.task(task)
+        return Choice(chosen, self.adapter(chosen, adapter or None))

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -25,6 +25,14 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._state = state
         self._end = 0.0
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        """Say where it listens."""
+        await super().startup(sockets)
+        if self.started and not sockets:
+            [host, port, *_] = self.servers[0].sockets[0].getsockname()
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            print(f"Listening on {address}; its routes: {address}/docs. Ctrl-C stops it.", file=sys.stderr)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called at a signal."""

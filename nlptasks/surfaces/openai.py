@@ -70,10 +70,13 @@ class ChatRequest(_Body):
         return {name: value for name, value in values.items() if value is not None}
 
 
+_Visible = Annotated[str, Field(pattern=r"\S")]
+
+
 class EmbeddingRequest(_Body):
     """The body of a request to `/v1/embeddings`."""
 
-    input: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    input: _Visible | Annotated[tuple[_Visible, ...], Field(min_length=1)]
     encoding_format: Literal["float", "base64"] = "float"
 
     @property

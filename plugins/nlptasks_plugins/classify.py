@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +9,6 @@ from typing import Any
 
 from nlptasks import (
     Classification,
-    InvalidInputError,
     Model,
     Recipe,
     TextInput,
@@ -18,7 +16,7 @@ from nlptasks import (
     ZeroShotOptions,
     hookimpl,
 )
-from nlptasks_plugins.english import noted
+from nlptasks_plugins.english import check_latin, noted
 
 
 class Classify(ZeroShotClassification):
@@ -54,21 +52,10 @@ class Classify(ZeroShotClassification):
         super().check_options(options, adapter, labels)
         if adapter != self.name or not isinstance(options, ZeroShotOptions):
             return
-        names = [name for name, description in (options.labels or {}).items() if not _is_latin(description or name)]
-        if names:
-            problem = (
-                f"labels: expected English names or descriptions, which the adapter was trained on, found {names[0]!r}"
-            )
-            raise InvalidInputError(f"{self.name} cannot run this", [f"{problem}; name another model for it."])
+        check_latin(self.name, options.labels)
 
     def run(self, inputs: Sequence[TextInput], options: Any, model: Model) -> list[Classification]:
         return noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
-
-
-def _is_latin(text: str) -> bool:
-    """Whether most letters are Latin; a text without letters passes."""
-    letters = [letter for letter in text if letter.isalpha()]
-    return 2 * sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters) >= len(letters)
 
 
 @hookimpl

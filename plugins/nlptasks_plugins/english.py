@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from nlptasks import Model, Result
+from nlptasks import InvalidInputError, Model, Result
 from nlptasks_plugins.languages import UNDETERMINED, detect, name
 
 R = TypeVar("R", bound=Result)
@@ -54,3 +55,23 @@ def other_language(text: str) -> str:
     if guess.confidence >= SURE and guess.tag != UNDETERMINED:
         return "" if guess.tag == "en" else name(guess.tag)
     return "" if latin else "another language"
+
+
+def check_latin(task: str, labels: Mapping[str, str] | None) -> None:
+    """Refuse labels in another script without a description in English, of which the adapter reads nothing.
+
+    Raises:
+        InvalidInputError: naming the first of them.
+    """
+    names = [name for name, description in (labels or {}).items() if not _is_latin(description or name)]
+    if names:
+        problem = (
+            f"labels: expected English names or descriptions, which the adapter was trained on, found {names[0]!r}"
+        )
+        raise InvalidInputError(f"{task} cannot run this", [f"{problem}; name another model for it."])
+
+
+def _is_latin(text: str) -> bool:
+    """Whether most letters are Latin; a text without letters passes."""
+    letters = [letter for letter in text if letter.isalpha()]
+    return 2 * sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters) >= len(letters)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from nlptasks import Recipe, ZeroShotEntities, hookimpl
+from nlptasks import Entities, Model, Recipe, TextInput, ZeroShotEntities, hookimpl
+from nlptasks_plugins.english import check_latin, noted
 
 
 class AnyEntities(ZeroShotEntities):
@@ -42,6 +44,14 @@ class AnyEntities(ZeroShotEntities):
         "Which programming languages and tools are named here?",
         "Tag the spans of these types.",
     )
+
+    def check_options(self, options: Any, adapter: str | None, labels: tuple[str, ...] | None) -> None:
+        super().check_options(options, adapter, labels)
+        if adapter == self.name:
+            check_latin(self.name, options.labels)
+
+    def run(self, inputs: Sequence[TextInput], options: Any, model: Model) -> list[Entities]:
+        return noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
 
 
 @hookimpl

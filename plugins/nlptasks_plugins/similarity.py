@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nlptasks import Model, Recipe, Result, TaskInput, TextInput, TextVectors, VectorOptions, hookimpl
 
@@ -39,10 +39,18 @@ class TextEmbedding(TextVectors[TextInput, Embedding]):
 
 Visible = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
+
+def _lines(value: Any) -> Any:
+    """A text as its lines, which is how a file or the command line gives several texts."""
+    return [line.strip() for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[Visible, ...], BeforeValidator(_lines)]
+
 _TEXTS = Field(
     min_length=1,
     max_length=10_000,
-    description="The texts to compare with it.",
+    description="The texts to compare with it: a list, or a text with one in each line.",
     json_schema_extra={"format": "lines"},
 )
 
@@ -51,7 +59,7 @@ class SimilarityInput(TaskInput):
     """A text, and the texts to compare it with."""
 
     text: str = Field(min_length=1, pattern=r"\S", description="The text to compare.")
-    candidates: tuple[Visible, ...] = _TEXTS
+    candidates: Texts = _TEXTS
 
 
 class ScoredText(BaseModel):
@@ -106,7 +114,7 @@ class RerankInput(TaskInput):
     """A query, and the documents to put in order."""
 
     query: str = Field(min_length=1, pattern=r"\S", description="What is sought.")
-    documents: tuple[Visible, ...] = _TEXTS
+    documents: Texts = _TEXTS
 
 
 class RerankOptions(VectorOptions):

@@ -17,6 +17,7 @@ from nlptasks import CancelToken, GeneratedText, UnsupportedModelError
 from nlptasks.serve.bodies import read_as
 from nlptasks.serve.faults import answer_of
 from nlptasks.serve.guard import facts_of
+from nlptasks.serve.routes.asking import AUTO
 from nlptasks.serve.routes.tasks import event
 from nlptasks.serve.state import State, state_of
 from nlptasks.store import AdapterStore
@@ -71,10 +72,14 @@ async def embeddings(request: Request) -> Response:
     task = next((task for task in state.engine.plugins.tasks.values() if task.verb), None)
     if task is None:
         raise UnsupportedModelError("No installed task has an encoder, which embeddings need: see `nlptasks plugins`.")
-    model = state.names.model(content.model)
+    choice = state.names.choice(content.model)
+    if choice and choice.task.family == "vectors":
+        task, adapter, model = choice.task, choice.adapter or "none", None
+    else:
+        adapter, model = "none", None if content.model == AUTO else state.names.model(content.model)
 
     def embed(cancel: CancelToken) -> Any:
-        with state.engine.bind(task, "none", model, cancel=cancel) as bound:
+        with state.engine.bind(task, adapter, model, cancel=cancel) as bound:
             return bound.embed(content.texts)
 
     facts_of(request.state, task="embed", inputs=len(content.texts))
@@ -98,7 +103,7 @@ def _chosen(state: State, model: str, task: str) -> dict[str, Any]:
     choice = state.names.choice(model)
     if choice and choice.task.name == task:
         return {"adapter": choice.adapter}
-    return {"model": state.names.model(model)}
+    return {} if model == AUTO else {"model": state.names.model(model)}
 
 
 async def _chunks(state: State, content: ServedChat, task: str, arguments: dict[str, Any]) -> AsyncIterator[str]:

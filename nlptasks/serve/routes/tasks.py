@@ -105,6 +105,14 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
         raise Fault(
             422, f"inputs: expected a list of 1 to {state.settings.max_inputs}, found another value.", param="inputs"
         )
+    if (
+        inputs is not None
+        and (
+            both := sorted(fields.keys() & task.input_type.model_fields.keys() - task.options_type.model_fields.keys())
+        )
+        and len(both) == len(task.input_type.model_fields)
+    ):
+        raise Fault(422, f"inputs: expected either inputs or {', '.join(both)}, found both.", param="inputs")
     if not isinstance(stream, bool):
         raise Fault(422, f"stream: expected true or false, found {str(stream)[:60]!r}.", param="stream")
     for key in ("adapter", "model"):
@@ -112,7 +120,7 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
             raise Fault(422, f"{key}: expected a name, found {str(content[key])[:60]!r}.", param=key)
     arguments = {
         **fields,
-        "adapter": state.names.adapter(content.get("adapter")),
+        "adapter": state.names.adapter(task, content.get("adapter")),
         "model": state.names.model(content.get("model")),
     }
     if inputs is not None:
@@ -135,7 +143,7 @@ def _stream(state: State, task: AnyTask, inputs: Any, arguments: dict[str, Any])
     if inputs is not None or not can_stream(task):
         raise InvalidInputError(
             f"{task.name} does not stream this",
-            ["stream: expected one input of a task that writes text, found another."],
+            ["stream: expected one input, and a task that writes text; leave stream out."],
         )
 
     async def events() -> AsyncIterator[str]:

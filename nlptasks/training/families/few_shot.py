@@ -70,6 +70,9 @@ class FewShotTask(TextClassification):
         self._answer = answer
         self._store = store
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}: {', '.join(self.labels)}>"
+
     @property
     def metrics(self) -> dict[str, float]:
         """Measured by cross-validation on the examples; empty with one example a label."""
