@@ -84,7 +84,8 @@ def _with_fields(task: AnyTask, inputs: Any, shared: Mapping[str, Any]) -> Any:
     twice = shared.keys() & fields.keys()
     if twice:
         raise InvalidInputError(
-            f"{task.name} got its input twice", [f"once in place and once as {', '.join(sorted(twice))}."]
+            f"{task.name} got its input twice",
+            [f"expected one {', '.join(sorted(twice))}, found one in the input and one beside it."],
         )
     return {**fields, **shared}
 

@@ -86,7 +86,7 @@ def test_killed_refused_stopped_and_gone_on(home: dict[str, str], source: Path, 
     stopped.send_signal(signal.SIGINT)
     code, errors = finish(stopped)
     assert code == 1
-    assert "rows. The same command goes on from there.\n" in errors
+    assert " rows are saved. The same command goes on from there.\n" in errors
     code, errors = finish(start(home, source, output, "--progress", "json"))
     assert (code, errors.splitlines()[-1]) == (0, f"{ROWS} rows, 0 without an answer: {output}")
     first, *_, last = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]

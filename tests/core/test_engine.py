@@ -404,5 +404,8 @@ def test_fields_given_by_name_stand_for_every_input_of_a_list(tiny_encoder: Path
         assert seen == [("Who?", "Ada, Oslo."), ("Where?", "Ada, Oslo.")]
         engine.run("asks", QuestionInput.model_construct(question="When?"), context="In May.")
         assert seen[-1] == ("When?", "In May.")
-        with pytest.raises(InvalidInputError, match=r"asks got its input twice:\s+once in place and once as context"):
+        with pytest.raises(
+            InvalidInputError,
+            match=r"asks got its input twice:\s+expected one context, found one in the input and one beside it",
+        ):
             engine.run("asks", [{"question": "Who?", "context": "Ada."}], context="Ben.")

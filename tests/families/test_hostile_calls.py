@@ -166,7 +166,7 @@ def test_a_turn_of_an_unknown_role_has_one_sentence_and_a_value_s_own_fault_no_p
             [{"role": "User", "content": "Hi"}],
             "input 'messages.0.role': input should be 'system', 'user' or 'assistant', found 'User'.",
         ),
-        ({"messages": []}, "input 'messages': tuple should have at least 1 item after validation, not 0, found []."),
+        ({"messages": []}, "input 'messages': expected at least 1 item, found []."),
         (
             {"prompt": "x", "messages": [{"role": "user", "content": "Hi"}]},
             "input: expected either prompt or messages, not both and not neither, found {'prompt': 'x', 'messages': "

@@ -69,7 +69,7 @@ def test_a_task_answers_as_run_json_does(engine: FakeEngine, url: str) -> None:
         ("sentiment", {"text": "a", "adapter": "mine"}, 404, "Unknown adapter 'mine'."),
         ("sentiment", {"text": "a", "model": "/etc"}, 404, "Unknown model '/etc'."),
         ("sentiment", {"text": "a", "model": "someone/else"}, 404, "Unknown model 'someone/else'."),
-        ("sentiment", {"text": "a", "stream": True}, 422, "expected one input of a task that writes text"),
+        ("sentiment", {"text": "a", "stream": True}, 422, "expected one input, and a task that writes text"),
         ("sentiment", {"text": "a", "stream": "yes"}, 422, "stream: expected true or false, found 'yes'."),
         ("sentiment", [], 400, "Expected a JSON object, found list."),
         ("generation", {"prompt": "a", "stream": True, "seeds": 1}, 422, "Option 'seeds' is not known"),

@@ -105,14 +105,6 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
         raise Fault(
             422, f"inputs: expected a list of 1 to {state.settings.max_inputs}, found another value.", param="inputs"
         )
-    if (
-        inputs is not None
-        and (
-            both := sorted(fields.keys() & task.input_type.model_fields.keys() - task.options_type.model_fields.keys())
-        )
-        and len(both) == len(task.input_type.model_fields)
-    ):
-        raise Fault(422, f"inputs: expected either inputs or {', '.join(both)}, found both.", param="inputs")
     if not isinstance(stream, bool):
         raise Fault(422, f"stream: expected true or false, found {str(stream)[:60]!r}.", param="stream")
     for key in ("adapter", "model"):
