@@ -140,8 +140,8 @@ class Explanation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: str = Field(description="What is explained: a label, an entity's label, or an answer's text.")
-    start: int | None = Field(default=None, ge=0, description="Code point of an entity's first character.")
-    end: int | None = Field(default=None, ge=0, description="Code point after an entity's last character.")
+    start: int | None = Field(default=None, description="Code point of an entity's first character.")
+    end: int | None = Field(default=None, description="Code point after an entity's last character.")
     words: tuple[WordWeight, ...] = Field(description="The words that were read, in their order.")
     method: Literal["leave-one-out"] = Field(
         default="leave-one-out", description="How the weights were computed: by answering again without each word."

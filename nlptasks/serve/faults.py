@@ -19,8 +19,11 @@ class Fault(Exception):
     """A request that is refused: its status, a sentence, and headers of the answer."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None, param: str | None = None):
-        super().__init__(message)
+        super().__init__(status, message, headers, param)
         self.status, self.headers, self.param = status, headers or {}, param
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 _TYPES = {

@@ -13,10 +13,10 @@ from nlptasks.errors import InvalidInputError, MissingExtraError, NlptasksError,
 from nlptasks.families.label_names import LabelNames
 from nlptasks.model import CLASSIFY_MEAN
 from nlptasks.task import AnyTask
-from nlptasks.training.families.few_shot import FOLDS, FewShotTask, folds_of
 
 if TYPE_CHECKING:
     from nlptasks.engine import Engine
+    from nlptasks.training.families.few_shot import FewShotTask
 
 NAME = "few-shot"
 """The name of the task where no installed one takes labels from its data."""
@@ -51,6 +51,7 @@ def few_shot(
     from importlib.util import find_spec
 
     from nlptasks.engine import default_engine
+    from nlptasks.training.families.few_shot import FOLDS, FewShotTask, folds_of
 
     texts = _checked(examples, multi_label)
     if find_spec("sklearn") is None:

@@ -121,7 +121,7 @@ def test_every_row_has_its_columns_and_the_answer_s(
 
 def test_the_columns_of_an_answer_depend_on_its_type_alone(engine: FakeEngine) -> None:
     columns = [(column.name, column.kind) for column in answer_columns(engine.plugins.task("qa"))]
-    assert columns[:8] == [
+    assert columns[:9] == [
         ("qa.text", "string"),
         ("qa.start", "integer"),
         ("qa.end", "integer"),
@@ -129,6 +129,7 @@ def test_the_columns_of_an_answer_depend_on_its_type_alone(engine: FakeEngine) -
         ("qa.answerable", "boolean"),
         ("qa.null_score", "number"),
         ("qa.alternatives", "json"),
+        ("qa.explanations", "json"),
         ("qa.error", "string"),
     ]
     assert ("qa.note", "string") in columns

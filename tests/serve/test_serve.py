@@ -316,7 +316,7 @@ VALUES = JSON | st.sampled_from(
 
 
 @given(st.data())
-@examples(3000)
+@examples(1500)
 def test_no_body_makes_the_server_fail(url: str, engine: FakeEngine, data: st.DataObject) -> None:
     paths = [f"/v1/tasks/{name}" for name in engine.plugins.tasks]
     paths += ["/v1/chat/completions", "/v1/embeddings", "/v1/decisions", "/v1/systemone"]

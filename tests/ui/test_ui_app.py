@@ -25,6 +25,7 @@ from tests.ui_browser import (  # noqa: F401 - fixtures
     FakeEngine,
     SlowModel,
     engine,
+    installed_plugins,
     own_settings,
     served,
     until,
@@ -116,7 +117,7 @@ def test_every_task_is_a_tool_of_the_mcp_server(url: str) -> None:
 
     tools, said, refused = asyncio.run(ask())
     by_name = {tool.name: tool for tool in tools}
-    assert set(by_name) == set(TASKS)
+    assert set(by_name) == set(installed_plugins().tasks)
     qa = by_name["qa"]
     assert qa.description.startswith("The words of a text that answer a question")
     assert all(entry.get("description") for entry in qa.inputSchema["properties"].values())

@@ -54,8 +54,10 @@ class Mapper:
             for task in context.engine.plugins.tasks.values():
                 build_part(f"the batch form of {task.name}", partial(self._add_panel, task))
         tasks = {name: context.engine.plugins.tasks[name] for name in self._panels}
-        # A task with a trained head is quick: a better first guess for many rows than one that writes.
-        first = next((name for name, task in tasks.items() if task.verb), next(iter(tasks), None))
+        # A task with a trained head is quick: a better first guess for many rows than one that writes, or whose labels
+        # are to be named.
+        fixed = (name for name, task in tasks.items() if task.verb and not task.open_labels)
+        first = next(fixed, next(iter(tasks), None))
         self.task.choices = [(f"{name}: {task.summary}", name) for name, task in tasks.items()]
         self.task.value = first
         if first:
@@ -142,13 +144,15 @@ def _panel(context: Context, task: Task[Any, Any, Any]) -> _Panel:
                 for name, info in task.input_type.model_fields.items()
             }
         shared = forms.form_of(task)
+        names = forms.names_of(task)
         with gr.Accordion("Options", open=False):
             adapter = gr.Dropdown(
                 adapter_choices(context, task.name), value=DEFAULT_ADAPTER, allow_custom_value=True, label="Adapter",
                 info="One of yours, a folder, a Hub id, or none for the bare base.",
             )  # fmt: skip
             model = gr.Textbox(label="Model", info="A catalog name, a Hub id or a folder. Empty: the task's default.")
-            options = forms.options_of(task)
+            others = forms.options_of(task)
+    options = forms.Form([*names.entries, *others.entries])
     return _Panel(task, group, columns, shared, adapter, model, options)
 
 

@@ -271,7 +271,7 @@ class Runs:
 
         def advance(progress: BatchProgress) -> None:
             nonlocal next_save
-            status.rows, status.errors, total, status.rate, status.left = progress
+            status.rows, status.errors, total, status.rate, status.left, _ = progress
             status.total = status.total or total
             now = time.monotonic()
             status.seconds = offset + now
