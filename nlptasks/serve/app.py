@@ -65,6 +65,8 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         routes.add_routes(app)
     _add_pages(app, bodies)
     _add_faults(app)
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    # Around the guard: a browser asks first, and without a key, whether it may.
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -72,7 +74,6 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
         )
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
     _describe_bodies(app, bodies)
     return app
 
@@ -87,7 +88,7 @@ async def _preload(app: FastAPI, state: State) -> None:
 
         try:
             await asyncio.to_thread(load)
-        except NlptasksError as error:
+        except Exception as error:
             log.error("%s is not loaded: %s", name, sentence(error))
             return
     app.state.ready = True

@@ -37,9 +37,8 @@ class Computing:
         """Whether requests are computed or wait."""
         return bool(self._running or self._waiting)
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[CancelToken]:
-        """A place for one request, and the token that ends its computation.
+    def admit(self) -> None:
+        """Refuse a request that could not wait either.
 
         Raises:
             Fault: 429 if too many wait, 503 if the server is about to stop.
@@ -52,6 +51,11 @@ class Computing:
                 f"Expected at most {self._waiting} waiting requests, found more: try again later.",
                 {"Retry-After": "1"},
             )
+
+    @asynccontextmanager
+    async def _place(self, token: CancelToken) -> AsyncIterator[None]:
+        """A place for one request; `token` ends its computation. Raises as `admit` does."""
+        self.admit()
         self._waiting += 1
         self._metrics.waiting.set(self._waiting)
         try:
@@ -59,11 +63,10 @@ class Computing:
         finally:
             self._waiting -= 1
             self._metrics.waiting.set(self._waiting)
-        token = CancelToken()
         self._running.add(token)
         self._metrics.running.set(len(self._running))
         try:
-            yield token
+            yield
         finally:
             token.cancel()
             self._running.discard(token)
@@ -74,9 +77,10 @@ class Computing:
         """What a call returns, in a thread; its token is set when the client leaves.
 
         Raises:
-            Fault: as `place`, and 499 when the client left. What the call raises.
+            Fault: as `admit`, and 499 when the client left. What the call raises.
         """
-        async with self.place() as token:
+        token = CancelToken()
+        async with self._place(token):
             future: asyncio.Future[Any] = asyncio.get_running_loop().run_in_executor(self._threads, call, token)
             leaving: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(request))
             try:
@@ -91,8 +95,8 @@ class Computing:
                 token.cancel()
                 leaving.cancel()
 
-    async def pieces(self, token: CancelToken, begin: Callable[[CancelToken], Stream[T]]) -> AsyncIterator[str | T]:
-        """The pieces of a stream as they are written, then its result; the caller holds the `place`."""
+    async def pieces(self, stream: Stream[T], token: CancelToken) -> AsyncIterator[str | T]:
+        """The pieces of a stream as they are written, then its result. Raises as `admit` and the stream do."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[tuple[bool, Any]] = asyncio.Queue()
 
@@ -102,24 +106,21 @@ class Computing:
 
         def write() -> None:
             try:
-                with begin(token) as stream:
+                with stream:
                     for piece in stream:
                         put(False, piece)
                     put(True, stream.result())
             except BaseException as error:
                 put(True, error)
 
-        loop.run_in_executor(self._threads, write)
-        try:
-            while True:
+        async with self._place(token):
+            loop.run_in_executor(self._threads, write)
+            last = False
+            while not last:
                 last, value = await queue.get()
                 if isinstance(value, BaseException):
                     raise value
                 yield value
-                if last:
-                    return
-        finally:
-            token.cancel()
 
     def close(self) -> None:
         """Refuse new requests and end those under way."""

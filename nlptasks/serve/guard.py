@@ -15,12 +15,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nlptasks.serve.faults import Fault, answer_of
+from nlptasks.serve.faults import CLIENT_CLOSED, Fault, answer_of
 from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.settings import ServeSettings, is_loopback
 
 OPEN = frozenset({"/health", "/ready"})
 """Addresses that need no key."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that are labels in the metrics; a client may send any word as one."""
 
 MAX_CALLERS = 10_000
 """Callers whose rate is known; the one that was silent longest is forgotten first."""
@@ -67,9 +70,10 @@ class Guard:
         finally:
             seconds = time.perf_counter() - begin
             route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.requests.labels(route, scope["method"], str(status or 499)).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.requests.labels(route, method, str(status or CLIENT_CLOSED)).inc()
             self._metrics.seconds.labels(route).observe(seconds)
-            facts = {"id": number, "method": scope["method"], "route": route, "status": status or 499}
+            facts = {"id": number, "method": scope["method"], "route": route, "status": status or CLIENT_CLOSED}
             log.info(
                 json.dumps(
                     {**facts, "caller": caller, "ms": round(1000 * seconds, 1), **scope["state"].get("facts", {})}

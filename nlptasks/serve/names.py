@@ -16,11 +16,10 @@ _ADAPTER = re.compile(r"[A-Za-z0-9][\w.-]{0,127}")
 
 
 class Choice(NamedTuple):
-    """A task, and the adapter or the base of a request."""
+    """A task, and the adapter of a request."""
 
     task: AnyTask
     adapter: str | None = None
-    model: str | None = None
 
 
 class Names:

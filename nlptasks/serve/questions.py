@@ -88,7 +88,7 @@ def zero_shot_task(engine: Engine) -> AnyTask:
         UnsupportedModelError: there is none.
     """
     for task in engine.plugins.tasks.values():
-        if getattr(task, "open_labels", False) and task.verb == "classify":
+        if task.open_labels and task.verb == "classify":
             return task
     raise UnsupportedModelError("No installed task takes labels of the caller: see `nlptasks plugins`.")
 

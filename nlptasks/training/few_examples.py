@@ -90,7 +90,7 @@ def few_shot(
 def _open_task(engine: Engine) -> AnyTask | None:
     """The first installed task that takes its labels from the data and gives them to texts."""
     tasks = engine.plugins.tasks.values()
-    return next((t for t in tasks if getattr(t, "open_labels", False) and CLASSIFY_MEAN in t.heads), None)
+    return next((t for t in tasks if t.open_labels and CLASSIFY_MEAN in t.heads), None)
 
 
 def _names(examples: Mapping[str, Sequence[str]]) -> list[str]:

@@ -248,6 +248,33 @@ def test_too_many_are_refused(engine: FakeEngine) -> None:
         engine.gate.set()
 
 
+STREAMS: Any = (
+    ("/v1/tasks/generation", {"prompt": "Once", "stream": True}),
+    ("/v1/chat/completions", {"model": "auto", "messages": [{"role": "user", "content": "Hi"}], "stream": True}),
+)
+
+
+def test_a_browser_s_page_may_ask_first_without_a_key(engine: FakeEngine) -> None:
+    with served(engine, api_key="k", cors_origins=("https://a.example",)) as url:
+        headers = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+        asked_first = httpx.options(f"{url}/v1/tasks/sentiment", headers=headers)
+        assert asked_first.headers["access-control-allow-origin"] == "https://a.example"
+        refused = httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "a"}, headers={"Origin": "https://a.example"})
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://a.example")
+
+
+def test_a_stream_with_a_bad_input_has_a_status_and_methods_are_few(url: str) -> None:
+    answer = httpx.post(f"{url}/v1/tasks/generation", json={"prompt": 3, "stream": True})
+    assert answer.status_code == 422
+    assert "prompt" in error_of(answer)
+    many = httpx.post(f"{url}/v1/embeddings", json={"model": "minilm", "input": ["a"] * 51})
+    assert (many.status_code, error_of(many)) == (422, "input: expected 1 to 50 texts, found 51.")
+    httpx.request("BREW", f"{url}/health")
+    page = httpx.get(f"{url}/metrics").text
+    assert 'method="other"' in page
+    assert "BREW" not in page
+
+
 def test_a_signal_lets_requests_finish_and_refuses_new_ones(engine: FakeEngine) -> None:
     with served(engine, drain_seconds=20) as url:
         with httpx.stream("POST", f"{url}/v1/tasks/generation", json={"prompt": "Once", "stream": True}) as answer:
@@ -258,6 +285,8 @@ def test_a_signal_lets_requests_finish_and_refuses_new_ones(engine: FakeEngine) 
             assert httpx.get(f"{url}/ready").status_code == 503
             refused = httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "I love it."})
             assert (refused.status_code, error_of(refused)) == (503, "The server is about to stop.")
+            for path, body in STREAMS:
+                assert httpx.post(url + path, json=body).status_code == 503
             assert [line for line in lines if line][-1] == "data: [DONE]"
         with pytest.raises(httpx.TransportError):
             get_until(f"{url}/health", time.monotonic() + 10)

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from nlptasks import CancelToken, GeneratedText, UnsupportedModelError
 from nlptasks.serve.bodies import read_as
-from nlptasks.serve.faults import answer_of
+from nlptasks.serve.faults import Fault, answer_of
 from nlptasks.serve.guard import facts_of
 from nlptasks.serve.routes.asking import AUTO
 from nlptasks.serve.routes.tasks import event
@@ -59,7 +59,11 @@ async def chat(request: Request) -> Response:
     arguments = {**_chosen(state, content.model, name), **content.options, "messages": content.turns}
     facts_of(request.state, task=name, inputs=1)
     if content.stream:
-        return StreamingResponse(_chunks(state, content, name, arguments), media_type="text/event-stream")
+        state.computing.admit()
+        cancel = CancelToken()
+        stream = state.engine.stream(name, cancel=cancel, **arguments)
+        pieces = state.computing.pieces(stream, cancel)
+        return StreamingResponse(_chunks(state, content, name, pieces), media_type="text/event-stream")
     result = await state.computing.run(request, lambda cancel: state.engine.run(name, cancel=cancel, **arguments))
     state.metrics.observe(name, result)
     return JSONResponse(chat_body(content, result, uuid.uuid4().hex[:24], int(time.time())))
@@ -69,6 +73,8 @@ async def embeddings(request: Request) -> Response:
     """The vectors of texts."""
     state = state_of(request)
     content = await read_as(EmbeddingRequest, request, state.settings)
+    if len(content.texts) > (most := state.settings.max_inputs):
+        raise Fault(422, f"input: expected 1 to {most} texts, found {len(content.texts)}.", param="input")
     task = next((task for task in state.engine.plugins.tasks.values() if task.verb), None)
     if task is None:
         raise UnsupportedModelError("No installed task has an encoder, which embeddings need: see `nlptasks plugins`.")
@@ -106,7 +112,9 @@ def _chosen(state: State, model: str, task: str) -> dict[str, Any]:
     return {} if model == AUTO else {"model": state.names.model(model)}
 
 
-async def _chunks(state: State, content: ServedChat, task: str, arguments: dict[str, Any]) -> AsyncIterator[str]:
+async def _chunks(
+    state: State, content: ServedChat, task: str, pieces: AsyncIterator[str | GeneratedText]
+) -> AsyncIterator[str]:
     """The chunks of an answer, in OpenAI's shape."""
     common = {"id": f"chatcmpl-{uuid.uuid4().hex[:24]}", "object": "chat.completion.chunk", "created": int(time.time())}
     common["model"] = content.model
@@ -114,22 +122,17 @@ async def _chunks(state: State, content: ServedChat, task: str, arguments: dict[
     def chunk(delta: dict[str, Any], finish: str | None = None) -> str:
         return event({**common, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 
-    async with state.computing.place() as cancel:
-        try:
-            yield chunk({"role": "assistant", "content": ""})
-            stream = state.computing.pieces(
-                cancel, lambda cancel: state.engine.stream(task, cancel=cancel, **arguments)
-            )
-            async with aclosing(stream) as pieces:  # type: ignore[type-var]
-                async for piece in pieces:
-                    if isinstance(piece, GeneratedText):
-                        state.metrics.observe(task, piece)
-                        yield chunk({}, piece.finish_reason)
-                        if content.stream_options and content.stream_options.include_usage:
-                            usage = chat_body(content, piece)["usage"]
-                            yield event({**common, "choices": [], "usage": usage})
-                    else:
-                        yield chunk({"content": piece})
-        except Exception as error:
-            yield event(answer_of(error)[1])
+    try:
+        yield chunk({"role": "assistant", "content": ""})
+        async with aclosing(pieces):  # type: ignore[type-var]
+            async for piece in pieces:
+                if isinstance(piece, str):
+                    yield chunk({"content": piece})
+                    continue
+                state.metrics.observe(task, piece)
+                yield chunk({}, piece.finish_reason)
+                if content.stream_options and content.stream_options.include_usage:
+                    yield event({**common, "choices": [], "usage": chat_body(content, piece)["usage"]})
+    except Exception as error:
+        yield event(answer_of(error)[1])
     yield "data: [DONE]\n\n"

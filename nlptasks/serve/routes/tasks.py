@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.requests import Request
 
-from nlptasks import InvalidInputError, Result, can_stream
+from nlptasks import CancelToken, InvalidInputError, Result, can_stream
 from nlptasks.serve.bodies import read_object
 from nlptasks.serve.faults import Fault, answer_of
 from nlptasks.serve.guard import facts_of
@@ -115,15 +115,16 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
         "adapter": state.names.adapter(task, content.get("adapter")),
         "model": state.names.model(content.get("model")),
     }
-    if inputs is not None:
-        # Every item is one input: a list within the list would be another call.
-        task.validate(inputs)
     facts_of(request.state, task=task.name, inputs=len(inputs or [1]))
     if stream:
         return _stream(state, task, inputs, arguments)
-    results = await state.computing.run(
-        request, lambda cancel: state.engine.run(task, inputs, cancel=cancel, **arguments)
-    )
+
+    def compute(cancel: CancelToken) -> Any:
+        # Every item is one input: a list within the list would be another call.
+        valid = None if inputs is None else task.validate(inputs)
+        return state.engine.run(task, valid, cancel=cancel, **arguments)
+
+    results = await state.computing.run(request, compute)
     listed: list[Result] = results if isinstance(results, list) else [results]
     for one in listed:
         state.metrics.observe(task.name, one)
@@ -138,31 +139,25 @@ def _stream(state: State, task: AnyTask, inputs: Any, arguments: dict[str, Any])
             ["stream: expected one input, and a task that writes text; leave stream out."],
         )
 
+    # What is wrong with the request is a status, not an event.
+    state.computing.admit()
+    cancel = CancelToken()
+    stream = state.engine.stream(task, cancel=cancel, **arguments)
+
     async def events() -> AsyncIterator[str]:
-        async with state.computing.place() as cancel:
-            stream = state.computing.pieces(
-                cancel, lambda cancel: state.engine.stream(task, cancel=cancel, **arguments)
-            )
-            try:
-                async with aclosing(stream) as pieces:  # type: ignore[type-var]
-                    async for piece in pieces:
-                        if isinstance(piece, str):
-                            yield event({"text": piece})
-                        else:
-                            state.metrics.observe(task.name, piece)
-                            yield event({"result": piece.model_dump(mode="json")})
-            except Exception as error:
-                yield event(answer_of(error)[1])
+        try:
+            async with aclosing(state.computing.pieces(stream, cancel)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        yield event({"text": piece})
+                    else:
+                        state.metrics.observe(task.name, piece)
+                        yield event({"result": piece.model_dump(mode="json")})
+        except Exception as error:
+            yield event(answer_of(error)[1])
         yield "data: [DONE]\n\n"
 
-    # What is wrong with the request is a status, not an event.
-    task.validate_options(_options(task, arguments))
     return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-
-
-def _options(task: AnyTask, arguments: dict[str, Any]) -> dict[str, Any]:
-    inputs = task.input_type.model_fields.keys() - task.options_type.model_fields.keys()
-    return {name: value for name, value in arguments.items() if name not in inputs | {"adapter", "model"}}
 
 
 def event(value: dict[str, Any]) -> str:
