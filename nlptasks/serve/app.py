@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from nlptasks import NlptasksError, __version__
 from nlptasks.serve.computing import Computing
-from nlptasks.serve.faults import Fault, answer_of, body
+from nlptasks.serve.faults import ErrorBody, Fault, answer_of, body
 from nlptasks.serve.guard import Guard, log
 from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.names import Choice, Names
@@ -30,6 +30,9 @@ from nlptasks.surfaces import sentence
 
 if TYPE_CHECKING:
     from nlptasks import Engine
+
+
+ANY_FAULT: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorBody, "description": "What went wrong."}}
 
 
 def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
@@ -53,7 +56,9 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         state.computing.close()
 
     # The pages of FastAPI load their scripts from another host; /docs has ours.
-    app = FastAPI(title="nlptasks", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="nlptasks", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=ANY_FAULT
+    )
     app.state.serve = state
     bodies: dict[str, type[BaseModel]] = {
         **tasks.add_routes(app, state),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from nlptasks import (
     CancelledError,
     InvalidInputError,
@@ -38,6 +40,21 @@ _TYPES = {
 
 CLIENT_CLOSED = 499
 """The status in the log of a request whose client left; nobody receives it."""
+
+
+class ErrorFacts(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The body of an answer that is an error."""
+
+    error: ErrorFacts
 
 
 def body(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:

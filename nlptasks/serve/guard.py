@@ -20,7 +20,7 @@ from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.settings import ServeSettings, is_loopback
 
 OPEN = frozenset({"/health", "/ready"})
-"""Addresses that need no key."""
+"""Addresses that need no key, and that answer under any Host."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that are labels in the metrics; a client may send any word as one."""
@@ -84,7 +84,8 @@ class Guard:
         """The name of the caller; raises Fault if it may not call."""
         host = headers.get("host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if name not in self._hosts and "*" not in self._hosts:
+        # A probe of health names the machine as it knows it, and learns nothing.
+        if name not in self._hosts and "*" not in self._hosts and scope["path"] not in OPEN:
             # A page of another site can resolve its own name to this machine (DNS rebinding).
             raise Fault(400, f"Expected the server's own address as Host, found {name[:60]!r}: see --allowed-host.")
         caller = self._caller(scope, headers)

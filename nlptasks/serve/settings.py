@@ -39,6 +39,7 @@ class ServeSettings(BaseModel):
     max_resident_mb: int | None = Field(default=None, ge=1, description="Memory of all bases.")
     max_body_mb: float = Field(default=8, gt=0, description="Size of a request.")
     max_inputs: int = Field(default=1000, ge=1, description="Inputs of a request.")
+    max_new_tokens: int = Field(default=4096, ge=1, description="Tokens that may be written for an input.")
     max_running: int = Field(default=64, ge=1, description="Requests that are computed at once.")
     max_waiting: int = Field(default=256, ge=0, description="Requests that wait; more are refused with 429.")
     requests_a_minute: int | None = Field(default=None, ge=1, description="Requests of a key, or of an address.")

@@ -154,6 +154,7 @@ def test_a_plugin_that_takes_long_to_import_is_named(site: Site) -> None:
     assert SENTENCE in shown
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_doctor_shows_what_loading_took(site: Site) -> None:
     site.add("slow", SLOW)

@@ -43,6 +43,7 @@ def test_python_examples() -> None:
     nlptasks.engine._default = None
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_shell_examples(embedded_settings: Settings) -> None:
     env = {**os.environ, "NLPTASKS_DATA": str(embedded_settings.data), "OMP_NUM_THREADS": "1"}

@@ -16,6 +16,7 @@ import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from nlptasks import NlptasksError
 from nlptasks.cli import cli
@@ -163,6 +164,46 @@ def test_openai_s_client_chats_embeds_and_lists(url: str) -> None:
         client.chat.completions.create(model="gpt-9", messages=messages)
 
 
+def test_a_chat_has_several_answers_and_the_likelihood_of_each_token(engine: FakeEngine, url: str) -> None:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
+    messages: Any = [{"role": "user", "content": "Tell me a story."}]
+    answer = client.chat.completions.create(model="generation", messages=messages, n=3, seed=2**64 - 1, logprobs=True)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2]
+    [alone] = client.chat.completions.create(model="generation", messages=messages).choices
+    assert alone.logprobs is None
+    expected = engine.run("generation", messages=messages, logprobs=True)
+    assert expected.logprobs
+    assert answer.usage
+    assert answer.usage.prompt_tokens == expected.num_tokens
+    assert answer.usage.completion_tokens == 3 * expected.num_generated_tokens
+    for choice in answer.choices:
+        assert choice.logprobs and choice.logprobs.content
+        pairs = [(token.token, token.logprob) for token in choice.logprobs.content]
+        assert pairs == [(one.token, one.logprob) for one in expected.logprobs]
+        assert b"".join(bytes(token.bytes or []) for token in choice.logprobs.content).decode() == STORY
+    stream = client.chat.completions.create(model="generation", messages=messages, logprobs=True, stream=True)
+    last = list(stream)[-1].choices[0]
+    assert last.logprobs and last.logprobs.content == answer.choices[0].logprobs.content
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        ({"n": 2, "stream": True}, "n: expected 1 in a stream, found 2."),
+        ({"n": 9}, "n: input should be less than or equal to 8, found 9."),
+        ({"logprobs": True, "top_logprobs": 3}, "top_logprobs: input should be 0, found 3."),
+        ({"max_tokens": 5000}, "max_new_tokens: expected at most 4096 on this server, found 5000."),
+        ({"tools": []}, "tools: this parameter is not served."),
+        ({"response_format": {"type": "json_object"}}, "response_format: this parameter is not served."),
+    ],
+)
+def test_what_a_chat_has_not_is_refused_in_words(url: str, extra: dict[str, Any], sentence: str) -> None:
+    messages = [{"role": "user", "content": "Hello."}]
+    answer = httpx.post(f"{url}/v1/chat/completions", json={"model": "generation", "messages": messages, **extra})
+    assert answer.status_code == 422
+    assert error_of(answer) == sentence
+
+
 def test_a_client_that_leaves_ends_the_computation(engine: FakeEngine, url: str) -> None:
     with httpx.stream("POST", f"{url}/v1/tasks/generation", json={"prompt": "Once", "stream": True}) as answer:
         next(answer.iter_lines())
@@ -186,8 +227,15 @@ def until_cancelled(engine: FakeEngine) -> None:
 def test_numbers_have_no_text_and_no_key(url: str) -> None:
     httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "A secret word."})
     page = httpx.get(f"{url}/metrics").text
-    assert 'nlptasks_requests_total{method="POST",route="/v1/tasks/sentiment",status="200"}' in page
-    assert 'nlptasks_inputs_total{task="sentiment"}' in page
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    assert {
+        "nlptasks_requests", "nlptasks_request_seconds", "nlptasks_running", "nlptasks_waiting", "nlptasks_inputs",
+        "nlptasks_tokens", "nlptasks_truncated_inputs", "nlptasks_scores", "nlptasks_resident_bytes",
+        "nlptasks_batches", "nlptasks_batch_items",
+    } <= families.keys()  # fmt: skip
+    labels = {"method": "POST", "route": "/v1/tasks/sentiment", "status": "200"}
+    assert any(one.labels == labels and one.value >= 1 for one in families["nlptasks_requests"].samples)
+    assert any(one.labels == {"task": "sentiment"} for one in families["nlptasks_inputs"].samples)
     assert "secret" not in page
 
 
@@ -345,7 +393,7 @@ VALUES = JSON | st.sampled_from(
 
 
 @given(st.data())
-@examples(1500)
+@examples(6000)
 def test_no_body_makes_the_server_fail(url: str, engine: FakeEngine, data: st.DataObject) -> None:
     paths = [f"/v1/tasks/{name}" for name in engine.plugins.tasks]
     paths += ["/v1/chat/completions", "/v1/embeddings", "/v1/decisions", "/v1/systemone"]

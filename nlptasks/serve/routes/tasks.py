@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def add_routes(app: FastAPI, state: State) -> dict[str, type[BaseModel]]:
             summary=task.summary,
             operation_id=f"run_{name.replace('-', '_')}",
             response_model=None,
-            responses={200: {"model": task.result_type}},
+            responses={200: {"model": task.result_type | list[task.result_type]}},
             tags=["tasks"],
         )(_handler(name))
 
@@ -73,7 +73,7 @@ def body_type(task: AnyTask) -> type[BaseModel]:
         fields["stream"] = (bool, Field(default=False, description="Answer with server-sent events."))
     title = "".join(part.capitalize() for part in task.name.replace("_", "-").split("-"))
     values: Any = {**fields, **_COMMON}
-    return create_model(f"{title}Request", __config__=ConfigDict(extra="forbid"), **values)
+    return create_model(f"{title}TaskRequest", __config__=ConfigDict(extra="forbid"), **values)
 
 
 def _described(task: AnyTask) -> dict[str, Any]:
@@ -115,6 +115,7 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
         "adapter": state.names.adapter(task, content.get("adapter")),
         "model": state.names.model(content.get("model")),
     }
+    check_length(state, fields)
     facts_of(request.state, task=task.name, inputs=len(inputs or [1]))
     if stream:
         return _stream(state, task, inputs, arguments)
@@ -130,6 +131,19 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
         state.metrics.observe(task.name, one)
     plain: Any = [one.model_dump(mode="json") for one in listed]
     return JSONResponse(plain if isinstance(results, list) else plain[0])
+
+
+def check_length(state: State, options: Mapping[str, Any]) -> None:
+    """Refuse a request to write more tokens than the server allows.
+
+    Raises:
+        Fault: 422.
+    """
+    count, most = options.get("max_new_tokens"), state.settings.max_new_tokens
+    if isinstance(count, int) and count > most:
+        raise Fault(
+            422, f"max_new_tokens: expected at most {most} on this server, found {count}.", param="max_new_tokens"
+        )
 
 
 def _stream(state: State, task: AnyTask, inputs: Any, arguments: dict[str, Any]) -> Response:
