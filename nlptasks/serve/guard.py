@@ -8,11 +8,14 @@ import logging
 import re
 import time
 import uuid
+from base64 import b64decode
 from collections import OrderedDict, deque
+from contextlib import suppress
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nlptasks.serve.faults import CLIENT_CLOSED, Fault, answer_of
@@ -69,7 +72,7 @@ class Guard:
                 await JSONResponse(body, code, extra)(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - begin
-            route = getattr(scope.get("route"), "path", "unknown")
+            route = _route(scope)
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._metrics.requests.labels(route, method, str(status or CLIENT_CLOSED)).inc()
             self._metrics.seconds.labels(route).observe(seconds)
@@ -96,9 +99,9 @@ class Guard:
     def _caller(self, scope: Scope, headers: Headers) -> str:
         if not self._keys or scope["path"] in OPEN:
             return ""
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        names = [name for known, name in self._keys.items() if hmac.compare_digest(known, key.strip().encode())]
-        if scheme.lower() != "bearer" or not names:
+        key = _key(headers.get("authorization", "")).encode()
+        names = [name for known, name in self._keys.items() if hmac.compare_digest(known, key)]
+        if not names:
             raise Fault(
                 401, "Expected a valid key in the header Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"}
             )
@@ -116,6 +119,25 @@ class Guard:
             wait = {"Retry-After": str(max(1, round(60 - (now - calls[0]))))}
             raise Fault(429, f"Expected at most {limit} requests a minute, found more: try again later.", wait)
         calls.append(now)
+
+
+def _route(scope: Scope) -> str:
+    """The path of the route as it was written, with the names of its parameters in place of their values."""
+    route = scope.get("route")
+    # A mounted app that knows no routes, such as one of files, leaves the mount itself there.
+    path = "" if isinstance(route, Mount) else getattr(route, "path", "")
+    return f"{scope.get('mount', '')}{path}" or "unknown"
+
+
+def _key(header: str) -> str:
+    """The key of a header: a bearer's, or the password of basic authentication, for clients that know no other."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            return b64decode(value, validate=True).decode().partition(":")[2]
+    return ""
 
 
 def facts_of(scope_state: Any, **facts: Any) -> None:

@@ -53,6 +53,10 @@ class Names:
         """A task; raises UnknownNameError if there is none of this name."""
         return self._engine.plugins.task(name[:200])
 
+    def resolve(self, name: str) -> Choice:
+        """What TASK or TASK@ADAPTER means; raises UnknownNameError if there is no such task."""
+        return self.choice(name) or Choice(self.task(name))
+
     def choice(self, name: str) -> Choice | None:
         """What TASK or TASK@ADAPTER means; None if it is not the name of a task."""
         task, _, adapter = name.partition("@")

@@ -32,6 +32,7 @@ class ServeSettings(BaseModel):
         default=(), description="Origins of web pages that may call; none by default."
     )
     models: tuple[str, ...] = Field(default=(), description="Bases that requests may name, beside the catalog's.")
+    root: str | None = Field(default=None, description="Plugin whose routes are at / too, for clients without a path.")
     preload: tuple[str, ...] = Field(default=(), description="Tasks, or TASK@ADAPTER, to load before requests.")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16, float16 or int8.")

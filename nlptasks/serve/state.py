@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
+from nlptasks import CancelToken
 from nlptasks.serve.computing import Computing
+from nlptasks.serve.faults import Fault
+from nlptasks.serve.guard import facts_of
 from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.names import Names
 from nlptasks.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
-    from nlptasks import Engine
+    from nlptasks import AnyTask, Engine, Result
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,46 @@ def state_of(request: Request) -> State:
     """The state of the server that got a request."""
     state: State = request.app.state.serve
     return state
+
+
+async def run_task(request: Request, task: AnyTask, inputs: Any = None, **arguments: Any) -> list[Result]:
+    """The results of a task for a list of inputs, or for the one input whose fields are among the arguments.
+
+    It is computed outside the event loop, ends when the client leaves, and is counted in the metrics and the log.
+
+    Raises:
+        Fault: 422 for anything but a list of as many inputs as the server takes; as `check_length` and
+            `Computing.run`.
+        NlptasksError: as `Engine.run`.
+    """
+    state = state_of(request)
+    if inputs is not None and (not isinstance(inputs, list) or not 0 < len(inputs) <= state.settings.max_inputs):
+        raise Fault(
+            422, f"inputs: expected a list of 1 to {state.settings.max_inputs}, found another value.", param="inputs"
+        )
+    check_length(state, arguments)
+    facts_of(request.state, task=task.name, inputs=len(inputs or [1]))
+
+    def compute(cancel: CancelToken) -> Any:
+        # Every item is one input: a list within the list would be another call.
+        valid = None if inputs is None else task.validate(inputs)
+        return state.engine.run(task, valid, cancel=cancel, **arguments)
+
+    results = await state.computing.run(request, compute)
+    listed: list[Result] = [results] if inputs is None else list(results)
+    for one in listed:
+        state.metrics.observe(task.name, one)
+    return listed
+
+
+def check_length(state: State, options: Mapping[str, Any]) -> None:
+    """Refuse a request to write more tokens than the server allows.
+
+    Raises:
+        Fault: 422.
+    """
+    count, most = options.get("max_new_tokens"), state.settings.max_new_tokens
+    if isinstance(count, int) and count > most:
+        raise Fault(
+            422, f"max_new_tokens: expected at most {most} on this server, found {count}.", param="max_new_tokens"
+        )

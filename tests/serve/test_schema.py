@@ -29,9 +29,11 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("serve")
-    with FakeEngine(own_settings(folder), built_in_makers(), installed_plugins()) as engine:
-        with served(engine, max_body_mb=0.1, max_inputs=50) as address:
-            yield address
+    with (
+        FakeEngine(own_settings(folder), built_in_makers(), installed_plugins()) as engine,
+        served(engine, max_body_mb=0.1, max_inputs=50) as address,
+    ):
+        yield address
 
 
 def test_a_client_is_generated_and_answers(tools: Path, url: str, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from nlptasks.serve.bodies import read_as
 from nlptasks.serve.faults import Fault, answer_of
 from nlptasks.serve.guard import facts_of
 from nlptasks.serve.routes.asking import AUTO
-from nlptasks.serve.routes.tasks import check_length, event
-from nlptasks.serve.state import State, state_of
+from nlptasks.serve.routes.tasks import event
+from nlptasks.serve.state import State, check_length, state_of
 from nlptasks.store import AdapterStore
 from nlptasks.surfaces import (
     ChatRequest,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.requests import Request
 
-from nlptasks import CancelToken, InvalidInputError, Result, can_stream
+from nlptasks import CancelToken, InvalidInputError, can_stream
 from nlptasks.serve.bodies import read_object
 from nlptasks.serve.faults import Fault, answer_of
 from nlptasks.serve.guard import facts_of
-from nlptasks.serve.state import State, state_of
+from nlptasks.serve.state import State, check_length, run_task, state_of
 
 if TYPE_CHECKING:
     from nlptasks import AnyTask
@@ -101,10 +101,6 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
     task = state.names.task(name)
     fields = {key: value for key, value in content.items() if key not in _RESERVED}
     inputs, stream = content.get("inputs"), content.get("stream", False)
-    if inputs is not None and (not isinstance(inputs, list) or not 0 < len(inputs) <= state.settings.max_inputs):
-        raise Fault(
-            422, f"inputs: expected a list of 1 to {state.settings.max_inputs}, found another value.", param="inputs"
-        )
     if not isinstance(stream, bool):
         raise Fault(422, f"stream: expected true or false, found {str(stream)[:60]!r}.", param="stream")
     for key in ("adapter", "model"):
@@ -115,35 +111,13 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
         "adapter": state.names.adapter(task, content.get("adapter")),
         "model": state.names.model(content.get("model")),
     }
-    check_length(state, fields)
-    facts_of(request.state, task=task.name, inputs=len(inputs or [1]))
     if stream:
+        check_length(state, fields)
+        facts_of(request.state, task=task.name, inputs=1)
         return _stream(state, task, inputs, arguments)
-
-    def compute(cancel: CancelToken) -> Any:
-        # Every item is one input: a list within the list would be another call.
-        valid = None if inputs is None else task.validate(inputs)
-        return state.engine.run(task, valid, cancel=cancel, **arguments)
-
-    results = await state.computing.run(request, compute)
-    listed: list[Result] = results if isinstance(results, list) else [results]
-    for one in listed:
-        state.metrics.observe(task.name, one)
-    plain: Any = [one.model_dump(mode="json") for one in listed]
-    return JSONResponse(plain if isinstance(results, list) else plain[0])
-
-
-def check_length(state: State, options: Mapping[str, Any]) -> None:
-    """Refuse a request to write more tokens than the server allows.
-
-    Raises:
-        Fault: 422.
-    """
-    count, most = options.get("max_new_tokens"), state.settings.max_new_tokens
-    if isinstance(count, int) and count > most:
-        raise Fault(
-            422, f"max_new_tokens: expected at most {most} on this server, found {count}.", param="max_new_tokens"
-        )
+    results = await run_task(request, task, inputs, **arguments)
+    plain: Any = [one.model_dump(mode="json") for one in results]
+    return JSONResponse(plain[0] if inputs is None else plain)
 
 
 def _stream(state: State, task: AnyTask, inputs: Any, arguments: dict[str, Any]) -> Response:
