@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -52,7 +52,10 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.ready = not settings.preload
         loading = asyncio.create_task(_preload(app, state))
-        yield
+        async with AsyncExitStack() as stack:
+            for routes in apps.values():
+                await stack.enter_async_context(routes.router.lifespan_context(routes))
+            yield
         loading.cancel()
         state.computing.close()
 

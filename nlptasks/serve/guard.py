@@ -28,6 +28,9 @@ OPEN = frozenset({"/health", "/ready"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that are labels in the metrics; a client may send any word as one."""
 
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
+
 MAX_CALLERS = 10_000
 """Callers whose rate is known; the one that was silent longest is forgotten first."""
 
@@ -47,8 +50,12 @@ class Guard:
         self._hosts = {*address, *settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            # No route has a WebSocket, and what a library adds must not go past the checks below.
+            await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
         wished = headers.get("x-request-id", "")
@@ -64,7 +71,7 @@ class Guard:
             await send(message)
 
         try:
-            caller = self._admit(scope, headers)
+            caller = scope["state"]["caller"] = self._admit(scope, headers)
             await self._app(scope, receive, answer)
         except Exception as error:
             code, body, extra = answer_of(error)
@@ -91,8 +98,15 @@ class Guard:
         if name not in self._hosts and "*" not in self._hosts and scope["path"] not in OPEN:
             # A page of another site can resolve its own name to this machine (DNS rebinding).
             raise Fault(400, f"Expected the server's own address as Host, found {name[:60]!r}: see --allowed-host.")
+        origin = headers.get("origin")
+        pages = {f"{scheme}://{host}" for scheme in ("http", "https")} | set(self._settings.cors_origins)
+        if origin and scope["method"] not in READING and origin not in pages:
+            # A browser sends a form of another site's page without asking, and the key that it remembers with it.
+            raise Fault(403, f"Expected a page of this server as Origin, found {origin[:60]!r}: see --cors-origin.")
         caller = self._caller(scope, headers)
-        if self._settings.requests_a_minute and scope["path"] not in OPEN:
+        # A page of the web app is many files.
+        is_page = scope["method"] in READING and scope["path"].startswith("/ui/")
+        if self._settings.requests_a_minute and scope["path"] not in OPEN and not is_page:
             self._count(caller or (scope.get("client") or ("",))[0])
         return caller
 
@@ -102,8 +116,10 @@ class Guard:
         key = _key(headers.get("authorization", "")).encode()
         names = [name for known, name in self._keys.items() if hmac.compare_digest(known, key)]
         if not names:
+            # With Basic a browser asks its user.
+            scheme = 'Basic realm="any name, and a key as the password"' if self._settings.ui else "Bearer"
             raise Fault(
-                401, "Expected a valid key in the header Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"}
+                401, "Expected a valid key in the header Authorization: Bearer KEY.", {"WWW-Authenticate": scheme}
             )
         return names[0]
 

@@ -31,6 +31,7 @@ class ServeSettings(BaseModel):
     cors_origins: tuple[str, ...] = Field(
         default=(), description="Origins of web pages that may call; none by default."
     )
+    ui: bool = Field(default=False, description="The web app at /ui; a browser's user name is any, the password a key.")
     models: tuple[str, ...] = Field(default=(), description="Bases that requests may name, beside the catalog's.")
     root: str | None = Field(default=None, description="Plugin whose routes are at / too, for clients without a path.")
     preload: tuple[str, ...] = Field(default=(), description="Tasks, or TASK@ADAPTER, to load before requests.")
