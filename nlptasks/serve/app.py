@@ -23,7 +23,7 @@ from nlptasks.serve.guard import Guard, log
 from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.names import Choice, Names
 from nlptasks.serve.page import documentation
-from nlptasks.serve.routes import decisions, openai, systemone, tasks
+from nlptasks.serve.routes import adapters, decisions, openai, systemone, tasks, tools
 from nlptasks.serve.settings import ServeSettings
 from nlptasks.serve.state import State, state_of
 from nlptasks.surfaces import sentence
@@ -48,7 +48,8 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.ready = not settings.preload
         loading = asyncio.create_task(_preload(app, state))
-        yield
+        async with mcp.running():
+            yield
         loading.cancel()
         state.computing.close()
 
@@ -61,8 +62,9 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         decisions.PATH: decisions.DecisionRequest,
         systemone.PATH: systemone.SystemOneRequest,
     }
-    for routes in (openai, decisions, systemone):
+    for routes in (openai, decisions, systemone, adapters):
         routes.add_routes(app)
+    mcp = tools.add_routes(app, state)
     _add_pages(app, bodies)
     _add_faults(app)
     app.add_middleware(Guard, settings=settings, metrics=metrics)

@@ -61,7 +61,7 @@ class Guard:
             await send(message)
 
         try:
-            caller = self._admit(scope, headers)
+            caller = scope["state"]["caller"] = self._admit(scope, headers)
             await self._app(scope, receive, answer)
         except Exception as error:
             code, body, extra = answer_of(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import ipaddress
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks import NlptasksError
-from nlptasks_ui import api, theme
+from nlptasks_ui import theme
 from nlptasks_ui.pages.files import FileOwners
 from nlptasks_ui.policy import ContentPolicy
 
@@ -52,9 +51,7 @@ def launch(app: Any, address: Address, *, logins: Logins = (), browser: bool = F
     # Gradio treats our empty list as unset and would read this variable instead.
     os.environ.pop("GRADIO_ALLOWED_PATHS", None)
     _bypass_proxy("127.0.0.1", "localhost")
-    # Gradio announces its MCP server even with quiet=True.
-    with contextlib.redirect_stdout(io.StringIO()):
-        return _launch(app, address, logins, browser)
+    return _launch(app, address, logins, browser)
 
 
 def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
@@ -72,7 +69,7 @@ def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
         show_error=True,
         max_file_size=LARGEST_UPLOAD,
         allowed_paths=[],
-        mcp_server=True,
+        mcp_server=False,
         ssr_mode=False,
         pwa=False,
         enable_monitoring=False,
@@ -86,7 +83,6 @@ def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
             "lifespan": lambda _: _lifespan(app),
         },
     )
-    api.answer_in_json(app.mcp_server_obj)
     return str(url)
 
 
@@ -98,7 +94,7 @@ async def _lifespan(app: Any) -> AsyncIterator[None]:
 
 
 def _bypass_proxy(*hosts: str) -> None:
-    """Exclude hosts from the proxy: the app and its MCP server call themselves over loopback."""
+    """Exclude hosts from the proxy: the app calls itself over loopback."""
     for name in ("NO_PROXY", "no_proxy"):
         known = [host for host in os.environ.get(name, "").split(",") if host]
         os.environ[name] = ",".join([*known, *(host for host in hosts if host not in known)])
