@@ -38,7 +38,7 @@ def serve_command(config: Path | None, print_config: bool, **flags: Any) -> None
 
     It is open to this machine only. Flags come before NLPTASKS_SERVE_* variables, and those before the file.
     """
-    if find_spec("fastapi") is None or find_spec("uvicorn") is None or find_spec("prometheus_client") is None:
+    if not all(map(find_spec, ("fastapi", "mcp", "prometheus_client", "uvicorn"))):
         raise MissingExtraError("nlptasks serve", "serve")
     from nlptasks.serve import read_settings
 

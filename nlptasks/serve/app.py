@@ -22,7 +22,7 @@ from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.mounts import add_plugins, plugin_apps
 from nlptasks.serve.names import Choice, Names
 from nlptasks.serve.page import documentation
-from nlptasks.serve.routes import decisions, openai, systemone, tasks
+from nlptasks.serve.routes import adapters, decisions, openai, systemone, tasks, tools
 from nlptasks.serve.settings import ServeSettings
 from nlptasks.serve.state import State, state_of
 from nlptasks.surfaces import sentence
@@ -53,6 +53,7 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         app.state.ready = not settings.preload
         loading = asyncio.create_task(_preload(app, state))
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(mcp.running())
             for routes in apps.values():
                 await stack.enter_async_context(routes.router.lifespan_context(routes))
             yield
@@ -70,8 +71,9 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         decisions.PATH: decisions.DecisionRequest,
         systemone.PATH: systemone.SystemOneRequest,
     }
-    for routes in (openai, decisions, systemone):
+    for routes in (openai, decisions, systemone, adapters):
         routes.add_routes(app)
+    mcp = tools.add_routes(app, state)
     _add_pages(app, apps, bodies)
     answer_faults(app)
     add_plugins(app, apps, settings.root)

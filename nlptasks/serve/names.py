@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nlptasks import UnknownNameError
 from nlptasks.serve.faults import Fault
-from nlptasks.store import CATALOG, AdapterStore
+from nlptasks.store import CATALOG, AdapterFolder, AdapterStore
 
 if TYPE_CHECKING:
     from nlptasks import AnyTask, Engine
@@ -30,6 +30,7 @@ class Names:
 
     def __init__(self, engine: Engine, models: tuple[str, ...] = ()) -> None:
         self._engine = engine
+        self._store = AdapterStore(engine.settings)
         self.models = tuple(dict.fromkeys([*CATALOG, *engine.plugins.bases, *models]))
 
     def adapter(self, task: AnyTask, name: str | None) -> str | None:
@@ -38,10 +39,19 @@ class Names:
             return None
         if not _ADAPTER.fullmatch(name):
             raise Fault(422, f"adapter: expected a name in the server's store, found {name[:60]!r}.", param="adapter")
-        known = [*AdapterStore(self._engine.settings).names(task.name), "none"]
+        known = [*self._store.names(task.name), "none"]
         if name not in known and name != task.name:
             raise UnknownNameError("adapter", name, known)
         return name
+
+    def adapters(self) -> dict[str, list[AdapterFolder]]:
+        """The adapters of the store by task, installed or not."""
+        return {task: self._store.list(task) for task in self._store.tasks()}
+
+    def faults(self, task: str) -> dict[str, str]:
+        """What is wrong with the adapters of a task that cannot be used, by their names."""
+        faults = self._store.faults(task).items()
+        return {path.name: text.replace(f"{path.parent.parent}/", "") for path, text in faults}
 
     def model(self, name: str | None) -> str | None:
         """A base's name; raises UnknownNameError for one that is not allowed."""

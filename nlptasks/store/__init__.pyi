@@ -2,6 +2,7 @@ from nlptasks.store.adapter_store import AdapterStore as AdapterStore
 from nlptasks.store.adapter_store import check_name as check_name
 from nlptasks.store.adapter_store import writing as writing
 from nlptasks.store.adapters import AdapterFolder as AdapterFolder
+from nlptasks.store.adapters import Manifest as Manifest
 from nlptasks.store.catalog import CATALOG as CATALOG
 from nlptasks.store.catalog import Base as Base
 from nlptasks.store.download import cached_bases as cached_bases

@@ -1,9 +1,8 @@
-"""The web app without a browser: pages, endpoints, tools of MCP, what is refused, and what stops."""
+"""The web app without a browser: pages, endpoints, what is refused, and what stops."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -91,44 +90,6 @@ def test_a_cancelled_call_stops_the_model(url: str, engine: FakeEngine) -> None:
         until(lambda: engine.models[-1].token.cancelled)
     finally:
         engine.gate.set()
-
-
-@pytest.mark.long
-def test_every_task_is_a_tool_of_the_mcp_server(url: str) -> None:
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
-
-    async def ask() -> tuple[Any, Any, Any]:
-        async with (
-            streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            tools = (await session.list_tools()).tools
-            said = await session.call_tool("sentiment", {"text": "I love it."})
-            # A caller that wants to know of the progress is answered on another way through gradio.
-            words = {"text": "See you soon.", "source_language": "en", "target_language": "fr"}
-            followed = await session.call_tool("translation", words, progress_callback=follow)
-            refused = await session.call_tool("sentiment", {"text": " "})
-            return tools, [said, followed], refused
-
-    async def follow(*_: Any) -> None:
-        pass
-
-    tools, said, refused = asyncio.run(ask())
-    by_name = {tool.name: tool for tool in tools}
-    assert set(by_name) == set(installed_plugins().tasks)
-    qa = by_name["qa"]
-    assert qa.description.startswith("The words of a text that answer a question")
-    assert all(entry.get("description") for entry in qa.inputSchema["properties"].values())
-    assert qa.inputSchema["required"] == ["question", "context"]
-    assert "at least 1, at most 20" in qa.inputSchema["properties"]["top_k"]["description"]
-    mood, french = (json.loads(result.content[0].text) for result in said)
-    assert (mood["label"], mood["adapter"], mood["truncated"]) == ("positive", "fake", False)
-    assert (french["translation"], french["adapter"]) == ("À bientôt.", None)
-    assert "À bientôt." in said[1].content[0].text
-    assert refused.isError
-    assert "expected a text with at least one visible character" in refused.content[0].text
 
 
 def test_a_full_queue_refuses_with_a_sentence(url: str, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Every task as an API endpoint (`/sentiment`, `/ner`, ...) with typed parameters, and as an MCP tool.
+"""Every task as an API endpoint (`/sentiment`, `/ner`, ...) with typed parameters.
 
 Names and parameters follow from the task's types: they are as stable as its input and options.
 """
@@ -6,8 +6,7 @@ Names and parameters follow from the task's types: they are as stable as its inp
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -51,20 +50,6 @@ def blocks() -> type[Any]:
             return super().get_api_info(all_endpoints=all_endpoints)
 
     return Blocks
-
-
-def answer_in_json(server: Any) -> None:
-    """Make an app's MCP server return results as JSON; by default Gradio returns the `repr` of a dict.
-
-    `server` is the `mcp_server_obj` of a launched app. All its tools are task endpoints, so no result is a file.
-    """
-
-    def content(outputs: Iterable[Any], _root_url: str) -> list[Any]:
-        from mcp.types import TextContent
-
-        return [TextContent(type="text", text=json.dumps(output, ensure_ascii=False)) for output in outputs]
-
-    server.postprocess_output_data = content
 
 
 def endpoint(context: Context, task: Task[Any, Any, Any]) -> Callable[..., AsyncGenerator[Any, None]]:

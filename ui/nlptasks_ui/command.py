@@ -78,7 +78,7 @@ def ui(
         app = build_app(engine, loads=loads, logins=bool(logins))
         url = serving.launch(app, address, logins=logins, browser=browser)
         click.echo(
-            f"Open {url} in a browser; press Ctrl-C to stop the app. API: {url}?view=api, MCP: {url}gradio_api/mcp/",
+            f"Open {url} in a browser; press Ctrl-C to stop the app. API: {url}?view=api",
             err=True,
         )
         app.block_thread()

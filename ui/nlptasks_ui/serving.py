@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import ipaddress
 import os
 import warnings
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import NlptasksError
-from nlptasks_ui import api, theme
+from nlptasks_ui import theme
 from nlptasks_ui.pages.files import FileOwners
 from nlptasks_ui.policy import ContentPolicy
 
@@ -56,9 +55,7 @@ def launch(app: Any, address: Address, *, logins: Logins = (), browser: bool = F
     # Gradio treats our empty list as unset and would read this variable instead.
     os.environ.pop("GRADIO_ALLOWED_PATHS", None)
     _bypass_proxy("127.0.0.1", "localhost")
-    # Gradio announces its MCP server even with quiet=True.
-    with contextlib.redirect_stdout(io.StringIO()):
-        return _launch(app, address, logins, browser)
+    return _launch(app, address, logins, browser)
 
 
 def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
@@ -73,7 +70,6 @@ def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
         quiet=True,
         **_settings(app, bool(logins)),
     )
-    api.answer_in_json(app.mcp_server_obj)
     return str(url)
 
 
@@ -104,7 +100,7 @@ def _settings(app: Any, users: bool) -> dict[str, Any]:
         "show_error": True,
         "max_file_size": LARGEST_UPLOAD,
         "allowed_paths": [],
-        "mcp_server": True,
+        "mcp_server": False,
         "ssr_mode": False,
         "pwa": False,
         "enable_monitoring": False,
@@ -128,7 +124,7 @@ async def _lifespan(app: Any) -> AsyncIterator[None]:
 
 
 def _bypass_proxy(*hosts: str) -> None:
-    """Exclude hosts from the proxy: the app and its MCP server call themselves over loopback."""
+    """Exclude hosts from the proxy: the app calls itself over loopback."""
     for name in ("NO_PROXY", "no_proxy"):
         known = [host for host in os.environ.get(name, "").split(",") if host]
         os.environ[name] = ",".join([*known, *(host for host in hosts if host not in known)])

@@ -21,7 +21,6 @@ from nlptasks.serve.guard import facts_of
 from nlptasks.serve.routes.asking import AUTO
 from nlptasks.serve.routes.tasks import event
 from nlptasks.serve.state import State, check_length, state_of
-from nlptasks.store import AdapterStore
 from nlptasks.surfaces import (
     ChatRequest,
     EmbeddingRequest,
@@ -125,12 +124,11 @@ async def embeddings(request: Request) -> Response:
     return JSONResponse(embedding_body(content, vectors))
 
 
-async def models(request: Request) -> dict[str, Any]:
+def models(request: Request) -> dict[str, Any]:
     """Bases, tasks, and adapters as TASK@ADAPTER: what `model` may be."""
     state = state_of(request)
-    store = AdapterStore(state.engine.settings)
     names = [*state.names.models, *state.engine.plugins.tasks]
-    names += [f"{task}@{adapter}" for task in store.tasks() for adapter in store.names(task)]
+    names += [f"{task}@{one.path.name}" for task, listed in state.names.adapters().items() for one in listed]
     return {
         "object": "list",
         "data": [{"id": name, "object": "model", "created": 0, "owned_by": "nlptasks"} for name in names],

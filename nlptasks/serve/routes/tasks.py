@@ -59,17 +59,19 @@ def add_routes(app: FastAPI, state: State) -> dict[str, type[BaseModel]]:
     return bodies
 
 
-def body_type(task: AnyTask) -> type[BaseModel]:
-    """The type of a task's request: one input's fields or a list of `inputs`, with options."""
+def body_type(task: AnyTask, *, single: bool = False) -> type[BaseModel]:
+    """The type of a task's request: one input's fields or a list of `inputs`, with options; if `single`, no list."""
     fields: dict[str, Any] = {name: (info.annotation, info) for name, info in task.options_type.model_fields.items()}
     for name, info in task.input_type.model_fields.items():
-        optional = info._copy()
-        # A list of inputs takes their place.
-        optional.default = None if info.is_required() else info.default
-        fields[name] = (info.annotation, optional)
-    item: Any = task.input_type | str
-    fields["inputs"] = (list[item] | None, Field(default=None, description="Several inputs in place of one."))
-    if can_stream(task):
+        field = info._copy()
+        if info.is_required() and not single:
+            # A list of inputs takes their place.
+            field.default = None
+        fields[name] = (info.annotation, field)
+    if not single:
+        item: Any = task.input_type | str
+        fields["inputs"] = (list[item] | None, Field(default=None, description="Several inputs in place of one."))
+    if not single and can_stream(task):
         fields["stream"] = (bool, Field(default=False, description="Answer with server-sent events."))
     title = "".join(part.capitalize() for part in task.name.replace("_", "-").split("-"))
     values: Any = {**fields, **_COMMON}
@@ -100,6 +102,9 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
     """The answer of a task to the content of a request."""
     task = state.names.task(name)
     fields = {key: value for key, value in content.items() if key not in _RESERVED}
+    if others := {key: fields[key] for key in ("cancel", "progress") if key in fields}:
+        # Arguments of Engine.run, which are no options.
+        task.validate_options(others)
     inputs, stream = content.get("inputs"), content.get("stream", False)
     if not isinstance(stream, bool):
         raise Fault(422, f"stream: expected true or false, found {str(stream)[:60]!r}.", param="stream")
