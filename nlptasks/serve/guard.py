@@ -104,9 +104,9 @@ class Guard:
             # A browser sends a form of another site's page without asking, and the key that it remembers with it.
             raise Fault(403, f"Expected a page of this server as Origin, found {origin[:60]!r}: see --cors-origin.")
         caller = self._caller(scope, headers)
-        # A page of the web app is many files.
-        is_page = scope["method"] in READING and scope["path"].startswith("/ui/")
-        if self._settings.requests_a_minute and scope["path"] not in OPEN and not is_page:
+        # A page of the web app is many requests; those for models wait in its own queue.
+        counted = scope["path"] not in OPEN and not scope["path"].startswith("/ui/")
+        if self._settings.requests_a_minute and counted:
             self._count(caller or (scope.get("client") or ("",))[0])
         return caller
 

@@ -12,7 +12,7 @@ from nlptasks import NlptasksError
 from nlptasks.serve.faults import answer_faults
 from nlptasks.serve.state import State
 
-RESERVED = frozenset({"v1", "health", "ready", "docs", "metrics", "openapi.json"})
+RESERVED = frozenset({"v1", "mcp", "health", "ready", "docs", "metrics", "openapi.json"})
 """First parts of the server's own addresses."""
 
 

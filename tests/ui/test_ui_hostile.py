@@ -379,7 +379,7 @@ def test_the_policy_stands_behind_every_page(browser: Browser, url: str, hostile
     page = browser.new_page()  # whose complaints are wanted here
     visit(page, url)
     policy = page.request.get(url).headers["content-security-policy"].split("; ")
-    rules = {"object-src 'none'", "base-uri 'self'", "form-action 'self'", "connect-src 'self'"}
+    rules = {"object-src 'none'", "base-uri 'none'", "form-action 'self'", "connect-src 'self'"}
     assert {*rules, "img-src 'self' data: blob:"} <= {*policy}
     assert not any("unsafe-inline" in rule for rule in policy if rule.startswith("script-src"))
     page.evaluate(
