@@ -19,7 +19,7 @@ from nlptasks.serve.bodies import read_as
 from nlptasks.serve.faults import Fault, answer_of
 from nlptasks.serve.guard import facts_of
 from nlptasks.serve.routes.asking import AUTO
-from nlptasks.serve.routes.tasks import event
+from nlptasks.serve.routes.tasks import EVENTS, event
 from nlptasks.serve.state import State, check_length, state_of
 from nlptasks.surfaces import (
     ChatRequest,
@@ -59,7 +59,7 @@ BODIES: dict[str, type[BaseModel]] = {CHAT: ServedChat, EMBEDDINGS: EmbeddingReq
 
 def add_routes(app: FastAPI) -> None:
     """Add the routes."""
-    app.post(CHAT, response_model=None, tags=["openai"], operation_id="chat")(chat)
+    app.post(CHAT, response_model=None, responses={200: EVENTS}, tags=["openai"], operation_id="chat")(chat)
     app.post(EMBEDDINGS, response_model=None, tags=["openai"], operation_id="embeddings")(embeddings)
     app.get("/v1/models", tags=["openai"], operation_id="models")(models)
 

@@ -30,6 +30,9 @@ _COMMON: dict[str, Any] = {
 }
 _RESERVED = ("adapter", "model", "stream", "inputs")
 
+EVENTS: dict[str, Any] = {"content": {"text/event-stream": {"schema": {}}}}
+"""In OpenAPI: what a stream of server-sent events is."""
+
 
 def add_routes(app: FastAPI, state: State) -> dict[str, type[BaseModel]]:
     """Add a route for each task; returns the types of their bodies by the address."""
@@ -42,7 +45,9 @@ def add_routes(app: FastAPI, state: State) -> dict[str, type[BaseModel]]:
             summary=task.summary,
             operation_id=f"run_{name.replace('-', '_')}",
             response_model=None,
-            responses={200: {"model": task.result_type | list[task.result_type]}},
+            responses={
+                200: {"model": task.result_type | list[task.result_type], **(EVENTS if can_stream(task) else {})}
+            },
             tags=["tasks"],
         )(_handler(name))
 
