@@ -205,9 +205,9 @@ class Plugins:
                 self._views |= views
         return MappingProxyType(self._views)
 
-    def routes(self, make: Callable[[], A], engine: Engine, reserved: Collection[str] = ()) -> Mapping[str, A]:
-        """The plugins' routes in apps of `make`, by the name of the plugin, which is their address; a plugin that fails
-        here is disabled with its tasks.
+    def routes(self, make: Callable[[str], A], engine: Engine, reserved: Collection[str] = ()) -> Mapping[str, A]:
+        """The plugins' routes in apps that `make` makes for their names, by these, which are their addresses; a plugin
+        that fails here is disabled with its tasks.
 
         `reserved` names addresses that are the server's.
         """
@@ -215,7 +215,7 @@ class Plugins:
         for record in [record for record in self.records if "register_routes" in record.hooks]:
             with self._isolated(record, "in register_routes", admitted=True):
                 definitions.check_address(record.name, {*apps, *reserved})
-                app = make()
+                app = make(record.name)
                 self._call("register_routes", record, app=app, engine=engine)
                 apps[record.name] = app
         return apps

@@ -6,7 +6,7 @@ a text, Labels for spans, TextArea for what is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -80,8 +80,8 @@ def add_routes(app: FastAPI, engine: Engine) -> None:
         """Whether the task fits the project, and which model answers."""
         chosen, adapter = state_of(request).names.resolve(task)
         body = await read_as(SetupRequest, request, state_of(request).settings)
-        control_of(chosen, body.schema_)
         folder, base = engine.choose(chosen, adapter, None)
+        control_of(chosen, _labels(chosen, folder), body.schema_)
         return {"model_version": f"{base}@{folder.name}" if folder else base}
 
     @app.post("/{task}/predict")
@@ -89,15 +89,14 @@ def add_routes(app: FastAPI, engine: Engine) -> None:
         """Predictions for texts; a text that is missing or blank has none."""
         chosen, adapter = state_of(request).names.resolve(task)
         body = await read_as(PredictRequest, request, state_of(request).settings)
-        control = control_of(chosen, body.label_config)
+        labels = _labels(chosen, engine.choose(chosen, adapter, None)[0])
+        control = control_of(chosen, labels, body.label_config)
         inputs = [_input(chosen, one.data, control) for one in body.tasks]
-        options: dict[str, Any] = {"adapter": adapter}
-        if chosen.open_labels:
-            options["labels"] = list(control.values.values())
-        if chosen.open_labels and control.several:
-            options["multi_label"] = True
+        options: dict[str, Any] = {}
+        if chosen.open_labels and not labels:
+            options = {"labels": list(control.values.values()), **({"multi_label": True} if control.several else {})}
         readable = [one for one in inputs if one]
-        results = iter(await run_task(request, chosen, readable, **options) if readable or not inputs else [])
+        results = iter(await run_task(request, chosen, readable, options, adapter=adapter) if readable else [])
         return {"results": [_prediction(control, next(results) if one else None) for one in inputs]}
 
     @app.post("/{task}/train")
@@ -108,8 +107,8 @@ def add_routes(app: FastAPI, engine: Engine) -> None:
         raise Fault(501, f"Training is a command here: export the project as JSON, then nlptasks train {name} FILE.")
 
 
-def control_of(task: AnyTask, config: str) -> Control:
-    """The control that a task's predictions fill.
+def control_of(task: AnyTask, labels: Sequence[str], config: str) -> Control:
+    """The control that the predictions of a task with these labels fill; a task without any takes the control's.
 
     Raises:
         Fault: 422 for a configuration that cannot be read, and one without such a control.
@@ -127,11 +126,20 @@ def control_of(task: AnyTask, config: str) -> Control:
     if control is None:
         names = ", ".join(f"<{one.tag}>" for one in controls) or "none"
         raise Fault(422, f"label_config: expected <{tags[0]}> on a <Text> for the task {task.name}, found {names}.")
-    known = () if task.open_labels else getattr(task, "labels", ())
-    if known and control.values and not any(map(control.value, known)):
-        listed = ", ".join(control.values.values())
-        raise Fault(422, f"label_config: expected values among {', '.join(known)} in <{control.tag}>, found {listed}.")
+    if control.tag != "TextArea" and not any(map(control.value, labels or control.values)):
+        expected = f"values among {', '.join(labels)}" if labels else "values"
+        listed = ", ".join(control.values.values()) or "none"
+        raise Fault(422, f"label_config: expected {expected} in <{control.tag}>, found {listed}.")
     return control
+
+
+def _labels(task: AnyTask, adapter: Any) -> tuple[str, ...]:
+    """The labels of the adapter that answers, or else of the task; without the prefixes that a tagger's have."""
+    labels = adapter and adapter.labels
+    if not labels and not task.open_labels:
+        labels = getattr(task, "labels", None)
+    names = [one.removeprefix("B-").removeprefix("I-") for one in labels or () if one != "O"]
+    return tuple(dict.fromkeys(names))
 
 
 def _controls(root: ElementTree.Element) -> Iterator[Control]:

@@ -20,12 +20,13 @@ TASK = "translation"
 
 
 class DetectRequest(BaseModel):
-    """A text or a list; the key is in the header, and one in the body is not looked at."""
+    """A text or a list; the key is in the header, and what clients have of it in the body is not looked at."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     q: str | list[str]
     api_key: str | None = None
+    secret: str | None = None
 
 
 class TranslateRequest(DetectRequest):
@@ -33,7 +34,7 @@ class TranslateRequest(DetectRequest):
 
     source: str
     target: str
-    format: Literal["text", "html", None] = None
+    format: Literal["text", "html", "", None] = None
     alternatives: int = Field(default=0, ge=0, le=8)
 
 
@@ -52,7 +53,7 @@ def add_routes(app: FastAPI, engine: Engine) -> None:
         inputs = [{"text": text, **pair} for text in texts if text.strip() or isinstance(body.q, str)]
         options = {"format": body.format or "text", "alternatives": body.alternatives}
         task = state.names.task(TASK)
-        results = iter(await run_task(request, task, inputs, **options) if inputs or not texts else [])
+        results = iter(await run_task(request, task, inputs, options) if inputs or not texts else [])
         answers = [_answer(body, next(results) if text.strip() else text) for text in texts]
         return answers[0] if isinstance(body.q, str) else {name: [one[name] for one in answers] for name in answers[0]}
 

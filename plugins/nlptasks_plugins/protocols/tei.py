@@ -6,7 +6,7 @@ A task answers at `/TASK/predict`, `/embed`, `/similarity`, `/rerank`, `/info` a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -112,17 +112,20 @@ class Caller:
             others = ", ".join(name for name, task in tasks.items() if _answers(task, verb))
             raise Fault(424, f"/{verb}: expected one of the tasks {others}; found {self.task.name}.")
 
-    async def run(self, rows: Sequence[Sequence[str]], **options: Any) -> list[Any]:
+    async def run(self, rows: Sequence[Sequence[str | list[str]]]) -> list[Any]:
         """The results for texts, which are the input's fields in their order."""
         fields = list(self.task.input_type.model_fields)
         if wide := next((row for row in rows if not 0 < len(row) <= len(fields)), None):
             most = f"1 to {len(fields)} texts ({', '.join(fields)})" if len(fields) > 1 else "1 text"
             raise Fault(413, f"inputs: expected {most} for each input, found {len(wide)}.")
-        return await self.answer([dict(zip(fields, row, strict=False)) for row in rows], **options)
+        most = self._state.settings.max_inputs
+        if wide := next((one for row in rows for one in row if isinstance(one, list) and len(one) > most), None):
+            raise Fault(413, f"Expected at most {most} texts, found {len(wide)}.")
+        return await self.answer([dict(zip(fields, row, strict=False)) for row in rows], {})
 
-    async def answer(self, inputs: list[Any], **options: Any) -> list[Any]:
+    async def answer(self, inputs: list[Any], options: Mapping[str, Any]) -> list[Any]:
         """The results for inputs of the task."""
-        return await run_task(self._request, self.task, inputs, **{**options, "adapter": self.adapter})
+        return await run_task(self._request, self.task, inputs, options, adapter=self.adapter)
 
 
 async def predict(caller: Caller, content: dict[str, Any]) -> Any:
@@ -144,14 +147,14 @@ async def embed(caller: Caller, content: dict[str, Any]) -> Any:
 async def similarity(caller: Caller, content: dict[str, Any]) -> Any:
     """How near each sentence is to the first."""
     inputs = to_model(SimilarityRequest, content).inputs
-    [result] = await caller.run([[inputs.source_sentence, inputs.sentences]])  # type: ignore[list-item]
+    [result] = await caller.run([[inputs.source_sentence, inputs.sentences]])
     return result.scores
 
 
 async def rerank(caller: Caller, content: dict[str, Any]) -> Any:
     """The places of texts, the nearest to the query first."""
     body = to_model(RerankRequest, content)
-    [result] = await caller.run([[body.query, body.texts]])  # type: ignore[list-item]
+    [result] = await caller.run([[body.query, body.texts]])
     left_out = set() if body.return_text else {"text"}
     return [one.model_dump(exclude=left_out) for one in result.ranking]
 
@@ -169,8 +172,8 @@ async def infer(caller: Caller, content: dict[str, Any]) -> Any:
         top_k = options.pop("top_k", None)
         if not isinstance(top_k, int | None):
             raise Fault(413, f"top_k: expected a whole number, found {top_k!r:.60}.")
-        return [one.to_hf(top_k=top_k) for one in await caller.answer(inputs, **options)]
-    answers = [one.to_hf() for one in await caller.answer(inputs, **options)]
+        return [one.to_hf(top_k=top_k) for one in await caller.answer(inputs, options)]
+    answers = [one.to_hf() for one in await caller.answer(inputs, options)]
     return answers if isinstance(body.inputs, list) else answers[0]
 
 
