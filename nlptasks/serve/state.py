@@ -64,13 +64,13 @@ async def run_task(
             422, f"inputs: expected a list of 1 to {state.settings.max_inputs}, found another value.", param="inputs"
         )
     check_fields(task, fields)
-    names = {"adapter": state.names.adapter(task, adapter), "model": state.names.model(model)}
+    arguments = {**fields, "adapter": state.names.adapter(task, adapter), "model": state.names.model(model)}
     facts_of(request.state, task=task.name, inputs=len(inputs or [1]))
 
     def compute(cancel: CancelToken) -> Any:
         # Every item is one input: a list within the list would be another call.
         valid = None if inputs is None else task.validate(inputs)
-        return state.engine.run(task, valid, cancel=cancel, **names, **fields)
+        return state.engine.run(task, valid, cancel=cancel, **arguments)
 
     results = await state.computing.run(request, compute)
     listed: list[Result] = [results] if inputs is None else list(results)

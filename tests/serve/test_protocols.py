@@ -145,6 +145,7 @@ def test_tei_s_routes(url: str) -> None:
         ("embedding/embed", {"inputs": "a", "dimensions": 3}, 413, "validation", "dimensions: input should be None"),
         ("rerank/rerank", {"query": "a", "texts": []}, 413, "validation", "documents"),
         ("sentiment", {"inputs": "a", "parameters": {"top_k": "x"}}, 413, "validation", "top_k: expected"),
+        ("sentiment", {"inputs": "a", "parameters": {"top_k": -1}}, 413, "validation", "top_k: expected"),
         ("sentiment", {"inputs": "a", "parameters": {"topk": 1}}, 413, "validation", "Option 'topk' is not known"),
         ("sentiment", {"inputs": "a", "parameters": {"model": "/etc"}}, 413, "validation", "Option 'model' is not"),
         ("rerank/rerank", {"query": "a", "texts": ["a"] * 21}, 413, "validation", "Expected at most 20 texts, found"),

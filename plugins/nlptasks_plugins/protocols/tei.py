@@ -118,9 +118,9 @@ class Caller:
         if wide := next((row for row in rows if not 0 < len(row) <= len(fields)), None):
             most = f"1 to {len(fields)} texts ({', '.join(fields)})" if len(fields) > 1 else "1 text"
             raise Fault(413, f"inputs: expected {most} for each input, found {len(wide)}.")
-        most = self._state.settings.max_inputs
-        if wide := next((one for row in rows for one in row if isinstance(one, list) and len(one) > most), None):
-            raise Fault(413, f"Expected at most {most} texts, found {len(wide)}.")
+        limit = self._state.settings.max_inputs
+        if large := next((one for row in rows for one in row if isinstance(one, list) and len(one) > limit), None):
+            raise Fault(413, f"Expected at most {limit} texts, found {len(large)}.")
         return await self.answer([dict(zip(fields, row, strict=False)) for row in rows], {})
 
     async def answer(self, inputs: list[Any], options: Mapping[str, Any]) -> list[Any]:
@@ -170,8 +170,8 @@ async def infer(caller: Caller, content: dict[str, Any]) -> Any:
     options = {name: value for name, value in body.parameters.items() if value is not None}
     if issubclass(caller.task.result_type, Classification):
         top_k = options.pop("top_k", None)
-        if not isinstance(top_k, int | None):
-            raise Fault(413, f"top_k: expected a whole number, found {top_k!r:.60}.")
+        if top_k is not None and not (isinstance(top_k, int) and top_k > 0):
+            raise Fault(413, f"top_k: expected a whole number from 1, found {top_k!r:.60}.")
         return [one.to_hf(top_k=top_k) for one in await caller.answer(inputs, options)]
     answers = [one.to_hf() for one in await caller.answer(inputs, options)]
     return answers if isinstance(body.inputs, list) else answers[0]
