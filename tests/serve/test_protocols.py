@@ -12,9 +12,12 @@ import httpx
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nlptasks import Engine, Settings
 from nlptasks.testing import FakeModel
+from tests.examples import examples
 from tests.fake_engine import FakeEngine
 from tests.serving import served
 from tests.ui_browser import built_in_makers, installed_plugins, own_settings
@@ -351,6 +354,34 @@ def test_no_body_breaks_a_route(url: str, path: str) -> None:
         answer = http.post(f"{url}/{path}", content=content, headers={"Content-Type": "application/json"})
         assert 400 <= answer.status_code < 500 or path.endswith("detect"), (content, answer.text)
         assert answer.status_code == 200 or isinstance(answer.json()["error"], str)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+WORDS = ("text", "html", "auto", "en", "fr", CHOICES, SPANS, AREA, ["a", "b"], [{"data": {"text": "a", "review": "b"}}])
+BODIES = st.dictionaries(
+    st.sampled_from((*FIELDS, "format", "alternatives", "truncate", "normalize", "raw_scores", "return_text")),
+    JSON | st.sampled_from(WORDS),
+    max_size=6,
+)
+ROUTES = (
+    *(f"/tei/{{}}{path}" for path in ("", "/predict", "/embed", "/similarity", "/rerank")),
+    *(f"/label-studio/{{}}/{path}" for path in ("setup", "predict")),
+    "/libretranslate/translate",
+)
+
+
+@given(st.data())
+@examples(1500)
+def test_no_body_makes_a_protocol_fail(url: str, engine: FakeEngine, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(ROUTES)).format(data.draw(st.sampled_from(sorted(engine.plugins.tasks))))
+    body = data.draw(BODIES)
+    answer = http.post(url + path, json=body)
+    assert answer.status_code in (200, 400, 404, 413, 422, 424, 503), (path, body, answer.text)
+    assert answer.status_code == 200 or isinstance(answer.json()["error"], str)
 
 
 @pytest.mark.long
