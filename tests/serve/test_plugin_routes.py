@@ -26,7 +26,7 @@ from tests.sample_tasks import Mood
 from tests.serving import served
 from tests.ui_browser import own_settings
 
-http = httpx.Client()
+http = httpx.Client(timeout=30)
 KEY = {"Authorization": "Bearer secret"}
 
 

@@ -22,7 +22,7 @@ from tests.fake_engine import FakeEngine
 from tests.serving import served
 from tests.ui_browser import built_in_makers, installed_plugins, own_settings
 
-http = httpx.Client()
+http = httpx.Client(timeout=30)
 KEY = {"Authorization": "Bearer secret"}
 CHOICES = """<View><Text name="text" value="$review"/>
 <Choices name="tone" toName="text"><Choice value="Positive"/><Choice value="Negative" alias="neg"/></Choices></View>"""
@@ -68,6 +68,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
 def url(engine: FakeEngine) -> Iterator[str]:
     with served(engine, max_body_mb=0.05, max_inputs=20, root="libretranslate") as address:
         yield address
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Hugging Face's client call this machine where the Hub is not to be called."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
 
 @pytest.fixture(scope="module")
