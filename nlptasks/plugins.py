@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from nlptasks import hookspecs
+from nlptasks import definitions, hookspecs
 from nlptasks.backends import MakeBackend
-from nlptasks.contract import View, ViewOf, check_address, check_backend, check_commands, check_task, check_view
-from nlptasks.definitions import resolve_task, unknown_base
+from nlptasks.definitions import View, ViewOf, resolve_task, unknown_base
 from nlptasks.discovery import (
     GROUP,
     NameConflict,
@@ -193,7 +192,7 @@ class Plugins:
             group = click.Group(cli.name)
             with self._isolated(record, "in register_commands", admitted=True):
                 self._call("register_commands", record, cli=group)
-                check_commands(group.commands, {*cli.commands, *reserved})
+                definitions.check_commands(group.commands, {*cli.commands, *reserved})
                 cli.commands.update(group.commands)
                 self._update(record, commands=tuple(group.commands))
 
@@ -206,17 +205,17 @@ class Plugins:
                 self._views |= views
         return MappingProxyType(self._views)
 
-    def routes(self, make: Callable[[], A], engine: Engine, reserved: Collection[str] = ()) -> Mapping[str, A]:
-        """The plugins' routes in apps of `make`, by the name of the plugin, which is their address; a plugin that fails
-        here is disabled with its tasks.
+    def routes(self, make: Callable[[str], A], engine: Engine, reserved: Collection[str] = ()) -> Mapping[str, A]:
+        """The plugins' routes in apps that `make` makes for their names, by these, which are their addresses; a plugin
+        that fails here is disabled with its tasks.
 
         `reserved` names addresses that are the server's.
         """
         apps: dict[str, A] = {}
         for record in [record for record in self.records if "register_routes" in record.hooks]:
             with self._isolated(record, "in register_routes", admitted=True):
-                check_address(record.name, {*apps, *reserved})
-                app = make()
+                definitions.check_address(record.name, {*apps, *reserved})
+                app = make(record.name)
                 self._call("register_routes", record, app=app, engine=engine)
                 apps[record.name] = app
         return apps
@@ -257,7 +256,7 @@ class Plugins:
 
     def _add_task(self, source: Source, by_hand: bool, task: AnyTask) -> None:
         """The `register` of register_tasks."""
-        check_task(task, source, self._names.registered, self.heads)
+        definitions.check_task(task, source, self._names.registered, self.heads)
         # Without an entry point there is no distribution to prefer, and the caller can choose another name.
         self._names.add(source, task, alone=by_hand or self._settings.strict)
 
@@ -281,7 +280,7 @@ class Plugins:
         """The `register` of register_views."""
         tasks = self._names.of(source)
         hook = self._manager.get_plugin(source.key).register_views  # type: ignore[union-attr]
-        check_view(target, view, hook, tasks, self._views)
+        definitions.check_view(target, view, hook, tasks, self._views)
         if isinstance(target, str) and self.tasks.get(target) not in tasks:
             # Another plugin's task has the name.
             return
@@ -289,7 +288,7 @@ class Plugins:
 
     def _add_backend(self, source: Source, name: str, make: MakeBackend) -> None:
         """The `register` of register_backends."""
-        check_backend(name, make, self._backends)
+        definitions.check_backend(name, make, self._backends)
         self._backends[name] = (source, make)
 
     def _undo(self, source: Source) -> None:

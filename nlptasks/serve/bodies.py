@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
@@ -49,14 +49,10 @@ async def read_fields(request: Request, settings: ServeSettings) -> dict[str, An
     """The fields of a JSON object or of a form.
 
     Raises:
-        Fault: as `read_object`; 403 for a form from a page of another origin.
+        Fault: as `read_object`.
     """
     if _type(request) != "application/x-www-form-urlencoded":
         return await read_object(request, settings)
-    origin = request.headers.get("origin")
-    # Browsers post forms to any server without asking it first, and name the page's origin.
-    if origin and origin not in settings.cors_origins and urlsplit(origin).netloc != request.headers.get("host"):
-        raise Fault(403, f"Expected a form of this server, found one of {origin[:60]!r}: see --cors-origin.")
     data = await read_body(request, settings)
     try:
         pairs = parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=100, errors="strict")

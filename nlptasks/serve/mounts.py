@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.routing import Match, Mount
 from starlette.types import Scope
 
-from nlptasks import NlptasksError
+from nlptasks import NlptasksError, __version__
 from nlptasks.serve.faults import answer_faults
 from nlptasks.serve.state import State
 
@@ -39,8 +39,8 @@ class RootMount(Mount):
 def plugin_apps(state: State) -> Mapping[str, FastAPI]:
     """The apps of the plugins by their names; a plugin that fails here is disabled with its tasks."""
 
-    def make() -> FastAPI:
-        app = FastAPI(docs_url=None, redoc_url=None)
+    def make(name: str) -> FastAPI:
+        app = FastAPI(title=name, version=__version__, docs_url=None, redoc_url=None)
         app.state.serve = state
         answer_faults(app)
         return app

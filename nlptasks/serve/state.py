@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -18,6 +19,9 @@ from nlptasks.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
     from nlptasks import AnyTask, Engine, Result
+
+KEYWORDS = frozenset({"adapter", "cancel", "model", "progress"})
+"""Arguments of the engine's methods, which are no fields of a request."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,22 @@ def state_of(request: Request) -> State:
     return state
 
 
-async def run_task(request: Request, task: AnyTask, inputs: Any = None, **arguments: Any) -> list[Result]:
-    """The results of a task for a list of inputs, or for the one input whose fields are among the arguments.
+async def run_task(
+    request: Request,
+    task: AnyTask,
+    inputs: Any = None,
+    fields: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    adapter: str | None = None,
+    model: str | None = None,
+) -> list[Result]:
+    """The results of a task for a list of inputs, or for the one input whose fields are among `fields`, with options.
 
     It is computed outside the event loop, ends when the client leaves, and is counted in the metrics and the log.
 
     Raises:
-        Fault: 422 for anything but a list of as many inputs as the server takes; as `check_length` and
-            `Computing.run`.
+        Fault: 422 for anything but a list of as many inputs as the server takes; as `check_fields`, `Computing.run`
+            and `Names`.
         NlptasksError: as `Engine.run`.
     """
     state = state_of(request)
@@ -52,7 +64,8 @@ async def run_task(request: Request, task: AnyTask, inputs: Any = None, **argume
         raise Fault(
             422, f"inputs: expected a list of 1 to {state.settings.max_inputs}, found another value.", param="inputs"
         )
-    check_length(state, arguments)
+    check_fields(state, task, fields)
+    arguments = {**fields, "adapter": state.names.adapter(task, adapter), "model": state.names.model(model)}
     facts_of(request.state, task=task.name, inputs=len(inputs or [1]))
 
     def compute(cancel: CancelToken) -> Any:
@@ -65,6 +78,18 @@ async def run_task(request: Request, task: AnyTask, inputs: Any = None, **argume
     for one in listed:
         state.metrics.observe(task.name, one)
     return listed
+
+
+def check_fields(state: State, task: AnyTask, fields: Mapping[str, Any]) -> None:
+    """Refuse names that are arguments of the engine's methods, and more tokens to write than the server allows.
+
+    Raises:
+        InvalidInputError: naming them and the task's options.
+        Fault: 422.
+    """
+    if names := KEYWORDS & fields.keys():
+        task.validate_options({name: fields[name] for name in sorted(names)})
+    check_length(state, fields)
 
 
 def check_length(state: State, options: Mapping[str, Any]) -> None:

@@ -121,7 +121,7 @@ def test_help_and_version_import_no_plugin(site: Site, arguments: list[str]) -> 
     assert (done.returncode, done.stderr) == (0, "")
     assert not (site.folder / f"{module}.py.imported").exists()
     if arguments == ["--help"]:
-        assert "exits, generation, ner, qa" in " ".join(done.stdout.split())
+        assert "exits, generation, label-studio, libretranslate, ner, qa" in " ".join(done.stdout.split())
         assert "They may add commands: `nlptasks plugins` lists them." in done.stdout
 
 

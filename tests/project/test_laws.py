@@ -57,17 +57,15 @@ BELOW: dict[str, set[str]] = {
     "settings.py": {"errors.py"},
     "model.py": {"errors.py", "results.py"},
     "task.py": {"errors.py", "results.py", "model.py"},
-    "definitions.py": {"errors.py", "model.py", "results.py", "store", "task.py"},
+    "definitions.py": {"backends.py", "discovery.py", "errors.py", "model.py", "results.py", "store", "task.py"},
     "requests.py": {"data", "errors.py", "model.py", "results.py", "task.py"},
     "hookspecs.py": {"backends.py", "results.py", "task.py"},
     "families": {"errors.py", "results.py", "model.py", "task.py"},
     "backends.py": {"errors.py", "model.py", "process.py"},
     "discovery.py": {"errors.py", "hookspecs.py", "task.py"},
-    "contract.py": {"backends.py", "definitions.py", "discovery.py", "model.py", "results.py", "task.py"},
     "plugins.py": {
         *(
             "backends.py",
-            "contract.py",
             "definitions.py",
             "discovery.py",
             "errors.py",

@@ -67,6 +67,8 @@ def test_the_server_answers_as_it_says(embedded_settings: Settings) -> None:
     [curl] = re.findall(r"^curl localhost:8000(\S+) --json '(.*)'$", README, flags=re.MULTILINE)
     [example] = [block for block in blocks("python") if "openai.OpenAI" in block]
     with Engine(settings=embedded_settings) as engine, served(engine, preload=("sentiment",)) as url:
-        answer = httpx.post(f"{url}{curl[0]}", content=curl[1], headers={"Content-Type": "application/json"}, timeout=60)
+        answer = httpx.post(
+            f"{url}{curl[0]}", content=curl[1], headers={"Content-Type": "application/json"}, timeout=60
+        )
         assert answer.json()["label"] == "positive"
         exec(example.replace("http://localhost:8000", url), {})

@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.websockets import WebSocketDisconnect
 
 from nlptasks import CancelToken, NlptasksError, Plugins, hookimpl
 from nlptasks.serve import ServeSettings, answer_faults, build_app, read_object, run_task, state_of
@@ -24,7 +26,7 @@ from tests.sample_tasks import Mood
 from tests.serving import served
 from tests.ui_browser import own_settings
 
-http = httpx.Client()
+http = httpx.Client(timeout=30)
 KEY = {"Authorization": "Bearer secret"}
 
 
@@ -62,6 +64,10 @@ class Desk:
         @app.post("/health")
         async def health() -> str:
             return "mine"
+
+        @app.websocket("/socket")
+        async def socket(socket: WebSocket) -> None:
+            await socket.accept()
 
         files = Starlette(routes=[Route("/file/{name}", lambda request: PlainTextResponse("a file"))])
         app.mount("/inner", files)
@@ -107,6 +113,12 @@ def test_no_route_of_a_plugin_is_open(url: str, path: str) -> None:
         assert http.request(method, url + path).status_code == 401
         answer = http.request(method, url + path, headers={**KEY, "Host": "evil.example"})
         assert (answer.status_code, bool(answer.headers["x-request-id"])) == (400, True)
+
+
+def test_websockets_are_refused(engine: FakeEngine) -> None:
+    client = TestClient(build_app(engine, ServeSettings()), base_url="http://localhost")
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/desk/socket"):
+        pass
 
 
 def test_the_server_s_addresses_are_its_alone(url: str) -> None:

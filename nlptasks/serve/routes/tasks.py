@@ -16,7 +16,7 @@ from nlptasks import CancelToken, InvalidInputError, can_stream
 from nlptasks.serve.bodies import read_object
 from nlptasks.serve.faults import Fault, answer_of
 from nlptasks.serve.guard import facts_of
-from nlptasks.serve.state import State, check_length, run_task, state_of
+from nlptasks.serve.state import State, check_fields, run_task, state_of
 
 if TYPE_CHECKING:
     from nlptasks import AnyTask
@@ -116,16 +116,13 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
     for key in ("adapter", "model"):
         if not isinstance(content.get(key), str | None):
             raise Fault(422, f"{key}: expected a name, found {str(content[key])[:60]!r}.", param=key)
-    arguments = {
-        **fields,
-        "adapter": state.names.adapter(task, content.get("adapter")),
-        "model": state.names.model(content.get("model")),
-    }
+    names = {key: content.get(key) for key in ("adapter", "model")}
     if stream:
-        check_length(state, fields)
+        check_fields(state, task, fields)
         facts_of(request.state, task=task.name, inputs=1)
-        return _stream(state, task, inputs, arguments)
-    results = await run_task(request, task, inputs, **arguments)
+        adapter, model = state.names.adapter(task, names["adapter"]), state.names.model(names["model"])
+        return _stream(state, task, inputs, {**fields, "adapter": adapter, "model": model})
+    results = await run_task(request, task, inputs, fields, **names)
     plain: Any = [one.model_dump(mode="json") for one in results]
     return JSONResponse(plain[0] if inputs is None else plain)
 
