@@ -20,13 +20,14 @@ from nlptasks import NlptasksError, __version__
 from nlptasks.serve.computing import Computing
 from nlptasks.serve.faults import Fault, answer_of, body
 from nlptasks.serve.guard import Guard, log
+from nlptasks.serve.jobs import Jobs
 from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.names import Choice, Names
 from nlptasks.serve.page import documentation
-from nlptasks.serve.routes import adapters, decisions, openai, systemone, tasks, tools
+from nlptasks.serve.routes import adapters, batches, decisions, openai, systemone, tasks, tools
 from nlptasks.serve.settings import ServeSettings
 from nlptasks.serve.state import State, state_of
-from nlptasks.surfaces import sentence
+from nlptasks.surfaces import invalid, sentence
 
 if TYPE_CHECKING:
     from nlptasks import Engine
@@ -40,7 +41,9 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     """
     settings.check()
     metrics = Metrics(engine)
-    state = State(engine, settings, Names(engine, settings.models), metrics, Computing(settings, metrics))
+    names = Names(engine, settings.models)
+    jobs = Jobs(settings.batches, engine, names, settings) if settings.batches else None
+    state = State(engine, settings, names, metrics, Computing(settings, metrics), jobs)
     for name in settings.preload:
         state.names.choice(name) or state.names.task(name)
 
@@ -48,8 +51,12 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.ready = not settings.preload
         loading = asyncio.create_task(_preload(app, state))
+        if jobs:
+            jobs.start()
         async with mcp.running():
             yield
+        if jobs:
+            await asyncio.to_thread(jobs.close)
         loading.cancel()
         state.computing.close()
 
@@ -59,10 +66,11 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     bodies: dict[str, type[BaseModel]] = {
         **tasks.add_routes(app, state),
         **openai.BODIES,
+        **batches.BODIES,
         decisions.PATH: decisions.DecisionRequest,
         systemone.PATH: systemone.SystemOneRequest,
     }
-    for routes in (openai, decisions, systemone, adapters):
+    for routes in (openai, decisions, systemone, adapters, batches):
         routes.add_routes(app)
     mcp = tools.add_routes(app, state)
     _add_pages(app, bodies)
@@ -73,7 +81,7 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
         )
     _describe_bodies(app, bodies)
@@ -130,7 +138,7 @@ def _add_faults(app: FastAPI) -> None:
 
     async def of_validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return JSONResponse(body(422, str(error.errors()[:3])), 422)
+        return JSONResponse(body(422, invalid(error)), 422)  # type: ignore[arg-type]
 
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, of_validation)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from nlptasks.serve.computing import Computing
+from nlptasks.serve.jobs import Jobs
 from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.names import Names
 from nlptasks.serve.settings import ServeSettings
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class State:
-    """The engine, and what stands around it."""
+    """The engine, and what stands around it; no jobs without a folder for them."""
 
     engine: Engine
     settings: ServeSettings
     names: Names
     metrics: Metrics
     computing: Computing
+    jobs: Jobs | None = None
 
 
 def state_of(request: Request) -> State:
