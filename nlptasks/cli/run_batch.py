@@ -27,7 +27,8 @@ def run_batch_command(source: Path, output: Path, device: str, dtype: str, resta
     {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions",
      "body": {"model": "smollm2", "messages": [{"role": "user", "content": "Hello!"}]}}
 
-    It answers /v1/chat/completions and /v1/embeddings, in the order of the lines; killed and started again, it goes on.
+    It answers /v1/chat/completions, /v1/embeddings and /v1/tasks/TASK, in the order of the lines; killed and started
+    again, it goes on.
     """
     from nlptasks.batches import run_batch
 

@@ -23,6 +23,8 @@ from nlptasks.cli.common import device_option, dtype_option, print_json
 @click.option("--ui", is_flag=True, default=None, help="The web app too, at /ui.")
 @click.option("--allow-model", "models", multiple=True, metavar="MODEL", help="Base for requests to name. Repeatable.")
 @click.option("--preload", multiple=True, metavar="TASK[@ADAPTER]", help="Load before the first request. Repeatable.")
+@click.option("--batches", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Folder for files and batches of OpenAI's clients.  [default: they are off]")  # fmt: skip
 @click.option("--idle-seconds", type=float, help="Unload a base that was not used for so long.")
 @click.option("--max-resident-mb", type=int, help="Memory of all bases.")
 @click.option("--requests-a-minute", type=int, help="Requests of a key, or of an address.")

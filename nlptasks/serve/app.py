@@ -18,11 +18,12 @@ from nlptasks import __version__
 from nlptasks.serve.computing import Computing
 from nlptasks.serve.faults import ErrorBody, answer_faults
 from nlptasks.serve.guard import Guard, log
+from nlptasks.serve.jobs import Jobs
 from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.mounts import add_plugins, plugin_apps
 from nlptasks.serve.names import Choice, Names
 from nlptasks.serve.page import documentation
-from nlptasks.serve.routes import adapters, decisions, openai, systemone, tasks, tools
+from nlptasks.serve.routes import adapters, batches, decisions, openai, systemone, tasks, tools
 from nlptasks.serve.settings import ServeSettings
 from nlptasks.serve.state import State, state_of
 from nlptasks.surfaces import sentence
@@ -42,7 +43,9 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     """
     settings.check()
     metrics = Metrics(engine)
-    state = State(engine, settings, Names(engine, settings.models), metrics, Computing(settings, metrics))
+    names = Names(engine, settings.models)
+    jobs = Jobs(settings.batches, engine, names, settings) if settings.batches else None
+    state = State(engine, settings, names, metrics, Computing(settings, metrics), jobs)
     # First: a plugin that fails here takes its tasks with it.
     apps = plugin_apps(state)
     for name in settings.preload:
@@ -52,11 +55,15 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.ready = not settings.preload
         loading = asyncio.create_task(_preload(app, state))
+        if jobs:
+            jobs.start()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(mcp.running())
             for routes in apps.values():
                 await stack.enter_async_context(routes.router.lifespan_context(routes))
             yield
+        if jobs:
+            await asyncio.to_thread(jobs.close)
         loading.cancel()
         state.computing.close()
 
@@ -68,10 +75,11 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     bodies: dict[str, type[BaseModel]] = {
         **tasks.add_routes(app, state),
         **openai.BODIES,
+        **batches.BODIES,
         decisions.PATH: decisions.DecisionRequest,
         systemone.PATH: systemone.SystemOneRequest,
     }
-    for routes in (openai, decisions, systemone, adapters):
+    for routes in (openai, decisions, systemone, adapters, batches):
         routes.add_routes(app)
     mcp = tools.add_routes(app, state)
     _add_pages(app, apps, bodies)
@@ -83,7 +91,7 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
         )
     _describe_bodies(app, bodies)

@@ -20,7 +20,7 @@ from nlptasks import (
     UnknownNameError,
     UnsupportedModelError,
 )
-from nlptasks.surfaces import sentence
+from nlptasks.surfaces import invalid, sentence
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -86,7 +86,7 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, HTTPException):
         return Fault(error.status_code, f"{error.detail}.", dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
-        return Fault(422, str(error.errors()[:3]))
+        return Fault(422, invalid(error))  # type: ignore[arg-type]
     if isinstance(error, UnknownNameError):
         return Fault(404, sentence(error), code="model_not_found")
     if isinstance(error, InvalidInputError | OverflowRefusedError):

@@ -13,6 +13,7 @@ from nlptasks import CancelToken
 from nlptasks.serve.computing import Computing
 from nlptasks.serve.faults import Fault
 from nlptasks.serve.guard import facts_of
+from nlptasks.serve.jobs import Jobs
 from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.names import Names
 from nlptasks.serve.settings import ServeSettings
@@ -26,13 +27,14 @@ KEYWORDS = frozenset({"adapter", "cancel", "model", "progress"})
 
 @dataclass(frozen=True)
 class State:
-    """The engine, and what stands around it."""
+    """The engine, and what stands around it; no jobs without a folder for them."""
 
     engine: Engine
     settings: ServeSettings
     names: Names
     metrics: Metrics
     computing: Computing
+    jobs: Jobs | None = None
 
 
 def state_of(request: Request) -> State:

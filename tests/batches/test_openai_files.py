@@ -86,9 +86,19 @@ def test_each_line_has_its_response_in_the_shape_of_the_client(engine: FakeEngin
         (request(1, CHAT, chat(model="generation@nobody")), 404, "Unknown adapter 'nobody'."),
         (request(1, EMBEDDINGS, {"model": "minilm", "input": []}), 400, "input."),
         (
+            request(1, "/v1/tasks/sentimnt", {"text": "Good."}),
+            404,
+            "Unknown task 'sentimnt'. Did you mean 'sentiment'?",
+        ),
+        (
+            request(1, "/v1/tasks/sentiment", {"text": "Good.", "progress": 1}),
+            400,
+            "Option 'progress' is not known; known: ",
+        ),
+        (
             request(1, "/v1/images", {}),
             0,
-            "url: input should be '/v1/chat/completions' or '/v1/embeddings', found '/v1/",
+            "url: expected /v1/chat/completions or /v1/embeddings or /v1/tasks/TASK, found '/v1/images'.",
         ),
         (request(1, CHAT, chat(), method="GET"), 0, "method: input should be 'POST', found 'GET'."),
         ('{"custom_id": "line 1", ', 0, "Expected a JSON object, found broken JSON"),

@@ -97,6 +97,7 @@ def test_a_call_gives_what_the_route_gives_as_values_and_as_json(engine: FakeEng
         ("sentiment", {}, "Expected text, found nothing."),
         ("sentiment", {"text": " "}, "Input 'text': expected a text with at least one visible character"),
         ("sentiment", {"text": "a", "treshold": 1}, "Option 'treshold' is not known; did you mean 'threshold'?"),
+        ("sentiment", {"text": "a", "cancel": 1}, "Option 'cancel' is not known; known: threshold"),
         ("sentiment", {"text": "a", "adapter": "../../etc"}, "adapter: expected a name in the server's store"),
         ("sentiment", {"text": "a", "model": "/etc"}, "Unknown model '/etc'."),
         ("sentiment", {"inputs": ["a"]}, "inputs: expected the fields of one input, found more"),

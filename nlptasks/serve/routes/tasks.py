@@ -107,9 +107,9 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
     """The answer of a task to the content of a request."""
     task = state.names.task(name)
     fields = {key: value for key, value in content.items() if key not in _RESERVED}
-    if others := {key: fields[key] for key in ("cancel", "progress") if key in fields}:
+    if "cancel" in fields or "progress" in fields:
         # Arguments of Engine.run, which are no options.
-        task.validate_options(others)
+        task.validate_options({key: fields[key] for key in fields if key in ("cancel", "progress")})
     inputs, stream = content.get("inputs"), content.get("stream", False)
     if not isinstance(stream, bool):
         raise Fault(422, f"stream: expected true or false, found {str(stream)[:60]!r}.", param="stream")
