@@ -136,7 +136,7 @@ def test_the_server_s_addresses_are_its_alone(url: str) -> None:
         ("POST", "/desk/moods/1", '{"texts": [" "]}', 422, "expected a text with at least one visible character"),
         ("POST", "/desk/moods/1", '{"texts": "' + "a" * 20_000 + '"}', 413, "Expected a body of at most 0.01 MB"),
         ("POST", "/desk/moods/1", "[", 400, "Expected a JSON object"),
-        ("GET", "/desk/number/x", "", 422, "int_parsing"),
+        ("GET", "/desk/number/x", "", 422, "path.number: input should be a valid integer"),
         ("GET", "/desk/nothing", "", 404, "Not Found."),
         ("GET", "/desk/moods/1", "", 405, "Method Not Allowed."),
         ("GET", "/desk/break", "", 500, "This failed inside the server; its log says more."),
