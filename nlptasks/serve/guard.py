@@ -34,7 +34,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_CALLERS = 10_000
 """Callers whose rate is known; the one that was silent longest is forgotten first."""
 
-_ID = re.compile(r"[\w.:-]{1,128}")
+_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 log = logging.getLogger("nlptasks.serve")
 

@@ -12,7 +12,7 @@ from nlptasks.store import CATALOG, AdapterFolder, AdapterStore
 if TYPE_CHECKING:
     from nlptasks import AnyTask, Engine
 
-_ADAPTER = re.compile(r"[A-Za-z0-9][\w.-]{0,127}")
+_ADAPTER = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 
 
 class Choice(NamedTuple):

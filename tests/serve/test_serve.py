@@ -130,6 +130,60 @@ def test_the_host_must_be_the_server_s(url: str) -> None:
     assert "Expected the server's own address as Host, found 'evil.example'" in error_of(answer)
 
 
+@pytest.mark.parametrize("path", ["..%2f..%2fetc%2fpasswd", "%2e%2e", "sentiment%00", "sentiment@..%2f..", "a" * 3000])
+def test_a_path_in_place_of_a_task_leads_nowhere(url: str, path: str) -> None:
+    answer = httpx.post(f"{url}/v1/tasks/{path}", json={"text": "a"})
+    assert answer.status_code == 404
+    assert error_of(answer)
+    assert "root:" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "sentence"),
+    [
+        (
+            "/v1/decisions",
+            {"model": "auto", "input": "a", "questions": [{"type": "predicate", "instructions": "b"}] * 2000},
+            "questions: tuple should have at most 400 items after validation",
+        ),
+        (
+            "/v1/systemone",
+            {"model": "auto", "state": "a", "questions": {str(n): {"type": "noul"} for n in range(4000)}},
+            "questions: dictionary should have at most 64 items after validation",
+        ),
+    ],
+)
+def test_thousands_of_questions_are_refused(url: str, path: str, body: Any, sentence: str) -> None:
+    answer = httpx.post(url + path, json=body)
+    assert answer.status_code == 422
+    assert sentence in error_of(answer)
+
+
+def test_a_header_writes_no_header(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    for wished in ("a\tb", "a b", "a" * 129, "x\u00e9", "<script>"):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(
+                f"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {wished}\r\n\r\n".encode("latin-1")
+            )
+            head = connection.recv(4096).decode("latin-1").lower()
+        assert " 200 " in head.splitlines()[0]
+        [number] = [line.partition(": ")[2] for line in head.splitlines() if line.startswith("x-request-id")]
+        assert len(number) == 32
+        assert number.isalnum()
+    assert httpx.get(f"{url}/health", headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
+
+
+def test_a_page_of_another_site_may_not_post(url: str) -> None:
+    for origin in ("https://evil.example", "null", url.replace("127.0.0.1", "127.0.0.2")):
+        answer = httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "a"}, headers={"Origin": origin})
+        assert (answer.status_code, error_of(answer)) == (
+            403,
+            f"Expected a page of this server as Origin, found {origin!r}: see --cors-origin.",
+        )
+    assert httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "a"}, headers={"Origin": url}).status_code == 200
+
+
 def test_no_page_of_another_origin_may_read(url: str) -> None:
     answer = httpx.options(
         f"{url}/v1/tasks/sentiment",
