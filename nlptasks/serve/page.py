@@ -20,7 +20,8 @@ summary { cursor: pointer; padding: 6px 0; }
 @media (prefers-color-scheme: dark) { body { background: #101817; color: #dce6e4; } code, pre { background: #1c2826; }
 td, th { border-color: #33403e; } }
 </style><h1>nlptasks</h1><p>Requests and answers are JSON. The whole description is
-<a href="openapi.json"><code>openapi.json</code></a>, in OpenAPI's form.</p>"""
+<a href="openapi.json"><code>openapi.json</code></a>, in OpenAPI's form. A client of the Model
+Context Protocol finds the tasks as tools at <code>/mcp</code>.</p>"""
 
 
 def documentation(schema: Mapping[str, Any], bodies: Mapping[str, type[BaseModel]]) -> str:
@@ -28,7 +29,9 @@ def documentation(schema: Mapping[str, Any], bodies: Mapping[str, type[BaseModel
     parts = [_HEAD]
     for path, methods in schema["paths"].items():
         for method, route in methods.items():
-            title = f"<code>{method.upper()} {escape(path)}</code> {escape(route.get('summary', ''))}"
+            # FastAPI makes a summary of a function's name if there is no other.
+            words = route.get("description", route.get("summary", "")).partition("\n\n")[0]
+            title = f"<code>{method.upper()} {escape(path)}</code> {escape(words)}"
             parts.append(f"<details><summary>{title}</summary>{_fields(bodies.get(path), path)}</details>")
     return "".join(parts)
 
