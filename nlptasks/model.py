@@ -266,10 +266,10 @@ class Completion:
     num_prompt_tokens: int
     num_generated_tokens: int
     logprobs: tuple[float, ...] = field(default=(), repr=False)
-    tokens: tuple[str, ...] = field(default=(), repr=False)
     truncated: bool = False
     alternatives: tuple[Completion, ...] = ()
     note: str | None = None
+    tokens: tuple[str, ...] = field(default=(), repr=False)
 
 
 T = TypeVar("T")

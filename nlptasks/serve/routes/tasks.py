@@ -40,14 +40,13 @@ def add_routes(app: FastAPI, state: State) -> dict[str, type[BaseModel]]:
     for name, task in state.engine.plugins.tasks.items():
         path = f"/v1/tasks/{name}"
         bodies[path] = body_type(task)
+        one: Any = task.result_type
         app.post(
             path,
             summary=task.summary,
             operation_id=f"run_{name.replace('-', '_')}",
             response_model=None,
-            responses={
-                200: {"model": task.result_type | list[task.result_type], **(EVENTS if can_stream(task) else {})}
-            },
+            responses={200: {"model": one | list[one], **(EVENTS if can_stream(task) else {})}},
             tags=["tasks"],
         )(_handler(name))
 
