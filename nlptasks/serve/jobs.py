@@ -55,8 +55,8 @@ class Jobs:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder / ".lock", thread_local=False)
             self._lock.acquire(timeout=0)
-            self._files = Shelf(folder / "files", Record[FileObject], "file")
-            self._batches = Shelf(folder / "batches", Record[Batch], "batch")
+            self.files = Shelf(folder / "files", Record[FileObject], "file")
+            self.batches = Shelf(folder / "batches", Record[Batch], "batch")
             self._work.mkdir(exist_ok=True)
         except Timeout:
             raise NlptasksError(f"--batches {folder}: expected a folder of one server, found another one.") from None
@@ -65,7 +65,7 @@ class Jobs:
         self._change = Condition()
         self._closing = False
         self._token: tuple[str, CancelToken] = ("", CancelToken())
-        waiting = sorted(self._batches.records.values(), key=lambda record: record.order)
+        waiting = sorted(self.batches.records.values(), key=lambda record: record.order)
         self._queue = deque(record.value.id for record in waiting if record.value.status not in ENDED)
         self._thread = Thread(target=self._loop, name="nlptasks-jobs", daemon=True)
 
@@ -86,7 +86,7 @@ class Jobs:
     def add_file(self, owner: str, lines: IO[bytes], filename: str) -> FileObject:
         """Keep a file of requests; raises Fault for a full disk."""
         name = f"file-{secrets.token_hex(12)}"
-        path = self._files.folder / f"{name}.jsonl"
+        path = self.files.folder / f"{name}.jsonl"
         try:
             with path.open("wb") as target:
                 shutil.copyfileobj(lines, target, 1024**2)
@@ -95,53 +95,33 @@ class Jobs:
             path.unlink(missing_ok=True)
             raise Fault(503, f"Expected room for the file, found: {error.strerror}.") from None
 
-    def file(self, owner: str, name: str) -> FileObject:
-        """A file; raises Fault."""
-        return self._files.get(owner, name)
-
-    def lines(self, owner: str, name: str) -> Path:
-        """Where a file's lines are; raises Fault."""
-        return self._files.folder / f"{self.file(owner, name).id}.jsonl"
-
-    def files(self, owner: str) -> list[FileObject]:
-        """A caller's files, newest first."""
-        return self._files.of(owner)
-
     def remove_file(self, owner: str, name: str) -> None:
         """Delete a file; raises Fault, also if a batch still reads it."""
         with self._change:
-            self.file(owner, name)
+            self.files.get(owner, name)
             if name in self._inputs():
                 raise Fault(409, "Expected a file that no batch reads, found one under way: cancel the batch first.")
-            self._files.remove(name)
+            self.files.remove(name)
 
     def create(
         self, owner: str, input_file_id: str, endpoint: str, hours: int, metadata: dict[str, str] | None
     ) -> Batch:
         """Add a batch to the queue; raises Fault for a file that is not this caller's."""
         with self._change:
-            self.file(owner, input_file_id)
+            self.files.get(owner, input_file_id)
             batch = Batch(
                 id=f"batch_{secrets.token_hex(12)}", input_file_id=input_file_id, endpoint=endpoint, metadata=metadata,
                 completion_window=f"{hours}h", expires_at=int(time.time()) + hours * 3600,
             )  # fmt: skip
-            self._batches.put(Record(owner=owner, value=batch))
+            self.batches.put(Record(owner=owner, value=batch))
             self._queue.append(batch.id)
             self._change.notify_all()
         return batch
 
-    def batch(self, owner: str, name: str) -> Batch:
-        """A batch; raises Fault."""
-        return self._batches.get(owner, name)
-
-    def batches(self, owner: str) -> list[Batch]:
-        """A caller's batches, newest first."""
-        return self._batches.of(owner)
-
     def cancel(self, owner: str, name: str) -> Batch:
         """End a batch within a step; its answers so far are kept. Raises Fault, also for one that has ended."""
         with self._change:
-            batch = self.batch(owner, name)
+            batch = self.batches.get(owner, name)
             if batch.status in ENDED:
                 raise Fault(409, f"Expected a batch under way, found one that is {batch.status}.")
             if batch.status == "finalizing":
@@ -156,14 +136,14 @@ class Jobs:
     def _note(self, name: str, status: str = "", *, save: bool = True, **values: Any) -> Batch:
         """Change a batch; a status comes with its time."""
         with self._change:
-            record = self._batches.records[name]
+            record = self.batches.records[name]
             times = {f"{status}_at": int(time.time())} if status else {}
             value = record.value.model_copy(update={**({"status": status} if status else {}), **times, **values})
-            self._batches.records[name] = changed = record.model_copy(update={"value": value})
-            return self._batches.put(changed) if save else value
+            self.batches.records[name] = changed = record.model_copy(update={"value": value})
+            return self.batches.put(changed) if save else value
 
     def _inputs(self) -> set[str]:
-        batches = [record.value for record in self._batches.records.values()]
+        batches = [record.value for record in self.batches.records.values()]
         return {batch.input_file_id for batch in batches if batch.status not in ENDED}
 
     def _loop(self) -> None:
@@ -183,7 +163,7 @@ class Jobs:
 
     def _answer(self, name: str, cancel: CancelToken) -> None:
         """Answer a batch, from where it stopped."""
-        record = self._batches.records[name]
+        record = self.batches.records[name]
         timer = Timer(max(0, (record.value.expires_at or 0) - time.time()), cancel.cancel)
         timer.daemon = True
         timer.start()
@@ -196,7 +176,7 @@ class Jobs:
         except CancelledError:
             if self._closing:
                 return
-            status = "cancelled" if self._batches.records[name].value.status == "cancelling" else "expired"
+            status = "cancelled" if self.batches.records[name].value.status == "cancelling" else "expired"
         except Exception as error:
             text = answer_of(error)[1]["error"]["message"].replace(f"{output.parent}/", "")
             faults, status = BatchFaults(data=[BatchFault(code="batch_failed", message=text)]), "failed"
@@ -207,13 +187,13 @@ class Jobs:
         ends = {} if status == "failed" else self._divide(record, finished_files(output))
         self._note(name, status, errors=faults, **ends)
         shutil.rmtree(output.parent, ignore_errors=True)
-        counts = self._batches.records[name].value.request_counts.model_dump()
+        counts = self.batches.records[name].value.request_counts.model_dump()
         log.info(json.dumps({"batch": name, "status": status, "caller": record.owner, **counts}))
 
     def _run(self, batch: Batch, output: Path, cancel: CancelToken) -> None:
         if output.exists() and not output.with_suffix(".parts").exists():
             return  # it was finished when the last server ended
-        source = self._files.folder / f"{batch.input_file_id}.jsonl"
+        source = self.files.folder / f"{batch.input_file_id}.jsonl"
         _check_lines(source)
         with self._change:
             cancel.raise_if_cancelled()
@@ -250,7 +230,7 @@ class Jobs:
         """Make files of the answers and of the errors; each has the same id when it is made once more."""
         name = record.value.id
         digests = {kind: hashlib.sha256(f"{name} {kind}".encode()).hexdigest() for kind in ("output", "error")}
-        paths = {kind: self._files.folder / f"file-{digest[:24]}.jsonl" for kind, digest in digests.items()}
+        paths = {kind: self.files.folder / f"file-{digest[:24]}.jsonl" for kind, digest in digests.items()}
         counts = dict.fromkeys(paths, 0)
         with paths["output"].open("wb") as output, paths["error"].open("wb") as error:
             for part in parts:
@@ -267,27 +247,27 @@ class Jobs:
                 ids[f"{kind}_file_id"] = file.id
             else:
                 path.unlink()
-        total = max(sum(counts.values()), self._batches.records[name].value.request_counts.total)
+        total = max(sum(counts.values()), self.batches.records[name].value.request_counts.total)
         numbers = RequestCounts(total=total, completed=counts["output"], failed=counts["error"])
         return {**ids, "request_counts": numbers}
 
     def _register(self, owner: str, path: Path, filename: str, purpose: Literal["batch", "batch_output"]) -> FileObject:
         size, end = path.stat().st_size, int(time.time() + self._days * 86400)
         file = FileObject(id=path.stem, bytes=size, filename=filename, purpose=purpose, expires_at=end)
-        return self._files.put(Record(owner=owner, value=file))
+        return self.files.put(Record(owner=owner, value=file))
 
     def _sweep(self) -> None:
         """Remove what is too old, and what an earlier server left half written."""
         with self._change:
             begin, busy = time.time() - self._days * 86400, self._inputs()
-            for name, file in list(self._files.records.items()):
+            for name, file in list(self.files.records.items()):
                 if file.value.created_at < begin and name not in busy:
-                    self._files.remove(name)
-            for name, batch in list(self._batches.records.items()):
+                    self.files.remove(name)
+            for name, batch in list(self.batches.records.items()):
                 if batch.value.created_at < begin and batch.value.status in ENDED:
-                    self._batches.remove(name)
+                    self.batches.remove(name)
         for folder in self._work.iterdir():
-            record = self._batches.records.get(folder.name)
+            record = self.batches.records.get(folder.name)
             if record is None or record.value.status in ENDED:
                 shutil.rmtree(folder, ignore_errors=True)
 

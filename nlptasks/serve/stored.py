@@ -121,6 +121,10 @@ class Shelf(Generic[V]):
             raise Fault(404, f"Expected the id of a {self._noun}, found {name[:60]!r}, which is none of yours.")
         return record.value
 
+    def lines(self, owner: str, name: str) -> Path:
+        """Where the lines of a file are; raises Fault."""
+        return self.folder / f"{self.get(owner, name).id}.jsonl"
+
     def put(self, record: Record[V]) -> V:
         """Add an object, or replace it."""
         write_whole(self.folder / f"{record.value.id}.json", record.model_dump_json())

@@ -13,9 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nlptasks_plugins
 from nlptasks.store import Manifest
+from tests.examples import examples
 from tests.serving import served
 from tests.ui_browser import STORY, FakeEngine, built_in_makers, installed_plugins, own_settings
 
@@ -216,3 +219,41 @@ def test_the_adapters_are_listed_as_the_command_does_without_paths(engine: FakeE
     reference = schema["paths"]["/v1/adapters"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert reference == {"$ref": "#/components/schemas/AdapterList"}
     assert {"Manifest", "UnusableAdapter"} < schema["components"]["schemas"].keys()
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2)
+)
+METHODS = st.sampled_from(
+    ["initialize", "ping", "tools/list", "tools/call", "resources/read", "notifications/cancelled", "logging/setLevel"]
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"jsonrpc": st.just("2.0"), "id": st.integers() | st.text(max_size=5)},
+        optional={
+            "method": METHODS | SCALARS,
+            "params": st.fixed_dictionaries(
+                {},
+                optional={"name": st.sampled_from(["sentiment", "qa"]) | SCALARS, "arguments": VALUES, "uri": VALUES},
+            )
+            | VALUES,
+            "result": VALUES,
+        },
+    )
+)
+@examples(600)
+def test_no_message_makes_the_server_fail(url: str, message: dict[str, Any]) -> None:
+    content = json.dumps(message).encode("utf-8", "surrogatepass")
+    answer = CLIENT.post(f"{url}/mcp", content=content, headers={**JSON, "Content-Type": "application/json"})
+    assert answer.status_code in (200, 202, 400, 413), answer.text
+    if answer.status_code == 200:
+        body = answer.json()
+        assert body["id"] == message["id"]
+        # -32603 would be a failure inside.
+        assert "result" in body or body["error"]["code"] in (-32601, -32602), body
+
+
+CLIENT = httpx.Client(timeout=30)

@@ -132,7 +132,7 @@ def test_use_via_api_lists_all_tasks_on_every_page(page: Any, url: str, path: st
         page.get_by_role("button", name="Use via API").click()
     docs = page.locator(".api-docs")
     for task in ("sentiment", "ner", "qa", "summarization", "translation", "generation"):
-        docs.get_by_text(task, exact=True).first.wait_for(timeout=10_000)
+        docs.get_by_text(f"/{task}", exact=True).first.wait_for(timeout=10_000)
     assert page.url.endswith("?view=api")
     page.keyboard.press("Escape")
 

@@ -157,7 +157,7 @@ def list_files(
 ) -> FilePage:
     """The files of a caller."""
     jobs, owner = _jobs(request)
-    listed = [one for one in jobs.files(owner) if purpose in (None, one.purpose)]
+    listed = [one for one in jobs.files.of(owner) if purpose in (None, one.purpose)]
     data, more = _page(listed if order == "desc" else listed[::-1], after, limit)
     return FilePage(data=data, has_more=more, **_ends(data))
 
@@ -165,13 +165,13 @@ def list_files(
 def file(name: str, request: Request) -> FileObject:
     """A file."""
     jobs, owner = _jobs(request)
-    return jobs.file(owner, name)
+    return jobs.files.get(owner, name)
 
 
 def content(name: str, request: Request) -> FileResponse:
     """The lines of a file."""
     jobs, owner = _jobs(request)
-    return FileResponse(jobs.lines(owner, name), media_type="application/jsonl")
+    return FileResponse(jobs.files.lines(owner, name), media_type="application/jsonl")
 
 
 def delete_file(name: str, request: Request) -> FileDeleted:
@@ -200,14 +200,14 @@ def list_batches(
 ) -> BatchPage:
     """The batches of a caller."""
     jobs, owner = _jobs(request)
-    data, more = _page(jobs.batches(owner), after, limit)
+    data, more = _page(jobs.batches.of(owner), after, limit)
     return BatchPage(data=data, has_more=more, **_ends(data))
 
 
 def batch(name: str, request: Request) -> Batch:
     """A batch: how far it is, and the files of its answers and errors."""
     jobs, owner = _jobs(request)
-    return jobs.batch(owner, name)
+    return jobs.batches.get(owner, name)
 
 
 def cancel_batch(name: str, request: Request) -> Batch:
