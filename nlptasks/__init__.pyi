@@ -103,6 +103,7 @@ from nlptasks.results import (
     Results as Results,
     Summary as Summary,
     SummaryChunk as SummaryChunk,
+    TokenLogprob as TokenLogprob,
     WordWeight as WordWeight,
 )
 from nlptasks.settings import Settings as Settings

@@ -54,13 +54,18 @@ class BackendOptions:
 
 @dataclass(frozen=True)
 class Resident:
-    """A base in a backend: its memory in bytes, 0 until it is loaded, and the number of calls that wait for it."""
+    """A base in a backend: its memory in bytes, 0 until it is loaded, and the number of calls that wait for it.
+
+    `batches` counts the times that calls were computed together, `items` their texts.
+    """
 
     name: str
     num_bytes: int = 0
     state: Literal["not loaded", "loading", "idle", "computing"] = "idle"
     placement: str = ""
     waiting: int = 0
+    batches: int = 0
+    items: int = 0
 
 
 class Backend(Protocol):

@@ -1,4 +1,4 @@
-"""The plugin contract: four hooks. `hookimpl` marks the implementation of one in a plugin."""
+"""The plugin contract: five hooks. `hookimpl` marks the implementation of one in a plugin."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pluggy
 
 if TYPE_CHECKING:
     import click
+    from fastapi import FastAPI
 
     from nlptasks.backends import Backend, BackendOptions
+    from nlptasks.engine import Engine
     from nlptasks.results import Result
     from nlptasks.task import Task
 
@@ -39,3 +41,8 @@ def register_commands(cli: click.Group) -> None:
 @hookspec
 def register_views(register: Callable[[type[Result] | str, Callable[[Any, Any], str]], None]) -> None:
     """Call `register(target, view)` for each result type or task of the plugin that has a view in the web app."""
+
+
+@hookspec
+def register_routes(app: FastAPI, engine: Engine) -> None:
+    """Add routes to the HTTP server, with `@app.post("/hello")` as in FastAPI: it is served at /PLUGIN/hello."""

@@ -247,6 +247,8 @@ class Decoding:
     target_language: str | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    logprobs: bool = False
+    """Fill `Completion.tokens`."""
     truncate_prompt: bool = True
     """Keep the end of a prompt that does not fit; False raises OverflowRefusedError."""
 
@@ -255,6 +257,7 @@ class Decoding:
 class Completion:
     """One finished text; `logprobs[i]` belongs to the i-th generated token, in nats.
 
+    `tokens` are the texts of the tokens, with `Decoding.logprobs`.
     `alternatives` are the other texts of `num_return_sequences`, best first. `note` is a remark for the result.
     """
 
@@ -263,6 +266,7 @@ class Completion:
     num_prompt_tokens: int
     num_generated_tokens: int
     logprobs: tuple[float, ...] = field(default=(), repr=False)
+    tokens: tuple[str, ...] = field(default=(), repr=False)
     truncated: bool = False
     alternatives: tuple[Completion, ...] = ()
     note: str | None = None

@@ -19,13 +19,13 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from nlptasks import hookspecs
-from nlptasks.backends import BUILT_IN, MakeBackend
-from nlptasks.definitions import check_task_class, resolve_task, unknown_base
+from nlptasks import definitions, hookspecs
+from nlptasks.backends import MakeBackend
+from nlptasks.definitions import View, ViewOf, resolve_task, unknown_base
 from nlptasks.discovery import (
     GROUP,
     NameConflict,
@@ -44,18 +44,15 @@ from nlptasks.discovery import (
 from nlptasks.errors import PluginError, UnknownNameError
 from nlptasks.model import HEADS, Head
 from nlptasks.process import hold_over_forks
-from nlptasks.results import Result
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, TaskOf
 
 if TYPE_CHECKING:
     import click
 
-View = Callable[[Any, Any], str]
-"""A result and its input as HTML."""
+    from nlptasks.engine import Engine
 
-ViewOf = type[Result] | str
-"""What a view is for: a type of results, or a task by its name."""
+A = TypeVar("A")
 
 
 class Plugins:
@@ -195,9 +192,7 @@ class Plugins:
             group = click.Group(cli.name)
             with self._isolated(record, "in register_commands", admitted=True):
                 self._call("register_commands", record, cli=group)
-                for name in group.commands:
-                    if name in cli.commands or name in reserved:
-                        raise Refused(f"Its command {name!r} already exists; give it another name.")
+                definitions.check_commands(group.commands, {*cli.commands, *reserved})
                 cli.commands.update(group.commands)
                 self._update(record, commands=tuple(group.commands))
 
@@ -209,6 +204,21 @@ class Plugins:
                 self._call("register_views", record, register=functools.partial(self._add_view, record, views))
                 self._views |= views
         return MappingProxyType(self._views)
+
+    def routes(self, make: Callable[[str], A], engine: Engine, reserved: Collection[str] = ()) -> Mapping[str, A]:
+        """The plugins' routes in apps that `make` makes for their names, by these, which are their addresses; a plugin
+        that fails here is disabled with its tasks.
+
+        `reserved` names addresses that are the server's.
+        """
+        apps: dict[str, A] = {}
+        for record in [record for record in self.records if "register_routes" in record.hooks]:
+            with self._isolated(record, "in register_routes", admitted=True):
+                definitions.check_address(record.name, {*apps, *reserved})
+                app = make(record.name)
+                self._call("register_routes", record, app=app, engine=engine)
+                apps[record.name] = app
+        return apps
 
     def disable_backend(self, name: str, error: Exception) -> None:
         """Record why a backend failed, and disable its plugin. Raises PluginError with `Settings.strict`."""
@@ -246,17 +256,7 @@ class Plugins:
 
     def _add_task(self, source: Source, by_hand: bool, task: AnyTask) -> None:
         """The `register` of register_tasks."""
-        problems = check_task_class(task)
-        if problems:
-            raise Refused(f"Its task {type(task).__name__} is not usable: {'; '.join(problems)}.")
-        for other, item in self._names.registered:
-            for base in task.bases.keys() & item.bases.keys():
-                # Tasks may share a base, but no base hides another of its name.
-                if task.bases[base] != item.bases[base]:
-                    owner = f"its task {item.name!r}" if other.key == source.key else repr(other.key)
-                    raise Refused(f"Its task {task.name!r} ships a base {base!r}, but the name belongs to {owner}.")
-        if unlike := next((head for head in task.heads if self.heads.get(head.verb, head) != head), None):
-            raise Refused(f"Its task {task.name!r} defines another head for the verb {unlike.verb!r}.")
+        definitions.check_task(task, source, self._names.registered, self.heads)
         # Without an entry point there is no distribution to prefer, and the caller can choose another name.
         self._names.add(source, task, alone=by_hand or self._settings.strict)
 
@@ -278,31 +278,17 @@ class Plugins:
 
     def _add_view(self, source: Source, views: dict[ViewOf, View], target: ViewOf, view: View) -> None:
         """The `register` of register_views."""
-        if not (isinstance(target, type) and issubclass(target, Result)) and not isinstance(target, str):
-            raise Refused(f"register_views: expected a subclass of Result or a task's name, found {target!r}.")
-        if not callable(view):
-            raise Refused(f"register_views: expected a function from a result and its input, found {view!r}.")
         tasks = self._names.of(source)
         hook = self._manager.get_plugin(source.key).register_views  # type: ignore[union-attr]
-        packages = {item.__module__.partition(".")[0] for item in (hook, *map(type, tasks))}
-        if isinstance(target, str):
-            if target not in [task.name for task in tasks]:
-                raise Refused(f"register_views: expected a task of the plugin, found {target!r}.")
-            if self.tasks.get(target) not in tasks:
-                return
-        elif target.__module__.partition(".")[0] not in packages or target in self._views:
-            raise Refused(
-                f"register_views: expected a type of results that the plugin defines, found {target.__name__} of "
-                f"{target.__module__}: register the view for a task's name instead."
-            )
+        definitions.check_view(target, view, hook, tasks, self._views)
+        if isinstance(target, str) and self.tasks.get(target) not in tasks:
+            # Another plugin's task has the name.
+            return
         views[target] = view
 
     def _add_backend(self, source: Source, name: str, make: MakeBackend) -> None:
         """The `register` of register_backends."""
-        if not isinstance(name, str) or not name or not callable(make):
-            raise Refused(f"register_backends: expected a name and a function, found {name!r}, {make!r}.")
-        if name in BUILT_IN or name in self._backends:
-            raise Refused(f"Its backend {name!r} already exists; give it another name.")
+        definitions.check_backend(name, make, self._backends)
         self._backends[name] = (source, make)
 
     def _undo(self, source: Source) -> None:

@@ -252,6 +252,15 @@ class Message(BaseModel):
     content: str
 
 
+class TokenLogprob(BaseModel):
+    """A token that a language model wrote, and how likely it was."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    token: str = Field(description="Text of the token; U+FFFD where it is a part of a character.")
+    logprob: float = Field(description="Natural logarithm of its probability.")
+
+
 class GeneratedText(Result):
     """Text that a language model wrote."""
 
@@ -262,6 +271,9 @@ class GeneratedText(Result):
         default=None, description="For chat input: the conversation with the answer appended."
     )
     prompt: str | None = Field(default=None, description="For plain input: the prompt.")
+    logprobs: tuple[TokenLogprob, ...] | None = Field(
+        default=None, description="With the option logprobs: the tokens, a mark that ends the text included."
+    )
 
     def to_hf(self) -> list[dict[str, Any]]:
         """v4's `[{"generated_text": ...}]`: prompt and new text, or the whole conversation for chat input."""

@@ -237,7 +237,7 @@ class _RequestJob:
             self.engine, task, rows, progress=progress, cancel=self.cancel, **chosen, **requests[0].options
         )
         return [
-            (200, chat_body(request, outcome.result)) if outcome.result else error_body(outcome.error)
+            (200, chat_body(request, [outcome.result])) if outcome.result else error_body(outcome.error)
             for request, outcome in zip(requests, outcomes, strict=True)
         ]
 

@@ -20,6 +20,7 @@ from nlptasks.cli.common import device_option, dtype_option, print_json
               help="File with a NAME:KEY in each line; or set NLPTASKS_API_KEY.")  # fmt: skip
 @click.option("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", help="Value of Host. Repeatable.")
 @click.option("--cors-origin", "cors_origins", multiple=True, metavar="URL", help="Origin of web pages. Repeatable.")
+@click.option("--ui", is_flag=True, default=None, help="The web app too, at /ui.")
 @click.option("--allow-model", "models", multiple=True, metavar="MODEL", help="Base for requests to name. Repeatable.")
 @click.option("--preload", multiple=True, metavar="TASK[@ADAPTER]", help="Load before the first request. Repeatable.")
 @click.option("--batches", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
@@ -49,6 +50,8 @@ def serve_command(config: Path | None, print_config: bool, **flags: Any) -> None
             flags[name] = None
     settings = read_settings(flags, config)
     settings.check()
+    if settings.ui and find_spec("gradio") is None:
+        raise MissingExtraError("nlptasks serve --ui", "ui")
     if print_config:
         print_json(settings.model_dump(mode="json"))
         return

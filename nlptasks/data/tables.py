@@ -18,6 +18,7 @@ from nlptasks.data.arrow import HUB, arrow_rows, hub_rows
 from nlptasks.data.columns import match_columns
 from nlptasks.data.files import TAGGED_FORMATS, DataFile, text_fault
 from nlptasks.data.json_rows import json_file, json_lines
+from nlptasks.data.label_studio import flattened
 from nlptasks.data.rows import DataOptions, Reads, Row, RowFault, Source, Table, plural, read_note
 from nlptasks.data.text import TEXT, delimited, tagged, text_file
 from nlptasks.data.workbooks import sheet_rows
@@ -208,6 +209,7 @@ def _read(source: Source, options: DataOptions, offline: bool, split: str) -> Ta
         table.fill(_rows(file, table, "tags"))
         with file.path.open("rb") as stream:
             table.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    table = flattened(table)
     named = {field: column for field, column in options.columns.items() if column is not None}
     return _with_fields(table, named) if table.columns and named else table
 

@@ -121,7 +121,15 @@ class ResidentModel:
         placement = f"{base.placement.dtype} on {base.placement.device}" if base else ""
         placement = self.writers.placement or placement
         state: Any = ("idle" if idle else "computing") if base else ("not loaded" if idle else "loading")
-        return Resident(self.folder.id, self.num_bytes, state, placement, self.worker.waiting)
+        return Resident(
+            self.folder.id,
+            self.num_bytes,
+            state,
+            placement,
+            self.worker.waiting,
+            self.worker.batches,
+            self.worker.items,
+        )
 
     def close(self) -> None:
         """End the thread and free the weights; all calls are cancelled."""

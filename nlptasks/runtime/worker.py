@@ -119,6 +119,7 @@ class Worker:
         self._closed = False
         self._running: list[Job] = []
         self._tickets = 0
+        self.batches = self.items = 0
         self._pid = os.getpid()
         self.last_used = time.monotonic()
 
@@ -251,6 +252,8 @@ class Worker:
             return
         share = max(16, MAX_ITEMS // len(wanted))
         slices = [(job, job.taken, job.portion(share)) for job in wanted]
+        self.batches += 1
+        self.items += sum(end - start for _, start, end in slices)
         try:
             wanted[0].handle(BatchRequest(slices, self))
         except BaseException as error:

@@ -1,5 +1,14 @@
 from nlptasks.serve.app import build_app as build_app
+from nlptasks.serve.bodies import read_as as read_as
+from nlptasks.serve.bodies import read_fields as read_fields
+from nlptasks.serve.bodies import read_object as read_object
+from nlptasks.serve.bodies import to_model as to_model
+from nlptasks.serve.faults import Fault as Fault
+from nlptasks.serve.faults import answer_faults as answer_faults
 from nlptasks.serve.server import DrainingServer as DrainingServer
 from nlptasks.serve.server import serve as serve
 from nlptasks.serve.settings import ServeSettings as ServeSettings
 from nlptasks.serve.settings import read_settings as read_settings
+from nlptasks.serve.state import State as State
+from nlptasks.serve.state import run_task as run_task
+from nlptasks.serve.state import state_of as state_of

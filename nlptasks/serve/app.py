@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 
-from nlptasks import NlptasksError, __version__
+from nlptasks import __version__
 from nlptasks.serve.computing import Computing
-from nlptasks.serve.faults import Fault, answer_of, body
+from nlptasks.serve.faults import ErrorBody, answer_faults
 from nlptasks.serve.guard import Guard, log
 from nlptasks.serve.jobs import Jobs
 from nlptasks.serve.metrics import Metrics
+from nlptasks.serve.mounts import add_plugins, plugin_apps
 from nlptasks.serve.names import Choice, Names
 from nlptasks.serve.page import documentation
 from nlptasks.serve.routes import adapters, batches, decisions, openai, systemone, tasks, tools
 from nlptasks.serve.settings import ServeSettings
 from nlptasks.serve.state import State, state_of
-from nlptasks.surfaces import invalid, sentence
+from nlptasks.surfaces import sentence
 
 if TYPE_CHECKING:
     from nlptasks import Engine
+
+
+ANY_FAULT: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorBody, "description": "What went wrong."}}
 
 
 def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
@@ -44,8 +46,10 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     names = Names(engine, settings.models)
     jobs = Jobs(settings.batches, engine, names, settings) if settings.batches else None
     state = State(engine, settings, names, metrics, Computing(settings, metrics), jobs)
+    # First: a plugin that fails here takes its tasks with it.
+    apps = plugin_apps(state)
     for name in settings.preload:
-        state.names.choice(name) or state.names.task(name)
+        state.names.resolve(name)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,7 +57,10 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         loading = asyncio.create_task(_preload(app, state))
         if jobs:
             jobs.start()
-        async with mcp.running():
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(mcp.running())
+            for routes in apps.values():
+                await stack.enter_async_context(routes.router.lifespan_context(routes))
             yield
         if jobs:
             await asyncio.to_thread(jobs.close)
@@ -61,7 +68,9 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
         state.computing.close()
 
     # The pages of FastAPI load their scripts from another host; /docs has ours.
-    app = FastAPI(title="nlptasks", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="nlptasks", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=ANY_FAULT
+    )
     app.state.serve = state
     bodies: dict[str, type[BaseModel]] = {
         **tasks.add_routes(app, state),
@@ -73,8 +82,9 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
     for routes in (openai, decisions, systemone, adapters, batches):
         routes.add_routes(app)
     mcp = tools.add_routes(app, state)
-    _add_pages(app, bodies)
-    _add_faults(app)
+    _add_pages(app, apps, bodies)
+    answer_faults(app)
+    add_plugins(app, apps, settings.root)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     # Around the guard: a browser asks first, and without a key, whether it may.
     if settings.cors_origins:
@@ -90,7 +100,7 @@ def build_app(engine: Engine, settings: ServeSettings) -> FastAPI:
 
 async def _preload(app: FastAPI, state: State) -> None:
     for name in state.settings.preload:
-        choice = state.names.choice(name) or Choice(state.names.task(name))
+        choice = state.names.resolve(name)
 
         def load(choice: Choice = choice) -> None:
             with state.engine.bind(choice.task, choice.adapter) as model:
@@ -104,7 +114,7 @@ async def _preload(app: FastAPI, state: State) -> None:
     app.state.ready = True
 
 
-def _add_pages(app: FastAPI, bodies: dict[str, Any]) -> None:
+def _add_pages(app: FastAPI, apps: Mapping[str, FastAPI], bodies: dict[str, Any]) -> None:
     @app.get("/health", tags=["server"])
     async def health() -> dict[str, str]:
         """Whether the server runs."""
@@ -119,31 +129,15 @@ def _add_pages(app: FastAPI, bodies: dict[str, Any]) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         """The routes and their fields."""
-        return HTMLResponse(documentation(app.openapi(), bodies))
+        paths = dict(app.openapi()["paths"])
+        for name, plugin in apps.items():
+            paths |= {f"/{name}{path}": routes for path, routes in plugin.openapi()["paths"].items()}
+        return HTMLResponse(documentation({"paths": paths}, bodies))
 
     @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
     async def metrics(request: Request) -> Response:
         """Numbers in Prometheus's form."""
         return PlainTextResponse(state_of(request).metrics.page())
-
-
-def _add_faults(app: FastAPI) -> None:
-    async def refuse(_: Request, error: Exception) -> Response:
-        status, content, headers = answer_of(error)
-        return JSONResponse(content, status, headers)
-
-    async def of_http(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return JSONResponse(body(error.status_code, f"{error.detail}."), error.status_code, error.headers)
-
-    async def of_validation(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return JSONResponse(body(422, invalid(error)), 422)  # type: ignore[arg-type]
-
-    app.add_exception_handler(HTTPException, of_http)
-    app.add_exception_handler(RequestValidationError, of_validation)
-    app.add_exception_handler(NlptasksError, refuse)
-    app.add_exception_handler(Fault, refuse)
 
 
 def _describe_bodies(app: FastAPI, bodies: dict[str, Any]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
@@ -43,13 +45,29 @@ async def read_body(request: Request, settings: ServeSettings) -> bytes:
     return bytes(data)
 
 
+async def read_fields(request: Request, settings: ServeSettings) -> dict[str, Any]:
+    """The fields of a JSON object or of a form.
+
+    Raises:
+        Fault: as `read_object`.
+    """
+    if _type(request) != "application/x-www-form-urlencoded":
+        return await read_object(request, settings)
+    data = await read_body(request, settings)
+    try:
+        pairs = parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=100, errors="strict")
+    except ValueError as error:
+        raise Fault(400, f"Expected a form of at most 100 fields in UTF-8, found another ({error}).") from None
+    return dict(reversed(pairs))
+
+
 async def read_object(request: Request, settings: ServeSettings) -> dict[str, Any]:
     """The JSON object of a body.
 
     Raises:
         Fault: as `read_body`; 400 for anything but a JSON object, NaN, infinity, or nesting that has no end.
     """
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    kind = _type(request)
     # A form of another site's page can be posted without a browser asking first; JSON cannot.
     if kind != "application/json":
         raise Fault(415, f"Expected a body of type application/json, found {kind[:60]!r}.")
@@ -70,9 +88,21 @@ async def read_as(model: type[B], request: Request, settings: ServeSettings) -> 
     Raises:
         Fault: as `read_object`; 422 naming every field that does not fit.
     """
-    content = await read_object(request, settings)
+    return to_model(model, await read_object(request, settings))
+
+
+def to_model(model: type[B], content: Mapping[str, Any]) -> B:
+    """An object as a type.
+
+    Raises:
+        Fault: 422 naming every field that does not fit.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
         first = ".".join(map(str, error.errors()[0]["loc"])) or None
         raise Fault(422, invalid(error), param=first) from None
+
+
+def _type(request: Request) -> str:
+    return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()

@@ -8,11 +8,14 @@ import logging
 import re
 import time
 import uuid
+from base64 import b64decode
 from collections import OrderedDict, deque
+from contextlib import suppress
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nlptasks.serve.faults import CLIENT_CLOSED, Fault, answer_of
@@ -20,15 +23,18 @@ from nlptasks.serve.metrics import Metrics
 from nlptasks.serve.settings import ServeSettings, is_loopback
 
 OPEN = frozenset({"/health", "/ready"})
-"""Addresses that need no key."""
+"""Addresses that need no key, and that answer under any Host."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that are labels in the metrics; a client may send any word as one."""
 
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
+
 MAX_CALLERS = 10_000
 """Callers whose rate is known; the one that was silent longest is forgotten first."""
 
-_ID = re.compile(r"[\w.:-]{1,128}")
+_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 log = logging.getLogger("nlptasks.serve")
 
@@ -44,8 +50,12 @@ class Guard:
         self._hosts = {*address, *settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            # No route has a WebSocket, and what a library adds must not go past the checks below.
+            await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
         wished = headers.get("x-request-id", "")
@@ -69,7 +79,7 @@ class Guard:
                 await JSONResponse(body, code, extra)(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - begin
-            route = getattr(scope.get("route"), "path", "unknown")
+            route = _route(scope)
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._metrics.requests.labels(route, method, str(status or CLIENT_CLOSED)).inc()
             self._metrics.seconds.labels(route).observe(seconds)
@@ -84,22 +94,32 @@ class Guard:
         """The name of the caller; raises Fault if it may not call."""
         host = headers.get("host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if name not in self._hosts and "*" not in self._hosts:
+        # A probe of health names the machine as it knows it, and learns nothing.
+        if name not in self._hosts and "*" not in self._hosts and scope["path"] not in OPEN:
             # A page of another site can resolve its own name to this machine (DNS rebinding).
             raise Fault(400, f"Expected the server's own address as Host, found {name[:60]!r}: see --allowed-host.")
+        origin = headers.get("origin")
+        pages = {f"{scheme}://{host}" for scheme in ("http", "https")} | set(self._settings.cors_origins)
+        if origin and scope["method"] not in READING and origin not in pages:
+            # A browser sends a form of another site's page without asking, and the key that it remembers with it.
+            raise Fault(403, f"Expected a page of this server as Origin, found {origin[:60]!r}: see --cors-origin.")
         caller = self._caller(scope, headers)
-        if self._settings.requests_a_minute and scope["path"] not in OPEN:
+        # A page of the web app is many requests; those for models wait in its own queue.
+        counted = scope["path"] not in OPEN and not scope["path"].startswith("/ui/")
+        if self._settings.requests_a_minute and counted:
             self._count(caller or (scope.get("client") or ("",))[0])
         return caller
 
     def _caller(self, scope: Scope, headers: Headers) -> str:
         if not self._keys or scope["path"] in OPEN:
             return ""
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        names = [name for known, name in self._keys.items() if hmac.compare_digest(known, key.strip().encode())]
-        if scheme.lower() != "bearer" or not names:
+        key = _key(headers.get("authorization", "")).encode()
+        names = [name for known, name in self._keys.items() if hmac.compare_digest(known, key)]
+        if not names:
+            # With Basic a browser asks its user.
+            scheme = 'Basic realm="any name, and a key as the password"' if self._settings.ui else "Bearer"
             raise Fault(
-                401, "Expected a valid key in the header Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"}
+                401, "Expected a valid key in the header Authorization: Bearer KEY.", {"WWW-Authenticate": scheme}
             )
         return names[0]
 
@@ -115,6 +135,25 @@ class Guard:
             wait = {"Retry-After": str(max(1, round(60 - (now - calls[0]))))}
             raise Fault(429, f"Expected at most {limit} requests a minute, found more: try again later.", wait)
         calls.append(now)
+
+
+def _route(scope: Scope) -> str:
+    """The path of the route as it was written, with the names of its parameters in place of their values."""
+    route = scope.get("route")
+    # A mounted app that knows no routes, such as one of files, leaves the mount itself there.
+    path = "" if isinstance(route, Mount) else getattr(route, "path", "")
+    return f"{scope.get('mount', '')}{path}" or "unknown"
+
+
+def _key(header: str) -> str:
+    """The key of a header: a bearer's, or the password of basic authentication, for clients that know no other."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            return b64decode(value, validate=True).decode().partition(":")[2]
+    return ""
 
 
 def facts_of(scope_state: Any, **facts: Any) -> None:

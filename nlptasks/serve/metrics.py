@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 if TYPE_CHECKING:
     from nlptasks import Engine, Result
@@ -54,8 +54,11 @@ class _Resident:
         self._engine = engine
 
     def collect(self) -> Iterator[Any]:
-        """One gauge with a value for each base."""
+        """A value for each base: its memory, and what it computed; items by batches is the mean size of a batch."""
         size = GaugeMetricFamily("nlptasks_resident_bytes", "Memory of a base.", labels=["base"])
+        batches = CounterMetricFamily("nlptasks_batches", "Batches that a base computed.", labels=["base"])
+        items = CounterMetricFamily("nlptasks_batch_items", "Texts of these batches.", labels=["base"])
         for base in self._engine.resident():
-            size.add_metric([base.name], base.num_bytes)
-        yield size
+            for family, value in ((size, base.num_bytes), (batches, base.batches), (items, base.items)):
+                family.add_metric([base.name], value)
+        yield from (size, batches, items)

@@ -12,7 +12,7 @@ from nlptasks.store import CATALOG, AdapterFolder, AdapterStore
 if TYPE_CHECKING:
     from nlptasks import AnyTask, Engine
 
-_ADAPTER = re.compile(r"[A-Za-z0-9][\w.-]{0,127}")
+_ADAPTER = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 
 
 class Choice(NamedTuple):
@@ -62,6 +62,10 @@ class Names:
     def task(self, name: str) -> AnyTask:
         """A task; raises UnknownNameError if there is none of this name."""
         return self._engine.plugins.task(name[:200])
+
+    def resolve(self, name: str) -> Choice:
+        """What TASK or TASK@ADAPTER means; raises UnknownNameError if there is no such task."""
+        return self.choice(name) or Choice(self.task(name))
 
     def choice(self, name: str) -> Choice | None:
         """What TASK or TASK@ADAPTER means; None if it is not the name of a task."""

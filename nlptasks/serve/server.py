@@ -61,6 +61,8 @@ def serve(engine: Engine, settings: ServeSettings) -> None:
     log.addHandler(lines)
     log.setLevel(logging.INFO)
     app = build_app(engine, settings)
+    if notice := engine.plugins.failure_notice():
+        log.warning(notice)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -31,7 +31,9 @@ class ServeSettings(BaseModel):
     cors_origins: tuple[str, ...] = Field(
         default=(), description="Origins of web pages that may call; none by default."
     )
+    ui: bool = Field(default=False, description="The web app at /ui; a browser's user name is any, the password a key.")
     models: tuple[str, ...] = Field(default=(), description="Bases that requests may name, beside the catalog's.")
+    root: str | None = Field(default=None, description="Plugin whose routes are at / too, for clients without a path.")
     preload: tuple[str, ...] = Field(default=(), description="Tasks, or TASK@ADAPTER, to load before requests.")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16, float16 or int8.")
@@ -42,6 +44,7 @@ class ServeSettings(BaseModel):
     max_file_mb: float = Field(default=200, gt=0, description="Size of a file that is uploaded for a batch.")
     max_body_mb: float = Field(default=8, gt=0, description="Size of a request.")
     max_inputs: int = Field(default=1000, ge=1, description="Inputs of a request.")
+    max_new_tokens: int = Field(default=4096, ge=1, description="Tokens that may be written for an input.")
     max_running: int = Field(default=64, ge=1, description="Requests that are computed at once.")
     max_waiting: int = Field(default=256, ge=0, description="Requests that wait; more are refused with 429.")
     requests_a_minute: int | None = Field(default=None, ge=1, description="Requests of a key, or of an address.")

@@ -53,6 +53,8 @@ class ChatRequest(_Body):
     stop: str | tuple[str, ...] | None = None
     seed: int | None = Field(default=None, ge=0)
     n: Literal[1] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Literal[0] | None = None
     stream: Literal[False] | None = None
 
     @property
@@ -64,10 +66,10 @@ class ChatRequest(_Body):
     @property
     def options(self) -> dict[str, Any]:
         """The parameters as options of a task that writes text; one that is not set keeps the task's default."""
-        names = ("temperature", "top_p", "stop", "seed")
+        names = ("temperature", "top_p", "stop", "seed", "logprobs")
         values = {name: getattr(self, name) for name in names}
         values["max_new_tokens"] = self.max_completion_tokens or self.max_tokens
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 _Visible = Annotated[str, Field(pattern=r"\S")]
@@ -85,8 +87,10 @@ class EmbeddingRequest(_Body):
         return [self.input] if isinstance(self.input, str) else list(self.input)
 
 
-def chat_body(request: ChatRequest, result: GeneratedText, name: str = "", created: int = 0) -> dict[str, Any]:
-    """The answer to a chat; `name` is unique, `created` in seconds since 1970."""
+def chat_body(
+    request: ChatRequest, results: Sequence[GeneratedText], name: str = "", created: int = 0
+) -> dict[str, Any]:
+    """The answer to a chat, with a choice for each result; `name` is unique, `created` in seconds since 1970."""
     return {
         "id": f"chatcmpl-{name}",
         "object": "chat.completion",
@@ -94,18 +98,37 @@ def chat_body(request: ChatRequest, result: GeneratedText, name: str = "", creat
         "model": request.model,
         "choices": [
             {
-                "index": 0,
+                "index": index,
                 "message": {"role": "assistant", "content": result.text, "refusal": None},
-                "logprobs": None,
+                "logprobs": chat_logprobs(result),
                 "finish_reason": result.finish_reason,
             }
+            for index, result in enumerate(results)
         ],
-        "usage": {
-            "prompt_tokens": result.num_tokens,
-            "completion_tokens": result.num_generated_tokens,
-            "total_tokens": result.num_tokens + result.num_generated_tokens,
-        },
+        "usage": chat_usage(results),
     }
+
+
+def chat_usage(results: Sequence[GeneratedText]) -> dict[str, int]:
+    """The tokens of a prompt, which is read once, and of all its answers."""
+    prompt, written = results[0].num_tokens, sum(result.num_generated_tokens for result in results)
+    return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
+
+
+def chat_logprobs(result: GeneratedText) -> dict[str, Any] | None:
+    """The tokens of an answer with their log-probabilities; None without the option `logprobs`."""
+    if result.logprobs is None:
+        return None
+    content = [
+        {
+            "token": one.token,
+            "logprob": one.logprob,
+            "bytes": None if "\ufffd" in one.token else list(one.token.encode()),
+            "top_logprobs": [],
+        }
+        for one in result.logprobs
+    ]
+    return {"content": content, "refusal": None}
 
 
 def embedding_body(request: EmbeddingRequest, vectors: Sequence[Vector]) -> dict[str, Any]:

@@ -275,6 +275,7 @@ class FakeModel(Model):
             num_prompt_tokens=min(length, room),
             num_generated_tokens=len(pieces),
             logprobs=tuple(math.log(_unit(text, f"{index}{piece}")) for index, piece in enumerate(pieces)),
+            tokens=tuple(pieces) if decoding.logprobs else (),
             truncated=length > room,
         )
 

@@ -17,6 +17,7 @@ from nlptasks import (
     Recipe,
     SequenceInput,
     TextToText,
+    TokenLogprob,
     TrainingExample,
     hookimpl,
 )
@@ -47,6 +48,7 @@ class GenerationOptions(nlptasks.GenerationOptions):
     system: str | None = Field(default=None, description="A system message; it precedes a chat's own.")
     # Greedy decoding of a small model falls into loops without it.
     repetition_penalty: float = Field(default=1.1, ge=0.01, le=5, description="Above 1 discourages repetition.")
+    logprobs: bool = Field(default=False, description="Say how likely each token was.")
 
 
 class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
@@ -131,6 +133,12 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
                 "num_tokens": completion.num_prompt_tokens,
                 "num_generated_tokens": completion.num_generated_tokens,
                 "truncated": completion.truncated,
+                "logprobs": tuple(
+                    TokenLogprob(token=token, logprob=value)
+                    for token, value in zip(completion.tokens, completion.logprobs, strict=True)
+                )
+                if completion.tokens
+                else None,
             }
         )
 

@@ -187,6 +187,7 @@ def test_a_chat_keeps_the_turns(home: dict[str, str]) -> None:
     assert len(done.stdout.splitlines()) >= 2
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_an_adapter_of_the_hub_is_fetched_once_and_then_works_offline(home: dict[str, str], tmp_path: Path) -> None:
     folder = Path(home["NLPTASKS_DATA"]) / "adapters" / "sentiment" / "tiny"
@@ -243,6 +244,7 @@ def test_help_is_fast_and_brings_in_no_torch(home: dict[str, str]) -> None:
     assert statistics.median(seconds() for _ in range(5)) < 1.0
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_a_reader_that_leaves_early_is_no_error(home: dict[str, str]) -> None:
     shell = f"{sys.executable} -m nlptasks run sentiment a b c d -a tiny --jsonl | head -c 1"

@@ -121,7 +121,7 @@ def test_help_and_version_import_no_plugin(site: Site, arguments: list[str]) -> 
     assert (done.returncode, done.stderr) == (0, "")
     assert not (site.folder / f"{module}.py.imported").exists()
     if arguments == ["--help"]:
-        assert "exits, generation, ner, qa" in " ".join(done.stdout.split())
+        assert "exits, generation, label-studio, libretranslate, ner, qa" in " ".join(done.stdout.split())
         assert "They may add commands: `nlptasks plugins` lists them." in done.stdout
 
 
@@ -154,6 +154,7 @@ def test_a_plugin_that_takes_long_to_import_is_named(site: Site) -> None:
     assert SENTENCE in shown
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_doctor_shows_what_loading_took(site: Site) -> None:
     site.add("slow", SLOW)

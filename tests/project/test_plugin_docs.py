@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import pkgutil
 import re
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,8 @@ import click
 import pytest
 
 import nlptasks
-from nlptasks import Plugins, Settings, hookspecs
-from nlptasks.testing import FakeModel, check_task
+from nlptasks import Engine, Plugins, Settings, hookspecs
+from nlptasks.testing import FakeBackend, FakeModel, check_task
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "nlptasks-urgency"
@@ -36,7 +37,8 @@ def block(page: str, language: str, *words: str) -> str:
 def run(code: str, **names: Any) -> ModuleType:
     module = ModuleType("documented")
     vars(module).update(names)
-    exec(compile(code, "docs", "exec"), vars(module))
+    # Without this module's `from __future__ import annotations`.
+    exec(compile(code, "docs", "exec", dont_inherit=True), vars(module))
     return module
 
 
@@ -161,3 +163,30 @@ def test_pages_name_existing_commands_and_variables() -> None:
     assert set(re.findall(r"(?:^|`)nlptasks ([a-z]+)\b", text, re.MULTILINE)) <= known
     settings_source = (ROOT / "nlptasks" / "settings.py").read_text(encoding="utf-8")
     assert all(name in settings_source for name in re.findall(r"NLPTASKS_\w+", text))
+
+
+@pytest.mark.parametrize(
+    ("page", "path", "body", "answer"),
+    [
+        ("hooks.md", "desk", {"ticket": "It burns!"}, {"desk": "night shift"}),
+        ("plugins.md", "triage", {"tickets": ["All is well.", "It burns!"]}, {"high": [1]}),
+    ],
+)
+def test_the_routes_of_the_pages_answer(
+    page: str, path: str, body: dict[str, Any], answer: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+
+    from nlptasks.serve import ServeSettings, build_app
+
+    monkeypatch.syspath_prepend(EXAMPLE)
+    plugins = Plugins(settings)
+    plugins.register(import_module("nlptasks_urgency"), "urgency")
+    plugins.register(run(block(page, "python", "def register_routes(app, engine)"), hookimpl=nlptasks.hookimpl), "more")
+    backend = FakeBackend(
+        labels=("low", "normal", "high"), scores=lambda text: (0.0, 1.0, 5.0) if "burns" in text else (5.0, 0.0, 0.0)
+    )
+    with Engine(plugins=plugins, settings=settings, backend=backend) as engine:
+        client = TestClient(build_app(engine, ServeSettings()), base_url="http://localhost")
+        assert client.post(f"/more/{path}", json=body).json() == answer

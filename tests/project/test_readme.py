@@ -9,6 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from nlptasks.settings import Settings
@@ -43,6 +44,7 @@ def test_python_examples() -> None:
     nlptasks.engine._default = None
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_shell_examples(embedded_settings: Settings) -> None:
     env = {**os.environ, "NLPTASKS_DATA": str(embedded_settings.data), "OMP_NUM_THREADS": "1"}
@@ -54,3 +56,19 @@ def test_shell_examples(embedded_settings: Settings) -> None:
             assert done.returncode == 0, done.stderr
             pattern = ".*".join(re.escape(part) for part in expected.rstrip().split("..."))
             assert re.fullmatch(pattern, done.stdout.rstrip(), flags=re.DOTALL), done.stdout
+
+
+@pytest.mark.long
+def test_the_server_answers_as_it_says(embedded_settings: Settings) -> None:
+    pytest.importorskip("fastapi")
+    from nlptasks import Engine
+    from tests.serving import served
+
+    [curl] = re.findall(r"^curl localhost:8000(\S+) --json '(.*)'$", README, flags=re.MULTILINE)
+    [example] = [block for block in blocks("python") if "openai.OpenAI" in block]
+    with Engine(settings=embedded_settings) as engine, served(engine, preload=("sentiment",)) as url:
+        answer = httpx.post(
+            f"{url}{curl[0]}", content=curl[1], headers={"Content-Type": "application/json"}, timeout=60
+        )
+        assert answer.json()["label"] == "positive"
+        exec(example.replace("http://localhost:8000", url), {})

@@ -23,6 +23,7 @@ from nlptasks.store.adapters import PEFT_WEIGHTS, open_adapter
 from nlptasks.testing import tiny_model
 from nlptasks.training import finetune
 from nlptasks.training.publishing import gate
+from tests.examples import marked
 from tests.runtime.matrix import Outcome, serve_all, train_noting
 from tests.training_rows import Feeling, rows, serve_here, write_csv
 
@@ -95,6 +96,8 @@ CASES = {
         frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}), "score", "score"
     ),
 }
+IN_SUITE = ("bert", "deberta-v3", "modernbert", "gpt2")
+"""One of each kind; all others are in `make full`."""
 
 
 class Names(TokenClassification):
@@ -244,7 +247,7 @@ def engine(home: Settings) -> Iterator[Engine]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("architecture", CASES)
+@pytest.mark.parametrize("architecture", marked(CASES, IN_SUITE))
 def test_what_is_trained_is_saved_and_served(
     outcomes: dict[Combination, Outcome], engine: Engine, architecture: str, verb: str
 ) -> None:

@@ -115,6 +115,7 @@ def test_the_words_and_numbers_are_those_of_torch(
     assert not writes_itself(quick)
 
 
+@pytest.mark.full
 def test_perplexity_is_that_of_torch(quick: ResidentModel, plain: ResidentModel) -> None:
     """With the zero points that GenAI rounds to 4 bits it is 1.28 times as large."""
     quick.bind().generate([PROMPTS[0]], GREEDY)
@@ -224,6 +225,7 @@ def test_a_cancelled_text_ends_within_a_step_and_the_others_go_on(quick: Residen
         quick.bind(None, token).generate([PROMPTS[0]], GREEDY)
 
 
+@pytest.mark.full
 def test_a_text_that_somebody_waits_for_goes_before_a_list(quick: ResidentModel) -> None:
     finished: list[int] = []
     prompts = [f"{prompt} {number}" for number, prompt in enumerate(PROMPTS * 12)]
@@ -305,6 +307,7 @@ def test_a_process_that_writes_needs_neither_torch_nor_transformers(quick: Resid
     assert process.stderr == ""
 
 
+@pytest.mark.full
 def test_nothing_is_left_behind_by_a_text_that_is_left() -> None:
     code = (
         "import nlptasks\n"

@@ -43,6 +43,8 @@ def test_calls_with_one_key_share_a_turn_and_get_their_own_answers() -> None:
     gate.set()
     assert [future.result(5) for future in futures] == [[n * 10, (n + 100) * 10] for n in range(4)]
     assert batches == [[0, 100, 1, 101, 2, 102, 3, 103]]
+    # The one that kept it busy, and this one.
+    assert (worker.batches, worker.items) == (2, 1 + 8)
     worker.close()
 
 

@@ -228,7 +228,7 @@ def test_uploads_that_are_refused(url: str) -> None:
     post(415, "Expected a body of type multipart/form-data, found 'application/json'.", json={})
     post(400, "Expected the parts of a form, found something else (Missing boundary in multipart.).", content=b"a",
          headers={**headers, "Content-Type": "multipart/form-data"})  # fmt: skip
-    post(403, "Expected a request of this server's pages or of a program, found one of 'https://evil.example'.",
+    post(403, "Expected a page of this server as Origin, found 'https://evil.example': see --cors-origin.",
          files=file, headers={**headers, "Origin": "https://evil.example"})  # fmt: skip
     answer = httpx.get(f"{url}/v1/batches?limit=0", headers=headers)
     assert answer.status_code == 422

@@ -16,6 +16,7 @@ import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from nlptasks import NlptasksError
 from nlptasks.cli import cli
@@ -61,6 +62,10 @@ def test_a_task_answers_as_run_json_does(engine: FakeEngine, url: str) -> None:
         ("sentiment", {}, 422, "Expected text, found nothing."),
         ("sentiment", {"text": " "}, 422, "Input 'text': expected a text with at least one visible character"),
         ("sentiment", {"text": "a", "treshold": 1}, 422, "Option 'treshold' is not known; did you mean 'threshold'?"),
+        ("sentiment", {"text": "a", "cancel": 1}, 422, "Option 'cancel' is not known"),
+        ("sentiment", {"text": "a", "progress": True}, 422, "Option 'progress' is not known"),
+        ("sentiment", {"text": "a", "task": "ner"}, 422, "Option 'task' is not known"),
+        ("generation", {"prompt": "a", "stream": True, "cancel": 1}, 422, "Option 'cancel' is not known"),
         ("sentiment", {"inputs": []}, 422, "inputs: expected a list of 1 to 50, found another value."),
         ("sentiment", {"inputs": ["a"] * 51}, 422, "inputs: expected a list of 1 to 50, found another value."),
         ("sentiment", {"inputs": [["a"]]}, 422, "Input"),
@@ -119,9 +124,64 @@ def test_a_slow_body_ends(url: str) -> None:
 
 
 def test_the_host_must_be_the_server_s(url: str) -> None:
-    answer = httpx.get(f"{url}/health", headers={"Host": "evil.example"})
+    assert httpx.get(f"{url}/health", headers={"Host": "10.0.0.7"}).status_code == 200
+    answer = httpx.get(f"{url}/v1/tasks", headers={"Host": "evil.example"})
     assert answer.status_code == 400
     assert "Expected the server's own address as Host, found 'evil.example'" in error_of(answer)
+
+
+@pytest.mark.parametrize("path", ["..%2f..%2fetc%2fpasswd", "%2e%2e", "sentiment%00", "sentiment@..%2f..", "a" * 3000])
+def test_a_path_in_place_of_a_task_leads_nowhere(url: str, path: str) -> None:
+    answer = httpx.post(f"{url}/v1/tasks/{path}", json={"text": "a"})
+    assert answer.status_code == 404
+    assert error_of(answer)
+    assert "root:" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "sentence"),
+    [
+        (
+            "/v1/decisions",
+            {"model": "auto", "input": "a", "questions": [{"type": "predicate", "instructions": "b"}] * 2000},
+            "questions: tuple should have at most 400 items after validation",
+        ),
+        (
+            "/v1/systemone",
+            {"model": "auto", "state": "a", "questions": {str(n): {"type": "noul"} for n in range(4000)}},
+            "questions: dictionary should have at most 64 items after validation",
+        ),
+    ],
+)
+def test_thousands_of_questions_are_refused(url: str, path: str, body: Any, sentence: str) -> None:
+    answer = httpx.post(url + path, json=body)
+    assert answer.status_code == 422
+    assert sentence in error_of(answer)
+
+
+def test_a_header_writes_no_header(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    for wished in ("a\tb", "a b", "a" * 129, "x\u00e9", "<script>"):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(
+                f"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {wished}\r\n\r\n".encode("latin-1")
+            )
+            head = connection.recv(4096).decode("latin-1").lower()
+        assert " 200 " in head.splitlines()[0]
+        [number] = [line.partition(": ")[2] for line in head.splitlines() if line.startswith("x-request-id")]
+        assert len(number) == 32
+        assert number.isalnum()
+    assert httpx.get(f"{url}/health", headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
+
+
+def test_a_page_of_another_site_may_not_post(url: str) -> None:
+    for origin in ("https://evil.example", "null", url.replace("127.0.0.1", "127.0.0.2")):
+        answer = httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "a"}, headers={"Origin": origin})
+        assert (answer.status_code, error_of(answer)) == (
+            403,
+            f"Expected a page of this server as Origin, found {origin!r}: see --cors-origin.",
+        )
+    assert httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "a"}, headers={"Origin": url}).status_code == 200
 
 
 def test_no_page_of_another_origin_may_read(url: str) -> None:
@@ -163,6 +223,48 @@ def test_openai_s_client_chats_embeds_and_lists(url: str) -> None:
         client.chat.completions.create(model="gpt-9", messages=messages)
 
 
+def test_a_chat_has_several_answers_and_the_likelihood_of_each_token(engine: FakeEngine, url: str) -> None:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
+    messages: Any = [{"role": "user", "content": "Tell me a story."}]
+    answer = client.chat.completions.create(model="generation", messages=messages, n=3, seed=2**64 - 1, logprobs=True)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2]
+    [alone] = client.chat.completions.create(model="generation", messages=messages).choices
+    assert alone.logprobs is None
+    expected = engine.run("generation", messages=messages, logprobs=True)
+    assert expected.logprobs
+    assert answer.usage
+    assert answer.usage.prompt_tokens == expected.num_tokens
+    assert answer.usage.completion_tokens == 3 * expected.num_generated_tokens
+    for choice in answer.choices:
+        assert choice.logprobs
+        assert choice.logprobs.content
+        pairs = [(token.token, token.logprob) for token in choice.logprobs.content]
+        assert pairs == [(one.token, one.logprob) for one in expected.logprobs]
+        assert b"".join(bytes(token.bytes or []) for token in choice.logprobs.content).decode() == STORY
+    stream = client.chat.completions.create(model="generation", messages=messages, logprobs=True, stream=True)
+    last = list(stream)[-1].choices[0]
+    assert last.logprobs
+    assert last.logprobs.content == answer.choices[0].logprobs.content
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        ({"n": 2, "stream": True}, "n: expected 1 in a stream, found 2."),
+        ({"n": 9}, "n: input should be less than or equal to 8, found 9."),
+        ({"logprobs": True, "top_logprobs": 3}, "top_logprobs: input should be 0, found 3."),
+        ({"max_tokens": 5000}, "max_new_tokens: expected at most 4096 on this server, found 5000."),
+        ({"tools": []}, "tools: this parameter is not served."),
+        ({"response_format": {"type": "json_object"}}, "response_format: this parameter is not served."),
+    ],
+)
+def test_what_a_chat_has_not_is_refused_in_words(url: str, extra: dict[str, Any], sentence: str) -> None:
+    messages = [{"role": "user", "content": "Hello."}]
+    answer = httpx.post(f"{url}/v1/chat/completions", json={"model": "generation", "messages": messages, **extra})
+    assert answer.status_code == 422
+    assert error_of(answer) == sentence
+
+
 def test_a_client_that_leaves_ends_the_computation(engine: FakeEngine, url: str) -> None:
     with httpx.stream("POST", f"{url}/v1/tasks/generation", json={"prompt": "Once", "stream": True}) as answer:
         next(answer.iter_lines())
@@ -186,8 +288,15 @@ def until_cancelled(engine: FakeEngine) -> None:
 def test_numbers_have_no_text_and_no_key(url: str) -> None:
     httpx.post(f"{url}/v1/tasks/sentiment", json={"text": "A secret word."})
     page = httpx.get(f"{url}/metrics").text
-    assert 'nlptasks_requests_total{method="POST",route="/v1/tasks/sentiment",status="200"}' in page
-    assert 'nlptasks_inputs_total{task="sentiment"}' in page
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    assert {
+        "nlptasks_requests", "nlptasks_request_seconds", "nlptasks_running", "nlptasks_waiting", "nlptasks_inputs",
+        "nlptasks_tokens", "nlptasks_truncated_inputs", "nlptasks_scores", "nlptasks_resident_bytes",
+        "nlptasks_batches", "nlptasks_batch_items",
+    } <= families.keys()  # fmt: skip
+    labels = {"method": "POST", "route": "/v1/tasks/sentiment", "status": "200"}
+    assert any(one.labels == labels and one.value >= 1 for one in families["nlptasks_requests"].samples)
+    assert any(one.labels == {"task": "sentiment"} for one in families["nlptasks_inputs"].samples)
     assert "secret" not in page
 
 
@@ -345,7 +454,7 @@ VALUES = JSON | st.sampled_from(
 
 
 @given(st.data())
-@examples(1500)
+@examples(6000)
 def test_no_body_makes_the_server_fail(url: str, engine: FakeEngine, data: st.DataObject) -> None:
     paths = [f"/v1/tasks/{name}" for name in engine.plugins.tasks]
     paths += ["/v1/chat/completions", "/v1/embeddings", "/v1/decisions", "/v1/systemone"]

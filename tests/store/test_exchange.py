@@ -365,6 +365,7 @@ def test_names_that_there_are_not_are_refused_before_a_question(
     assert nlptasks("adapters", "rm", "left", "films", "-y").exit_code == 0
 
 
+@pytest.mark.full
 def test_an_adapter_on_a_folder_goes_to_another_machine(
     tmp_path: Path, settings: Settings, ours: Path, tiny_encoder: Path
 ) -> None:

@@ -169,6 +169,7 @@ def test_eval_ner_names_types_anew_and_says_what_it_left_out(home: Path, tiny_en
     assert nlptasks("eval", "ner", "test.jsonl", "--rename", "person").exit_code == 2
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_eval_qa_takes_the_task_s_options(home: Path, tiny_encoder: Path) -> None:
     extractor_adapter(tiny_encoder, home / "spans", task="qa")

@@ -240,6 +240,7 @@ def test_a_wrong_extra_setting_is_named(extra: dict[str, Any], fault: str, tmp_p
     assert fault in str(caught.value)
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_a_run_from_rows_to_a_served_adapter(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch

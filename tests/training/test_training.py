@@ -242,6 +242,7 @@ def test_accumulated_batches_are_one_step(train: Callable[..., TrainReport]) -> 
     assert [entry["step"] for entry in report.history] == [2, 5, 7, 10]
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_bfloat16_and_float32_in_one_process(train: Callable[..., TrainReport]) -> None:
     kinds = []

@@ -226,6 +226,7 @@ def test_check_and_training_warn_alike(home: Path) -> None:
         assert "Training rows: expected at least two different labels, found 1." in str(refused.exception)
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(home: Path) -> None:
     command = ["train", "sentiment", "reviews.csv", "--name", "long", "-m", "gpt2", "--epochs", "500", *QUICK]

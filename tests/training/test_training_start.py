@@ -76,6 +76,7 @@ def test_a_language_model_goes_on_too(
     assert fresh.metrics["loss"] > first.metrics["loss"] + 0.1
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_a_folder_and_the_shipped_adapter_are_starts(
     train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -165,6 +165,7 @@ def test_rows_are_paged_and_filtered_and_a_run_is_deleted(
         page.wait_for_function(f"document.querySelectorAll('#batch-runs input').length === {before - 1}")
 
 
+@pytest.mark.full
 def test_stop_ends_the_computation_within_one_step_and_continue_goes_on(
     browser: Browser, url: str, engine: FakeEngine, file: Path, tmp_path: Path
 ) -> None:

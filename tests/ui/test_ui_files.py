@@ -94,6 +94,7 @@ def test_the_app_cleans_up_by_itself(engine: FakeEngine, folder: Path, monkeypat
         until(lambda: files(folder) == [], 20)
 
 
+@pytest.mark.full
 def test_a_batch_outlives_its_file_and_its_results_are_there(
     browser: Browser, engine: FakeEngine, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,9 +241,9 @@ def test_a_batch_shows_names_cells_and_results_as_text(page: Page, url: str, tmp
         expect_text(page, "[role=option]", heads[column])
         page.get_by_role("option", name=heads[column]).click()
         page.click("#batch-run")
-        until(lambda count=runs + 1: page.locator("#batch-runs label").count() == count, 30)
+        until(lambda count=runs + 1: page.locator("#batch-runs label").count() == count, 120)
         page.get_by_role("tab", name="Runs").click()
-        page.wait_for_selector("#batch-progress >> text=/Done: 2 rows/")
+        page.wait_for_selector("#batch-progress >> text=/Done: 2 rows/", timeout=120_000)
         expect_text(page, "#batch-results th", heads[column])
         expect_text(page, "#batch-results td", row[column])
         if task == "ner":
@@ -316,6 +316,7 @@ def hostile_adapter(folder: Path, card: str) -> None:
     (folder / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
 
 
+@pytest.mark.full
 def test_trainings_and_adapters_show_files_logs_and_cards_as_text(
     page: Page, engine: FakeEngine, url: str, hostile: str, tmp_path: Path
 ) -> None:

@@ -139,6 +139,7 @@ def test_data_files_are_their_users_and_can_be_deleted(browser: Browser, url: st
         assert earlier(bob, url) == ["others-rows.csv"]
 
 
+@pytest.mark.full
 def test_results_of_a_batch_are_for_its_user_only(browser: Browser, url: str, rows: Path) -> None:
     with user(browser, url, "ada") as page, client(url, "bob") as bob:
         visit(page, f"{url}/batch")

@@ -17,7 +17,7 @@ from nlptasks.settings import Settings
 from nlptasks.store.download import find_base
 from tests.ui_browser import CHROMIUM
 
-pytestmark = [pytest.mark.embedded, pytest.mark.browser]
+pytestmark = [pytest.mark.embedded, pytest.mark.browser, pytest.mark.full]
 
 ROOT = Path(__file__).parents[2]
 OWN_NETWORK = ["unshare", "--net", *(["--map-root-user"] if hasattr(os, "geteuid") and os.geteuid() else [])]
@@ -43,8 +43,6 @@ def told(embedded_settings: Settings, tmp_path_factory: pytest.TempPathFactory) 
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.full
-@pytest.mark.long
 def test_the_network_is_cut(told: dict[str, Any]) -> None:
     assert "Network is unreachable" in told["cut"]
 

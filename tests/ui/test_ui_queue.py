@@ -161,6 +161,7 @@ def test_a_question_that_waits_can_be_stopped_and_another_one_asked(
     assert len(engine.models) == CONCURRENCY_LIMIT
 
 
+@pytest.mark.full
 def test_a_conversation_is_left_while_it_waits_and_another_one_begun(
     page: Page, url: str, engine: FakeEngine, busy: list[Any]
 ) -> None:

@@ -201,6 +201,7 @@ def html_text(code: str) -> str:
     return " ".join(re.sub("<[^>]+>", " ", code).split())
 
 
+@pytest.mark.full
 @pytest.mark.long
 def test_what_a_training_takes_is_measured_and_leaves_nothing_behind(
     plan: Plan, settings: Settings, tmp_path: Path

@@ -5,10 +5,16 @@ from __future__ import annotations
 import signal
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nlptasks import hookimpl
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from nlptasks import Engine
 
 nlptasks_api = 1
 
@@ -17,6 +23,15 @@ nlptasks_api = 1
 def register_commands(cli: click.Group) -> None:
     """Add `nlptasks ui`."""
     cli.add_command(ui)
+
+
+@hookimpl
+def register_routes(app: FastAPI, engine: Engine) -> None:
+    """Mount the web app at `/ui` of `nlptasks serve --ui`."""
+    if app.state.serve.settings.ui:
+        from nlptasks_ui import serving
+
+        serving.mount(app, engine)
 
 
 @click.command()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import warnings
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nlptasks import NlptasksError
 from nlptasks_ui import theme
 from nlptasks_ui.pages.files import FileOwners
 from nlptasks_ui.policy import ContentPolicy
+
+if TYPE_CHECKING:
+    from nlptasks import Engine
 
 LARGEST_UPLOAD = "200mb"
 
@@ -56,8 +60,6 @@ def launch(app: Any, address: Address, *, logins: Logins = (), browser: bool = F
 
 def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
     """Launch with every argument that an environment variable could set, so that none can open the app to others."""
-    from starlette.middleware import Middleware
-
     _, url, _ = app.launch(
         server_name=address.host,
         server_port=address.port,
@@ -66,24 +68,52 @@ def _launch(app: Any, address: Address, logins: Logins, browser: bool) -> str:
         inbrowser=browser,
         prevent_thread_lock=True,
         quiet=True,
-        show_error=True,
-        max_file_size=LARGEST_UPLOAD,
-        allowed_paths=[],
-        mcp_server=False,
-        ssr_mode=False,
-        pwa=False,
-        enable_monitoring=False,
-        run_history=False,
-        footer_links=["api", "settings"],
-        theme=theme.build_theme(),
-        css_paths=[theme.STYLES],
-        head=theme.head(),
-        app_kwargs={
-            "middleware": [Middleware(ContentPolicy), *([Middleware(FileOwners)] if logins else [])],
-            "lifespan": lambda _: _lifespan(app),
-        },
+        **_settings(app, bool(logins)),
     )
     return str(url)
+
+
+def mount(server: Any, engine: Engine) -> None:
+    """Make the web app part of a server of `nlptasks serve`, which has checked who calls; `server` is a FastAPI app.
+
+    With keys, each caller has trainings, batches and files of its own.
+    """
+    import gradio as gr
+
+    from nlptasks_ui.app import build_app
+
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    app = build_app(engine)
+    keys = bool(server.state.serve.settings.keys)
+    user = (lambda request: request.scope["state"]["caller"]) if keys else None
+    with warnings.catch_warnings():
+        # Gradio says that it leaves out what nobody wished for.
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")
+        gr.mount_gradio_app(server, app, path="", auth_dependency=user, **_settings(app, keys))
+
+
+def _settings(app: Any, users: bool) -> dict[str, Any]:
+    """What holds for the app wherever it is served; `users` says whether each has files of its own."""
+    from starlette.middleware import Middleware
+
+    return {
+        "show_error": True,
+        "max_file_size": LARGEST_UPLOAD,
+        "allowed_paths": [],
+        "mcp_server": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "footer_links": ["api", "settings"],
+        "theme": theme.build_theme(),
+        "css_paths": [theme.STYLES],
+        "head": theme.head(),
+        "app_kwargs": {
+            "middleware": [Middleware(ContentPolicy), *([Middleware(FileOwners)] if users else [])],
+            "lifespan": lambda _: _lifespan(app),
+        },
+    }
 
 
 @contextlib.asynccontextmanager

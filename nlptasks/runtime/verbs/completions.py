@@ -32,6 +32,7 @@ def completion_of(
         num_prompt_tokens=num_prompt,
         num_generated_tokens=len(written),
         logprobs=tuple(scores[: len(written)]),
+        tokens=tuple(base.tokenizer.decode([token]) for token in written) if decoding.logprobs else (),
         truncated=truncated,
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from nlptasks import CancelToken, GeneratedText, UnsupportedModelError
@@ -18,11 +19,23 @@ from nlptasks.serve.bodies import read_as
 from nlptasks.serve.faults import Fault, answer_of
 from nlptasks.serve.guard import facts_of
 from nlptasks.serve.routes.asking import AUTO
-from nlptasks.serve.routes.tasks import event
-from nlptasks.serve.state import State, state_of
-from nlptasks.surfaces import ChatRequest, EmbeddingRequest, chat_body, chat_task, embedding_body
+from nlptasks.serve.routes.tasks import EVENTS, event
+from nlptasks.serve.state import State, check_length, state_of
+from nlptasks.surfaces import (
+    ChatRequest,
+    EmbeddingRequest,
+    chat_body,
+    chat_logprobs,
+    chat_task,
+    chat_usage,
+    embedding_body,
+)
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
+
+
+MAX_CHOICES = 8
+"""Answers to one request; they are written side by side."""
 
 
 class StreamOptions(BaseModel):
@@ -34,8 +47,9 @@ class StreamOptions(BaseModel):
 
 
 class ServedChat(ChatRequest):
-    """The body of a chat over HTTP, which may be answered piece by piece."""
+    """The body of a chat over HTTP, which may have several answers, or one piece by piece."""
 
+    n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)  # type: ignore[assignment]
     stream: bool | None = None  # type: ignore[assignment]
     stream_options: StreamOptions | None = None
 
@@ -45,7 +59,7 @@ BODIES: dict[str, type[BaseModel]] = {CHAT: ServedChat, EMBEDDINGS: EmbeddingReq
 
 def add_routes(app: FastAPI) -> None:
     """Add the routes."""
-    app.post(CHAT, response_model=None, tags=["openai"], operation_id="chat")(chat)
+    app.post(CHAT, response_model=None, responses={200: EVENTS}, tags=["openai"], operation_id="chat")(chat)
     app.post(EMBEDDINGS, response_model=None, tags=["openai"], operation_id="embeddings")(embeddings)
     app.get("/v1/models", tags=["openai"], operation_id="models")(models)
 
@@ -56,16 +70,34 @@ async def chat(request: Request) -> Response:
     content = await read_as(ServedChat, request, state.settings)
     name = chat_task(state.engine)
     arguments = {**_chosen(state, content.model, name), **content.options, "messages": content.turns}
+    check_length(state, content.options)
+    count = content.n or 1
     facts_of(request.state, task=name, inputs=1)
     if content.stream:
+        if count > 1:
+            raise Fault(422, f"n: expected 1 in a stream, found {count}.", param="n")
         state.computing.admit()
         cancel = CancelToken()
         stream = state.engine.stream(name, cancel=cancel, **arguments)
         pieces = state.computing.pieces(stream, cancel)
         return StreamingResponse(_chunks(state, content, name, pieces), media_type="text/event-stream")
-    result = await state.computing.run(request, lambda cancel: state.engine.run(name, cancel=cancel, **arguments))
-    state.metrics.observe(name, result)
-    return JSONResponse(chat_body(content, result, uuid.uuid4().hex[:24], int(time.time())))
+
+    def write(cancel: CancelToken) -> list[GeneratedText]:
+        def one(number: int) -> GeneratedText:
+            # One seed would give one text: each answer has its own, so that the request can be repeated.
+            seed = {} if content.seed is None else {"seed": (content.seed + number) % 2**64}
+            answer: GeneratedText = state.engine.run(name, cancel=cancel, **{**arguments, **seed})
+            return answer
+
+        if count == 1:
+            return [one(0)]
+        with ThreadPoolExecutor(count) as threads:
+            return list(threads.map(one, range(count)))
+
+    results = await state.computing.run(request, write)
+    for result in results:
+        state.metrics.observe(name, result)
+    return JSONResponse(chat_body(content, results, uuid.uuid4().hex[:24], int(time.time())))
 
 
 async def embeddings(request: Request) -> Response:
@@ -117,8 +149,9 @@ async def _chunks(
     common = {"id": f"chatcmpl-{uuid.uuid4().hex[:24]}", "object": "chat.completion.chunk", "created": int(time.time())}
     common["model"] = content.model
 
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> str:
-        return event({**common, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+    def chunk(delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
+        return event({**common, "choices": [choice]})
 
     try:
         yield chunk({"role": "assistant", "content": ""})
@@ -128,9 +161,10 @@ async def _chunks(
                     yield chunk({"content": piece})
                     continue
                 state.metrics.observe(task, piece)
-                yield chunk({}, piece.finish_reason)
+                # A piece may be a part of a token, or several: the tokens come at the end.
+                yield chunk({}, piece.finish_reason, chat_logprobs(piece))
                 if content.stream_options and content.stream_options.include_usage:
-                    yield event({**common, "choices": [], "usage": chat_body(content, piece)["usage"]})
+                    yield event({**common, "choices": [], "usage": chat_usage([piece])})
     except Exception as error:
         yield event(answer_of(error)[1])
     yield "data: [DONE]\n\n"

@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.requests import Request
 
-from nlptasks import CancelToken, InvalidInputError, Result, can_stream
+from nlptasks import CancelToken, InvalidInputError, can_stream
 from nlptasks.serve.bodies import read_object
 from nlptasks.serve.faults import Fault, answer_of
 from nlptasks.serve.guard import facts_of
-from nlptasks.serve.state import State, state_of
+from nlptasks.serve.state import State, check_fields, run_task, state_of
 
 if TYPE_CHECKING:
     from nlptasks import AnyTask
@@ -30,6 +30,9 @@ _COMMON: dict[str, Any] = {
 }
 _RESERVED = ("adapter", "model", "stream", "inputs")
 
+EVENTS: dict[str, Any] = {"content": {"text/event-stream": {"schema": {}}}}
+"""In OpenAPI: what a stream of server-sent events is."""
+
 
 def add_routes(app: FastAPI, state: State) -> dict[str, type[BaseModel]]:
     """Add a route for each task; returns the types of their bodies by the address."""
@@ -42,7 +45,9 @@ def add_routes(app: FastAPI, state: State) -> dict[str, type[BaseModel]]:
             summary=task.summary,
             operation_id=f"run_{name.replace('-', '_')}",
             response_model=None,
-            responses={200: {"model": task.result_type}},
+            responses={
+                200: {"model": task.result_type | list[task.result_type], **(EVENTS if can_stream(task) else {})}
+            },
             tags=["tasks"],
         )(_handler(name))
 
@@ -75,7 +80,7 @@ def body_type(task: AnyTask, *, single: bool = False) -> type[BaseModel]:
         fields["stream"] = (bool, Field(default=False, description="Answer with server-sent events."))
     title = "".join(part.capitalize() for part in task.name.replace("_", "-").split("-"))
     values: Any = {**fields, **_COMMON}
-    return create_model(f"{title}Request", __config__=ConfigDict(extra="forbid"), **values)
+    return create_model(f"{title}TaskRequest", __config__=ConfigDict(extra="forbid"), **values)
 
 
 def _described(task: AnyTask) -> dict[str, Any]:
@@ -106,35 +111,20 @@ async def answer(request: Request, state: State, name: str, content: dict[str, A
         # Arguments of Engine.run, which are no options.
         task.validate_options({key: fields[key] for key in fields if key in ("cancel", "progress")})
     inputs, stream = content.get("inputs"), content.get("stream", False)
-    if inputs is not None and (not isinstance(inputs, list) or not 0 < len(inputs) <= state.settings.max_inputs):
-        raise Fault(
-            422, f"inputs: expected a list of 1 to {state.settings.max_inputs}, found another value.", param="inputs"
-        )
     if not isinstance(stream, bool):
         raise Fault(422, f"stream: expected true or false, found {str(stream)[:60]!r}.", param="stream")
     for key in ("adapter", "model"):
         if not isinstance(content.get(key), str | None):
             raise Fault(422, f"{key}: expected a name, found {str(content[key])[:60]!r}.", param=key)
-    arguments = {
-        **fields,
-        "adapter": state.names.adapter(task, content.get("adapter")),
-        "model": state.names.model(content.get("model")),
-    }
-    facts_of(request.state, task=task.name, inputs=len(inputs or [1]))
+    names = {key: content.get(key) for key in ("adapter", "model")}
     if stream:
-        return _stream(state, task, inputs, arguments)
-
-    def compute(cancel: CancelToken) -> Any:
-        # Every item is one input: a list within the list would be another call.
-        valid = None if inputs is None else task.validate(inputs)
-        return state.engine.run(task, valid, cancel=cancel, **arguments)
-
-    results = await state.computing.run(request, compute)
-    listed: list[Result] = results if isinstance(results, list) else [results]
-    for one in listed:
-        state.metrics.observe(task.name, one)
-    plain: Any = [one.model_dump(mode="json") for one in listed]
-    return JSONResponse(plain if isinstance(results, list) else plain[0])
+        check_fields(state, task, fields)
+        facts_of(request.state, task=task.name, inputs=1)
+        adapter, model = state.names.adapter(task, names["adapter"]), state.names.model(names["model"])
+        return _stream(state, task, inputs, {**fields, "adapter": adapter, "model": model})
+    results = await run_task(request, task, inputs, fields, **names)
+    plain: Any = [one.model_dump(mode="json") for one in results]
+    return JSONResponse(plain[0] if inputs is None else plain)
 
 
 def _stream(state: State, task: AnyTask, inputs: Any, arguments: dict[str, Any]) -> Response:

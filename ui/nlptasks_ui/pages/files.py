@@ -128,6 +128,8 @@ def _plain(path: Path | str) -> str:
 def _user(request: Any) -> str:
     """The user of a request, as Gradio finds it; "" without a login."""
     server = request.app
+    if server.auth_dependency:
+        return str(server.auth_dependency(request) or "")
     names = (f"access-token-{server.cookie_id}", f"access-token-unsecure-{server.cookie_id}")
     token = next(filter(None, map(request.cookies.get, names)), None)
     return server.tokens.get(token) or ""

@@ -1,0 +1,1 @@
+"""Protocols that other servers' clients speak, as routes of `nlptasks serve`."""
