@@ -1,6 +1,6 @@
 """The server beside the engine: 64 clients, one text, chat streams beside a long list, many questions about one text.
 
-    python benchmarks/serving.py [--dtype int8] [--seconds 15]
+    python benchmarks/serving.py [--dtype auto] [--seconds 15]
 
 Needs wrk (Debian's package). The server is a process of its own on the same cores as its clients. Prints JSON.
 """
@@ -63,6 +63,7 @@ def server(*flags: str) -> Iterator[tuple[str, psutil.Process]]:
         url = f"http://127.0.0.1:{port}"
         try:
             while not _ready(url):
+                assert process.poll() is None, "the server did not start"
                 time.sleep(0.2)
             yield url, psutil.Process(process.pid)
         finally:
@@ -203,7 +204,7 @@ def questions(url: str, count: int) -> dict[str, float]:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dtype", default="int8")
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--seconds", type=int, default=15)
     arguments = parser.parse_args()
     figures: dict[str, Any] = {"cores": psutil.cpu_count(logical=False), "dtype": arguments.dtype}
