@@ -155,10 +155,14 @@ def resolve_task(task: object, registered: Iterable[AnyTask] = ()) -> AnyTask:
     Raises:
         NlptasksError: it is not a usable task.
     """
+    # A registered one was checked, which takes longer than a text.
+    for item in registered:
+        if task is item or task is type(item):
+            return item
     if isinstance(task, type) and issubclass(task, Task):
         kind = task
         try:
-            task = next((item for item in registered if type(item) is kind), None) or kind()
+            task = kind()
         except TypeError as error:
             what = f"{kind.__name__} cannot be made without arguments ({error}): pass an instance of it."
             raise NlptasksError(what) from error
