@@ -222,8 +222,9 @@ def main() -> None:
         figures["64_clients"] = {**load, "of_list": load["a_second"] / statistics.mean(rates)}
         figures["one_text"] = one_text(url, engine)
     with server("--preload", "classify", "--preload", "generation") as (url, _):
-        # Graphs are made and pipelines loaded before anything is measured.
+        # Graphs are made, pipelines loaded, and each size of a step was met, before anything is measured.
         streams_beside_a_list(url, 1)
+        streams_beside_a_list(url, 8)
         figures["8_chats_beside_2000_texts"] = streams_beside_a_list(url, 8)
         figures["20_questions"] = questions(url, 20)
     print(json.dumps(figures, indent=2))

@@ -32,9 +32,10 @@ NAMES_ALLOWED = {
     ("data/entities.py", "entities"),
     ("data/json_rows.py", "entities"),
     ("surfaces/openai.py", "embedding"),
+    ("cli/serve.py", "ui"),
 }
-"""Usual names of columns in public data sets, GLiNER's of a row's entities, a word of OpenAI's answers. Verbs of models
-may be tasks too."""
+"""Usual names of columns in public data sets, GLiNER's of a row's entities, a word of OpenAI's answers, an extra. Verbs
+of models may be tasks too."""
 
 FACES = (
     "nlptasks",
