@@ -101,6 +101,7 @@ BELOW: dict[str, set[str]] = {
         *TENSORS,
     },
     "runtime/pool.py": {"backends.py", "errors.py", "model.py", "process.py", "runtime/resident.py", "store"},
+    "remote": {"backends.py", "errors.py", "model.py", "process.py", "task.py"},
     "engine.py": {
         *(
             "backends.py",
