@@ -1,4 +1,4 @@
-"""Backends: each turns a base, and an adapter on it, into a `Model`. "remote" and "torch" are built in; plugins register others.
+"""Backends: each turns a base, and an adapter on it, into a `Model`. Plugins register others than the built-in ones.
 
 The backends of plugins are tried before those, in the order of their registration; the first one that serves a base
 with an adapter gets the request. NLPTASKS_BACKEND, or `Engine(backend=...)`, selects one of them.

@@ -6,7 +6,7 @@ import asyncio
 import os
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,16 +16,14 @@ from nlptasks.errors import CancelledError, NlptasksError, UnsupportedModelError
 from nlptasks.model import CancelToken, Model
 from nlptasks.process import refuse_inherited
 from nlptasks.remote.address import PREFIXES, Address, RemoteSettings
+from nlptasks.remote.waiting import Put, under
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
-    from nlptasks.remote.server import Put, Server
+    from nlptasks.remote.server import Server
     from nlptasks.store.adapters import AdapterFolder
 
 T = TypeVar("T")
-
-STEP = 0.05
-"""Seconds after which a cancelled call closes its connections, at most."""
 
 
 class RemoteBackend:
@@ -84,12 +82,12 @@ class RemoteBackend:
     def call(self, cancel: CancelToken, work: Callable[[Put], Coroutine[Any, Any, T]]) -> Generator[Any, None, T]:
         """Run a coroutine in the event loop; yields what it puts, returns what it returns.
 
-        It is cancelled, and its connections are closed, within `STEP` of `cancel`.
+        It is cancelled, and its connections are closed, within 0.05 s of `cancel`.
         """
         cancel.raise_if_cancelled()
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         end = object()
-        future = asyncio.run_coroutine_threadsafe(_under(cancel, work(pieces.put)), self._running())
+        future = asyncio.run_coroutine_threadsafe(under(cancel, work(pieces.put)), self._running())
         future.add_done_callback(lambda _: pieces.put(end))
         try:
             while (piece := pieces.get()) is not end:
@@ -143,33 +141,6 @@ class RemoteBackend:
                 self._thread = threading.Thread(target=self._loop.run_forever, name="nlptasks:remote", daemon=True)
                 self._thread.start()
             return self._loop
-
-
-async def each(works: Sequence[Awaitable[T]], put: Put) -> list[T]:
-    """What the works return, in order, all at once; `put` gets 1 for each. The first that fails cancels the others."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    for task in tasks:
-        task.add_done_callback(lambda task: None if task.cancelled() or task.exception() else put(1))
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _under(cancel: CancelToken, work: Coroutine[Any, Any, T]) -> T:
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=STEP)
-            if cancel.cancelled and not task.done():
-                cancel.raise_if_cancelled()
-        return task.result()
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 async def _end(servers: Sequence[Server]) -> None:

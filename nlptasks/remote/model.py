@@ -21,10 +21,11 @@ from nlptasks.model import (
     Vector,
 )
 from nlptasks.remote.address import Address
+from nlptasks.remote.waiting import Put
 
 if TYPE_CHECKING:
     from nlptasks.progress import Counter
-    from nlptasks.remote.server import Put, Server
+    from nlptasks.remote.server import Server
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nlptasks.errors import RemoteServerError, UnsupportedModelError
 from nlptasks.model import Completion, Decoding, Likelihoods, ModelInfo, Prompt, Stream, TextStream, Vector
-from nlptasks.remote.backend import each
 from nlptasks.remote.model import RemoteModel
-
-if TYPE_CHECKING:
-    from nlptasks.remote.server import Put
+from nlptasks.remote.waiting import Put, each
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/chat/completions", "/completions", "/embeddings"
 
@@ -157,7 +154,7 @@ class OpenAIModel(RemoteModel):
         return COMPLETIONS if plain else CHAT
 
     def _is_lacking(self, path: str, error: RemoteServerError) -> bool:
-        """Note that a server has no `/v1/completions`, if an error may mean that; chats then say it if it lacks more."""
+        """Note that a server has no `/v1/completions`, if an error may mean that; a chat shows if it lacks more."""
         from nlptasks.remote.server import NO_ROUTE
 
         if path != COMPLETIONS or error.status not in NO_ROUTE:

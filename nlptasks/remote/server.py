@@ -16,6 +16,7 @@ import httpx2
 
 from nlptasks.errors import NlptasksError, OverflowRefusedError, RemoteAnswerError, RemoteServerError, clip
 from nlptasks.remote.address import Address, RemoteSettings
+from nlptasks.remote.waiting import Put
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +30,6 @@ NO_ROUTE = frozenset({404, 405, 501})
 
 MOST_BYTES = 256 * 2**20
 """An answer that is longer is not read to its end."""
-
-Put = Callable[[Any], None]
 
 
 class _Transient(Exception):
@@ -53,11 +52,13 @@ class Server:
         """Routes that it has not."""
         self.windows: dict[str, int] | None = None
         """Tokens that its models read, by their names; None before the server was asked."""
-        self._key = settings.key_for(address)
+        key = settings.key_for(address)
+        # A closure: no attribute shows the key.
+        self._without_key: Callable[[str], str] = lambda text: text.replace(key, "***") if key else text
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.parallel)
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        if self._key and not address.is_local and address.url.lower().startswith("http:"):
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if key and not address.is_local and address.url.lower().startswith("http:"):
             _log.warning("%s gets its key over a connection that is not encrypted: use https.", self.host)
         # A proxy of the environment cannot reach this machine's own servers. Redirects are not followed: the key
         # would go where the user did not send it.
@@ -212,7 +213,7 @@ class Server:
         try:
             message = self._message(json.loads(content))
         except ValueError:
-            message = clip(content.decode("utf-8", "replace").strip(), 200) or "no reason"
+            message = self._message(content.decode("utf-8", "replace").strip() or "no reason")
         if status in TRANSIENT:
             more = " Try again later, or send fewer requests at once (NLPTASKS_REMOTE_PARALLEL)."
             error = RemoteAnswerError(
@@ -238,7 +239,7 @@ class Server:
         while isinstance(value, dict):
             value = next((value[name] for name in ("error", "message", "detail") if value.get(name)), "no reason")
         text = clip(" ".join(str(value).split()), 300)
-        text = text.replace(self._key, "***") if self._key else text
+        text = self._without_key(text)
         return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

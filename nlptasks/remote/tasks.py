@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nlptasks.model import ModelInfo
-from nlptasks.remote.backend import each
 from nlptasks.remote.model import RemoteModel
+from nlptasks.remote.waiting import Put, each
 from nlptasks.task import AnyTask
-
-if TYPE_CHECKING:
-    from nlptasks.remote.server import Put
 
 ROWS = 16
 """Inputs of one request: the server computes them together, and a request that fails repeats few."""
