@@ -91,7 +91,7 @@ class OpenAIModel(RemoteModel):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
             events = _Events(path)
             try:
-                await self._server.stream(path, body, events.read, put)
+                await self._server.stream(path, body, events.read, put, lambda: events.is_whole)
             except RemoteServerError as error:
                 if not self._is_lacking(path, error):
                     raise
@@ -232,6 +232,11 @@ class _Events:
             raise TypeError(f"text is {type(text).__name__}")
         self._texts += [text] if text else []
         return text
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the model has ended its text."""
+        return self._finish is not None
 
     def completion(self) -> Completion:
         """The whole."""

@@ -98,10 +98,12 @@ class Server:
 
         return await self._repeated(attempt)
 
-    async def stream(self, path: str, body: Any, read: Callable[[Any], str | None], put: Put) -> None:
+    async def stream(
+        self, path: str, body: Any, read: Callable[[Any], str | None], put: Put, is_whole: Callable[[], bool]
+    ) -> None:
         """Read an answer of server-sent events: the text that `read` returns for each goes to `put`.
 
-        A request is repeated until the first text came. Raises as `post`; RemoteAnswerError for half an answer.
+        A request is repeated until the first text came; `is_whole` tells whether the last event did. Raises as `post`; RemoteAnswerError for half an answer.
         """
         begun = False
 
@@ -114,11 +116,13 @@ class Server:
                         continue
                     data = line.removeprefix("data:").strip()
                     if data == "[DONE]":
-                        return
+                        break
                     if text := self._read(lambda data=data: self._event(json.loads(data), read)):  # type: ignore[misc]
                         begun = True
                         put(text)
-            raise _Transient(RemoteAnswerError(f"{self.host} ended its answer in the middle: run it again."))
+            # Not every server ends with [DONE].
+            if not is_whole():
+                raise _Transient(RemoteAnswerError(f"{self.host} ended its answer in the middle: run it again."))
 
         def give_up() -> bool:
             return begun

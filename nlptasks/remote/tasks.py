@@ -57,7 +57,7 @@ class TaskModel(RemoteModel):
 
         async def work(put: Put) -> Any:
             body = self._body(options) | _plain(inputs) | {"stream": True}
-            await self._server.stream(self._path, body, read, put)
+            await self._server.stream(self._path, body, read, put, lambda: bool(results))
             return results[-1]
 
         return (yield from self._call(self._cancel, work))
