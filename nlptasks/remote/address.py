@@ -108,8 +108,8 @@ class RemoteSettings:
         env = os.environ if env is None else env
         hosts = env.get("NLPTASKS_REMOTE_HOSTS")
         return cls(
-            key=env.get("NLPTASKS_REMOTE_KEY", "").strip() or None,
-            openai_key=env.get("OPENAI_API_KEY", "").strip() or None,
+            key=_key(env, "NLPTASKS_REMOTE_KEY"),
+            openai_key=_key(env, "OPENAI_API_KEY"),
             hosts=None if hosts is None else frozenset(filter(None, map(str.strip, hosts.lower().split(",")))),
             parallel=_whole(env, "NLPTASKS_REMOTE_PARALLEL", cls.parallel),
             read=float(_whole(env, "NLPTASKS_REMOTE_TIMEOUT", int(cls.read))),
@@ -127,6 +127,14 @@ class RemoteSettings:
             raise UnsupportedModelError(
                 f"Expected a server of NLPTASKS_REMOTE_HOSTS ({allowed}), found {address.host}: add it there."
             )
+
+
+def _key(env: Mapping[str, str], name: str) -> str | None:
+    value = env.get(name, "").strip()
+    # What cannot stand in a header would be in the text of its error.
+    if not all("!" <= char <= "~" for char in value):
+        raise NlptasksError(f"{name}: expected a key of visible ASCII characters, found others.")
+    return value or None
 
 
 def _whole(env: Mapping[str, str], name: str, default: int) -> int:

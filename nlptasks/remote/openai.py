@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 from nlptasks.errors import RemoteServerError, UnsupportedModelError
@@ -144,9 +146,9 @@ class OpenAIModel(RemoteModel):
 
     def _no_likelihoods(self) -> UnsupportedModelError:
         return UnsupportedModelError(
-            f"{self._server.host} gives no log-probabilities of a prompt's tokens (echo and logprobs of "
-            "/v1/completions), which a choice between labels needs: use a server that does (vLLM, SGLang, "
-            "llama_cpp.server), or a base of this machine."
+            f"{self._server.host} does not say how likely each token of a prompt is (echo and logprobs of "
+            "/v1/completions), which a choice between labels needs: use a server that does, such as vLLM, or a base of "
+            "this machine."
         )
 
     def _path(self, prompt: Prompt) -> str:
@@ -195,8 +197,6 @@ class OpenAIModel(RemoteModel):
 
     def _noted(self, answer: Completion, prompt: Prompt, path: str, decoding: Decoding) -> Completion:
         """The answer with what the server could not take."""
-        from dataclasses import replace
-
         dropped = [name for name, neutral in _NEUTRAL.items() if getattr(decoding, name) not in neutral]
         if not decoding.do_sample and "top_k" in dropped:
             dropped.remove("top_k")
@@ -272,8 +272,8 @@ def _made(text: str, finish: str | None, tokens: Sequence[tuple[str, float]], va
     return Completion(
         text=text,
         finish_reason="length" if finish == "length" else "stop",
-        num_prompt_tokens=int(usage.get("prompt_tokens") or 0),
-        num_generated_tokens=int(usage.get("completion_tokens") or len(tokens)),
+        num_prompt_tokens=max(0, int(usage.get("prompt_tokens") or 0)),
+        num_generated_tokens=max(0, int(usage.get("completion_tokens") or len(tokens))),
         logprobs=tuple(value for _, value in tokens),
         tokens=tuple(token for token, _ in tokens),
         truncated=value.get("truncated") is True,
@@ -308,16 +308,32 @@ def _likelihood(value: Any, prompt: str, choice: str) -> tuple[float, int]:
 
     A token that begins in the prompt and ends in the choice belongs to the choice.
     """
-    logprobs = value["choices"][0].get("logprobs") or {}
-    tokens, values = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
-    offsets = logprobs.get("text_offset") or []
-    total, count, ends = 0.0, 0, [*offsets[1:], math.inf]
-    chosen = 0
-    for start, end, number in zip(offsets, ends, values, strict=False):
-        if end <= len(prompt):
+    answer = value["choices"][0]
+    logprobs = answer.get("logprobs") or {}
+    tokens, values = list(logprobs.get("tokens") or ()), list(logprobs.get("token_logprobs") or ())
+    starts = _starts(tokens, list(logprobs.get("text_offset") or ()), f"{prompt}{choice}")
+    end = len(prompt) + len(choice)
+    # llama-cpp-python gives each token the value of the next place, and the new one none, where a model has no BOS.
+    shifted = bool(starts) and len(answer["text"]) > end and starts[-1] < end
+    if not starts or shifted or len(values) != len(starts):
+        return math.nan, 0
+    total, count, chosen = 0.0, 0, 0
+    for start, stop, number in zip(starts, [*starts[1:], math.inf], values, strict=True):
+        if stop <= len(prompt):
             count += 1
-        elif start < len(prompt) + len(choice):
+        elif start < end:
             total += math.nan if number is None else float(number)
             chosen += 1
-    is_echo = len(tokens) == len(values) == len(offsets) and offsets and offsets[0] == 0 and chosen
-    return (total, count) if is_echo else (math.nan, 0)
+    return (total, count) if chosen else (math.nan, 0)
+
+
+def _starts(tokens: Sequence[str], offsets: Sequence[int], text: str) -> list[int]:
+    """Where each token begins in the text, special tokens before it below 0; empty if the tokens are of another text.
+
+    vLLM counts a BOS as characters of the text, SGLang counts nothing: so the tokens decide, unless a character is
+    spread over several.
+    """
+    at = "".join(tokens).find(text)
+    if at >= 0:
+        return [start - at for start in accumulate((len(token) for token in tokens[:-1]), initial=0)]
+    return list(offsets) if offsets and offsets[0] == 0 and len(offsets) == len(tokens) else []

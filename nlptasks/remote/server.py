@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +28,9 @@ TRANSIENT = frozenset({429, 500, 502, 503, 504})
 
 NO_ROUTE = frozenset({404, 405, 501})
 """Statuses of a server that lacks a route, or the model."""
+
+MOST_FAILURES = 10
+"""Requests in a row, each repeated, after which the server is at fault and not one of the texts."""
 
 MOST_BYTES = 256 * 2**20
 """An answer that is longer is not read to its end."""
@@ -56,8 +60,9 @@ class Server:
         # A closure: no attribute shows the key.
         self._without_key: Callable[[str], str] = lambda text: text.replace(key, "***") if key else text
         self._settings = settings
+        self._failures = 0
         self._slots = asyncio.Semaphore(settings.parallel)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
         if key and not address.is_local and address.url.lower().startswith("http:"):
             _log.warning("%s gets its key over a connection that is not encrypted: use https.", self.host)
         # A proxy of the environment cannot reach this machine's own servers. Redirects are not followed: the key
@@ -103,7 +108,8 @@ class Server:
     ) -> None:
         """Read an answer of server-sent events: the text that `read` returns for each goes to `put`.
 
-        A request is repeated until the first text came; `is_whole` tells whether the last event did. Raises as `post`; RemoteAnswerError for half an answer.
+        A request is repeated until the first text came; `is_whole` tells whether the last event did. Raises as `post`;
+        RemoteAnswerError for half an answer.
         """
         begun = False
 
@@ -124,10 +130,7 @@ class Server:
             if not is_whole():
                 raise _Transient(RemoteAnswerError(f"{self.host} ended its answer in the middle: run it again."))
 
-        def give_up() -> bool:
-            return begun
-
-        await self._repeated(attempt, give_up)
+        await self._repeated(attempt, lambda: begun)
 
     def _event(self, value: Any, read: Callable[[Any], str | None]) -> str | None:
         if isinstance(value, dict) and value.get("error"):
@@ -139,13 +142,20 @@ class Server:
         for number in range(settings.retries + 1):
             try:
                 async with self._slots:
-                    return await attempt()
+                    answer = await attempt()
+                self._failures = 0
+                return answer
             except _Transient as failure:
                 # Half a second to one, and so on: clients that failed together come back apart.
                 pause = random.uniform(0.5, 1) * settings.delay * 2**number
                 pause = pause if failure.pause is None else failure.pause
                 waited += pause
                 if number == settings.retries or waited > settings.patience or give_up():
+                    self._failures += 1
+                    if self._failures >= MOST_FAILURES and isinstance(failure.error, RemoteAnswerError):
+                        raise RemoteServerError(
+                            f"{self.host} answered none of the last {self._failures} requests. The last: {failure.error}"
+                        ) from None
                     raise failure.error from None
                 _log.info("%s: again in %.1f s, because: %s", self.host, pause, failure.error)
                 await asyncio.sleep(pause)
@@ -154,7 +164,9 @@ class Server:
     @asynccontextmanager
     async def _open(self, method: str, path: str, body: Any) -> AsyncIterator[httpx2.Response]:
         try:
-            async with self._client.stream(method, f"{self.url}{path}", json=body) as response:
+            # ASCII: half a surrogate pair has no bytes in UTF-8.
+            content = None if body is None else json.dumps(body).encode()
+            async with self._client.stream(method, f"{self.url}{path}", content=content) as response:
                 yield response
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise _Transient(
@@ -169,7 +181,7 @@ class Server:
                 "set NLPTASKS_REMOTE_TIMEOUT to more seconds."
             ) from None
         except (httpx2.TransportError, httpx2.DecodingError) as error:
-            what = clip(str(error)) or type(error).__name__
+            what = self._without_key(clip(str(error))) or type(error).__name__
             raise _Transient(
                 RemoteAnswerError(f"{self.host} broke the connection before its answer was complete: {what}.")
             ) from None
@@ -184,7 +196,7 @@ class Server:
     def _read(self, read: Callable[[], T]) -> T:
         try:
             return read()
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             reason = clip(f"{type(error).__name__}: {error}")
             raise _Transient(
                 RemoteAnswerError(
@@ -249,13 +261,11 @@ class Server:
 
 def retry_after(value: str | None) -> float | None:
     """The seconds of a Retry-After header, which has a number or a date; None without a valid one."""
-    if not value:
-        return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value or "")
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(value or "").timestamp() - time()
+        except (OverflowError, TypeError, ValueError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -130,6 +130,7 @@ MENDABLE: dict[str, Callable[[Any], None]] = {
     "wrong JSON": lambda handler: handler.send(200, b'{"choices": ['),
     "another JSON": lambda handler: handler.send(200, ["?"]),
     "no choices": lambda handler: handler.send(200, {"choices": []}),
+    "deep JSON": lambda handler: handler.send(200, b"[" * 100_000),
     "empty": lambda handler: handler.send(200, b""),
     "nothing": hang_up,
 }
@@ -137,9 +138,10 @@ SENTENCES = {
     "429": r"did not answer \(429\): slow down\. Try again later, or send fewer requests at once \(NLPTASKS_REMOTE_PAR",
     "500": r"did not answer \(500\): <h1>oops</h1>\.",
     "503": r"did not answer \(503\): no reason\.",
-    "wrong JSON": r"Expected an answer of OpenAI's protocol from 127.0.0.1:\d+, found another \(JSONDecodeError: .*\): ",
+    "wrong JSON": r"Expected an answer of OpenAI's protocol from 127.0.0.1:\d+, found another \(JSONDecodeError: .*\)",
     "another JSON": r"Expected an answer of OpenAI's protocol",
     "no choices": r"found another \(IndexError: list index out of range\)",
+    "deep JSON": r"found another \(RecursionError",
     "empty": r"found another \(JSONDecodeError: ",
     "nothing": r"broke the connection before its answer was complete: .+\.",
 }
@@ -171,6 +173,16 @@ def test_other_rows_are_unharmed(server: Any, base: str) -> None:
         outcomes = answer_rows(engine, "generation", rows, model=base)
     assert [one.result and one.result.text for one in outcomes] == ["to a", "to b", None, "to c"]
     assert "did not answer (500)" in str(outcomes[2].error)
+
+
+def test_a_server_that_answers_nothing_ends_a_batch(server: Any, base: str) -> None:
+    server.answer = lambda handler, path, body: MENDABLE["503"](handler)
+    rows = [TaskRow({"messages": [{"role": "user", "content": str(number)}]}) for number in range(64)]
+    with remote(dataclasses.replace(QUICK, retries=0, parallel=1)) as engine:
+        with pytest.raises(RemoteServerError, match=r"answered none of the last 10 requests\. The last: .* \(503\)"):
+            answer_rows(engine, "generation", rows, model=base)
+        server.answer = first_then()
+        assert engine.run("generation", rows[0].value, model=base).text == "Fine."
 
 
 def test_what_no_other_try_mends_is_said_at_once(server: Any, base: str) -> None:
@@ -232,6 +244,9 @@ def test_a_stream(server: Any, base: str) -> None:
             assert list(pieces) == ["A ", "b"], "repeated until the first piece came"
             result = pieces.result()
         assert (result.text, result.finish_reason, result.num_tokens, result.truncated) == ("A b", "length", 5, True)
+        # transformers' server ends without [DONE].
+        server.answer = lambda handler, path, body: handler.events(piece("A b", "stop"), end=False)
+        assert engine.stream("generation", message, model=base).result().text == "A b"
         server.requests.clear()
         for events, sentence in (
             ([piece("A ")], r"ended its answer in the middle: run it again\."),
@@ -314,6 +329,28 @@ def test_what_is_sent_of_a_decoding(server: Any, base: str) -> None:
                     getattr(model, verb)(inputs)
 
 
+NO_LIKELIHOODS = r"does not say how likely each token of a prompt is \(echo and logprobs of /v1/completions\), which a"
+
+
+class Changed:
+    """Sends what another server would have sent."""
+
+    def __init__(self, handler: Any, change: str) -> None:
+        self.handler, self.change = handler, change
+
+    def send(self, status: int, body: Any) -> None:
+        logprobs = body["choices"][0]["logprobs"]
+        tokens, values, offsets = logprobs.values()
+        if self.change == "bos":
+            tokens, values, offsets = ["<s>", *tokens], [None, *values], [0, *(start + 3 for start in offsets)]
+        elif self.change == "none":
+            offsets = [-1] * len(tokens)
+        else:
+            tokens, values, offsets = tokens[:-1], [None, *values[2:]], offsets[:-1]
+        logprobs |= {"tokens": tokens, "token_logprobs": values, "text_offset": offsets}
+        self.handler.send(status, body)
+
+
 def test_labels_are_chosen_by_the_log_probabilities_of_an_echo(server: Any, base: str) -> None:
     def answer(handler: Any, path: str, body: Any) -> None:
         assert (path, body["echo"], body["logprobs"]) == ("/v1/completions", True, 1)
@@ -333,8 +370,16 @@ def test_labels_are_chosen_by_the_log_probabilities_of_an_echo(server: Any, base
             assert model.choose(["all good:"], [" positive", " negative"]) == [(-0.5, -3.0)]
             with pytest.raises(UnsupportedModelError, match="Expected plain prompts to choose after, found a chat"):
                 model.choose([[]], ["a"])
+            # A server that counts a BOS, one that counts nothing, and one whose values are those of the next token.
+            for change, likelihood in (("bos", -0.5), ("none", -0.5), ("shifted", None)):
+                server.answer = lambda handler, path, body, change=change: answer(Changed(handler, change), path, body)
+                if likelihood:
+                    assert model.choose(["all good:"], [" positive"]) == [(likelihood,)]
+                    continue
+                with pytest.raises(UnsupportedModelError, match=NO_LIKELIHOODS):
+                    model.choose(["all good:"], [" positive"])
         server.answer = lambda handler, path, body: handler.send(200, {"choices": [{"text": "positive"}]})
-        with pytest.raises(UnsupportedModelError, match="gives no log-probabilities of a prompt's tokens"):
+        with pytest.raises(UnsupportedModelError, match=NO_LIKELIHOODS):
             engine.run("sentiment", "good", model=base)
 
 
@@ -387,6 +432,10 @@ def test_names(tmp_path: Any) -> None:
         settings.check(Address.parse("openai:a@http://local:81/v1"))
     with pytest.raises(NlptasksError, match="NLPTASKS_REMOTE_PARALLEL: expected a whole number above 0, found '0'"):
         RemoteSettings.from_env({"NLPTASKS_REMOTE_PARALLEL": "0"})
+    with pytest.raises(NlptasksError, match="NLPTASKS_REMOTE_KEY: expected a key of visible ASCII") as refused:
+        RemoteSettings.from_env({"NLPTASKS_REMOTE_KEY": "secret\nof two lines"})
+    assert "secret" not in str(refused.value)
+    assert (retry_after("nan"), retry_after("-1")) == (None, 0.0)
     assert (retry_after("2"), retry_after("soon"), retry_after(None)) == (2.0, None, None)
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
 
@@ -455,9 +504,9 @@ def test_a_task_of_our_own_server_answers_as_there(ours: tuple[str, Engine]) -> 
             engine.run("generation", "x", model=f"nlptasks:nothing@{url}")
         with pytest.raises(RemoteAnswerError, match=r"refused the request \(422\): Input 'text' is not known"):
             engine.run("embedding", "x", model=base)
-        with engine.bind(engine.plugins.task("embedding"), "none", base) as model:
-            with pytest.raises(UnsupportedModelError, match="is on a server and has no embed: name a base"):
-                model.embed(["x"])
+        task, sentence = engine.plugins.task("embedding"), "is on a server and has no embed: name a base"
+        with engine.bind(task, "none", base) as model, pytest.raises(UnsupportedModelError, match=sentence):
+            model.embed(["x"])
     with (
         remote(RemoteSettings(delay=0.01)) as engine,
         pytest.raises(RemoteServerError, match=r"refuses the key \(401\)"),
@@ -480,7 +529,7 @@ def test_an_adapter_of_this_machine_sends_nothing(server: Any, base: str, settin
 def test_the_command_line_needs_no_torch(ours: tuple[str, Engine]) -> None:
     code = f"""
 import os, sys
-os.environ["NLPTASKS_REMOTE_KEY"] = {KEY!r}
+os.environ |= {{"NLPTASKS_REMOTE_KEY": {KEY!r}, "NLPTASKS_REMOTE_HOSTS": "127.0.0.1", "NLPTASKS_BACKEND": ""}}
 from nlptasks.cli import main
 try:
     main(["run", "generation", "-m", "openai:smollm2@{ours[0]}/v1", "Once"])
