@@ -87,7 +87,10 @@ class RemoteBackend:
         cancel.raise_if_cancelled()
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         end = object()
-        future = asyncio.run_coroutine_threadsafe(under(cancel, work(pieces.put)), self._running())
+        with self._lock:
+            # `close` ends what was begun before it, and nothing begins after it.
+            loop = self._running()
+            future = asyncio.run_coroutine_threadsafe(under(cancel, work(pieces.put)), loop)
         future.add_done_callback(lambda _: pieces.put(end))
         try:
             while (piece := pieces.get()) is not end:
@@ -133,14 +136,13 @@ class RemoteBackend:
             return self._servers[key]
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._closed:
-                raise NlptasksError("This engine is closed: make a new Engine.")
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="nlptasks:remote", daemon=True)
-                self._thread.start()
-            return self._loop
+        if self._closed:
+            raise NlptasksError("This engine is closed: make a new Engine.")
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="nlptasks:remote", daemon=True)
+            self._thread.start()
+        return self._loop
 
 
 async def _end(servers: Sequence[Server]) -> None:

@@ -153,9 +153,8 @@ class Server:
                 if number == settings.retries or waited > settings.patience or give_up():
                     self._failures += 1
                     if self._failures >= MOST_FAILURES and isinstance(failure.error, RemoteAnswerError):
-                        raise RemoteServerError(
-                            f"{self.host} answered none of the last {self._failures} requests. The last: {failure.error}"
-                        ) from None
+                        what = f"{self.host} answered none of the last {self._failures} requests."
+                        raise RemoteServerError(f"{what} The last: {failure.error}") from None
                     raise failure.error from None
                 _log.info("%s: again in %.1f s, because: %s", self.host, pause, failure.error)
                 await asyncio.sleep(pause)

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nlptasks import BackendOptions, CancelledError, CancelToken, Engine, NlptasksError, OverflowRefusedError, Settings
+from nlptasks import BackendOptions, CancelledError, CancelToken, Engine, NlptasksError, OverflowRefusedError
 from nlptasks.batches import answer_rows
 from nlptasks.batches.rows import TaskRow
 from nlptasks.errors import RemoteAnswerError, RemoteServerError, UnsupportedModelError
@@ -402,7 +403,7 @@ def test_no_key_is_seen(server: Any, base: str, caplog: pytest.LogCaptureFixture
     assert RemoteSettings.from_env({"NLPTASKS_REMOTE_KEY": KEY}).key_for(Address.parse(base)) == KEY
 
 
-def test_names(tmp_path: Any) -> None:
+def test_names() -> None:
     one = Address.parse("openai:org/small@v2@http://host:8000")
     assert (one.name, one.adapter, one.url, one.host) == ("org/small@v2", None, "http://host:8000/v1", "host:8000")
     two = Address.parse("nlptasks:sentiment@mine@https://host/v1/")
@@ -514,7 +515,7 @@ def test_a_task_of_our_own_server_answers_as_there(ours: tuple[str, Engine]) -> 
         engine.run("generation", "x", model=base)
 
 
-def test_an_adapter_of_this_machine_sends_nothing(server: Any, base: str, settings: Settings) -> None:
+def test_an_adapter_of_this_machine_sends_nothing(server: Any, base: str) -> None:
     backend = RemoteBackend(BackendOptions(find=lambda _: pytest.fail("no folder")), QUICK)
     adapter: Any = type("Adapter", (), {"name": "mine"})
     assert backend.serves(base, adapter)
@@ -526,18 +527,29 @@ def test_an_adapter_of_this_machine_sends_nothing(server: Any, base: str, settin
     assert server.requests == []
 
 
-def test_the_command_line_needs_no_torch(ours: tuple[str, Engine]) -> None:
+def test_the_command_line_needs_no_torch(ours: tuple[str, Engine], tmp_path: Path) -> None:
+    """`run` and `batch`."""
+    (tmp_path / "rows.csv").write_text("prompt\nOnce\nTwice\n", encoding="utf-8")
     code = f"""
 import os, sys
 os.environ |= {{"NLPTASKS_REMOTE_KEY": {KEY!r}, "NLPTASKS_REMOTE_HOSTS": "127.0.0.1", "NLPTASKS_BACKEND": ""}}
 from nlptasks.cli import main
-try:
-    main(["run", "generation", "-m", "openai:smollm2@{ours[0]}/v1", "Once"])
-except SystemExit as end:
-    assert not end.code, end.code
+for words in (
+    ["run", "generation", "-m", "openai:smollm2@{ours[0]}/v1", "Once"],
+    ["batch", "generation", "rows.csv", "answers.jsonl", "-m", "nlptasks:generation@{ours[0]}"],
+):
+    try:
+        main(words)
+    except SystemExit as end:
+        assert not end.code, end.code
 print("HEAVY", *[name for name in ("torch", "transformers", "peft") if name in sys.modules])
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+    )
     assert run.returncode == 0, run.stderr
     assert "So Once it is." in run.stdout
     assert run.stdout.rstrip().endswith("HEAVY")
+    answers = (tmp_path / "answers.jsonl").read_text(encoding="utf-8")
+    assert "So Once it is." in answers
+    assert "So Twice it is." in answers
