@@ -6,14 +6,16 @@ https://platform.openai.com/docs/api-reference describes its requests and answer
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from nlptasks.errors import RemoteServerError, UnsupportedModelError
+from nlptasks.errors import OverflowRefusedError, RemoteServerError, UnsupportedModelError, clip
 from nlptasks.model import Completion, Decoding, Likelihoods, ModelInfo, Prompt, Stream, TextStream, Vector
 from nlptasks.remote.model import RemoteModel
+from nlptasks.remote.server import NO_ROUTE
 from nlptasks.remote.waiting import Put, each
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/chat/completions", "/completions", "/embeddings"
@@ -72,15 +74,10 @@ class OpenAIModel(RemoteModel):
         self._check(decoding)
 
         async def one(prompt: Prompt) -> Completion:
-            path = self._path(prompt)
-            body = self._body(prompt, path, decoding)
-            try:
-                answer = await self._server.post(path, body, lambda value: _completion(value, path))
-            except RemoteServerError as error:
-                if not self._is_lacking(path, error):
-                    raise
-                return await one(prompt)
-            return self._noted(answer, prompt, path, decoding)
+            async def send(path: str, body: Any) -> Completion:
+                return await self._server.post(path, body, lambda value: _completion(value, path))
+
+            return await self._write(prompt, decoding, send)
 
         return self._all(lambda put: each([one(prompt) for prompt in prompts], put), len(prompts))
 
@@ -88,19 +85,34 @@ class OpenAIModel(RemoteModel):
         self._check(decoding)
 
         async def write(put: Put) -> Completion:
-            path = self._path(prompt)
-            body = self._body(prompt, path, decoding)
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-            events = _Events(path)
-            try:
-                await self._server.stream(path, body, events.read, put, lambda: events.is_whole)
-            except RemoteServerError as error:
-                if not self._is_lacking(path, error):
-                    raise
-                return await write(put)
-            return self._noted(events.completion(), prompt, path, decoding)
+            async def send(path: str, body: Any) -> Completion:
+                events = _Events(path)
+                body |= {"stream": True, "stream_options": {"include_usage": True}}
+                await self._server.stream(path, body, events, put)
+                return events.completion()
+
+            return await self._write(prompt, decoding, send)
 
         return Stream(self._call(self._cancel, write), self._cancel)
+
+    async def _write(
+        self, prompt: Prompt, decoding: Decoding, send: Callable[[str, Any], Awaitable[Completion]]
+    ) -> Completion:
+        """What `send` gets for a request; a plain prompt is a message where the server continues no text."""
+        plain = isinstance(prompt, str) and COMPLETIONS not in self._server.lacks
+        path = COMPLETIONS if plain else CHAT
+        try:
+            answer = await send(path, self._body(prompt, path, decoding))
+        except RemoteServerError as error:
+            if path == CHAT or error.status not in NO_ROUTE:
+                raise
+            # If it is the model that is missing, the chat says so too.
+            path = CHAT
+            answer = await send(path, self._body(prompt, path, decoding))
+            self._server.lacks.add(COMPLETIONS)
+        if answer.truncated and not decoding.truncate_prompt:
+            raise OverflowRefusedError(f"The prompt is too long for {self._server.host}, which cut it: shorten it.")
+        return self._noted(answer, prompt, path, decoding)
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         """Log-likelihoods by `echo` of `/v1/completions`: the server reads the choice as a part of the prompt.
@@ -120,7 +132,8 @@ class OpenAIModel(RemoteModel):
             try:
                 return await self._server.post(COMPLETIONS, body, lambda value: _likelihood(value, prompt, choice))
             except RemoteServerError as error:
-                if self._is_lacking(COMPLETIONS, error):
+                is_model = re.search(rf"(?<!\w){re.escape(self._address.name)}(?!\w)", str(error))
+                if error.status in NO_ROUTE and not is_model:
                     raise self._no_likelihoods() from error
                 raise
 
@@ -128,6 +141,8 @@ class OpenAIModel(RemoteModel):
             # The first shows whether the server can do it, before hundreds are sent.
             pairs = [(prompt, choice) for prompt in prompts for choice in choices]
             first = await one(*pairs[0]) if pairs else None  # type: ignore[arg-type]
+            if first and math.isnan(first[0]):
+                raise self._no_likelihoods()
             rest = await each([one(*pair) for pair in pairs[1:]], lambda _: None)  # type: ignore[arg-type]
             values = iter([first, *rest])
             answers: list[tuple[float, ...]] = []
@@ -150,19 +165,6 @@ class OpenAIModel(RemoteModel):
             "/v1/completions), which a choice between labels needs: use a server that does, such as vLLM, or a base of "
             "this machine."
         )
-
-    def _path(self, prompt: Prompt) -> str:
-        plain = isinstance(prompt, str) and COMPLETIONS not in self._server.lacks
-        return COMPLETIONS if plain else CHAT
-
-    def _is_lacking(self, path: str, error: RemoteServerError) -> bool:
-        """Note that a server has no `/v1/completions`, if an error may mean that; a chat shows if it lacks more."""
-        from nlptasks.remote.server import NO_ROUTE
-
-        if path != COMPLETIONS or error.status not in NO_ROUTE:
-            return False
-        self._server.lacks.add(path)
-        return True
 
     def _body(self, prompt: Prompt, path: str, decoding: Decoding) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self._address.name, "temperature": 0}
@@ -200,7 +202,8 @@ class OpenAIModel(RemoteModel):
         dropped = [name for name, neutral in _NEUTRAL.items() if getattr(decoding, name) not in neutral]
         if not decoding.do_sample and "top_k" in dropped:
             dropped.remove("top_k")
-        notes = [f"not sent, for the server takes none: {', '.join(dropped)}"] if dropped else []
+        notes = [answer.note] if answer.note else []
+        notes += [f"not sent, for the server takes none: {', '.join(dropped)}"] if dropped else []
         if isinstance(prompt, str) and path == CHAT:
             notes.append(AS_MESSAGE)
         if decoding.logprobs and not answer.tokens and answer.text:
@@ -213,6 +216,10 @@ class _Events:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was read."""
         self._texts: list[str] = []
         self._tokens: list[tuple[str, float]] = []
         self._finish: str | None = None
@@ -268,16 +275,23 @@ def _completion(value: Any, path: str) -> Completion:
 
 
 def _made(text: str, finish: str | None, tokens: Sequence[tuple[str, float]], value: Mapping[str, Any]) -> Completion:
-    usage = value.get("usage") or {}
     return Completion(
         text=text,
         finish_reason="length" if finish == "length" else "stop",
-        num_prompt_tokens=max(0, int(usage.get("prompt_tokens") or 0)),
-        num_generated_tokens=max(0, int(usage.get("completion_tokens") or len(tokens))),
+        num_prompt_tokens=_count(value, "prompt_tokens"),
+        num_generated_tokens=_count(value, "completion_tokens") or len(tokens),
         logprobs=tuple(value for _, value in tokens),
         tokens=tuple(token for token, _ in tokens),
         truncated=value.get("truncated") is True,
+        note=None if finish in ("stop", "length", None) else f"the server ended the text: {clip(str(finish))}",
     )
+
+
+def _count(value: Mapping[str, Any], name: str) -> int:
+    """A number of an answer's `usage`; 0 if the server gives none."""
+    usage = value.get("usage")
+    number = usage.get(name) if isinstance(usage, dict) else None
+    return number if isinstance(number, int) and number > 0 else 0
 
 
 def _tokens(logprobs: Any) -> list[tuple[str, float]]:
@@ -295,10 +309,9 @@ def _vector(value: Any) -> Vector:
     length = math.sqrt(sum(number * number for number in numbers))
     if not 0 < length < math.inf:
         raise ValueError("no direction")
-    usage = value.get("usage") or {}
     return Vector(
         tuple(number / length for number in numbers),
-        num_tokens=int(usage.get("prompt_tokens") or 0),
+        num_tokens=_count(value, "prompt_tokens"),
         truncated=value.get("truncated") is True,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx2
 
@@ -42,6 +42,23 @@ class _Transient(Exception):
     def __init__(self, error: NlptasksError, pause: float | None = None) -> None:
         super().__init__(error)
         self.error, self.pause = error, pause
+
+
+class Events(Protocol):
+    """The reader of one answer's events."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last event came."""
+        ...
+
+    def read(self, value: Any) -> str | None:
+        """The text of an event, None if it has none."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was read: the answer begins once more."""
+        ...
 
 
 class Server:
@@ -103,18 +120,16 @@ class Server:
 
         return await self._repeated(attempt)
 
-    async def stream(
-        self, path: str, body: Any, read: Callable[[Any], str | None], put: Put, is_whole: Callable[[], bool]
-    ) -> None:
-        """Read an answer of server-sent events: the text that `read` returns for each goes to `put`.
+    async def stream(self, path: str, body: Any, events: Events, put: Put) -> None:
+        """Read an answer of server-sent events; their texts go to `put`.
 
-        A request is repeated until the first text came; `is_whole` tells whether the last event did. Raises as `post`;
-        RemoteAnswerError for half an answer.
+        A request is repeated until the first text came. Raises as `post`; RemoteAnswerError for half an answer.
         """
         begun = False
 
         async def attempt() -> None:
             nonlocal begun
+            events.clear()
             async with self._open("POST", path, body) as response:
                 await self._check(response)
                 async for line in response.aiter_lines():
@@ -123,19 +138,19 @@ class Server:
                     data = line.removeprefix("data:").strip()
                     if data == "[DONE]":
                         break
-                    if text := self._read(lambda data=data: self._event(json.loads(data), read)):  # type: ignore[misc]
+                    if text := self._read(lambda data=data: self._event(json.loads(data), events)):  # type: ignore[misc]
                         begun = True
                         put(text)
             # Not every server ends with [DONE].
-            if not is_whole():
+            if not events.is_whole:
                 raise _Transient(RemoteAnswerError(f"{self.host} ended its answer in the middle: run it again."))
 
         await self._repeated(attempt, lambda: begun)
 
-    def _event(self, value: Any, read: Callable[[Any], str | None]) -> str | None:
+    def _event(self, value: Any, events: Events) -> str | None:
         if isinstance(value, dict) and value.get("error"):
             raise RemoteAnswerError(f"{self.host} failed while it wrote: {self._message(value)}")
-        return read(value)
+        return events.read(value)
 
     async def _repeated(self, attempt: Callable[[], Awaitable[T]], give_up: Callable[[], bool] = lambda: False) -> T:
         settings, waited = self._settings, 0.0

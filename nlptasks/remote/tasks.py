@@ -47,18 +47,12 @@ class TaskModel(RemoteModel):
 
     def stream_task(self, task: AnyTask, inputs: Any, options: Any) -> Generator[str, None, Any]:
         """The pieces of the server's answer; returns its result."""
-        results: list[Any] = []
-
-        def read(value: Any) -> str | None:
-            if "result" in value:
-                results.append(task.result_type.model_validate(value["result"]))
-                return None
-            return str(value["text"])
+        events = _Events(task)
 
         async def work(put: Put) -> Any:
             body = self._body(options) | _plain(inputs) | {"stream": True}
-            await self._server.stream(self._path, body, read, put, lambda: bool(results))
-            return results[-1]
+            await self._server.stream(self._path, body, events, put)
+            return events.results[-1]
 
         return (yield from self._call(self._cancel, work))
 
@@ -69,6 +63,27 @@ class TaskModel(RemoteModel):
     def _body(self, options: Any) -> dict[str, Any]:
         body: dict[str, Any] = _plain(options)
         return body | ({"adapter": self._address.adapter} if self._address.adapter else {})
+
+
+class _Events:
+    """The events of one answer, the last of which has its result."""
+
+    def __init__(self, task: AnyTask) -> None:
+        self._task = task
+        self.results: list[Any] = []
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self.results)
+
+    def read(self, value: Any) -> str | None:
+        if "result" in value:
+            self.results.append(self._task.result_type.model_validate(value["result"]))
+            return None
+        return str(value["text"])
+
+    def clear(self) -> None:
+        self.results.clear()
 
 
 def _plain(value: Any) -> Any:

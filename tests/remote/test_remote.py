@@ -286,6 +286,21 @@ def test_cancel_closes_the_connection_within_a_step(server: Any, base: str, stre
         assert engine.resident()[0].waiting == 0
 
 
+def test_what_a_server_leaves_out_or_makes_up(server: Any, base: str) -> None:
+    message = {"messages": [{"role": "user", "content": "Hi"}]}
+    with remote() as engine:
+        for usage in (None, "many", {"prompt_tokens": "seven", "completion_tokens": -1}):
+            server.answer = lambda handler, path, body, usage=usage: handler.send(200, chat(usage=usage))
+            result = engine.run("generation", message, model=base)
+            assert (result.text, result.num_tokens, result.num_generated_tokens) == ("Fine.", 0, 0)
+        choice = {"message": {"content": None}, "finish_reason": "content_filter"}
+        server.answer = lambda handler, path, body: handler.send(200, {"choices": [choice], "truncated": True})
+        result = engine.run("generation", message, model=base, repetition_penalty=1.0)
+        assert (result.text, result.truncated, result.note) == ("", True, "the server ended the text: content_filter")
+        with pytest.raises(OverflowRefusedError, match=r"The prompt is too long for .*, which cut it: shorten it\."):
+            engine.run("generation", message, model=base, on_overflow="error")
+
+
 def test_requests_are_bounded_and_close_ends_all(server: Any, base: str) -> None:
     server.answer = lambda handler, path, body: (
         time.sleep(0.1),
@@ -483,8 +498,9 @@ def test_our_own_server_writes_embeds_and_counts(ours: tuple[str, Engine]) -> No
         assert engine.run("summarization", document, model=base).model == base
         spoken = engine.run("translation", "A bridge.", source_language="en", target_language="de", model=base)
         assert spoken.translation.startswith("So ")
-        with pytest.raises(RemoteServerError, match=r"Unknown model 'large'\. Available: minilm, smollm2"):
-            engine.run("generation", chats[0], model=f"openai:large@{url}/v1")
+        for inputs in (chats[0], "Once"):
+            with pytest.raises(RemoteServerError, match=r"Unknown model 'large'\. Available: minilm, smollm2"):
+                engine.run("generation", inputs, model=f"openai:large@{url}/v1")
 
 
 def test_a_task_of_our_own_server_answers_as_there(ours: tuple[str, Engine]) -> None:
