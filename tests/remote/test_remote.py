@@ -552,7 +552,7 @@ os.environ |= {{"NLPTASKS_REMOTE_KEY": {KEY!r}, "NLPTASKS_REMOTE_HOSTS": "127.0.
 from nlptasks.cli import main
 for words in (
     ["run", "generation", "-m", "openai:smollm2@{ours[0]}/v1", "Once"],
-    ["batch", "generation", "rows.csv", "answers.jsonl", "-m", "nlptasks:generation@{ours[0]}"],
+    ["batch", "generation", "-i", "rows.csv", "-o", "answers.jsonl", "-m", "nlptasks:generation@{ours[0]}"],
 ):
     try:
         main(words)
