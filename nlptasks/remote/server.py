@@ -88,7 +88,7 @@ class Server:
             headers=headers,
             timeout=httpx2.Timeout(settings.read, connect=settings.connect, pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=settings.parallel),
-            # Reading the certificates takes 0.1 s; an address without TLS, whose redirects are not followed, needs none.
+            # Reading certificates takes 0.1 s; an address without TLS, whose redirects are not followed, needs none.
             verify=address.url.lower().startswith("https:"),
             trust_env=not address.is_local,
             follow_redirects=False,

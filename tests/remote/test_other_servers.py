@@ -32,21 +32,23 @@ def running(*command: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [*command, "--port", str(port)], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*command, "--port", str(port)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     url = f"http://127.0.0.1:{port}/v1"
     try:
         for _ in range(300):
-            assert process.poll() is None, process.communicate()[0].decode()
+            assert process.poll() is None
             try:
                 httpx2.get(f"{url}/models")
                 break
             except httpx2.TransportError:
                 time.sleep(0.2)
+        else:
+            pytest.fail("the server did not answer within a minute")
         yield url
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
 
 
 def remote() -> Engine:
