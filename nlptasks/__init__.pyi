@@ -27,6 +27,8 @@ from nlptasks.errors import (
     OfflineError as OfflineError,
     OverflowRefusedError as OverflowRefusedError,
     PluginError as PluginError,
+    RemoteAnswerError as RemoteAnswerError,
+    RemoteServerError as RemoteServerError,
     TrainingError as TrainingError,
     UnknownNameError as UnknownNameError,
     UnparsableOutputError as UnparsableOutputError,

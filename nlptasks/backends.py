@@ -1,6 +1,6 @@
-"""Backends: each turns a base, and an adapter on it, into a `Model`. "torch" is built in; plugins register others.
+"""Backends: each turns a base, and an adapter on it, into a `Model`. Plugins register others than the built-in ones.
 
-The backends of plugins are tried before torch, in the order of their registration; the first one that serves a base
+The backends of plugins are tried before those, in the order of their registration; the first one that serves a base
 with an adapter gets the request. NLPTASKS_BACKEND, or `Engine(backend=...)`, selects one of them.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-BUILT_IN = {"torch": "nlptasks.runtime.pool:TorchBackend"}
+BUILT_IN = {"remote": "nlptasks.remote.backend:RemoteBackend", "torch": "nlptasks.runtime.pool:TorchBackend"}
 """Imported when a backend is first needed, not by `import nlptasks` or `Engine()`."""
 
 

@@ -100,6 +100,22 @@ class GateError(TrainingError):
     """The reloaded adapter does not give the logits of the trained one: what was trained is what is served."""
 
 
+class RemoteServerError(NlptasksError):
+    """A server that answers no request: it is not there, refuses the key or lacks the model; `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RemoteAnswerError(NlptasksError):
+    """A request that a server did not answer, also when it was repeated; others may be answered."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class PluginError(NlptasksError):
     """A plugin that failed in its task, or, with NLPTASKS_STRICT=1 and in `Plugins.register`, while it was loaded."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -198,12 +198,27 @@ def blaming(who: str, mend: str, model: ObservedModel | None = None) -> Iterator
         raise PluginError(f"{who} failed with {text}. {mend}") from error
 
 
+@runtime_checkable
+class TaskServer(Protocol):
+    """A model that answers whole tasks in place of verbs: another nlptasks computes them."""
+
+    def answer_task(self, task: AnyTask, inputs: Sequence[Any], options: Any) -> list[Any]:
+        """A result of the task's type for each input, in order, named and read as the server says."""
+        ...
+
+    def stream_task(self, task: AnyTask, inputs: Any, options: Any) -> Generator[str, None, Any]:
+        """The pieces of one answer; returns its result."""
+        ...
+
+
 def run_task(request: Request, inputs: Sequence[Any], model: Model, who: str, strict: bool) -> list[Any]:
     """A task's results, with what the model read of each input where the task does not say it.
 
     Raises:
         PluginError: the task failed, unless `strict`, or did not give a result of its type for each input.
     """
+    if isinstance(model, TaskServer):
+        return _checked(request.task, model.answer_task(request.task, inputs, request.options), who, [{}] * len(inputs))
     observed: Any = ObservedModel(model)
     with nullcontext() if strict else blaming(who, _REPORT, observed):
         results = request.task.run(inputs, request.options, observed)
@@ -217,6 +232,8 @@ def run_task(request: Request, inputs: Sequence[Any], model: Model, who: str, st
 def stream_task(request: Request, model: Model, who: str, strict: bool) -> Generator[str, None, Any]:
     """The pieces of a task's one answer, and its result as `run_task` gives it. Raises PluginError as `run_task`."""
     task: Any = request.task
+    if isinstance(model, TaskServer):
+        return (yield from model.stream_task(task, request.inputs[0], request.options))
     observed = ObservedModel(model)
     with nullcontext() if strict else blaming(who, _REPORT, observed):
         result = yield from task.stream(request.inputs[0], request.options, observed)
@@ -224,7 +241,9 @@ def stream_task(request: Request, model: Model, who: str, strict: bool) -> Gener
 
 
 def signed(result: R, model: Model) -> R:
-    """The result with the names of its model and adapter, and how its windows were cut."""
+    """The result with the names of its model and adapter, and how its windows were cut; a server's as it is."""
+    if isinstance(model, TaskServer):
+        return result
     names: dict[str, Any] = {"model": model.info.name, "adapter": model.info.adapter}
     if not model.info.has_offsets and (result.windows > 1 or result.truncated):
         names["windowed_by"] = "characters"

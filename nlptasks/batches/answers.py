@@ -13,6 +13,7 @@ from nlptasks import (
     NlptasksError,
     OverflowRefusedError,
     PluginError,
+    RemoteAnswerError,
     Result,
     UnparsableOutputError,
 )
@@ -23,7 +24,7 @@ from nlptasks.surfaces import sentence
 if TYPE_CHECKING:
     from nlptasks import Engine
 
-ROW_ERRORS = (OverflowRefusedError, PluginError, UnparsableOutputError)
+ROW_ERRORS = (OverflowRefusedError, PluginError, RemoteAnswerError, UnparsableOutputError)
 """Errors of nlptasks that may concern a single text; all others would concern every row."""
 
 

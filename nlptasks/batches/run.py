@@ -141,6 +141,9 @@ class _TaskJob:
 
 def model_identity(engine: Engine, base: str) -> dict[str, Any]:
     """What decides a model's answers: its name, a digest of its folder if that is its name, and where it runs."""
+    if "://" in base:
+        # On a server: nothing of this machine decides, and torch need not be imported.
+        return {"model": base}
     placement = engine.placement()
     return {
         "model": f"{base} {folder_digest(Path(base))}" if Path(base).is_dir() else base,

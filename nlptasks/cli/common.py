@@ -24,7 +24,8 @@ adapter_option = click.option(
 )  # fmt: skip
 model_option = click.option(
     "-m", "--model", shell_complete=complete_base,
-    help="Base model: a catalog name, a Hub id (ORG/NAME[@REVISION]) or a folder.",
+    help="Base model: a catalog name, a Hub id (ORG/NAME[@REVISION]), a folder or a server (openai:NAME@URL, "
+    "nlptasks:TASK[@ADAPTER]@URL).",
 )  # fmt: skip
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 dtype_option = click.option(

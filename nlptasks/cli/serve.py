@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,9 @@ def serve_command(config: Path | None, print_config: bool, **flags: Any) -> None
         return
     from nlptasks.serve import serve
 
+    if settings.ui:
+        # Its users may name any model: no text, and no key, goes to a server that the operator did not name.
+        os.environ.setdefault("NLPTASKS_REMOTE_HOSTS", "")
     resident = settings.max_resident_mb
     with Engine(
         device=settings.device,

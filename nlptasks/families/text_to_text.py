@@ -136,7 +136,8 @@ class TextToText(Task[I, O, R], Generic[I, O, R]):
 
     def run(self, inputs: Sequence[I], options: O, model: Model) -> list[R]:
         completions = self.write(inputs, options, model)
-        return [self.finish(item, completion) for item, completion in zip(inputs, completions, strict=True)]
+        pairs = zip(inputs, completions, strict=True)
+        return [self.finish(item, completion).noted(completion.note) for item, completion in pairs]
 
     def write(self, inputs: Sequence[I], options: O, model: Model) -> list[Completion]:
         """One completion an input, in order; inputs with the same decoding share a call to the model."""

@@ -23,6 +23,7 @@ from nlptasks.surfaces.openai import EmbeddingRequest as EmbeddingRequest
 from nlptasks.surfaces.openai import chat_body as chat_body
 from nlptasks.surfaces.openai import chat_logprobs as chat_logprobs
 from nlptasks.surfaces.openai import chat_usage as chat_usage
+from nlptasks.surfaces.openai import truncation as truncation
 from nlptasks.surfaces.openai import embedding_body as embedding_body
 from nlptasks.surfaces.openai import error_body as error_body
 from nlptasks.surfaces.text import one_line as one_line

@@ -106,7 +106,13 @@ def chat_body(
             for index, result in enumerate(results)
         ],
         "usage": chat_usage(results),
+        **truncation(results),
     }
+
+
+def truncation(results: Sequence[GeneratedText] | Sequence[Vector]) -> dict[str, bool]:
+    """`truncated`, which OpenAI's answers do not have, where a part of a text was not read."""
+    return {"truncated": True} if any(result.truncated for result in results) else {}
 
 
 def chat_usage(results: Sequence[GeneratedText]) -> dict[str, int]:
@@ -139,7 +145,7 @@ def embedding_body(request: EmbeddingRequest, vectors: Sequence[Vector]) -> dict
         for index, vector in enumerate(vectors)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"object": "list", "data": data, "model": request.model, "usage": usage}
+    return {"object": "list", "data": data, "model": request.model, "usage": usage, **truncation(vectors)}
 
 
 def _encoded(values: Sequence[float], encoding: str) -> list[float] | str:

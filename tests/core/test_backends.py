@@ -63,7 +63,7 @@ def plugins(settings: Settings) -> Plugins:
 
         @hookimpl
         def register_backends(self, register: Any) -> None:
-            register("remote", Remote)
+            register("far", Remote)
 
     Remote.made = []
     made = Plugins(settings)
@@ -97,11 +97,13 @@ def test_one_may_be_forced(settings: Settings, plugins: Plugins, tiny_causal: Pa
         assert engine.run("echo", "Once", model=str(tiny_causal)).model == str(tiny_causal)
         with pytest.raises(UnknownNameError, match="Unknown base model 'openai:small"):
             engine.run("echo", "Once", model=REMOTE)
-    with Engine(settings=only, plugins=plugins, backend="remote") as engine:
+    with Engine(settings=only, plugins=plugins, backend="far") as engine:
         assert engine.run("title", "x", model=REMOTE).title == "From afar"
-        with pytest.raises(UnsupportedModelError, match=r"The backend 'remote' does not serve the base '.*': name"):
+        with pytest.raises(UnsupportedModelError, match=r"The backend 'far' does not serve the base '.*': name"):
             engine.run("echo", "Once", model=str(tiny_causal))
-    with pytest.raises(UnknownNameError, match=r"Unknown backend 'touch'\. Did you mean 'torch'\? Available: remote"):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown backend 'touch'\. Did you mean 'torch'\? Available: far, remote, torch"
+    ):
         Engine(settings=settings, plugins=plugins, backend="touch")
     assert Settings.from_env({"NLPTASKS_BACKEND": "torch"}).backend == "torch"
     assert Settings.from_env({"NLPTASKS_BACKEND": " "}).backend is None

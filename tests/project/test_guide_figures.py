@@ -9,6 +9,9 @@ import pytest
 from nlptasks import AnswerOptions, TaggingOptions, bases
 from nlptasks.data import files, workbooks
 from nlptasks.families import bullets, summarization
+from nlptasks.remote.address import RemoteSettings
+from nlptasks.remote.openai import DEFAULT_WINDOW
+from nlptasks.remote.tasks import ROWS
 from nlptasks.runtime.compiled import graph
 from nlptasks.training.publishing import observing
 
@@ -26,6 +29,10 @@ GUIDE = " ".join((Path(__file__).parents[2] / "docs" / "guide.md").read_text(enc
         f"`.json` (at most {files.LIMIT // 10**6} million characters)",
         f"`.xlsx` (at most {workbooks.LIMIT // 10**9} GB unpacked)",
         f"each group of up to {graph.GROUPS[0]} values",
+        f"else {DEFAULT_WINDOW:,} tokens",
+        f"to `/v1/tasks/TASK`, {ROWS} inputs a request",
+        f"requests at once on each server ({RemoteSettings().parallel}); seconds to wait for an answer's next byte "
+        f"({RemoteSettings().read:g})",
         f"({observing.ROWS} rows, some seconds)",
         f"if the Hub answers within {['two'][int(bases.PATIENCE) - 2]} seconds",
     ],

@@ -31,6 +31,7 @@ NAMES_ALLOWED = {
     ("data/entities.py", "ner"),
     ("data/entities.py", "entities"),
     ("data/json_rows.py", "entities"),
+    ("remote/openai.py", "embedding"),
     ("surfaces/openai.py", "embedding"),
     ("cli/serve.py", "ui"),
 }
@@ -102,6 +103,7 @@ BELOW: dict[str, set[str]] = {
         *TENSORS,
     },
     "runtime/pool.py": {"backends.py", "errors.py", "model.py", "process.py", "runtime/resident.py", "store"},
+    "remote": {"backends.py", "errors.py", "model.py", "process.py", "task.py"},
     "engine.py": {
         *(
             "backends.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,6 +72,8 @@ def ui(
 
     # A service manager's SIGTERM then ends the app like Ctrl-C, and uploads are deleted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Users may name any model: no text, and no key, goes to a server that the operator did not name.
+    os.environ.setdefault("NLPTASKS_REMOTE_HOSTS", "")
     loads = Downloads()
     with Engine(device=device, dtype=dtype, on_progress=loads) as engine:
         every, age = DELETE_CACHE

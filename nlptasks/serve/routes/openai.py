@@ -29,6 +29,7 @@ from nlptasks.surfaces import (
     chat_task,
     chat_usage,
     embedding_body,
+    truncation,
 )
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
@@ -164,7 +165,7 @@ async def _chunks(
                 # A piece may be a part of a token, or several: the tokens come at the end.
                 yield chunk({}, piece.finish_reason, chat_logprobs(piece))
                 if content.stream_options and content.stream_options.include_usage:
-                    yield event({**common, "choices": [], "usage": chat_usage([piece])})
+                    yield event({**common, "choices": [], "usage": chat_usage([piece]), **truncation([piece])})
     except Exception as error:
         yield event(answer_of(error)[1])
     yield "data: [DONE]\n\n"

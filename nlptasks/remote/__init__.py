@@ -1,0 +1,1 @@
+"""Models on other machines: servers that speak OpenAI's protocol, and other servers of nlptasks."""
