@@ -27,7 +27,15 @@ import psutil
 from nlptasks import Engine
 
 SUBJECTS = ("The room", "Our guide", "This lamp", "The second act", "Their support", "My train", "The soup")
-WORDS = ("was a joy", "was lovely", "disappointed me", "never worked", "made me smile", "was late again", "is worth its price")
+WORDS = (
+    "was a joy",
+    "was lovely",
+    "disappointed me",
+    "never worked",
+    "made me smile",
+    "was late again",
+    "is worth its price",
+)
 TEXTS = [
     f"{subject} {word}, and {other.lower()} {again}."
     for subject in SUBJECTS
