@@ -103,8 +103,9 @@ async def _preload(app: FastAPI, state: State) -> None:
         choice = state.names.resolve(name)
 
         def load(choice: Choice = choice) -> None:
-            with state.engine.bind(choice.task, choice.adapter) as model:
-                assert model.info
+            task = choice.task
+            short = {"max_new_tokens": 1} if "max_new_tokens" in task.options_type.model_fields else {}
+            state.engine.run(task, list(task.examples[:1]), adapter=choice.adapter, **{**task.example_options, **short})
 
         try:
             await asyncio.to_thread(load)

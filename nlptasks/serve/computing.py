@@ -122,11 +122,15 @@ class Computing:
                     raise value
                 yield value
 
+    def cancel(self) -> None:
+        """End the computations under way."""
+        for token in list(self._running):
+            token.cancel()
+
     def close(self) -> None:
         """Refuse new requests and end those under way."""
         self.draining = True
-        for token in list(self._running):
-            token.cancel()
+        self.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -31,6 +31,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
 
+WRONG_KEYS = 30
+"""Wrong keys that an address may send in a minute."""
+
 MAX_CALLERS = 10_000
 """Callers whose rate is known; the one that was silent longest is forgotten first."""
 
@@ -47,7 +50,9 @@ class Guard:
         self._keys = {key.encode(): name for key, name in settings.keys.items()}
         self._calls: OrderedDict[str, deque[float]] = OrderedDict()
         address = {"localhost", "127.0.0.1", "[::1]"} if is_loopback(settings.host) else {settings.host}
-        self._hosts = {*address, *settings.allowed_hosts}
+        # A server of all addresses knows none of them. It has a key, which a page that resolves its name to it has not.
+        everywhere = settings.host in ("0.0.0.0", "::") and self._keys and not settings.allowed_hosts
+        self._hosts = {"*"} if everywhere else {*address, *settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -107,7 +112,7 @@ class Guard:
         # A page of the web app is many requests; those for models wait in its own queue.
         counted = scope["path"] not in OPEN and not scope["path"].startswith("/ui/")
         if self._settings.requests_a_minute and counted:
-            self._count(caller or (scope.get("client") or ("",))[0])
+            self._count(caller or _address(scope), self._settings.requests_a_minute)
         return caller
 
     def _caller(self, scope: Scope, headers: Headers) -> str:
@@ -116,6 +121,8 @@ class Guard:
         key = _key(headers.get("authorization", "")).encode()
         names = [name for known, name in self._keys.items() if hmac.compare_digest(known, key)]
         if not names:
+            # Nobody can try many keys in turn.
+            self._count(f"wrong keys of {_address(scope)}", WRONG_KEYS)
             # With Basic a browser asks its user.
             scheme = 'Basic realm="any name, and a key as the password"' if self._settings.ui else "Bearer"
             raise Fault(
@@ -123,8 +130,8 @@ class Guard:
             )
         return names[0]
 
-    def _count(self, caller: str) -> None:
-        limit, now = self._settings.requests_a_minute or 0, time.monotonic()
+    def _count(self, caller: str, limit: int) -> None:
+        now = time.monotonic()
         calls = self._calls.setdefault(caller, deque())
         self._calls.move_to_end(caller)
         while len(self._calls) > MAX_CALLERS:
@@ -135,6 +142,10 @@ class Guard:
             wait = {"Retry-After": str(max(1, round(60 - (now - calls[0]))))}
             raise Fault(429, f"Expected at most {limit} requests a minute, found more: try again later.", wait)
         calls.append(now)
+
+
+def _address(scope: Scope) -> str:
+    return str((scope.get("client") or ("",))[0])
 
 
 def _route(scope: Scope) -> str:

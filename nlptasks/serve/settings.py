@@ -58,7 +58,7 @@ class ServeSettings(BaseModel):
         Raises:
             NlptasksError: the file cannot be read, or a line has another form.
         """
-        keys = {self.api_key.get_secret_value(): "default"} if self.api_key else {}
+        keys = {self.api_key.get_secret_value().strip(): "default"} if self.api_key else {}
         if self.api_key_file:
             for number, line in enumerate(self.api_key_file.read_text(encoding="utf-8").splitlines(), start=1):
                 if not line.strip() or line.startswith("#"):
@@ -67,7 +67,9 @@ class ServeSettings(BaseModel):
                 if not (name and colon and key):
                     # The line may be a key, so the message does not repeat it.
                     raise NlptasksError(f"{self.api_key_file}:{number}: expected NAME:KEY, found another form.")
-                keys[key] = name
+                keys[key.strip()] = name
+        if "" in keys:
+            raise NlptasksError("Expected a key, found an empty one: see --api-key-file.")
         return keys
 
     def check(self) -> None:

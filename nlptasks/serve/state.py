@@ -63,9 +63,8 @@ async def run_task(
     """
     state = state_of(request)
     if inputs is not None and (not isinstance(inputs, list) or not 0 < len(inputs) <= state.settings.max_inputs):
-        raise Fault(
-            422, f"inputs: expected a list of 1 to {state.settings.max_inputs}, found another value.", param="inputs"
-        )
+        other = f"{len(inputs)} inputs" if isinstance(inputs, list) else f"{type(inputs).__name__}"
+        raise Fault(422, f"inputs: expected a list of 1 to {state.settings.max_inputs}, found {other}.", param="inputs")
     check_fields(state, task, fields)
     arguments = {**fields, "adapter": state.names.adapter(task, adapter), "model": state.names.model(model)}
     facts_of(request.state, task=task.name, inputs=len(inputs or [1]))

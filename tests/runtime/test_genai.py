@@ -132,6 +132,7 @@ def test_perplexity_is_that_of_torch(quick: ResidentModel, plain: ResidentModel)
     ids, expected = plain.bind().submit(work)
     config = genai._config(genai.Writing(ids, GREEDY, 1, CancelToken()), writer._ends)
     config.echo = True
+    writer.close()
     handle = writer._pipeline.add_request(10**6, genai._tensor(ids), config)
     while writer._pipeline.has_non_finished_requests():
         writer._pipeline.step()

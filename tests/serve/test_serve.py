@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nlptasks import NlptasksError
 from nlptasks.cli import cli
+from nlptasks.serve import serve
 from nlptasks.serve.settings import ServeSettings, read_settings
 from tests.examples import examples
 from tests.serving import served, servers
@@ -66,8 +67,8 @@ def test_a_task_answers_as_run_json_does(engine: FakeEngine, url: str) -> None:
         ("sentiment", {"text": "a", "progress": True}, 422, "Option 'progress' is not known"),
         ("sentiment", {"text": "a", "task": "ner"}, 422, "Option 'task' is not known"),
         ("generation", {"prompt": "a", "stream": True, "cancel": 1}, 422, "Option 'cancel' is not known"),
-        ("sentiment", {"inputs": []}, 422, "inputs: expected a list of 1 to 50, found another value."),
-        ("sentiment", {"inputs": ["a"] * 51}, 422, "inputs: expected a list of 1 to 50, found another value."),
+        ("sentiment", {"inputs": []}, 422, "inputs: expected a list of 1 to 50, found 0 inputs."),
+        ("sentiment", {"inputs": ["a"] * 51}, 422, "inputs: expected a list of 1 to 50, found 51 inputs."),
         ("sentiment", {"inputs": [["a"]]}, 422, "Input"),
         ("sentimnt", {"text": "a"}, 404, "Unknown task 'sentimnt'. Did you mean 'sentiment'?"),
         ("sentiment", {"text": "a", "adapter": "../../etc"}, 422, "adapter: expected a name in the server's store"),
@@ -328,6 +329,49 @@ def test_keys(engine: FakeEngine, tmp_path: Path) -> None:
         assert httpx.get(f"{url}/v1/models?api_key=first-key").status_code == 401
         for key in ("first-key", "second-key"):
             assert httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+def test_wrong_keys_are_few(engine: FakeEngine) -> None:
+    with served(engine, api_key="k") as url:
+        statuses = [httpx.get(f"{url}/v1/models", auth=("x", f"wrong-{n}")).status_code for n in range(32)]
+        assert statuses == [401] * 30 + [429] * 2
+        assert httpx.get(f"{url}/v1/models", auth=("x", "k")).status_code == 200
+
+
+def test_an_empty_key_is_none(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("ada: \n")
+    for settings in ({"api_key": " "}, {"api_key_file": tmp_path / "keys"}):
+        with pytest.raises(NlptasksError, match=r"[Ee]xpected (a key|NAME:KEY)"):
+            ServeSettings(host="0.0.0.0", **settings).check()  # type: ignore[arg-type]
+
+
+def test_a_second_signal_ends_a_stream_with_an_error(engine: FakeEngine) -> None:
+    with served(engine, drain_seconds=60) as url:
+        begin = time.monotonic()
+        with httpx.stream("POST", f"{url}/v1/tasks/generation", json={"prompt": "Once", "stream": True}) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            servers[url].handle_exit(signal.SIGTERM, None)
+            servers[url].handle_exit(signal.SIGTERM, None)
+            *_, error, end = [line for line in lines if line]
+        assert '"message": "Stopped."' in error
+        assert end == "data: [DONE]"
+    assert time.monotonic() - begin < 10
+
+
+def test_a_taken_port_is_one_sentence(engine: FakeEngine, url: str) -> None:
+    port = int(url.rpartition(":")[2])
+    with pytest.raises(NlptasksError, match=rf"found 127\.0\.0\.1:{port} \(Address already in use\): choose another"):
+        serve(engine, ServeSettings(port=port))
+
+
+def test_a_server_of_all_addresses_answers_under_any_of_them(engine: FakeEngine) -> None:
+    with served(engine, host="0.0.0.0", api_key="k") as url:
+        headers = {"Host": "10.0.0.7:8000", "Authorization": "Bearer k"}
+        assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 200
+    with served(engine, host="0.0.0.0", api_key="k", allowed_hosts=("nlp.example",)) as url:
+        assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 400
+        assert httpx.get(f"{url}/v1/models", headers={**headers, "Host": "nlp.example"}).status_code == 200
 
 
 def test_too_many_are_refused(engine: FakeEngine) -> None:

@@ -23,6 +23,7 @@ from nlptasks.model import CancelToken, Decoding
 from nlptasks.process import close_at_exit
 from nlptasks.runtime.compiled.graph import import_openvino
 from nlptasks.runtime.fast.gguf_graph import gguf_file, lora_file, make_graph
+from nlptasks.runtime.fast.steps import Steps
 from nlptasks.store.graphs import graph_folder
 from nlptasks.store.weights import fingerprint
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 STEP_TOKENS = 256
 """Tokens that one step computes at most, of prompts and of texts under way."""
+
+READING_SECONDS = 0.004
+"""Time between two looks at what was written; a step takes 10 milliseconds or more."""
 
 BULK_ROWS = 16
 """Sequences of long lists that are under way at a time."""
@@ -81,12 +85,13 @@ class Writing:
 
 
 class Writer:
-    """One pipeline and the thread that steps it."""
+    """One pipeline and the thread that hands texts to it and takes tokens from it."""
 
     def __init__(self, folder: Path, name: str, ends: Sequence[int], adapter: bytes | None = None) -> None:
         """`folder` has the graph, `ends` are the tokens that end a text, `adapter` is a LoRA file with its scaling."""
         self._pipeline = _load(folder, adapter)
         self._ends = list(ends)
+        self._steps = Steps(self._pipeline, _tensor(self._ends[:1]), self._ends[0])
         self._name = name
         self._wake = threading.Condition()
         self._waiting: deque[Writing] = deque()
@@ -153,17 +158,20 @@ class Writer:
                 while not (self._waiting or self._bulk or self._running or self._closed):
                     self._wake.wait()
                 if self._closed and not (self._waiting or self._bulk or self._running):
+                    self._steps.close()
                     return
                 joining = self._next()
-            for writing in joining:
-                self._join(writing)
             try:
-                if self._running:
-                    self._pipeline.step()
+                if joining or self._running:
+                    self._steps.go_on()
+                for writing in joining:
+                    self._join(writing)
+                with self._wake:
+                    self._wake.wait_for(lambda: self._waiting or self._closed, READING_SECONDS)
                 self._read()
-                # A cancelled text leaves its keys and values at the next step.
-                while not self._running and self._pipeline.has_non_finished_requests():
-                    self._pipeline.step()
+                if not self._running:
+                    # A cancelled text leaves its keys and values at the next step.
+                    self._steps.end()
             except Exception as error:
                 self._fail(error)
 

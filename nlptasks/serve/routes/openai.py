@@ -140,6 +140,11 @@ def _chosen(state: State, model: str, task: str) -> dict[str, Any]:
     choice = state.names.choice(model)
     if choice and choice.task.name == task:
         return {"adapter": choice.adapter}
+    if choice:
+        name = choice.task.name
+        raise Fault(
+            404, f"model: expected {task}, or a base that writes, found {name}: see /v1/tasks/{name}.", param="model"
+        )
     return {} if model == AUTO else {"model": state.names.model(model)}
 
 
