@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import tomllib
@@ -100,6 +101,10 @@ def read_settings(
             values = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise NlptasksError(f"{file}: expected a TOML file, found something else ({error}).") from None
+    for name in values.keys() - ServeSettings.model_fields.keys():
+        near = difflib.get_close_matches(name, ServeSettings.model_fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "--print-config lists them."
+        raise NlptasksError(f"{file}: expected settings of `nlptasks serve`, found {name!r}: {hint}")
     for name, field in ServeSettings.model_fields.items():
         text = env.get(f"{PREFIX}{name.upper()}") or (env.get(API_KEY) if name == "api_key" else None)
         if text:

@@ -94,7 +94,8 @@ def _open_task(engine: Engine) -> AnyTask | None:
 
 
 def _names(examples: Mapping[str, Sequence[str]]) -> list[str]:
-    return list(TypeAdapter(LabelNames).validate_python(list(examples)))
+    names: Any = TypeAdapter(LabelNames).validate_python(list(examples))
+    return list(names)
 
 
 def _checked(examples: Any, multi_label: bool) -> dict[str, list[str]]:

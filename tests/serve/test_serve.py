@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -462,9 +463,11 @@ def test_settings_come_from_flags_then_variables_then_the_file(tmp_path: Path) -
     assert "'k'" not in repr(settings)
     with pytest.raises(NlptasksError, match="The server's settings are not valid: port: input should be"):
         read_settings({"port": 70_000}, None, {})
-    file.write_text("prt = 1\n")
-    with pytest.raises(NlptasksError, match="prt: this parameter is not served"):
-        read_settings({}, file, {})
+    for name, hint in (("prt", "did you mean 'port'?"), ("zebra", "--print-config lists them.")):
+        file.write_text(f"{name} = 1\n")
+        sentence = f"{file}: expected settings of `nlptasks serve`, found {name!r}: {hint}"
+        with pytest.raises(NlptasksError, match=re.escape(sentence)):
+            read_settings({}, file, {})
 
 
 def test_a_network_needs_a_key() -> None:
