@@ -49,8 +49,8 @@ def find(words: str) -> Callable[[str, str], tuple[int, int] | None]:
     return answer
 
 
-def built_in_makers() -> dict[str, Make]:
-    """A fake model for each built-in task."""
+def built_in_makers(pause: float = 0.05) -> dict[str, Make]:
+    """A fake model for each built-in task; `pause` is in seconds, after each piece of a story."""
 
     def sentiment(**more: Any) -> FakeModel:
         scores = lambda text: (0.0, 3.0) if "love" in str(text).lower() else (3.0, 0.0)  # noqa: E731
@@ -81,7 +81,7 @@ def built_in_makers() -> dict[str, Make]:
         "qa": lambda **more: FakeModel(answers=find("two days"), name="fake-encoder", max_tokens=64, **more),
         "summarization": writer("The lamp never went out."),
         "translation": translator,
-        "generation": writer(STORY, pause=0.05),
+        "generation": writer(STORY, pause=pause),
     }
 
 

@@ -264,6 +264,8 @@ def test_every_error_arrives_in_another_process_as_it_was() -> None:
 @settings(max_examples=3, suppress_health_check=list(HealthCheck), deadline=None)
 def test_every_result_input_and_option_arrives_in_another_process_as_it_was(data: st.DataObject) -> None:
     kinds = [kind for kind in classes(BaseModel) if kind.__module__.startswith((results.__name__, "nlptasks_plugins"))]
+    # Bodies of requests stay in the server.
+    kinds = [kind for kind in kinds if ".protocols." not in kind.__module__]
     assert len(kinds) >= 15
     for kind in kinds:
         types = {name: field.annotation for name, field in kind.model_fields.items()}

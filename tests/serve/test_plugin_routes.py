@@ -132,7 +132,7 @@ def test_the_server_s_addresses_are_its_alone(url: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "content", "status", "sentence"),
     [
-        ("POST", "/desk/moods/1", '{"texts": ["a", "b", "c", "d"]}', 422, "expected a list of 1 to 3, found another"),
+        ("POST", "/desk/moods/1", '{"texts": ["a", "b", "c", "d"]}', 422, "expected a list of 1 to 3, found 4 inputs"),
         ("POST", "/desk/moods/1", '{"texts": [" "]}', 422, "expected a text with at least one visible character"),
         ("POST", "/desk/moods/1", '{"texts": "' + "a" * 20_000 + '"}', 413, "Expected a body of at most 0.01 MB"),
         ("POST", "/desk/moods/1", "[", 400, "Expected a JSON object"),

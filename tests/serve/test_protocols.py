@@ -146,7 +146,7 @@ def test_tei_s_routes(url: str) -> None:
         ("generation/rerank", {"query": "a", "texts": ["a"]}, 424, "backend", "expected one of the tasks rerank;"),
         ("sentiment/predict", {"inputs": ["a", "b"]}, 413, "validation", "expected 1 text for each input, found 2."),
         ("sentiment/predict", {"inputs": [["a"]] * 21}, 413, "validation", "expected a list of 1 to 20"),
-        ("sentiment/predict", {"inputs": []}, 413, "validation", "inputs: expected a list of 1 to 20, found another"),
+        ("sentiment/predict", {"inputs": []}, 413, "validation", "inputs: expected a list of 1 to 20, found 0 inputs"),
         ("sentiment/predict", {"inputs": ""}, 413, "validation", "expected a text with at least one visible character"),
         ("sentiment/predict", {"inputs": "a", "raw_scores": True}, 413, "validation", "raw_scores: input should be"),
         ("sentiment/predict", {"input": "a"}, 413, "validation", "inputs"),

@@ -31,7 +31,7 @@ from tests.ui_browser import STORY, FakeEngine, built_in_makers, installed_plugi
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
     folder = tmp_path_factory.mktemp("serve")
-    with FakeEngine(own_settings(folder), built_in_makers(), installed_plugins()) as made:
+    with FakeEngine(own_settings(folder), built_in_makers(pause=0.005), installed_plugins()) as made:
         yield made
 
 

@@ -302,7 +302,7 @@ def fuzz(engine: Engine, sources: dict[bool, Path], home: Path, seeds: range) ->
 def test_random_faults_give_answers_or_our_own_errors(
     tmp_path: Path, engine: Engine, sources: dict[bool, Path]
 ) -> None:
-    fuzz(engine, sources, tmp_path, range(40))
+    fuzz(engine, sources, tmp_path, range(12))
 
 
 @pytest.mark.full

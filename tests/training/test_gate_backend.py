@@ -41,6 +41,7 @@ def make(options):
 """
 
 
+@pytest.mark.full
 def test_the_gate_runs_on_the_backend_that_serves(
     site: Site, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ def test_five_hundred_rows_from_file_to_files(
     assert f"negative\t{negative}" in counts
 
 
+@pytest.mark.full
 def test_rows_are_paged_and_filtered_and_a_run_is_deleted(
     browser: Browser, url: str, engine: FakeEngine, file: Path
 ) -> None:

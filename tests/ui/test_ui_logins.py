@@ -117,6 +117,7 @@ def upload(page: Page, url: str, file: Path) -> None:
     page.wait_for_selector("#train-found >> text=40 rows: about 36 for training")
 
 
+@pytest.mark.full
 def test_data_files_are_their_users_and_can_be_deleted(browser: Browser, url: str, rows: Path, tmp_path: Path) -> None:
     other = tmp_path / "others-rows.csv"
     other.write_text(ROWS, encoding="utf-8")
