@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -39,7 +40,7 @@ class Call(Protocol):
     ) -> Generator[Any, None, T]: ...
 
 
-class RemoteModel:
+class RemoteModel(ABC):
     """`nlptasks.model.Model` on a server; every verb is refused with what to do instead."""
 
     def __init__(
@@ -52,8 +53,9 @@ class RemoteModel:
         self._counter = counter
 
     @property
+    @abstractmethod
     def info(self) -> ModelInfo:
-        raise NotImplementedError
+        """What a task may use of it."""
 
     def classify(self, texts: Sequence[Text]) -> list[Logits]:
         return self.apply("classify", texts)

@@ -167,7 +167,7 @@ class Writer:
                 for writing in joining:
                     self._join(writing)
                 with self._wake:
-                    self._wake.wait_for(lambda: self._waiting or self._closed, READING_SECONDS)
+                    self._wake.wait_for(lambda: self._waiting, READING_SECONDS)
                 self._read()
                 if not self._running:
                     # A cancelled text leaves its keys and values at the next step.

@@ -28,6 +28,19 @@ class Steps:
         self._config = openvino_genai.GenerationConfig()
         self._config.eos_token_id, self._config.stop_token_ids = token, {token}
         self._config.ignore_eos, self._config.max_new_tokens = True, OWN_TOKENS
+        self._begun = begun = threading.Event()
+
+        class Signal(openvino_genai.StreamerBase):  # type: ignore[misc]
+            """Says that the first token is there."""
+
+            def write(self, _: Any) -> Any:
+                begun.set()
+                return openvino_genai.StreamingStatus.RUNNING
+
+            def end(self) -> None:
+                pass
+
+        self._signal = Signal()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="nlptasks:steps")
         self._under_way: Future[Any] | None = None
 
@@ -40,9 +53,9 @@ class Steps:
             # A sequence joined at the moment in which the last of the others ended.
             self._pipeline.step()
             return
-        begun = threading.Event()
-        self._under_way = self._threads.submit(self._generate, begun)
-        begun.wait()
+        self._begun.clear()
+        self._under_way = self._threads.submit(self._generate)
+        self._begun.wait()
 
     def end(self) -> None:
         """Wait for the end of the steps. Raises what they raised."""
@@ -54,18 +67,8 @@ class Steps:
         """End the thread, which waits for nothing now."""
         self._threads.shutdown(wait=False)
 
-    def _generate(self, begun: threading.Event) -> None:
-        import openvino_genai
-
-        class Signal(openvino_genai.StreamerBase):  # type: ignore[misc]
-            def write(self, _: Any) -> Any:
-                begun.set()
-                return openvino_genai.StreamingStatus.RUNNING
-
-            def end(self) -> None:
-                pass
-
+    def _generate(self) -> None:
         try:
-            self._pipeline.generate([self._prompt], [self._config], Signal())
+            self._pipeline.generate([self._prompt], [self._config], self._signal)
         finally:
-            begun.set()
+            self._begun.set()
