@@ -324,7 +324,9 @@ def test_what_every_row_would_meet_is_said_and_the_run_can_be_started_over(
     assert (over(made, run).state, len(lines(run))) == ("done", 40)
 
 
-def test_a_tick_undoes_no_choice_made_while_it_was_on_its_way(engine: FakeEngine, made: Runs) -> None:
+def test_a_tick_undoes_no_choice_made_while_it_was_on_its_way(
+    engine: FakeEngine, made: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with gr.Blocks() as blocks:
         watch = Watch(Context(engine, engine.settings.data), made)
         watch.connect()
@@ -337,6 +339,9 @@ def test_a_tick_undoes_no_choice_made_while_it_was_on_its_way(engine: FakeEngine
     update = tick(old.id, 0, None, None, None, False, _Seen(), None)
     assert {"choices", "visible"} == update[watch.run].constructor_args.keys()
     assert watch.number not in update
+    monkeypatch.setattr(show, "head", lambda status, _: status.state)
+    late = tick(old.id, 0, None, None, None, False, chosen[watch.seen], None)
+    assert tick(new.id, 0, None, None, None, False, late[watch.seen], None)[watch.head] == "done"
 
 
 def test_more_rows_than_the_limit_are_refused(made: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,7 +175,7 @@ def test_undo_retry_and_edit(page: Page, engine: FakeEngine) -> None:
     assert page.locator("#chat-turns .nlp-earlier summary").inner_text() == "1 earlier answer"
     page.click("#chat-turns button[aria-label='Undo']")
     page.wait_for_function(f"document.querySelectorAll('{ANSWERS}').length === 1")
-    page.wait_for_function("document.querySelector('#chat-words textarea').value === 'Good morning'")
+    page.wait_for_function("document.querySelector('#chat-words textarea')?.value === 'Good morning'")
     page.click("#chat-turns button[aria-label='Edit']")
     page.locator("#chat-turns textarea").fill("/sentiment I hate it.")
     page.click("#chat-turns button[aria-label='Submit']")
@@ -209,7 +209,7 @@ def test_conversations_survive_a_reload_and_are_saved_as_files(page: Page) -> No
     page.click("#chat-keep")
     page.click("#chat-delete")
     page.click("#chat-really")
-    page.wait_for_function("!document.querySelector('#chat-list').innerText.includes('tea')")
+    page.wait_for_function("document.querySelector('#chat-list')?.innerText.includes('tea') === false")
 
 
 @pytest.mark.full

@@ -208,7 +208,7 @@ def test_the_chat_shows_messages_as_text_and_answers_without_html(page: Page, ur
     assert "![i](http://127.0.0.1:" in page.locator("#chat-turns .user").first.inner_text()
     assert "<script>window.ran" in page.locator("#chat-turns .bot").nth(1).inner_text()
     page.click("#chat-turns .user button[aria-label='Edit'] >> nth=0")
-    page.wait_for_function("document.querySelector('#chat-turns textarea').value.includes('<script>window.ran')")
+    page.wait_for_function("document.querySelector('#chat-turns textarea')?.value.includes('<script>window.ran')")
     page.click("#chat-turns button[aria-label='Cancel']")
     assert_harmless(page)
     page.reload()

@@ -18,6 +18,7 @@ pytest.importorskip("gradio", reason="the web app needs pip install 'nlptasks[ui
 from nlptasks import DataError, Engine, InvalidInputError, Settings, TrainingError
 from nlptasks.testing import tiny_model
 from nlptasks.training.loop.events import Event
+from nlptasks_ui.context import Context
 from nlptasks_ui.training import check, estimate, plots, show
 from nlptasks_ui.training.compare import compare
 from nlptasks_ui.training.history import Histories, History
@@ -25,6 +26,7 @@ from nlptasks_ui.training.jobs import Job, JobError, Trainings
 from nlptasks_ui.training.plan import Plan
 from nlptasks_ui.training.setup import free_name
 from nlptasks_ui.training.uploads import Uploads, key_of, named
+from nlptasks_ui.training.watch import Watch
 from tests.ui_browser import installed_plugins, until
 
 GOOD, BAD = "a joy to hear", "a waste of time"
@@ -319,6 +321,21 @@ def test_users_see_their_trainings_only(
     assert bob.busy
     assert ada.using(Path(plan.data)) == job
     assert bob.using(Path(plan.data)) is None
+
+
+def test_a_tick_that_was_on_its_way_leaves_the_chosen_training(
+    trainings: Trainings, plan: Plan, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gradio as gr
+
+    monkeypatch.setattr(Trainings, "_launch", lambda self, job: None)
+    with Engine(settings=settings) as engine, gr.Blocks():
+        watch = Watch(Context(engine, settings.data), trainings)
+    old = trainings.start(plan)
+    seen = watch.opened("")
+    assert seen[watch.job].value == old.id
+    trainings.start(dataclasses.replace(plan, name="others"))
+    assert watch.refresh(old.id, seen[watch.version], "")[watch.job].constructor_args.keys() == {"choices"}
 
 
 def test_a_training_without_its_data_is_not_continued(

@@ -45,10 +45,14 @@ class _View:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the page shows, so that only changes are sent."""
+    """What the page shows, so that only changes are sent.
+
+    All but the list name their run: the answer to a tick for one run may arrive after the user chose another, and what
+    both show alike would not be sent again.
+    """
 
     runs: tuple[Any, ...] = ()
-    head: str = ""
+    head: tuple[str, str] = ("", "")
     state: tuple[Any, ...] = ()
     filters: tuple[Any, ...] = ()
     rows: tuple[Any, ...] = ()
@@ -191,9 +195,10 @@ class Watch:
         answers = self._answers.of(run)
         if not status.active and answers.complete:  # what was under way is not kept
             status = replace(status, rows=len(answers), errors=answers.errors)
-        now = replace(now, head=show.head(status, self._loading(run, status)), state=(run.id, status.state))
+        head = show.head(status, self._loading(run, status))
+        now = replace(now, head=(run.id, head), state=(run.id, status.state))
         if now.head != seen.head:
-            updates[self.head] = now.head
+            updates[self.head] = head
         if now.state != seen.state:
             updates |= {**self._buttons(status), self.message: ""}
         now, rows = self._rows(run, answers, view, now)

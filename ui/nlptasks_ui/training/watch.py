@@ -126,9 +126,11 @@ class Watch:
         }
         if not version or version[0] != job.id:
             updates[self.message] = ""
-        if not version or version[0] != job.id or version[-1] != titles:
-            # An update closes an open dropdown.
+        if not version:
             updates[self.job] = gr.Dropdown(choices=list(titles), value=job.id)
+        elif version[-1] != titles:
+            # An update closes an open dropdown, and its value would undo a choice made while this tick was on its way.
+            updates[self.job] = gr.Dropdown(choices=list(titles))
         if not version or version[:2] != now[:2]:
             updates |= self.trial.of(job)
         return updates
