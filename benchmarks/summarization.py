@@ -74,7 +74,7 @@ def measure(engine: Engine, file: Path, arguments: argparse.Namespace) -> None:
         )
     print(f"{'':8} {len(texts)} rows, length {arguments.length}")
     for name, summaries in written.items():
-        scores = "  ".join(f"{kind} {score:5.2f}" for kind, score in rouge(summaries, references).items())
+        scores = "  ".join(f"{kind} {score.of():5.2f}" for kind, score in rouge(summaries, references).items())
         wrong = ", ".join(f"{count} {fault}" for fault, count in faults(texts, summaries).items())
         words = fmean(len(summary.split()) for summary in summaries)
         print(f"{name:8} {scores}  words {words:4.0f}  {wrong}", flush=True)

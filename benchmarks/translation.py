@@ -77,12 +77,13 @@ def main() -> None:
                 )  # fmt: skip
                 seconds = time.perf_counter() - began
                 measured = measure(KINDS, [result.translation for result in results], [right for _, right in rows])
+                bleu, chrf = (measured[kind].of() for kind in KINDS)
                 parts = [segment for result in results for segment in result.segments]
                 doubtful = sum(segment.doubt is not None for segment in parts) / max(1, len(parts))
                 name = f"{results[0].model}{f' + {results[0].adapter}' if results[0].adapter else ''}"
                 where = f"{file.parent.name}/{file.name.partition('.')[0]}"
                 print(
-                    f"| {name} | {pair} | {where} | {len(rows)} | {measured['bleu']:.1f} | {measured['chrf']:.1f} "
+                    f"| {name} | {pair} | {where} | {len(rows)} | {bleu:.1f} | {chrf:.1f} "
                     f"| {doubtful:.0%} | {seconds:.0f} |",
                     flush=True,
                 )

@@ -269,7 +269,7 @@ def _notes(tables: Sequence[Table], columns: dict[str, Columns], names: tuple[st
     notes = []
     for table in tables:
         text, label = columns[table.source]["text"], columns[table.source]["label"]
-        left = [name for name in table.columns if name not in (text, label)]
+        left = [name for name in table.columns if name not in {text, label, *table.known}]
         ignored = f"; not read: {', '.join(left)}" if left else ""
         notes.append(f"{table.source}: {len(table.rows)} rows, text in {text!r}, label in {label!r}{ignored}")
         first = str(table.rows[0].fields.get(label)).strip() if table.rows else ""

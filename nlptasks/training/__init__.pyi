@@ -3,7 +3,6 @@ from nlptasks.training.check import DataCheck as DataCheck
 from nlptasks.training.check import Layout as Layout
 from nlptasks.training.check import check_data as check_data
 from nlptasks.training.check import layout as layout
-from nlptasks.training.evaluation import EvalReport as EvalReport
 from nlptasks.training.evaluation import compare as compare
 from nlptasks.training.evaluation import evaluate as evaluate
 from nlptasks.training.families.base import Dataset as Dataset
@@ -31,6 +30,10 @@ from nlptasks.training.recipes import check_for as check_for
 from nlptasks.training.recipes import load_recipe as load_recipe
 from nlptasks.training.recipes import override as override
 from nlptasks.training.recipes import recipe_file as recipe_file
+from nlptasks.training.report import BadAnswer as BadAnswer
+from nlptasks.training.report import Comparison as Comparison
+from nlptasks.training.report import EvalReport as EvalReport
+from nlptasks.training.report import Slice as Slice
 from nlptasks.training.run import finetune as finetune
 from nlptasks.training.run import plan as plan
 from nlptasks.training.start import SHIPPED as SHIPPED

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,42 +15,19 @@ from pydantic_core import to_jsonable_python
 from nlptasks.data.frames import data_sources
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.splits import sample
+from nlptasks.data.tables import read_tables
 from nlptasks.errors import DataError
 from nlptasks.requests import blaming
 from nlptasks.task import AnyTask
-from nlptasks.training.families.base import Dataset, FamilyTrainer, adapter_trainer, family_trainer
+from nlptasks.training.families.base import Assessment, Dataset, FamilyTrainer, adapter_trainer, family_trainer
+from nlptasks.training.metrics.labels import reliability
+from nlptasks.training.report import Comparison, EvalReport, columns_of, differences, worst
+from nlptasks.training.report import slices as sliced
 
 if TYPE_CHECKING:
     from nlptasks.engine import Engine
 
 WARM_UP = 8
-
-
-@dataclass(frozen=True)
-class EvalReport:
-    """The quality of a task's answers on labelled rows; `table` and `confusion` are those of `Assessment`.
-
-    `serving` are the options of the task, `notes` say how rows were read. `texts_per_second` does not include loading.
-    """
-
-    task: str
-    model: str
-    adapter: str | None
-    rows: int
-    labels: tuple[str, ...]
-    metrics: dict[str, float]
-    table: tuple[dict[str, Any], ...]
-    confusion: tuple[tuple[int, ...], ...]
-    texts_per_second: float
-    truncated: int
-    windowed: int
-    serving: dict[str, Any]
-    data: tuple[dict[str, Any], ...]
-    notes: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return dataclasses.asdict(self)
 
 
 def evaluate(
@@ -63,6 +39,7 @@ def evaluate(
     options: DataOptions | None = None,
     engine: Engine | None = None,
     predictions: str | Path | None = None,
+    slices: Sequence[str] = (),
     progress: bool | Callable[[int, int], None] = False,
     **serving: Any,
 ) -> EvalReport:
@@ -76,6 +53,7 @@ def evaluate(
         options: columns and label names.
         engine: what to run on; a new one by default.
         predictions: a JSONL file to write: each row's place, input, right answer and result.
+        slices: columns of the data; the report has the quality for each of their values.
         progress: True for a bar on stderr, or a callback `(done, total)`.
         serving: options of the task.
 
@@ -83,6 +61,23 @@ def evaluate(
         DataError: bad rows, or labels that the model does not have.
         InvalidInputError: an option that the task does not have.
     """
+    shared: dict[str, Any] = {"predictions": predictions, "slices": slices, "progress": progress, **serving}
+    return _evaluate(task, data, adapter, model, options, engine, **shared)[0]
+
+
+def _evaluate(
+    task: AnyTask | str,
+    data: Any,
+    adapter: str | None,
+    model: str | None,
+    options: DataOptions | None,
+    engine: Engine | None,
+    *,
+    predictions: str | Path | None,
+    slices: Sequence[str],
+    progress: bool | Callable[[int, int], None],
+    **serving: Any,
+) -> tuple[EvalReport, Assessment]:
     from nlptasks.engine import Engine
 
     sources, options = data_sources(data), options or DataOptions()
@@ -91,9 +86,13 @@ def evaluate(
         chosen, _ = engine.choose(task, adapter, model)
         family = adapter_trainer(task, chosen, serving)
         labels = chosen.labels if chosen else None
-        dataset = family.read(sources, options, labels=labels, offline=engine.settings.offline, split="test")
+        tables = read_tables(sources, options, offline=engine.settings.offline, split="test")
+        for table in tables:
+            table.known |= set(slices)
+        dataset = family.parse(tables, options, labels)
         if options.max_rows:
             dataset.rows = sample(dataset.rows, options.max_rows, 13, label=family.stratum)
+        columns = columns_of(tables, slices, dataset.rows)
         inputs = [family.task_input(row) for row in dataset.rows]
         # The first call loads the model; it is not timed.
         first = engine.run(task, inputs[:WARM_UP], adapter=adapter, model=model, **serving)
@@ -108,22 +107,43 @@ def evaluate(
             assessment = family.assess(dataset, results)
         if predictions is not None:
             _write(Path(predictions), family, dataset, results)
-        return EvalReport(
-            task=task.name,
-            model=results[0].model,
-            adapter=results[0].adapter,
-            rows=len(results),
-            labels=assessment.labels,
-            metrics=assessment.metrics,
-            table=assessment.table,
-            confusion=assessment.confusion,
-            texts_per_second=len(results) / max(seconds, 1e-9),
-            truncated=sum(result.truncated for result in results),
-            windowed=sum(result.windows > 1 for result in results),
-            serving=dict(serving),
-            data=tuple(dataset.sources),
-            notes=tuple(dataset.notes),
-        )
+        return _report(task, family, dataset, results, assessment, columns, seconds, serving), assessment
+
+
+def _report(
+    task: AnyTask,
+    family: FamilyTrainer,
+    dataset: Dataset,
+    results: Sequence[Any],
+    assessment: Assessment,
+    columns: Mapping[str, Sequence[str]],
+    seconds: float,
+    serving: Mapping[str, Any],
+) -> EvalReport:
+    """`columns` are those to slice by, `seconds` what the results took."""
+    metric, counts = next(iter(assessment.rowwise.items()), ("", None))
+    texts = [family.row_text(row) for row in dataset.rows]
+    return EvalReport(
+        task=task.name,
+        model=results[0].model,
+        adapter=results[0].adapter,
+        rows=len(results),
+        labels=assessment.labels,
+        metrics=assessment.metrics,
+        intervals={name: each.interval() for name, each in assessment.rowwise.items()},
+        metric=metric,
+        table=assessment.table,
+        confusion=assessment.confusion,
+        slices=sliced(dataset, texts, columns, counts) if counts else (),
+        worst=worst(family, dataset, results, texts, counts) if counts else (),
+        calibration=tuple(reliability(assessment.scores, assessment.right)) if assessment.scores else (),
+        texts_per_second=len(results) / max(seconds, 1e-9),
+        truncated=sum(result.truncated for result in results),
+        windowed=sum(result.windows > 1 for result in results),
+        serving=dict(serving),
+        data=tuple(dataset.sources),
+        notes=tuple(dataset.notes),
+    )
 
 
 def _write(file: Path, family: FamilyTrainer, dataset: Dataset, results: Sequence[Any]) -> None:
@@ -153,8 +173,10 @@ def compare(
     options: DataOptions | None = None,
     engine: Engine,
     predictions: str | Path | None = None,
-    **others: Any,
-) -> tuple[EvalReport, EvalReport]:
+    slices: Sequence[str] = (),
+    progress: bool | Callable[[int, int], None] = False,
+    **serving: Any,
+) -> Comparison:
     """Two reports of `evaluate` on the same rows: with this adapter and model, and with the task's default.
 
     `predictions` are those of the first. If their adapters have different labels, only rows and entities with labels
@@ -180,8 +202,12 @@ def compare(
         each = "; ".join(", ".join(names) for names in labels)
         note = f"compared on the labels of both: {', '.join(common)} (of {each})"
     data = data_sources(data)
-    shared: dict[str, Any] = {"options": options, "engine": engine, **others}
-    new = evaluate(task, data, adapter=adapter, model=model, predictions=predictions, **shared)
-    old = evaluate(task, data, **shared)
+    shared: dict[str, Any] = {"slices": slices, "progress": progress, **serving}
+    new, answers = _evaluate(task, data, adapter, model, options, engine, predictions=predictions, **shared)
+    old, others = _evaluate(task, data, None, None, options, engine, predictions=None, **shared)
     notes = (note,) if note else ()
-    return dataclasses.replace(new, notes=notes + new.notes), dataclasses.replace(old, notes=notes + old.notes)
+    return Comparison(
+        dataclasses.replace(new, notes=notes + new.notes),
+        dataclasses.replace(old, notes=notes + old.notes),
+        differences(answers, others),
+    )

@@ -121,7 +121,9 @@ def test_compare_measures_two_on_the_same_rows(home: Path, monkeypatch: pytest.M
     monkeypatch.setattr(type(default_plugins().task("sentiment")), "adapter", shipped)
     result = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare", "--json")
     assert result.exit_code == 0, result.output
-    strong, weak = json.loads(result.stdout)
+    both = json.loads(result.stdout)
+    strong, weak = both["new"], both["old"]
+    assert both["differences"]["accuracy"]["p_value"] < 0.05
     assert (strong["adapter"], weak["adapter"]) == ("strong", "weak")
     assert strong["metrics"]["accuracy"] > weak["metrics"]["accuracy"]
     printed = nlptasks("eval", "sentiment", "test.csv", "-a", "strong", "--compare").stdout

@@ -22,6 +22,7 @@ from nlptasks.training.families.rows import TaskRow, parse_rows, row_of
 if TYPE_CHECKING:
     from nlptasks.model import ModelInfo, Text
     from nlptasks.store.adapters import AdapterFolder
+    from nlptasks.training.metrics.rowwise import RowCounts
 
 
 class Setting(NamedTuple):
@@ -86,12 +87,17 @@ class Assessment:
 
     `table` has an entry for each label or kind, with its `label`, metrics and number of `rows`.
     `confusion[right][answered]` counts rows in the order of `labels`; it is empty where a row has no single label.
+    `rowwise` are the metrics that are functions of sums over rows, the one that judges a row alone first.
+    `scores` are those of the answers, and `right` whether each answer is right.
     """
 
     metrics: dict[str, float]
     table: tuple[dict[str, Any], ...] = ()
     labels: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
+    rowwise: Mapping[str, RowCounts] = field(default_factory=dict)
+    scores: Sequence[float] = ()
+    right: Sequence[float] = ()
 
 
 class FamilyTrainer(ABC):
@@ -200,6 +206,10 @@ class FamilyTrainer(ABC):
     def reference_text(self, dataset: Dataset, row: Any) -> str:
         """The right answer to a row, to display."""
         return str(row.label)
+
+    def answer_text(self, result: Any) -> str:
+        """A served answer, to display beside the right one."""
+        return str(result)
 
     def columns(self, names: Sequence[str], options: DataOptions) -> tuple[str | None, str | None]:
         """The columns of text and label among a file's; None where columns are not chosen by name."""

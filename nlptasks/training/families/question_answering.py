@@ -30,6 +30,7 @@ from nlptasks.training.families.base import (
 )
 from nlptasks.training.families.rows import TaskRows
 from nlptasks.training.families.unanswerable import with_unanswerable
+from nlptasks.training.metrics import rowwise
 from nlptasks.training.metrics import squad as squad_metrics
 from nlptasks.training.metrics.calibration import MIN_ROWS, fit_temperature
 from nlptasks.training.metrics.labels import calibration_error
@@ -96,6 +97,9 @@ class QuestionAnsweringTrainer(FamilyTrainer):
 
     def reference_text(self, dataset: Dataset, row: QuestionRow) -> str:
         return row.answers[0][0] if row.answers else "no answer in the text"
+
+    def answer_text(self, result: Answer) -> str:
+        return result.text if result.answerable else "no answer in the text"
 
     def check_training(self, rows: Sequence[QuestionRow]) -> None:
         if not any(row.answers for row in rows):
@@ -181,7 +185,13 @@ class QuestionAnsweringTrainer(FamilyTrainer):
             "ece": calibration_error([result.score for result in results], exact),
         }
         kinds = ["with answer" if row.answers else "without" for row in rows]
-        return Assessment(measured, tuple(squad_metrics.per_kind(kinds, exact, shared)))
+        return Assessment(
+            measured,
+            tuple(squad_metrics.per_kind(kinds, exact, shared)),
+            rowwise={"f1": rowwise.mean(shared), "exact_match": rowwise.mean(exact)},
+            scores=[result.score for result in results],
+            right=exact,
+        )
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return {**_answers(logits, features).measure(), "loss": _loss(logits, features)}

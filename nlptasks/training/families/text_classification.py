@@ -28,6 +28,7 @@ from nlptasks.training.families.base import (
     is_number,
 )
 from nlptasks.training.metrics import labels as metrics
+from nlptasks.training.metrics import rowwise
 from nlptasks.training.metrics.calibration import fit_temperature, fit_threshold
 
 BASELINE_ROWS = 2000
@@ -83,6 +84,9 @@ class LabelTrainer(FamilyTrainer):
     def reference_text(self, dataset: Dataset, row: Any) -> str:
         return ", ".join(_names(dataset, row))
 
+    def answer_text(self, result: Classification) -> str:
+        return ", ".join(result.labels) or "no label"
+
     def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
         return {**super().head_config(labels), "problem_type": kind}
@@ -119,14 +123,30 @@ class LabelTrainer(FamilyTrainer):
         if self.multi_label:
             references = _marked([_names(dataset, row) for row in dataset.rows], place)
             predictions = _marked([result.labels for result in results], place)
-            return Assessment(metrics.multi_label(chances, references, predictions=predictions), labels=labels)
+            return Assessment(
+                metrics.multi_label(chances, references, predictions=predictions),
+                labels=labels,
+                rowwise={
+                    "accuracy": rowwise.mean((predictions == references).all(axis=1)),
+                    "macro_f1": rowwise.macro_f1(predictions, references, absent=True),
+                },
+                scores=np.maximum(chances, 1 - chances).ravel().tolist(),
+                right=(predictions == references).ravel().tolist(),
+            )
         right = [place[dataset.labels[row.label].casefold()] for row in dataset.rows]
-        answered = chances.argmax(axis=1).tolist()
+        answered = chances.argmax(axis=1)
+        one_of = np.eye(len(labels))
         return Assessment(
             metrics.single_label(chances, right),
-            tuple(metrics.per_label(right, answered, labels)),
+            tuple(metrics.per_label(right, answered.tolist(), labels)),
             labels,
-            tuple(map(tuple, metrics.confusion(right, answered, len(labels)))),
+            tuple(map(tuple, metrics.confusion(right, answered.tolist(), len(labels)))),
+            rowwise={
+                "accuracy": rowwise.mean(answered == right),
+                "macro_f1": rowwise.macro_f1(one_of[answered], one_of[right]),
+            },
+            scores=chances.max(axis=1).tolist(),
+            right=(answered == right).tolist(),
         )
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:

@@ -54,6 +54,11 @@ class TextToTextTrainer(FamilyTrainer):
     def reference_text(self, dataset: Dataset, row: WritingRow) -> str:
         return row.example.target
 
+    def answer_text(self, result: Any) -> str:
+        task: Any = self.task
+        text: str = task.target(result)
+        return text
+
     def check_training(self, rows: Sequence[WritingRow]) -> None:
         if not rows:
             raise DataError("Training rows: expected at least one text to learn, found none.")
@@ -125,6 +130,8 @@ class TextToTextTrainer(FamilyTrainer):
     def assess(self, dataset: Dataset, results: Sequence[Any]) -> Assessment:
         task: Any = self.task
         written = [task.target(result) for result in results]
-        return Assessment(
-            text_metrics.measure(task.text_metrics, written, [row.example.target for row in dataset.rows])
-        )
+        references = [row.example.target for row in dataset.rows]
+        rowwise = text_metrics.measure(task.text_metrics, written, references)
+        # The later kinds tell more of a single text than the earlier: chrF more than BLEU, ROUGE than exact match.
+        first = dict(reversed(rowwise.items()))
+        return Assessment({name: counts.of() for name, counts in rowwise.items()}, rowwise=first)

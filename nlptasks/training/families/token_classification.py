@@ -19,6 +19,7 @@ from nlptasks.results import Entities
 from nlptasks.training.families.base import Assessment, Calibration, Dataset, FamilyTrainer, Feature, Vectors
 from nlptasks.training.families.rows import TaskRows
 from nlptasks.training.metrics import entities as entity_metrics
+from nlptasks.training.metrics import rowwise
 from nlptasks.training.metrics.calibration import fit_temperature
 from nlptasks.training.metrics.entities import TaggedWords
 from nlptasks.training.metrics.labels import calibration_error
@@ -82,6 +83,9 @@ class TokenClassificationTrainer(FamilyTrainer):
 
     def reference_text(self, dataset: Dataset, row: EntityRow) -> str:
         return ", ".join(f"{row.text[span.start : span.end]} ({span.label})" for span in row.spans) or "no entity"
+
+    def answer_text(self, result: Entities) -> str:
+        return ", ".join(f"{entity.text} ({entity.label})" for entity in result.entities) or "no entity"
 
     def check_training(self, rows: Sequence[EntityRow]) -> None:
         if not any(row.spans for row in rows):
@@ -148,7 +152,19 @@ class TokenClassificationTrainer(FamilyTrainer):
         right = [span in expected for expected, answered in pairs for span in answered]
         measured = entity_metrics.entity_scores(references, predictions)
         measured["ece"] = calibration_error(scores, right)
-        return Assessment(measured, tuple(entity_metrics.per_type(references, predictions)))
+        return Assessment(
+            measured,
+            tuple(entity_metrics.per_type(references, predictions)),
+            rowwise={
+                "f1": rowwise.micro_f1(
+                    (sum(span in expected for span in answered) for expected, answered in pairs),
+                    (len(answered) for _, answered in pairs),
+                    (len(expected) for expected, _ in pairs),
+                )
+            },
+            scores=scores,
+            right=right,
+        )
 
     def measure(self, logits: Sequence[Any], features: Sequence[Feature]) -> dict[str, float]:
         return entity_metrics.Tagging(logits, [feature.source for feature in features]).measure()

@@ -113,6 +113,22 @@ def calibration_error(confidence: Any, correct: Any, bins: int = 15) -> float:
     return float(gaps.sum() / max(1, len(confidence)))
 
 
+def reliability(confidence: Any, correct: Any, bins: int = 10) -> list[dict[str, Any]]:
+    """Bins of equal width that hold answers: their borders, mean score, share of right ones, and how many they are."""
+    confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "from": number / bins,
+            "to": (number + 1) / bins,
+            "score": float(confidence[place == number].mean()),
+            "right": float(correct[place == number].mean()),
+            "answers": int((place == number).sum()),
+        }
+        for number in np.unique(place).tolist()
+    ]
+
+
 def per_label(references: Sequence[int], predictions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
     """Precision, recall, F1 and row count of each label."""
     columns = _sklearn().precision_recall_fscore_support(

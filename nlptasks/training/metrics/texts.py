@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from nlptasks.errors import MissingExtraError
+from nlptasks.training.metrics.rowwise import RowCounts, corpus_metric, mean
 
 
-def exact_match(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def exact_match(written: Sequence[str], references: Sequence[str]) -> dict[str, RowCounts]:
     """The share of texts that are the reference, white space at the ends aside."""
-    return {"exact_match": fmean(a.strip() == b.strip() for a, b in zip(written, references, strict=True))}
+    return {"exact_match": mean(a.strip() == b.strip() for a, b in zip(written, references, strict=True))}
 
 
-def rouge(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def rouge(written: Sequence[str], references: Sequence[str]) -> dict[str, RowCounts]:
     """Mean ROUGE-1, ROUGE-2 and ROUGE-Lsum F1 in per cent, with Porter's stemmer, by Google's rouge-score.
 
     ROUGE-Lsum (Lin 2004) compares line by line: sentences are put on lines of their own first.
@@ -26,20 +26,20 @@ def rouge(written: Sequence[str], references: Sequence[str]) -> dict[str, float]
     kinds = ("rouge1", "rouge2", "rougeLsum")
     scorer = RougeScorer(kinds, use_stemmer=True)
     rows = [scorer.score(_lines(right), _lines(text)) for text, right in zip(written, references, strict=True)]
-    return {kind: 100 * fmean(row[kind].fmeasure for row in rows) for kind in kinds}
+    return {kind: mean((100 * row[kind].fmeasure for row in rows), 100.0) for kind in kinds}
 
 
-def bleu(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def bleu(written: Sequence[str], references: Sequence[str]) -> dict[str, RowCounts]:
     """Corpus BLEU in per cent, by sacreBLEU with its defaults (13a tokens, exponential smoothing)."""
-    return {"bleu": float(_sacrebleu().BLEU().corpus_score(list(written), [list(references)]).score)}
+    return {"bleu": corpus_metric(_sacrebleu().BLEU(), written, references)}
 
 
-def chrf(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def chrf(written: Sequence[str], references: Sequence[str]) -> dict[str, RowCounts]:
     """Corpus chrF2 in per cent, by sacreBLEU with its defaults."""
-    return {"chrf": float(_sacrebleu().CHRF().corpus_score(list(written), [list(references)]).score)}
+    return {"chrf": corpus_metric(_sacrebleu().CHRF(), written, references)}
 
 
-METRICS: Mapping[str, Callable[[Sequence[str], Sequence[str]], dict[str, float]]] = {
+METRICS: Mapping[str, Callable[[Sequence[str], Sequence[str]], dict[str, RowCounts]]] = {
     "exact_match": exact_match,
     "rouge": rouge,
     "bleu": bleu,
@@ -47,9 +47,9 @@ METRICS: Mapping[str, Callable[[Sequence[str], Sequence[str]], dict[str, float]]
 }
 
 
-def measure(kinds: Sequence[str], written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def measure(kinds: Sequence[str], written: Sequence[str], references: Sequence[str]) -> dict[str, RowCounts]:
     """All metrics of these kinds; one text and one reference a row."""
-    return {name: value for kind in kinds for name, value in METRICS[kind](written, references).items()}
+    return {name: counts for kind in kinds for name, counts in METRICS[kind](written, references).items()}
 
 
 def _sacrebleu() -> Any:

@@ -1,0 +1,1 @@
+"""What `nlptasks eval` prints and writes of a report."""
