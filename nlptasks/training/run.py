@@ -45,6 +45,7 @@ def finetune(
     replace: bool = False,
     folds: int = 0,
     report_to: str = "none",
+    num_processes: int = 1,
     cancel: CancelToken | None = None,
     finish: CancelToken | None = None,
     on_event: Listener | None = None,
@@ -75,6 +76,8 @@ def finetune(
         replace: replace an adapter of this name, and an unfinished run.
         folds: measure by cross-validation too: that many trainings, each on the rows outside one fold.
         report_to: a logger that transformers knows and that is installed: tensorboard, mlflow, wandb, ...
+        num_processes: processes that share each batch, one for each GPU; a program that calls this with more than one
+            must guard its own start with `if __name__ == "__main__"`.
         cancel: stops after the current step, with a checkpoint.
         finish: ends the training after the current step and publishes the best weights so far.
         on_event: receives every event.
@@ -119,6 +122,7 @@ def finetune(
         job = (FewShotJob if recipe.few_shot else Job)(
             task, family, name, recipe, base, start, prepared, settings, plugins, device, trust_remote_code, licence,
             command, target, run, checkpoint, events, cancel or CancelToken(), finish or CancelToken(), report_to,
+            num_processes,
         )  # fmt: skip
         try:
             report = job.train()
