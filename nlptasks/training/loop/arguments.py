@@ -53,6 +53,9 @@ def training_arguments(
         # Of LoRA every layer is used, and DistributedDataParallel warns where it searches in vain.
         ddp_find_unused_parameters=None if recipe.method == "full" else False,
     )
+    if arguments.process_index:
+        # It logs at the same steps as the first, since the loss is gathered there, but to nowhere.
+        arguments.report_to = []
     processes = arguments.world_size
     arguments.per_device_eval_batch_size = math.ceil(arguments.per_device_eval_batch_size / processes) * processes
     # Two GPUs would otherwise be used by DataParallel, which changes the batch size without the recipe's consent.

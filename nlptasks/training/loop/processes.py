@@ -13,9 +13,10 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 Work = Callable[[], Callable[[], None]]
 """What another process does: load its model, and then, together with the others, train."""
 
+_START = "spawn"
 _LOOK_SECONDS = 0.2
 _END_SECONDS = 10.0
 
@@ -46,68 +48,98 @@ class _Other:
     """Sends None once the model is loaded, and the text of an error."""
 
 
-def check(count: int, recipe: Recipe, placement: Placement) -> None:
-    """Raise TrainingError if that many processes cannot share a training."""
-    if count == 1:
-        return
-    size = recipe.per_device_train_batch_size
-    if recipe.few_shot:
-        raise TrainingError(f"num_processes: expected 1 with few_shot, found {count}.")
-    if size % count:
-        near = max(count, size - size % count)
-        raise TrainingError(
-            f"num_processes: expected a divisor of the batch of {size} rows, which the processes share, found {count}: "
-            f"give --batch-size {near}."
-        )
-    if placement.device == "cpu":
-        return
-    import torch
+@dataclass(frozen=True)
+class Processes:
+    """How many processes train, and the environment that a file of accelerate asks for."""
 
-    gpus = torch.cuda.device_count() if placement.device == "cuda" else 1
-    if count > gpus:
-        raise TrainingError(
-            f"num_processes: expected at most one for each device ({placement.device}: {gpus}), found {count}."
-        )
+    count: int = 1
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the file asks for FSDP or DeepSpeed."""
+        return any(self.variables.get(f"ACCELERATE_USE_{name}") == "true" for name in ("FSDP", "DEEPSPEED"))
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise TrainingError if these processes cannot share a training by this recipe."""
+        size, count = recipe.per_device_train_batch_size, self.count
+        if recipe.few_shot and (count > 1 or self.variables):
+            raise TrainingError(f"num_processes: expected 1 with few_shot, found {count}.")
+        if size % count:
+            raise TrainingError(
+                f"num_processes: expected a divisor of the batch of {size} rows, which the processes share, found "
+                f"{count}: give --batch-size {max(count, size - size % count)}."
+            )
+        if self.sharded and recipe.ema_decay:
+            raise TrainingError(
+                f"ema_decay: expected 0 with FSDP or DeepSpeed, found {recipe.ema_decay:g}: give -o ema_decay 0."
+            )
+        if self.variables.get("FSDP_STATE_DICT_TYPE", "FULL_STATE_DICT") != "FULL_STATE_DICT":
+            raise TrainingError("fsdp_state_dict_type: expected FULL_STATE_DICT in the file for accelerate.")
+
+    def check_devices(self, placement: Placement) -> None:
+        """Raise TrainingError if there are fewer devices than processes."""
+        if self.count == 1 or placement.device == "cpu":
+            return
+        import torch
+
+        there = torch.cuda.device_count() if placement.device == "cuda" else 1
+        if self.count > there:
+            raise TrainingError(
+                f"num_processes: expected at most one for each device of {placement.device}, found {self.count} for "
+                f"{there}: give --num-processes {there}, or --device cpu."
+            )
 
 
-def accelerate_variables(file: str | Path, count: int | None) -> tuple[int, dict[str, str]]:
-    """The number of processes and the variables that `accelerate launch --config_file FILE` would start them with.
+def read_processes(count: int | None = None, file: str | Path | None = None) -> Processes:
+    """The processes that `accelerate launch --num_processes COUNT --config_file FILE` would start.
 
     Raises:
-        DataError: no such file, or one that accelerate does not read.
+        DataError: no such file, or one that accelerate does not take.
         TrainingError: the file is for several machines.
     """
+    if file is None:
+        return Processes(count or 1)
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-    number = ["--num_processes", str(count)] if count else []
-    command = ["--config_file", str(file), *number, "--main_process_port", "0", "nlptasks"]
     if not Path(file).is_file():
         raise DataError(f"{file}: expected a file that `accelerate config` wrote, found none.")
+    number = ["--num_processes", str(count)] if count else []
+    command = ["--config_file", str(file), *number, "--main_process_port", "0", "nlptasks"]
     try:
-        arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(command))
-        machines, count = int(arguments.num_machines or 1), int(arguments.num_processes or 1)
-        # A port, which nothing listens at here.
-        variables = (
-            prepare_deepspeed_cmd_env(arguments)[1] if arguments.use_deepspeed else prepare_multi_gpu_env(arguments)
-        )
+        wanted, settings, _ = _validate_launch_command(launch_command_parser().parse_args(command))
+        machines, wanted.num_machines = int(wanted.num_machines or 1), 1
+        if wanted.use_deepspeed:
+            wanted.deepspeed_fields_from_accelerate_config = ",".join(settings.deepspeed_config)
+            _, variables = prepare_deepspeed_cmd_env(wanted)
+        else:
+            variables = prepare_multi_gpu_env(wanted)
     except Exception as error:
-        text = " ".join(str(error).split())
-        raise DataError(f"{file}: expected a file that `accelerate config` wrote, found an error: {text}") from error
+        raise DataError(
+            f"{file}: expected a file that `accelerate config` wrote, found an error: {' '.join(str(error).split())}"
+        ) from error
     if machines > 1:
         raise TrainingError(f"{file}: expected num_machines 1, found {machines}: processes train on one machine.")
-    return count, {name: value for name, value in variables.items() if os.environ.get(name) != value}
+    if wanted.use_deepspeed and find_spec("deepspeed") is None:
+        raise TrainingError(f"{file}: expected a package that is installed, found DeepSpeed: pip install deepspeed.")
+    # The threads are divided here.
+    others = {name: value for name, value in variables.items() if name != "OMP_NUM_THREADS"}
+    return Processes(
+        int(wanted.num_processes), {name: value for name, value in others.items() if os.environ.get(name) != value}
+    )
 
 
 @contextmanager
-def together(count: int, work: Work, device: str, stop: Callable[[], bool], *, group: bool = False) -> Iterator[None]:
-    """The block is the first of `count` processes; the others do `work`. One process needs no `group`.
+def together(processes: Processes, work: Work, device: str, stop: Callable[[], bool]) -> Iterator[None]:
+    """The block is the first process; the others do `work`.
 
     Raises:
         TrainingError: another process failed or was killed.
         CancelledError: `stop` was true before all had begun.
     """
-    if count == 1 and not group:
+    count = processes.count
+    if count == 1 and not processes.variables:
         yield
         return
     import torch
@@ -138,7 +170,7 @@ def together(count: int, work: Work, device: str, stop: Callable[[], bool], *, g
 
 
 def _start(rank: int, count: int, store: str, device: str, threads: int, work: Work) -> _Other:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(_START)
     words, sender = context.Pipe(duplex=False)
     arguments = (rank, count, store, device, threads, sender, work)
     process = context.Process(target=_take_part, args=arguments, daemon=True, name=f"nlptasks-train-{rank}")
@@ -191,6 +223,7 @@ def train_beside(
     training: list[Feature],
     held_out: list[Feature],
     checkpoint: Path | None,
+    report_to: str,
     trust_remote_code: bool,
 ) -> Callable[[], None]:
     """Load the model of one more process; the answer trains it with the others."""
@@ -203,7 +236,7 @@ def train_beside(
     family.before_training(training, labels, recipe)
 
     def train() -> None:
-        loop = Loop(trainable, family, recipe, placement, folder, training, held_out, Events([]))
+        loop = Loop(trainable, family, recipe, placement, folder, training, held_out, Events([]), report_to=report_to)
         with suppress(Interrupted):
             loop.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 

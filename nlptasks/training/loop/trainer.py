@@ -232,6 +232,8 @@ class Loop(Trainer):
         self.events("checkpoint", step=self.state.global_step)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.sharded:
+            raise TrainingError("A training with FSDP or DeepSpeed cannot be resumed: start over with --replace.")
         checkpoint = Path(resume_from_checkpoint)
         self._load_weights(load_file(checkpoint / WEIGHTS))
         if self.average:
