@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -175,6 +176,8 @@ def _start(rank: int, count: int, store: str, device: str, threads: int, work: W
     arguments = (rank, count, store, device, threads, sender, work)
     process = context.Process(target=_take_part, args=arguments, daemon=True, name=f"nlptasks-train-{rank}")
     # Ctrl-C reaches every process of a terminal; the first decides for all, so that no other may end by it.
+    # multiprocessing's tracker unblocks the signal when it starts, so it has to run before.
+    resource_tracker.ensure_running()
     mask = getattr(signal, "pthread_sigmask", None)
     before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None
     try:
@@ -245,6 +248,7 @@ def train_beside(
 
 def _take_part(rank: int, count: int, store: str, device: str, threads: int, words: Connection, work: Work) -> None:
     """The life of another process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with Path(os.devnull).open("r+b") as null:
         for number in range(3):
