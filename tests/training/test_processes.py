@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from nlptasks.errors import DataError, TrainingError
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import PEFT_WEIGHTS
 from nlptasks.testing import tiny_model
-from nlptasks.training import TrainReport
+from nlptasks.training import TrainReport, finetune
 from nlptasks.training.loop import processes
 from nlptasks.training.loop.processes import read_processes
 from tests.training_rows import QUICK, bases, rows, train, write_csv  # noqa: F401 - fixtures
@@ -215,3 +216,40 @@ def test_one_writer_one_gate_and_one_log(tmp_path: Path) -> None:
     logged.Reload()
     assert [point.step for point in logged.Scalars("train/loss")] == [10, 20]
     assert len(logged.Scalars("eval/accuracy")) == len(report["history"])
+
+
+def opinions(count: int) -> list[tuple[str, str]]:
+    """Sentences of a few patterns; an eighth have the other label, so that no training is right about all."""
+    chance = random.Random(4)
+    words = {
+        "positive": ["warm and lovely", "a real joy", "better than I had hoped", "friendly from start to end"],
+        "negative": ["cold and dull", "a waste of an evening", "worse than I had feared", "rude from start to end"],
+    }
+    made = []
+    for number in range(count):
+        label, other = chance.sample(sorted(words), 2)
+        thing = chance.choice(["soup", "room", "film", "lesson", "concert", "garden", "service"])
+        text = (
+            f"They promised {chance.choice(words[other])}; the {thing} was {chance.choice(words[label])}. Day {number}."
+        )
+        made.append((text, other if chance.random() < 1 / 8 else label))
+    return made
+
+
+@pytest.mark.full
+@pytest.mark.long
+@pytest.mark.embedded
+def test_the_metric_of_two_processes_is_that_of_one(embedded_settings: Settings, tmp_path: Path) -> None:
+    rows = opinions(480)
+    # The recipe of the task, with as many steps as its data would have.
+    recipe = {"per_device_train_batch_size": 8, "num_train_epochs": 2, "evals_per_epoch": 1, "min_steps": 0}
+    one, two = (
+        finetune("sentiment", rows[:360], validation=rows[360:], name=f"mine-{count}", recipe=recipe, device="cpu",
+                 num_processes=count, settings=embedded_settings)
+        for count in (1, 2)
+    )  # fmt: skip
+    assert one.metrics["accuracy"] > 0.75
+    # Two standard deviations of 120 rows of which seven in eight are right.
+    assert two.metrics["accuracy"] == pytest.approx(one.metrics["accuracy"], abs=0.06)
+    assert two.gate < 1e-3
+    assert two.steps == one.steps == 90
