@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -45,7 +46,7 @@ def test_two_processes_make_the_adapter_that_one_makes(
     train: Callable[..., TrainReport], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A start as the user's takes most of the time; the command below has it.
-    monkeypatch.setattr(processes, "_START", "fork")
+    monkeypatch.setattr(processes, "_CONTEXT", multiprocessing.get_context("fork"))
     one, two = train("one", STILL), train("two", STILL, num_processes=2)
     assert two.metrics == pytest.approx(one.metrics, abs=1e-4)
     assert [entry["step"] for entry in two.history] == [entry["step"] for entry in one.history]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 Work = Callable[[], Callable[[], None]]
 """What another process does: load its model, and then, together with the others, train."""
 
-_START = "spawn"
+_READY = "ready"
+_CONTEXT = multiprocessing.get_context("spawn")
 _LOOK_SECONDS = 0.2
 _END_SECONDS = 10.0
 
@@ -44,9 +45,16 @@ _END_SECONDS = 10.0
 @dataclass(frozen=True)
 class _Other:
     rank: int
-    process: SpawnProcess
+    process: BaseProcess
     words: Connection
-    """Sends None once the model is loaded, and the text of an error."""
+    """Sends `_READY` once the model is loaded, and the text of an error."""
+
+    def read(self) -> str:
+        """What it sent, or nothing if it ended without a word."""
+        try:
+            return str(self.words.recv()) if self.words.poll() else ""
+        except EOFError:
+            return ""
 
 
 @dataclass(frozen=True)
@@ -171,10 +179,9 @@ def together(processes: Processes, work: Work, device: str, stop: Callable[[], b
 
 
 def _start(rank: int, count: int, store: str, device: str, threads: int, work: Work) -> _Other:
-    context = multiprocessing.get_context(_START)
-    words, sender = context.Pipe(duplex=False)
+    words, sender = _CONTEXT.Pipe(duplex=False)
     arguments = (rank, count, store, device, threads, sender, work)
-    process = context.Process(target=_take_part, args=arguments, daemon=True, name=f"nlptasks-train-{rank}")
+    process = _CONTEXT.Process(target=_take_part, args=arguments, daemon=True, name=f"nlptasks-train-{rank}")
     # Ctrl-C reaches every process of a terminal; the first decides for all, so that no other may end by it.
     # multiprocessing's tracker unblocks the signal when it starts, so it has to run before.
     resource_tracker.ensure_running()
@@ -197,15 +204,14 @@ def _wait_until_ready(others: Sequence[_Other], stop: Callable[[], bool], count:
         while not wait([other.words, other.process.sentinel], _LOOK_SECONDS):
             if stop():
                 raise CancelledError("Stopped before the first step.")
-        if text := other.words.recv() if other.words.poll() else "it ended":
+        if (text := other.read()) != _READY:
             raise _failure(other, count, text)
 
 
 def _failure(other: _Other, count: int, text: str = "") -> TrainingError:
     """What became of another process, as a sentence."""
     other.process.join(_END_SECONDS)
-    if not text and other.words.poll():
-        text = other.words.recv()
+    text = text or other.read()
     code = other.process.exitcode or 0
     if code < 0:
         text = f"it was ended by {signal.Signals(-code).name}"
@@ -255,7 +261,7 @@ def _take_part(rank: int, count: int, store: str, device: str, threads: int, wor
             os.dup2(null.fileno(), number)
     try:
         train = work()
-        words.send("")
+        words.send(_READY)
         with _group(rank, count, store, device, threads):
             train()
     except BaseException as error:
@@ -292,10 +298,8 @@ def _group(rank: int, count: int, store: str, device: str, threads: int) -> Iter
         variables["gloo_socket_ifname"] = loopback
     with patch_environment(**variables):
         torch.set_num_threads(threads)
-        distributed.init_process_group(
-            "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl", store=distributed.FileStore(store, count), rank=rank,
-            world_size=count,
-        )  # fmt: skip
+        backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
+        distributed.init_process_group(backend, Path(store).as_uri(), rank=rank, world_size=count)
         try:
             yield
         finally:

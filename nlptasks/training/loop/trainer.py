@@ -320,8 +320,7 @@ class _Watch(TrainerCallback):
             control.should_evaluate = control.should_save = False
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        stop, _ = self._loop.ends()
-        if stop:
+        if self._loop.ends()[0]:
             raise Interrupted
 
 
