@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -115,6 +115,10 @@ class Command:
             text=True, start_new_session=True, env={**os.environ, **folders, "HF_HUB_OFFLINE": "1"},
         )  # fmt: skip
 
+    def kill(self) -> None:
+        if self.child.poll() is None:
+            os.killpg(self.child.pid, signal.SIGKILL)
+
     def wait_for_step(self) -> psutil.Process:
         """The other process, once both train."""
         deadline = time.monotonic() + 200
@@ -139,6 +143,20 @@ class Command:
         return self.child.returncode, words, errors
 
 
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    """Starts commands in the test's folder; those that a failed test leaves are killed."""
+    begun: list[Command] = []
+
+    def start(*arguments: str) -> Command:
+        begun.append(Command(tmp_path, *arguments))
+        return begun[-1]
+
+    yield start
+    for command in begun:
+        command.kill()
+
+
 def _alive(session: int, other: psutil.Process | None) -> list[psutil.Process]:
     """The processes of a session that have not ended; those that nobody waits for are left as zombies."""
     alive = []
@@ -151,8 +169,8 @@ def _alive(session: int, other: psutil.Process | None) -> list[psutil.Process]:
 
 @pytest.mark.full
 @pytest.mark.long
-def test_ctrl_c_ends_all_and_the_run_goes_on(tmp_path: Path) -> None:
-    command = Command(tmp_path, "--epochs", "500")
+def test_ctrl_c_ends_all_and_the_run_goes_on(begin: Callable[..., Command]) -> None:
+    command = begin("--epochs", "500")
     other = command.wait_for_step()
     os.killpg(command.child.pid, signal.SIGINT)
     code, words, errors = command.end(other)
@@ -162,12 +180,12 @@ def test_ctrl_c_ends_all_and_the_run_goes_on(tmp_path: Path) -> None:
     last = json.loads(command.events.splitlines()[-1])
     assert last["event"] == "interrupted"
 
-    begun = Command(tmp_path, "--epochs", "500", "--resume", "--json")
+    begun = begin("--epochs", "500", "--resume", "--json")
     time.sleep(1)
     begun.child.send_signal(signal.SIGTERM)
     assert begun.end()[0] == -signal.SIGTERM
     # Another number of processes goes on as well.
-    again = Command(tmp_path, "--epochs", "500", "--resume", "--num-processes", "1")
+    again = begin("--epochs", "500", "--resume", "--num-processes", "1")
     deadline = time.monotonic() + 200
     while not any(f'"step": {last["step"] + 1},' in line for line in again.events.splitlines()):
         assert time.monotonic() < deadline
@@ -180,8 +198,8 @@ def test_ctrl_c_ends_all_and_the_run_goes_on(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("which", ["first", "other"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_no_process_outlives_another(tmp_path: Path, which: str, number: signal.Signals) -> None:
-    command = Command(tmp_path, "--epochs", "500")
+def test_no_process_outlives_another(begin: Callable[..., Command], which: str, number: signal.Signals) -> None:
+    command = begin("--epochs", "500")
     other = command.wait_for_step()
     (other if which == "other" else command.child).send_signal(number)
     code, words, errors = command.end(other)
@@ -197,11 +215,11 @@ def test_no_process_outlives_another(tmp_path: Path, which: str, number: signal.
 
 @pytest.mark.full
 @pytest.mark.long
-def test_one_writer_one_gate_and_one_log(tmp_path: Path) -> None:
+def test_one_writer_one_gate_and_one_log(begin: Callable[..., Command], tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     (tmp_path / "accelerate.yaml").write_text(CONFIG)
     options = ("--report-to", "tensorboard", "--accelerate-config", "accelerate.yaml")
-    command = Command(tmp_path, "--epochs", "3", "-o", "min_steps", "0", "--json", *options)
+    command = begin("--epochs", "3", "-o", "min_steps", "0", "--json", *options)
     code, words, errors = command.end()
     assert code == 0, errors
     report = json.loads(words)
