@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -74,6 +75,8 @@ class Processes:
         size, count = recipe.per_device_train_batch_size, self.count
         if recipe.few_shot and (count > 1 or self.variables):
             raise TrainingError(f"num_processes: expected 1 with few_shot, found {count}.")
+        if recipe.load_in_4bit and count > 1:
+            raise TrainingError(f"num_processes: expected 1 with load_in_4bit, found {count}.")
         if size % count:
             raise TrainingError(
                 f"num_processes: expected a divisor of the batch of {size} rows, which the processes share, found "
@@ -189,7 +192,7 @@ def _start(rank: int, count: int, store: str, device: str, threads: int, work: W
     before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None
     try:
         process.start()
-    except (AttributeError, TypeError, ImportError, RuntimeError) as error:
+    except (AttributeError, TypeError, ImportError, RuntimeError, pickle.PicklingError) as error:
         raise TrainingError(
             f"num_processes: expected a task that other processes can import, found an error: {error}"
         ) from error
