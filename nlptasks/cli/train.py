@@ -48,7 +48,17 @@ _DATA = (
 )
 
 
-_OTHERS = ("validation", "exclude", "device", "licence", "resume", "replace", "report_to")
+_OTHERS = (
+    "validation",
+    "exclude",
+    "device",
+    "licence",
+    "resume",
+    "replace",
+    "report_to",
+    "num_processes",
+    "accelerate_config",
+)
 
 
 def recipe_options(function: Any) -> Any:
@@ -134,6 +144,11 @@ def label_names(labels: str | None) -> tuple[str, ...] | None:
               help="Measure by cross-validation too: that many trainings more.")  # fmt: skip
 @click.option("--report-to", default="none", metavar="NAME",
               help="Also log to tensorboard, mlflow, wandb, ..., if it is installed.")  # fmt: skip
+@click.option("--num-processes", type=click.IntRange(min=1),
+              help="Processes of this machine that share each batch: one for each GPU.")  # fmt: skip
+@click.option(
+    "--accelerate-config", metavar="FILE", help="Settings of the processes, as `accelerate config` wrote them."
+)
 @click.option("--dry-run", is_flag=True, help="Read the data, print the recipe that would be used, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def train_command(task: str, data: tuple[str, ...], name: str, as_json: bool, dry_run: bool, **values: Any) -> None:

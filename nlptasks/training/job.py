@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from nlptasks.training import baselines
 from nlptasks.training.families.base import Calibration, FamilyTrainer, Feature
 from nlptasks.training.loop.checkpoints import RunFolder
 from nlptasks.training.loop.events import Events
+from nlptasks.training.loop.processes import Processes, together, train_beside
 from nlptasks.training.loop.stopping import stopping
 from nlptasks.training.preparation import Prepared
 from nlptasks.training.start import Start
@@ -113,6 +114,7 @@ class Job:
     cancel: CancelToken
     finish: CancelToken
     report_to: str = "none"
+    processes: Processes = field(default_factory=Processes)
 
     def train(self) -> TrainReport:
         """Train, calibrate, pass the gate and publish."""
@@ -127,6 +129,7 @@ class Job:
         if self.start:
             self.events("note", text=f"starts from the weights of {self.start.adapter.name!r}")
         placement = choose_placement(self.device, self.recipe.dtype)
+        self.processes.check_devices(placement)
         folds = self._cross_validate(placement)
         trainable, training, held_out = self._build(placement, self.data.training, self.data.held_out)
         self.events("model", text=f"{self.base.id} on {placement.device} in {placement.dtype}: {trainable.summary}")
@@ -145,8 +148,10 @@ class Job:
         from nlptasks.training.loop.models import logits_of, on_plain_base
 
         loop = self._loop(trainable, training, held_out, placement, self.run.path, self.events)
-        # Accelerate leaves its autocast on `forward`; from here on everything is float32.
-        trainable.model = loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
+        trainable = loop.trainable
+        if not loop.sharded:
+            # Accelerate leaves its autocast on `forward`; from here on everything is float32.
+            trainable.model = loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
         device = str(loop.args.device)
         if self.recipe.load_in_4bit:
             del loop.model, loop.model_wrapped
@@ -217,15 +222,28 @@ class Job:
         from nlptasks.training.loop.trainer import Interrupted, Loop
 
         self.family.before_training(training, self.data.labels, self.recipe)
-        with stopping(self.cancel) as stop, quiet_transformers():
+        fold = folder != self.run.path
+        checkpoint = None if fold else self.checkpoint
+        report_to = "none" if fold else self.report_to
+        other = partial(
+            train_beside, self.base, self.family, self.data.labels, self.recipe, placement, self.start, folder,
+            training, held_out, checkpoint, report_to, self.trust_remote_code,
+        )  # fmt: skip
+        with (
+            stopping(self.cancel) as stop,
+            quiet_transformers(),
+            together(self.processes, other, placement.device, stop),
+        ):
             loop = Loop(
                 trainable, self.family, self.recipe, placement, folder, training, held_out, events,
-                stop=stop, finish=lambda: self.finish.cancelled,
-                report_to=self.report_to if folder == self.run.path else "none",
+                stop=stop, finish=lambda: self.finish.cancelled, report_to=report_to,
             )  # fmt: skip
             try:
-                checkpoint = self.checkpoint if folder == self.run.path else None
                 loop.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+                if loop.sharded:
+                    # Each process has a part of the weights; those of the checkpoint are whole.
+                    loop.trainable, *_ = self._build(placement, (), ())
+                    loop.trainable.model.to(placement.device)
                 loop.restore_best()
             except Interrupted:
                 step = loop.state.global_step

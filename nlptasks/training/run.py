@@ -21,6 +21,7 @@ from nlptasks.training.job import Job, TrainReport
 from nlptasks.training.loop import quantizing
 from nlptasks.training.loop.checkpoints import RunFolder
 from nlptasks.training.loop.events import EventFile, Events, Listener
+from nlptasks.training.loop.processes import read_processes
 from nlptasks.training.preparation import Prepared, prepare, run_plan
 from nlptasks.training.publishing.card import command_line
 from nlptasks.training.start import find_start
@@ -45,6 +46,8 @@ def finetune(
     replace: bool = False,
     folds: int = 0,
     report_to: str = "none",
+    num_processes: int | None = None,
+    accelerate_config: str | Path | None = None,
     cancel: CancelToken | None = None,
     finish: CancelToken | None = None,
     on_event: Listener | None = None,
@@ -75,6 +78,9 @@ def finetune(
         replace: replace an adapter of this name, and an unfinished run.
         folds: measure by cross-validation too: that many trainings, each on the rows outside one fold.
         report_to: a logger that transformers knows and that is installed: tensorboard, mlflow, wandb, ...
+        num_processes: processes that share each batch, one for each GPU; a program that calls this with more than one
+            must guard its own start with `if __name__ == "__main__"`. By default that of `accelerate_config`, or 1.
+        accelerate_config: a file that `accelerate config` wrote, for one machine.
         cancel: stops after the current step, with a checkpoint.
         finish: ends the training after the current step and publishes the best weights so far.
         on_event: receives every event.
@@ -99,7 +105,8 @@ def finetune(
     task = plugins.task(task) if isinstance(task, str) else task
     family, recipe, fixed = _choose(task, recipe, changes)
     if report_to != "none":
-        _check_logger(report_to)
+        _check_logger(report_to, recipe)
+    processes = read_processes(num_processes, accelerate_config)
     if recipe.load_in_4bit:
         quantizing.check(recipe, family.verb, device)
     target = _target(settings, task, name, recipe, replace=replace)
@@ -108,6 +115,7 @@ def finetune(
         family, sources, validation, exclude, options or DataOptions(), recipe, settings, fixed=fixed, folds=folds
     )
     recipe = prepared.recipe
+    processes.check(recipe)
     base = find_base(recipe.base, settings, on_progress=on_download, shipped={**plugins.bases, **task.bases})
     start = find_start(task, family, base, recipe, prepared.labels, settings)
     recipe = recipe.replace(init_from=start.name if start else None)
@@ -119,9 +127,13 @@ def finetune(
         job = (FewShotJob if recipe.few_shot else Job)(
             task, family, name, recipe, base, start, prepared, settings, plugins, device, trust_remote_code, licence,
             command, target, run, checkpoint, events, cancel or CancelToken(), finish or CancelToken(), report_to,
+            processes,
         )  # fmt: skip
+        from accelerate.utils import patch_environment
+
         try:
-            report = job.train()
+            with patch_environment(**processes.variables):
+                report = job.train()
         except CancelledError:
             raise
         except BaseException as error:
@@ -177,10 +189,16 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
     return target
 
 
-def _check_logger(name: str) -> None:
-    from transformers.integrations.integration_utils import get_available_reporting_integrations
+def _check_logger(name: str, recipe: Recipe) -> None:
+    from transformers.integrations.integration_utils import (
+        INTEGRATION_TO_CALLBACK,
+        get_available_reporting_integrations,
+    )
 
     installed: list[str] = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
     if name not in installed:
         listed = ", ".join(installed) or "none"
-        raise TrainingError(f"report_to: expected a logger that is installed ({listed}), found {name!r}.")
+        why = "its package is missing" if name in INTEGRATION_TO_CALLBACK else "transformers knows none of this name"
+        raise TrainingError(f"report_to: expected a logger that is installed ({listed}), found {name!r}: {why}.")
+    if recipe.few_shot:
+        raise TrainingError(f"report_to: expected none with few_shot, which has no losses to log, found {name!r}.")

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalPrediction
 
 from nlptasks.errors import TrainingError
 from nlptasks.runtime.cpu.memory import TRAINING_BLOCK, keep_freed_memory
+from nlptasks.training.loop.arguments import training_arguments
 from nlptasks.training.loop.average import WeightAverage
 from nlptasks.training.loop.checkpoints import AVERAGE, WEIGHTS, read_marker, write_marker
 from nlptasks.training.recipes import steps_per_epoch
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 STILL_STEPS = 20
 """Steps with exactly the same loss after which the model is taken to learn nothing."""
-
-LOGGING_STEPS = 10
-"""Steps between two reports of the loss to a logger."""
 
 
 class Interrupted(Exception):
@@ -113,11 +111,27 @@ class Loop(Trainer):
         self.step_lr = self._get_learning_rate()
         loss = super().training_step(model, inputs, num_items_in_batch)
         value = float(loss) * self.current_gradient_accumulation_steps
+        if self.args.world_size > 1:
+            total, count = self._sums(value * rows, rows)
+            value, rows = total / count, int(count)
         self._check_loss(value)
         self.step_loss = value
-        self.loss_sum += self.step_loss * rows
+        self.loss_sum += value * rows
         self.loss_rows += rows
         return loss
+
+    def _sums(self, *values: float) -> list[float]:
+        """Each value added up over all processes."""
+        here = torch.tensor(values, dtype=torch.float64, device=self.args.device)
+        sums: list[float] = self.accelerator.reduce(here).tolist()
+        return sums
+
+    def ends(self) -> tuple[bool, bool]:
+        """Whether to stop, and whether to finish; every process has to ask at the same time."""
+        stop, finish = self.stop(), self.finish()
+        if self.args.world_size > 1:
+            stop, finish = map(bool, self._sums(stop, finish))
+        return stop, finish
 
     def _check_loss(self, value: float) -> None:
         step = self.state.global_step + 1
@@ -188,22 +202,38 @@ class Loop(Trainer):
         """Whether the weights of this step were evaluated."""
         return bool(self.history) and self.history[-1]["step"] == self.state.global_step
 
+    @property
+    def sharded(self) -> bool:
+        """Whether the processes hold parts of the weights each (FSDP, DeepSpeed)."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Write the trained parameters only, not the base."""
+        if not self.args.should_save:
+            return
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(_contiguous(self.trainable.trained), folder / WEIGHTS)
+        weights = self.trainable.trained
+        if state_dict is not None:
+            weights = {name: state_dict[name] for name in weights}
+        save_file(_contiguous(weights), folder / WEIGHTS)
         if self.average:
             save_file(_contiguous(self.average.values), folder / AVERAGE)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoint = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
         super()._save_checkpoint(model, trial)
+        # Every process writes the state of its random numbers there.
+        self.accelerator.wait_for_everyone()
+        if not self.args.should_save:
+            return
         state = {"history": self.history, "loss_sum": self.loss_sum, "loss_rows": self.loss_rows}
         write_marker(checkpoint, state)
         self.events("checkpoint", step=self.state.global_step)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.sharded:
+            raise TrainingError("A training with FSDP or DeepSpeed cannot be resumed: start over with --replace.")
         checkpoint = Path(resume_from_checkpoint)
         self._load_weights(load_file(checkpoint / WEIGHTS))
         if self.average:
@@ -271,11 +301,12 @@ class _Watch(TrainerCallback):
         epoch = round(state.epoch, 4)
         loop.events("step", step=state.global_step, epoch=epoch, loss=loop.step_loss, lr=loop.step_lr)
         place = (state.global_step - 1) % loop.steps_per_epoch + 1
-        if loop.finish():
+        stop, finish = loop.ends()
+        if finish:
             control.should_training_stop = True
-        if self._due(place) or loop.finish():
+        if self._due(place) or finish:
             control.should_evaluate = control.should_save = True
-        elif loop.stop() and place < loop.steps_per_epoch:
+        elif stop and place < loop.steps_per_epoch:
             control.should_save = True
 
     def _due(self, place: int) -> bool:
@@ -289,7 +320,7 @@ class _Watch(TrainerCallback):
             control.should_evaluate = control.should_save = False
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._loop.stop():
+        if self._loop.ends()[0]:
             raise Interrupted
 
 
@@ -321,46 +352,6 @@ class LengthSampler:
         last = [batches.pop()] if len(batches[-1]) < self._batch_size else []
         for batch in [*(batches[i] for i in torch.randperm(len(batches), generator=chance).tolist()), *last]:
             yield from batch
-
-
-def training_arguments(
-    recipe: Recipe, placement: Placement, folder: Path, *, higher: bool, report_to: str = "none"
-) -> TrainingArguments:
-    """The recipe as the Trainer's settings; `report_to` is a logger that transformers knows, such as tensorboard."""
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=recipe.num_train_epochs,
-        per_device_train_batch_size=recipe.per_device_train_batch_size,
-        per_device_eval_batch_size=max(32, recipe.per_device_train_batch_size),
-        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=recipe.warmup_ratio,
-        weight_decay=recipe.weight_decay,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model=recipe.metric_for_best_model,
-        greater_is_better=higher,
-        logging_strategy="no" if report_to == "none" else "steps",
-        logging_steps=LOGGING_STEPS,
-        logging_nan_inf_filter=False,
-        report_to=report_to,
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        use_cpu=placement.device == "cpu",
-        bf16=placement.dtype == "bfloat16",
-        dataloader_pin_memory=placement.device.startswith("cuda"),
-    )
-    # Two GPUs would otherwise be used by DataParallel, which changes the batch size without the recipe's consent.
-    arguments._n_gpu = min(1, arguments.n_gpu)
-    # An ACCELERATE_MIXED_PRECISION of the user's environment would win over the recipe.
-    arguments.mixed_precision = "bf16" if arguments.bf16 else "no"
-    return arguments
 
 
 def _contiguous(tensors: Mapping[str, Any]) -> dict[str, Any]:
