@@ -57,7 +57,8 @@ def test_two_processes_make_the_adapter_that_one_makes(
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor, atol=1e-4, rtol=1e-3)
     assert sorted(path.name for path in two.path.parent.iterdir()) == ["one", "two"]
-    assert psutil.Process().children() == []
+    # multiprocessing's tracker of semaphores stays for as long as this process.
+    assert [one for one in psutil.Process().children() if "resource_tracker" not in " ".join(one.cmdline())] == []
     assert "RANK" not in os.environ
 
 
