@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,16 +71,27 @@ def connected(address: str) -> Iterator[Any]:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         quiet["include_dashboard"] = False
     try:
+        _probe(address)
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except OSError as error:  # ConnectionError among them
         raise NlptasksError(
-            f"--ray {address}: expected a running Ray cluster, found none ({str(error).splitlines()[0]}). Start one "
-            "with `ray start --head`, or use --ray local."
+            f"--ray {address}: expected a running Ray cluster, found none. Start one with `ray start --head`, or use "
+            "--ray local."
         ) from error
+    except (RuntimeError, ValueError) as error:
+        # Another version of Ray or Python, for example.
+        raise NlptasksError(f"--ray {address}: expected a cluster to connect to. Ray says: {error}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _probe(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def use_share() -> None:

@@ -53,7 +53,7 @@ def map(
     engine.choose(described, adapter, model, described.validate_options(options))
     work = TaskWork(engine, described, {"adapter": adapter, "model": model, **options}, keep)
     return dataset.map_batches(
-        _Actor,
+        _TableActor,
         fn_constructor_args=(work.maker(), dict(columns or {}), shared),
         batch_size=batch_size or default_rows(described),
         batch_format="pyarrow",
@@ -64,7 +64,7 @@ def map(
     )
 
 
-class _Actor:
+class _TableActor:
     """A process with one engine, which answers tables."""
 
     def __init__(

@@ -22,7 +22,7 @@ _TICK, _PATIENCE = 0.2, 30.0
 """Seconds between two looks at the cancel token, and after which a remark says that no actor has started."""
 
 
-class _Actor:
+class _BatchActor:
     """A process with one engine."""
 
     def __init__(self, make: Callable[[], TaskWork]) -> None:
@@ -62,7 +62,7 @@ class ActorPool:
         self._ray, self._cluster, self._on_note = ray, cluster, on_note
         self._cancel = work.cancel or CancelToken()
         # Ray would let calls wait for an actor that cannot start again, as on a node that is gone.
-        self._class = ray.remote(_Actor).options(**cluster.options, max_restarts=0)
+        self._class = ray.remote(_BatchActor).options(**cluster.options, max_restarts=0)
         self._make = ray.put(work.maker())
         self._actors: dict[int, Any] = {}
         self._starting: dict[Any, int] = {}
