@@ -56,12 +56,12 @@ def test_a_killed_actor_and_a_node_that_goes(
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     output, folder = tmp_path / "answers.csv", tmp_path / "answers.parts"
     process = start(home, source, output, "--ray", cluster.address, *PARTS)
-    wait_for_parts(folder, 5)
+    wait_for_parts(folder, 5, 180)
     me = psutil.Process().pid
     first, *others = actors(me)
     assert len(others) == 1
     first.kill()
-    wait_for_parts(folder, 25)
+    wait_for_parts(folder, 25, 180)
     assert process.poll() is None
     cluster.remove_node(nodes[1], allow_graceful=False)
     code, errors = finish(process)
@@ -74,7 +74,7 @@ def test_a_killed_driver_and_ctrl_c(home: dict[str, str], source: Path, whole: b
     output, folder = tmp_path / "answers.csv", tmp_path / "answers.parts"
     arguments = ["--ray", "local", "--actors", "2", *PARTS]
     process = start(home, source, output, *arguments)
-    wait_for_parts(folder, 5)
+    wait_for_parts(folder, 5, 180)
     workers = actors(process.pid)
     assert len(workers) == 2
     process.kill()
@@ -83,7 +83,7 @@ def test_a_killed_driver_and_ctrl_c(home: dict[str, str], source: Path, whole: b
     assert not [worker for worker in workers if worker.is_running()]
     parts = {path.name: path.stat().st_mtime_ns for path in folder.glob("part-*.jsonl")}
     process = start(home, source, output, *arguments)
-    wait_for_parts(folder, len(parts) + 3)
+    wait_for_parts(folder, len(parts) + 3, 180)
     process.send_signal(signal.SIGINT)
     code, errors = finish(process)
     assert code == 1
