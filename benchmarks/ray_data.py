@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("--task", default="sentiment")
     arguments = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray's processes would give way to all others, this one among them.
+    os.environ["RAY_worker_niceness"] = "0"
     # A third CPU for what Ray Data does beside the actors; the machine has no more cores for it.
     ray.init(address="local", num_cpus=ACTORS + 1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False

@@ -37,8 +37,8 @@ def map(
     fields of the task's input; the others are matched by their usual names.
 
     Actors with an engine each, like `engine`, answer `batch_size` rows at a time, by default as many as
-    `nlptasks.batch`. `concurrency` is their number, or the least and the most, `num_cpus` and `num_gpus` what each
-    takes. All other keywords are those of `Engine.run`.
+    `nlptasks.batch`. `concurrency` is their number, or the least and the most, by default what Ray decides; `num_cpus`
+    and `num_gpus` is what each takes. All other keywords are those of `Engine.run`.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -47,17 +47,21 @@ def map(
             such as columns that do not fit the task.
     """
     import_ray()
+    from ray.data import ActorPoolStrategy
+
     engine = engine or default_engine()
     described = engine.plugins.task(task)
     shared, options = divide_fields(described, fields)
     engine.choose(described, adapter, model, described.validate_options(options))
     work = TaskWork(engine, described, {"adapter": adapter, "model": model, **options}, keep)
+    least, most = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
+    sizes = {} if concurrency is None else {"min_size": least, "max_size": most}
     return dataset.map_batches(
         _TableActor,
         fn_constructor_args=(work.maker(), dict(columns or {}), shared),
         batch_size=batch_size or default_rows(described),
         batch_format="pyarrow",
-        concurrency=concurrency,
+        compute=ActorPoolStrategy(**sizes),
         num_cpus=num_cpus,
         num_gpus=num_gpus,
         udf_modifying_row_count=False,

@@ -200,7 +200,9 @@ class ActorPool:
         try:
             return self._ray.get(ref)
         except RayTaskError as error:
-            raise (error.cause or error) from None
+            if isinstance(error.cause, NlptasksError):
+                raise error.cause from None
+            raise
         except RayError as error:
             raise _LostError(" ".join(str(error).split())[:200]) from error
 

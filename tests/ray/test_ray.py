@@ -12,9 +12,11 @@ from threading import Timer
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import nlptasks.ray
 from nlptasks import CancelledError, CancelToken, Engine, MissingExtraError, NlptasksError, OverflowRefusedError, batch
+from nlptasks.cli import cli
 from nlptasks.model import ModelInfo
 from nlptasks.ray import Cluster
 from nlptasks.settings import Settings
@@ -98,7 +100,7 @@ def test_actors_of_a_dataset_use_their_share(settings: Settings) -> None:
     engine = engine_of(settings, TellingModel)
     items = [{"body": f"A fine day, number {number}."} for number in range(64)]
     dataset = nlptasks.ray.map(
-        ray.data.from_items(items, override_num_blocks=8), "sentiment", engine=engine, concurrency=1, num_cpus=2,
+        ray.data.from_items(items, override_num_blocks=8), "sentiment", engine=engine, concurrency=(1, 1), num_cpus=2,
         columns={"text": "body"}, keep=(), batch_size=8,
     )  # fmt: skip
     rows = dataset.take_all()
@@ -161,6 +163,8 @@ def test_refusals(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         batch("sentiment", ["a"], "-", engine=engine, ray="auto")
     with pytest.raises(NlptasksError, match=r"^cpus of a Ray cluster: expected at least 0, found -1\.$"):
         Cluster(cpus=-1)
+    shown = CliRunner().invoke(cli, ["batch", "sentiment", "-i", "a.csv", "-o", "b.csv", "--actors", "2"]).output
+    assert "--actors, --actor-cpus and --actor-gpus: expected --ray with them, found none." in " ".join(shown.split())
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(
         MissingExtraError, match=r"^Ray needs packages that are not installed: pip install 'nlptasks\[ray\]'"
