@@ -1,9 +1,10 @@
 """Ray with two actors of one core against `nlptasks.batch` on two cores: rows a second, start left out, and memory.
 
-    python benchmarks/ray_data.py [--rows 50000] [--rounds 2] [--task sentiment]
+    python benchmarks/ray_data.py [--rows 50000] [--rounds 2] [--task sentiment] [--part-rows 1024]
 
 All three take turns on this machine (A B C A B C ...). The first fifth of the rows is not counted: actors start and
-load their models there. For each actor of the last batch: its memory, and how much of it no other process shares.
+load their models there. Few rows need small parts, for what an actor has under way at that moment is counted. For each
+actor of the last batch: its memory, and how much of it no other process shares.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def memory() -> Iterator[str]:
             yield " ".join(f"{name} {getattr(used, name) >> 20} MiB" for name in ("rss", "pss", "uss"))
 
 
-def batch_rate(engine: Engine, task: str, texts: list[str], cluster: Cluster | None, sizes: list[str]) -> float:
+def batch_rate(
+    engine: Engine, task: str, texts: list[str], size: int, cluster: Cluster | None, sizes: list[str]
+) -> float:
     steps: list[tuple[float, int]] = []
 
     def note(progress: BatchProgress) -> None:
@@ -53,13 +56,13 @@ def batch_rate(engine: Engine, task: str, texts: list[str], cluster: Cluster | N
             sizes.extend(memory())
 
     with tempfile.TemporaryDirectory() as folder:
-        batch(task, texts, Path(folder) / "answers.csv", engine=engine, ray=cluster, progress=note, restart=True)
+        batch(task, texts, Path(folder) / "answers.csv", engine=engine, part_rows=size, ray=cluster, progress=note)
     return rate(steps)
 
 
-def dataset_rate(engine: Engine, task: str, texts: list[str]) -> float:
-    rows = ray.data.from_items([{"text": text} for text in texts], override_num_blocks=max(8, len(texts) // 1024))
-    answers = nlptasks.ray.map(rows, task, engine=engine, concurrency=ACTORS, num_cpus=1)
+def dataset_rate(engine: Engine, task: str, texts: list[str], size: int) -> float:
+    rows = ray.data.from_items([{"text": text} for text in texts], override_num_blocks=-(-len(texts) // size))
+    answers = nlptasks.ray.map(rows, task, engine=engine, concurrency=ACTORS, num_cpus=1, batch_size=size)
     steps, count = [], 0
     for block in answers.iter_batches(batch_size=None, batch_format="pyarrow"):
         count += block.num_rows
@@ -73,10 +76,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--task", default="sentiment")
+    parser.add_argument("--part-rows", type=int, default=1024)
     arguments = parser.parse_args()
+    size = arguments.part_rows
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Ray's processes would give way to all others, this one among them.
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     # A third CPU for what Ray Data does beside the actors; the machine has no more cores for it.
     ray.init(address="local", num_cpus=ACTORS + 1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -86,9 +91,9 @@ def main() -> None:
     with Engine() as engine:
         engine.run(arguments.task, texts[:64])
         works: dict[str, Callable[[], float]] = {
-            "batch": lambda: batch_rate(engine, arguments.task, texts, None, sizes),
-            "batch --ray": lambda: batch_rate(engine, arguments.task, texts, Cluster(actors=ACTORS), sizes),
-            "ray.map": lambda: dataset_rate(engine, arguments.task, texts),
+            "batch": lambda: batch_rate(engine, arguments.task, texts, size, None, sizes),
+            "batch --ray": lambda: batch_rate(engine, arguments.task, texts, size, Cluster(actors=ACTORS), sizes),
+            "ray.map": lambda: dataset_rate(engine, arguments.task, texts, size),
         }
         for _ in range(arguments.rounds):
             for name, work in works.items():
