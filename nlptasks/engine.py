@@ -58,7 +58,7 @@ class Engine:
         self.plugins = plugins or default_plugins()
         self._model = model
         self._bases = Bases(self.settings, self.plugins, on_progress)
-        self.arguments = {"model": model, "device": device, "dtype": dtype, "settings": self.settings}
+        self.arguments: dict[str, Any] = {"model": model, "device": device, "dtype": dtype, "settings": self.settings}
         self.arguments |= {"trust_remote_code": trust_remote_code, "backend": backend}
         self._heads: dict[str, Head] = {}
         options = BackendOptions(

@@ -107,10 +107,11 @@ class ActorPool:
         more = True
         while more or again or running:
             while self._free and (again or more):
-                part = again.popleft() if again else next(parts, None)
+                # What ended an actor may end the next one: it comes last.
+                part = next(parts, None) if more else again.popleft()
                 if part is None:
                     more = False
-                    break
+                    continue
                 number = self._free.popleft()
                 running[self._actors[number].answer.remote(part.first, part.rows)] = (number, part)
             if not (more or again or running):
@@ -119,10 +120,14 @@ class ActorPool:
                 if ref in self._starting:
                     self._started(ref)
                     continue
-                number, part = running.pop(ref)
+                if ref not in running:
+                    continue
+                number, part = running[ref]
                 try:
                     answers = self._get(ref)
                 except _LostError as error:
+                    # In the order in which the actor got them: it died on the first.
+                    part, *others = [running.pop(one)[1] for one in list(running) if running[one][0] == number]
                     deaths[part.number] += 1
                     if deaths[part.number] == DEATHS:
                         last = part.first + len(part.rows) - 1
@@ -131,11 +136,11 @@ class ActorPool:
                             "The rows that were answered are kept; take fewer at once with --part-rows, or give an "
                             "actor more memory."
                         ) from error
-                    again.append(part)
+                    again.extend([*others, part])
                     self._replace(number)
                 else:
-                    if number in self._actors:
-                        self._free.append(number)
+                    del running[ref]
+                    self._free.append(number)
                     yield part, answers
 
     def close(self) -> None:
@@ -182,10 +187,10 @@ class ActorPool:
         self._free.extend([number] * PARTS)
 
     def _replace(self, number: int) -> None:
-        """Start another actor for one that died; its other part notices the death as well."""
-        if self._actors.pop(number, None) is not None:
-            self._free = deque(one for one in self._free if one != number)
-            self._start()
+        """Start another actor for one that died."""
+        del self._actors[number]
+        self._free = deque(one for one in self._free if one != number)
+        self._start()
 
     def _wait(self, running: list[Any]) -> list[Any]:
         """Those of the running and starting calls that are over, after a moment."""
