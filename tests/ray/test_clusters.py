@@ -76,10 +76,10 @@ def test_a_killed_driver_and_ctrl_c(home: dict[str, str], source: Path, whole: b
     process = start(home, source, output, *arguments)
     wait_for_parts(folder, 5, 180)
     workers = actors(process.pid)
-    assert len(workers) == 2
+    assert workers
     process.kill()
     assert finish(process)[0] == -signal.SIGKILL
-    psutil.wait_procs(workers, timeout=30)
+    psutil.wait_procs(workers, timeout=120)
     assert not [worker for worker in workers if worker.is_running()]
     parts = {path.name: path.stat().st_mtime_ns for path in folder.glob("part-*.jsonl")}
     process = start(home, source, output, *arguments)
