@@ -36,7 +36,7 @@ class Engine:
     `model` is the default base: a catalog name, `ORG/NAME[@revision]` or a folder. `device` is auto, cpu, cuda, cuda:N
     or mps; `dtype` is auto, float32, bfloat16, float16 or int8. `max_resident_bytes` bounds the memory of loaded bases,
     `idle_seconds` unloads unused ones. `backend`, a name or an object, is the only one to use; by default the first
-    that serves a base.
+    that serves a base. `arguments` make an engine like it in another process.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class Engine:
         self.plugins = plugins or default_plugins()
         self._model = model
         self._bases = Bases(self.settings, self.plugins, on_progress)
-        self._placement = (device, dtype)
+        self.arguments: dict[str, Any] = {"model": model, "device": device, "dtype": dtype, "settings": self.settings}
+        self.arguments |= {"trust_remote_code": trust_remote_code, "backend": backend}
         self._heads: dict[str, Head] = {}
         options = BackendOptions(
             find=self._bases.find,
@@ -284,7 +285,7 @@ class Engine:
         """The device and dtype of loaded bases, with the reasons; imports torch."""
         from nlptasks.runtime.loading.devices import choose_placement
 
-        return choose_placement(*self._placement)
+        return choose_placement(self.arguments["device"], self.arguments["dtype"])
 
     def resident(self) -> list[Resident]:
         """The bases in memory, or about to be, least recently used first."""

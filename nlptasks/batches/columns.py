@@ -9,7 +9,6 @@ from pydantic_core import to_json
 
 from nlptasks import AnyTask, Result
 from nlptasks.batches.answers import Outcome
-from nlptasks.batches.rows import TaskRow
 from nlptasks.surfaces import annotation_of
 
 Kind = Literal["string", "integer", "number", "boolean", "json"]
@@ -62,15 +61,18 @@ class RowWriter:
 
     def line(self, number: int, outcome: Outcome) -> bytes:
         """One row of the output, with its line end."""
+        row = outcome.row
+        fields = row.fields or ({"text": row.text} if row.text else {})
+        inputs = {name: fields[column] for column, name in self.names(fields).items()}
         values = outcome.result.model_dump(mode="json") if outcome.result else {}
         values[""] = outcome.error or None
         answer = {column.name: values.get(column.field) for column in self._columns}
-        return json_line({ROW: number, **self._input_columns(outcome.row), **answer})
+        return json_line({ROW: number, **inputs, **answer})
 
-    def _input_columns(self, row: TaskRow) -> dict[str, Any]:
-        fields = row.fields or ({"text": row.text} if row.text else {})
-        wanted = [name for name in fields if self._keep is None or name in self._keep]
-        return {self._free_name(name, fields): fields[name] for name in wanted}
+    def names(self, columns: Collection[str]) -> dict[str, str]:
+        """The names in the output of the input's columns that are in it, by their names in the input."""
+        wanted = [name for name in columns if self._keep is None or name in self._keep]
+        return {name: self._free_name(name, columns) for name in wanted}
 
     def _free_name(self, name: str, others: Collection[str]) -> str:
         """The name in the output: no other column of it or of the input has the name."""

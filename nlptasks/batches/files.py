@@ -109,7 +109,12 @@ class PartTable:
     def cells(self) -> Iterator[list[Any]]:
         """The rows as plain values of each column's kind: nested ones are JSON."""
         for row in self.rows():
-            yield [_cell(row.get(name), kind) for name, kind in self.kinds.items()]
+            yield cells(row, self.kinds)
+
+
+def cells(row: Mapping[str, Any], kinds: Mapping[str, Kind]) -> list[Any]:
+    """A row as plain values of the kinds: nested ones are JSON."""
+    return [_cell(row.get(name), kind) for name, kind in kinds.items()]
 
 
 def _kind_of(value: Any) -> Kind:
@@ -148,16 +153,22 @@ def write_csv(stream: BinaryIO, table: PartTable, *, spreadsheet: bool = False) 
 
 
 def _write_parquet(stream: BinaryIO, table: PartTable) -> None:
-    import pyarrow
     from pyarrow import parquet
 
-    types = {"integer": pyarrow.int64(), "number": pyarrow.float64(), "boolean": pyarrow.bool_()}
-    schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in table.kinds.items()])
-    with parquet.ParquetWriter(stream, schema) as writer:
+    with parquet.ParquetWriter(stream, record_batch([], table.kinds).schema) as writer:
         for group in _groups(table.cells(), _GROUP):
-            columns = zip(*group, strict=True)
-            arrays = [pyarrow.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
-            writer.write_batch(pyarrow.RecordBatch.from_arrays(arrays, schema=schema))
+            writer.write_batch(record_batch(group, table.kinds))
+
+
+def record_batch(rows: Sequence[Sequence[Any]], kinds: Mapping[str, Kind]) -> Any:
+    """Rows of cells as an Arrow record batch with a column for each of the kinds."""
+    import pyarrow
+
+    types = {"integer": pyarrow.int64(), "number": pyarrow.float64(), "boolean": pyarrow.bool_()}
+    schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in kinds.items()])
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    arrays = [pyarrow.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _groups(rows: Iterator[list[Any]], size: int) -> Iterator[list[list[Any]]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from threading import Thread
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 from nlptasks import DataError, NlptasksError, __version__
 from nlptasks.batches.answers import Outcome
@@ -40,7 +40,7 @@ class BatchProgress(NamedTuple):
     saved: int = 0
 
 
-class _Rows(NamedTuple):
+class PartRows(NamedTuple):
     """The rows of a part, counted from 0; `first` is the number of its first row, from 1. The rows of other shards
     have no digest."""
 
@@ -48,6 +48,21 @@ class _Rows(NamedTuple):
     first: int
     rows: list[TaskRow]
     digest: str
+
+
+class Answers(NamedTuple):
+    """The rows of a part as lines of JSON, how many have no answer, and place and error of the first of those."""
+
+    lines: list[bytes]
+    errors: int
+    fault: str
+
+    @classmethod
+    def of(cls, first: int, outcomes: Sequence[Outcome], line: Callable[[int, Outcome], bytes]) -> Self:
+        """The lines of outcomes, which `line` makes; they are numbered from `first`."""
+        lines = [line(number, outcome) for number, outcome in enumerate(outcomes, start=first)]
+        faults = [f"{outcome.row.place}: {outcome.error}" for outcome in outcomes if outcome.error]
+        return cls(lines, len(faults), faults[0] if faults else "")
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,21 @@ class BatchReport:
     output: Path | None
 
 
-class Job(Protocol):
+class Work(Protocol):
+    """What answers the rows of a batch."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """What decides the answers, as JSON values; `columns` has the kinds of the answer's columns by their names."""
+        ...
+
+    def answer_parts(
+        self, parts: Iterator[PartRows], advance: Callable[[float], None] | None
+    ) -> Generator[tuple[PartRows, Answers], None, None]:
+        """The parts with their answers, in any order. `advance` gets the rows that are answered of a part under way."""
+        ...
+
+
+class Job(Work, Protocol):
     """What a batch does with the rows of a source, which has a `name`."""
 
     name: str
@@ -76,17 +105,22 @@ class Job(Protocol):
         """The number of rows, None if only reading all of them tells it."""
         ...
 
-    def answer(self, rows: Sequence[TaskRow], progress: Callable[[int, int], None] | None) -> list[Outcome]:
-        """The outcomes of rows, in their order."""
-        ...
 
-    def line(self, number: int, outcome: Outcome) -> bytes:
-        """A row of the output, numbered from 1, as a line of JSON."""
-        ...
+def answer_in_turn(
+    parts: Iterator[PartRows],
+    advance: Callable[[float], None] | None,
+    answer: Callable[[Sequence[TaskRow], Callable[[int, int], None] | None], list[Outcome]],
+    line: Callable[[int, Outcome], bytes],
+) -> Generator[tuple[PartRows, Answers], None, None]:
+    """The parts with their answers, one after the other on this thread; `answer` gets the rows and a progress."""
+    for part in parts:
+        size = len(part.rows)
 
-    def identity(self) -> Mapping[str, Any]:
-        """What decides the answers, as JSON values; `columns` has the kinds of the answer's columns by their names."""
-        ...
+        def progress(completed: int, total: int, size: int = size) -> None:
+            if advance:
+                advance(size * completed / max(1, total))
+
+        yield part, Answers.of(part.first, answer(part.rows, progress if advance else None), line)
 
 
 @dataclass
@@ -102,16 +136,16 @@ class PartLoop:
     def __post_init__(self) -> None:
         self._rows = self._errors = self._computed = 0
         self._total: int | None = None
+        self._size = Size(0, 0)
         self._steps: deque[tuple[float, float]] = deque(maxlen=_RATE_STEPS)
         self._next_report = 0.0
 
     def to_stream(self, stream: BinaryIO) -> BatchReport:
         """Write every row as soon as its part is answered, and keep nothing."""
-        for part in self._parts():
-            outcomes = self._answer(part)
-            stream.writelines(self._lines(part, outcomes))
+        for _, answers in self._answers(self._parts()):
+            stream.writelines(answers.lines)
             stream.flush()
-            self._count_outcomes(outcomes)
+            self._count_answers(answers)
         return BatchReport(self._rows, self._errors, self._computed, None)
 
     def to_file(self, output: Path, *, restart: bool = False) -> BatchReport:
@@ -146,32 +180,36 @@ class PartLoop:
         """Answer the parts of this shard that are not there."""
         if self.report:
             Thread(target=self._count, daemon=True).start()
-        size = Size(0, 0)
-        # One thread reads ahead, the other writes the last part, while this one computes.
+        # One thread reads ahead, the other writes the last part, while the job computes.
         with ThreadPoolExecutor(2, "nlptasks-batch") as pool:
-            parts = self._parts()
-            upcoming = pool.submit(next, parts, None)
             written: Future[None] | None = None
-            while part := upcoming.result():
-                upcoming = pool.submit(next, parts, None)
-                size = Size(part.number + 1, part.first + len(part.rows) - 1)
-                if not self.shard.has(part.number):
-                    continue
-                if earlier := folder.find(part.number, part.digest, len(part.rows)):
-                    self._advance(len(part.rows), earlier.errors)
-                    continue
-                outcomes = self._answer(part)
-                if written:
-                    written.result()
-                written = pool.submit(self._write, folder, part, outcomes)
-                self._count_outcomes(outcomes)
+            with closing(self._answers(self._missing(folder, pool))) as answered:
+                for part, answers in answered:
+                    if written:
+                        written.result()
+                    written = pool.submit(folder.write, part.number, part.digest, answers.lines, answers.errors)
+                    self._count_answers(answers)
             if written:
                 written.result()
-        if not size.rows:
+        if not self._size.rows:
             raise DataError(f"{self.job.name}: expected rows, found none.")
-        return size
+        return self._size
 
-    def _parts(self) -> Iterator[_Rows]:
+    def _missing(self, folder: PartFolder, pool: ThreadPoolExecutor) -> Iterator[PartRows]:
+        """The parts of this shard that are not there; the next one is read ahead."""
+        parts = self._parts()
+        upcoming = pool.submit(next, parts, None)
+        while part := upcoming.result():
+            upcoming = pool.submit(next, parts, None)
+            self._size = Size(part.number + 1, part.first + len(part.rows) - 1)
+            if not self.shard.has(part.number):
+                continue
+            if earlier := folder.find(part.number, part.digest, len(part.rows)):
+                self._advance(len(part.rows), earlier.errors)
+            else:
+                yield part
+
+    def _parts(self) -> Iterator[PartRows]:
         rows = self.job.rows()
         for number in count():
             first = number * self.part_rows + 1
@@ -180,27 +218,18 @@ class PartLoop:
                 return
             # Also what a stream holds must be the same when a batch goes on.
             lines = (json_line([row.value, dict(row.fields), row.error]) for row in part)
-            yield _Rows(number, first, part, digest_of(lines) if self.shard.has(number) else "")
+            yield PartRows(number, first, part, digest_of(lines) if self.shard.has(number) else "")
 
-    def _answer(self, part: _Rows) -> list[Outcome]:
-        def advance(completed: int, total: int) -> None:
-            self._tell(len(part.rows) * completed / max(1, total))
+    def _answers(self, parts: Iterator[PartRows]) -> Generator[tuple[PartRows, Answers], None, None]:
+        with closing(self.job.answer_parts(parts, self._tell if self.report else None)) as answered:
+            for part, answers in answered:
+                if answers.fault and self.fail_fast:
+                    raise NlptasksError(answers.fault)
+                yield part, answers
 
-        outcomes = self.job.answer(part.rows, advance if self.report else None)
-        failed = next((outcome for outcome in outcomes if outcome.error), None)
-        if failed and self.fail_fast:
-            raise NlptasksError(f"{failed.row.place}: {failed.error}")
-        return outcomes
-
-    def _write(self, folder: PartFolder, part: _Rows, outcomes: Sequence[Outcome]) -> None:
-        folder.write(part.number, part.digest, self._lines(part, outcomes), _errors(outcomes))
-
-    def _lines(self, part: _Rows, outcomes: Sequence[Outcome]) -> list[bytes]:
-        return [self.job.line(number, outcome) for number, outcome in enumerate(outcomes, start=part.first)]
-
-    def _count_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        self._computed += len(outcomes)
-        self._advance(len(outcomes), _errors(outcomes))
+    def _count_answers(self, answers: Answers) -> None:
+        self._computed += len(answers.lines)
+        self._advance(len(answers.lines), answers.errors)
 
     def _count(self) -> None:
         with suppress(NlptasksError):
@@ -224,7 +253,3 @@ class PartLoop:
         rate = (rows - before) / (now - start) if now > start and rows > before else None
         left = (self._total - rows) / rate if self._total and rate else None
         self.report(BatchProgress(rows, self._errors, self._total, rate, left, self._rows))
-
-
-def _errors(outcomes: Sequence[Outcome]) -> int:
-    return sum(bool(outcome.error) for outcome in outcomes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,11 @@ from nlptasks import (
 )
 from nlptasks.batches.answers import Outcome, answer_rows
 from nlptasks.batches.columns import json_line
-from nlptasks.batches.loop import BatchProgress, BatchReport, PartLoop
+from nlptasks.batches.loop import Answers, BatchProgress, BatchReport, PartLoop, PartRows, answer_in_turn
 from nlptasks.batches.parts import Shard
 from nlptasks.batches.rows import TaskRow
-from nlptasks.batches.run import model_identity
 from nlptasks.batches.sources import Source
+from nlptasks.batches.work import model_identity
 from nlptasks.data import read_rows
 from nlptasks.surfaces import (
     ChatRequest,
@@ -144,7 +144,12 @@ class _RequestJob:
         models = model_identity(self.engine, "as each request names it")
         return {"task": "requests", **models, "input": self.source.digests(), "columns": {}}
 
-    def answer(self, rows: Sequence[TaskRow], progress: Callable[[int, int], None] | None) -> list[Outcome]:
+    def answer_parts(
+        self, parts: Iterator[PartRows], advance: Callable[[float], None] | None
+    ) -> Generator[tuple[PartRows, Answers], None, None]:
+        return answer_in_turn(parts, advance, self._answer, self._line)
+
+    def _answer(self, rows: Sequence[TaskRow], progress: Callable[[int, int], None] | None) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         groups: dict[tuple[str, str, str], list[tuple[int, Any]]] = defaultdict(list)
         for place, row in enumerate(rows):
@@ -168,7 +173,7 @@ class _RequestJob:
                 outcomes[place] = _responded(rows[place], *response)
         return [outcomes[place] for place in range(len(rows))]
 
-    def line(self, number: int, outcome: Outcome) -> bytes:
+    def _line(self, number: int, outcome: Outcome) -> bytes:
         fields = outcome.row.fields
         name = hashlib.sha256(f"{number} {fields.get('custom_id')}".encode()).hexdigest()[:24]
         response = error = None

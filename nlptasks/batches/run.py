@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks import AnyTask, CancelToken, NlptasksError, default_engine
-from nlptasks.batches.answers import Outcome, answer_rows
-from nlptasks.batches.columns import RowWriter, answer_columns
 from nlptasks.batches.files import output_format
-from nlptasks.batches.loop import BatchProgress, BatchReport, PartLoop
+from nlptasks.batches.loop import BatchProgress, BatchReport, PartLoop, Work
 from nlptasks.batches.parts import Shard
 from nlptasks.batches.rows import RowReader, TaskRow
-from nlptasks.batches.sources import Source, folder_digest
+from nlptasks.batches.sources import Source
+from nlptasks.batches.work import TaskWork, default_rows, divide_fields
 from nlptasks.data import DataOptions
 
 if TYPE_CHECKING:
     from nlptasks import Engine
-
-READ_ROWS, WRITTEN_ROWS = 1024, 32
-"""Rows of a part, for a task with a trained head and for one that writes text."""
+    from nlptasks.ray import Cluster
 
 
 def batch(
@@ -41,6 +39,7 @@ def batch(
     shard: str | None = None,
     restart: bool = False,
     fail_fast: bool = False,
+    ray: str | Cluster | None = None,
     progress: Callable[[BatchProgress], None] | None = None,
     on_note: Callable[[str], object] | None = None,
     cancel: CancelToken | None = None,
@@ -57,7 +56,8 @@ def batch(
     Memory does not grow with the rows. They are answered in parts of `part_rows`, which are kept in a folder beside the
     output until all are there: killed at any moment and called again alike, a batch goes on after its last part, and
     its output is the same as without the stop. `restart` computes everything anew. `shard`, as in "3/8", computes each
-    eighth part, from the third; `join_shards` makes the output of all. `fail_fast` raises the first row's error.
+    eighth part, from the third; `join_shards` makes the output of all. `fail_fast` raises the first row's error. `ray`
+    is the address of a Ray cluster, or a `nlptasks.ray.Cluster`: its actors answer the parts, not this process.
     `progress` is called a few times a second at most, `on_note` with remarks on the columns. All other keywords are
     those of `Engine.run`.
 
@@ -74,24 +74,27 @@ def batch(
     keep = [keep] if isinstance(keep, str) else keep
     engine = engine or default_engine()
     described = engine.plugins.task(task)
-    known = described.input_type.model_fields.keys() - described.options_type.model_fields.keys()
-    shared = {name: value for name, value in fields.items() if name in known}
-    options = {name: value for name, value in fields.items() if name not in known}
+    shared, options = divide_fields(described, fields)
     engine.choose(described, adapter, model, described.validate_options(options))
     source = Source(inputs, reading, by_line=by_line)
     reader = RowReader(described, reading, by_line=source.by_line, fields=shared)
-    job = _TaskJob(
-        engine, described, source, reader, {"adapter": adapter, "model": model, **options},
-        cancel or CancelToken(), None if keep is None else tuple(sorted(keep)),
-        {"fields": shared, "by line": by_line, "reading": vars(reading or DataOptions())},
-    )  # fmt: skip
-    rows = part_rows or (READ_ROWS if described.head else WRITTEN_ROWS)
-    loop = PartLoop(job, rows, Shard.parse(str(shard)) if shard else Shard(), fail_fast, progress)
-    if str(output) == "-":
-        return loop.to_stream(sys.stdout.buffer)
-    output_format(Path(output))
-    source.refuse(Path(output))
-    report = loop.to_file(Path(output), restart=restart)
+    columns = None if keep is None else tuple(sorted(keep))
+    arguments = {"adapter": adapter, "model": model, **options}
+    work = TaskWork(engine, described, arguments, columns, cancel or CancelToken())
+    settings = {"fields": shared, "by line": by_line, "reading": vars(reading or DataOptions())}
+    rows = part_rows or default_rows(described)
+    share = Shard.parse(str(shard)) if shard else Shard()
+    if str(output) != "-":
+        output_format(Path(output))
+        source.refuse(Path(output))
+    elif ray is not None:
+        raise NlptasksError("--ray: expected a file for the output, found -: rows are answered in any order.")
+    with _answering(work, ray, on_note) as answering:
+        job = _TaskJob(answering, source, reader, settings)
+        loop = PartLoop(job, rows, share, fail_fast, progress)
+        if str(output) == "-":
+            return loop.to_stream(sys.stdout.buffer)
+        report = loop.to_file(Path(output), restart=restart)
     absent = [name for name in keep or () if report.computed and name not in job.columns]
     for note in [*reader.notes, *(f"keep: no row has a column {name!r}" for name in absent)]:
         if on_note:
@@ -99,22 +102,25 @@ def batch(
     return report
 
 
+def _answering(work: TaskWork, ray: str | Cluster | None, on_note: Any) -> AbstractContextManager[Work]:
+    if ray is None:
+        return nullcontext(work)
+    from nlptasks.ray import actors
+
+    return actors(work, ray, on_note)
+
+
 @dataclass
 class _TaskJob:
-    """The rows of a source, answered by a task; `settings` are the other values that decide the output."""
+    """The rows of a source, and what answers them; `settings` are the other values that decide the output."""
 
-    engine: Engine
-    task: AnyTask
+    work: Work
     source: Source
     reader: RowReader
-    arguments: Mapping[str, Any]
-    cancel: CancelToken
-    keep: Collection[str] | None
     settings: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        self.line = RowWriter(self.task, self.keep).line
-        self.name, self.count = self.source.name, self.source.count
+        self.name, self.count, self.answer_parts = self.source.name, self.source.count, self.work.answer_parts
         self.columns: set[str] = set()
 
     def rows(self) -> Iterator[TaskRow]:
@@ -122,32 +128,5 @@ class _TaskJob:
             self.columns.update(row.fields or ("text",))
             yield row
 
-    def answer(self, rows: Sequence[TaskRow], progress: Callable[[int, int], None] | None) -> list[Outcome]:
-        return answer_rows(self.engine, self.task, rows, progress=progress, cancel=self.cancel, **self.arguments)
-
     def identity(self) -> dict[str, Any]:
-        adapter, base = self.engine.choose(self.task, self.arguments["adapter"], self.arguments["model"])
-        return {
-            "task": self.engine.plugins.describe(self.task),
-            "adapter": adapter and f"{adapter.name} {folder_digest(adapter.path)}",
-            **model_identity(self.engine, base),
-            "options": {name: value for name, value in self.arguments.items() if name not in ("adapter", "model")},
-            "input": self.source.digests(),
-            "keep": self.keep,
-            "columns": {column.name: column.kind for column in answer_columns(self.task)},
-            **self.settings,
-        }
-
-
-def model_identity(engine: Engine, base: str) -> dict[str, Any]:
-    """What decides a model's answers: its name, a digest of its folder if that is its name, and where it runs."""
-    if "://" in base:
-        # On a server: nothing of this machine decides, and torch need not be imported.
-        return {"model": base}
-    placement = engine.placement()
-    return {
-        "model": f"{base} {folder_digest(Path(base))}" if Path(base).is_dir() else base,
-        "profile": engine.settings.profile,
-        "device": placement.device,
-        "dtype": placement.dtype,
-    }
+        return {**self.work.identity(), "input": self.source.digests(), **self.settings}

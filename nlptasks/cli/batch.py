@@ -73,6 +73,11 @@ def batch_group() -> None:
               "for a task that writes text.")  # fmt: skip
 @click.option("--restart", is_flag=True, help="Answer every row anew, and replace the output.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first row without an answer.")
+@click.option("--ray", metavar="ADDRESS", help="Answer by actors of a Ray cluster: auto (the one that this machine "
+              "belongs to), local (one for this command) or HOST:PORT.")  # fmt: skip
+@click.option("--actors", type=click.IntRange(min=1), help="Actors of --ray. Default: as many as there is room for.")
+@click.option("--actor-cpus", type=click.FloatRange(min=0), default=1, show_default=True, help="CPUs of an actor.")
+@click.option("--actor-gpus", type=click.FloatRange(min=0), default=0, show_default=True, help="GPUs of an actor.")
 @progress_option
 def task_command(
     task: str,
@@ -84,6 +89,10 @@ def task_command(
     options: tuple[tuple[str, str], ...],
     device: str,
     dtype: str,
+    ray: str | None,
+    actors: int | None,
+    actor_cpus: float,
+    actor_gpus: float,
     progress: str | None,
     **settings: Any,
 ) -> None:
@@ -94,6 +103,13 @@ def task_command(
     """
     from nlptasks.batches import batch
 
+    cluster = None
+    if ray is not None:
+        from nlptasks.ray import Cluster
+
+        cluster = Cluster(ray, actors, actor_cpus, actor_gpus)
+    elif actors or actor_gpus or actor_cpus != 1:
+        raise click.UsageError("--actors, --actor-cpus and --actor-gpus: expected --ray with them, found none.")
     downloads = DownloadBar()
     with Engine(device=device, dtype=dtype, on_progress=downloads) as engine:
         fields, values = fields_and_options(engine.plugins.task(task), options)
@@ -101,7 +117,7 @@ def task_command(
         with Watch(progress, downloads) as watch, stopping(watch if output != "-" else None):
             report = batch(
                 task, [Path(name) for name in inputs], output, engine=engine, reading=reading, by_line=by_line,
-                keep=columns, progress=watch, on_note=watch.note, **settings, **fields, **values,
+                keep=columns, ray=cluster, progress=watch, on_note=watch.note, **settings, **fields, **values,
             )  # fmt: skip
     conclude(report.rows, report.errors, report.output)
 

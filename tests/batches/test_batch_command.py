@@ -62,8 +62,8 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, errors
 
 
-def wait_for_parts(folder: Path, count: int) -> None:
-    for _ in range(1200):
+def wait_for_parts(folder: Path, count: int, seconds: int = 60) -> None:
+    for _ in range(20 * seconds):
         if len(list(folder.glob("part-*.jsonl"))) >= count:
             return
         time.sleep(0.05)

@@ -46,6 +46,7 @@ FACES = (
     "nlptasks.surfaces",
     "nlptasks.batches",
     "nlptasks.serve",
+    "nlptasks.ray",
 )
 """What a surface may import."""
 
@@ -288,13 +289,15 @@ def test_arrows_only_point_down(layer: str) -> None:
 
 
 def test_every_file_has_a_layer() -> None:
-    surfaces = ("__init__.py", "__main__.py", "cli/", "surfaces/", "batches/", "serve/", "runtime/__init__.py")
+    surfaces = ("__init__.py", "__main__.py", "cli/", "surfaces/", "batches/", "serve/", "ray/", "runtime/__init__.py")
     layers = {inside(path): layer_of(name_of(path)) for path in core_files()}
     assert [path for path, layer in layers.items() if layer not in BELOW and not path.startswith(surfaces)] == []
 
 
 @pytest.mark.parametrize(
-    "surface", [CORE / "cli", CORE / "surfaces", CORE / "batches", CORE / "serve", APP], ids=lambda path: path.name
+    "surface",
+    [CORE / "cli", CORE / "surfaces", CORE / "batches", CORE / "serve", CORE / "ray", APP],
+    ids=lambda path: path.name,
 )
 def test_surfaces_import_faces_only_and_never_each_other(surface: Path) -> None:
     """Types too: what is private may change its name."""
@@ -359,7 +362,7 @@ def fresh(code: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
-    heavy = sorted([*HEAVY, "gradio", "datasets", "numpy"])
+    heavy = sorted([*HEAVY, "gradio", "datasets", "numpy", "ray"])
     done = fresh(f"import sys\n{statement}\nprint(*[name for name in {heavy} if name in sys.modules])")
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
@@ -373,7 +376,7 @@ try:
     main({arguments})
 except SystemExit as done:
     assert not done.code, done.code
-heavy = [name for name in ("torch", "transformers", "peft", "gradio") if name in sys.modules]
+heavy = [name for name in ("torch", "transformers", "peft", "gradio", "ray") if name in sys.modules]
 print("HEAVY", *heavy)
 """
     done = fresh(code)

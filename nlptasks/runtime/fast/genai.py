@@ -8,6 +8,7 @@ turn of a conversation, or a task's fixed instruction, is not read again.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import threading
 import time
@@ -258,6 +259,9 @@ def _load(folder: Path, adapter: bytes | None) -> Any:
     # In float32 a text is the same alone and beside others, so that a seed keeps its promise. In 8 bits, GenAI's
     # default, log-probabilities differed by 0.03 nats, and nothing was quicker.
     settings: dict[str, Any] = {"ENABLE_CPU_PINNING": False, "KV_CACHE_PRECISION": "f32"}
+    # OpenVINO does not read the variable: each of several processes would take every core.
+    if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdigit():
+        settings["INFERENCE_NUM_THREADS"] = int(threads)
     if adapter is not None:
         lora = openvino_genai.Adapter(openvino.Tensor(numpy.frombuffer(adapter, dtype=numpy.uint8)))
         # Applied to the graph once. The other modes apply it at `generate` alone, and not to single requests.
