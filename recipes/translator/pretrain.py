@@ -120,17 +120,17 @@ class Rows:
 
     def validation(self) -> dict[str, list[np.ndarray]]:
         """Batches of the rows held out, both ways, by the names of their sets."""
-        kept = {}
+        batches = {}
         for number, name in enumerate(self.names):
             rows = np.flatnonzero(self._set == number)
             if name.startswith(tuple(f"validation/{start}" for start in VALIDATION_SETS)) and len(rows):
                 rows = rows[:VALIDATED]
                 rows = rows[np.argsort(self._sizes[rows].sum(1), kind="stable")]
                 parts = [np.stack([rows, np.full_like(rows, -1), np.full_like(rows, back)], 1) for back in (0, 1)]
-                kept[name.removeprefix("validation/")] = [
+                batches[name.removeprefix("validation/")] = [
                     half for part in parts for half in np.array_split(part, max(1, len(part) // 10))
                 ]
-        return kept
+        return batches
 
     def tensors(self, entries: np.ndarray) -> dict[str, torch.Tensor]:
         """What the model reads of a batch, and `labels`: the targets' pieces one after another, without padding."""
@@ -169,14 +169,14 @@ class Rows:
         """The entries, of which a share of the short ones has become half as many long ones."""
         short = (self._sizes[entries[:, 0]].sum(1) < 50) & (chance.random(len(entries)) < self._recipe.joined)
         kinds = self._language[entries[:, 0]] * 2 + entries[:, 2]
-        kept = [entries[~short]]
+        parts = [entries[~short]]
         for kind in np.unique(kinds[short]):
             chosen = entries[short & (kinds == kind)]
             half = len(chosen) // 2
             pairs = chosen[:half].copy()
             pairs[:, 1] = chosen[half : 2 * half, 0]
-            kept += [pairs, chosen[2 * half :]]
-        return np.concatenate(kept)
+            parts += [pairs, chosen[2 * half :]]
+        return np.concatenate(parts)
 
 
 def _weight(name: str, weights: Mapping[str, float]) -> float:
