@@ -45,8 +45,6 @@ LONGEST_STEP = 300.0
 VALIDATION_SETS = ("tatoeba", "wmt")
 VALIDATED = 40
 """Rows of each of their validation files; the loss of more says little more and takes longer."""
-CHUNK = 512
-"""Targets whose likelihoods over all pieces are in memory at once: 20 MB, which a processor's cache holds."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class Rows:
                 first, wider = place, [*pair]
             longest = wider
         batches.append(entries[order[first:]])
-        chance.shuffle(batches)  # type: ignore[arg-type]
+        chance.shuffle(batches)
         return batches
 
     def validation(self) -> dict[str, list[np.ndarray]]:
@@ -245,50 +243,12 @@ def widen(model: MarianMTModel, weights: Mapping[str, torch.Tensor]) -> None:
                 value.copy_(smaller)
 
 
-class SmoothedLoss(torch.autograd.Function):
-    """Mean cross entropy with label smoothing of `states @ pieces.T` (n, vocabulary), never whole in memory.
-
-    `apply(states, pieces, labels, smoothing)`: shapes (n, d), (vocabulary, d), (n). The gradients are computed with
-    the loss; on a CPU this takes two thirds of the time of cross entropy over all logits.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, states: Any, pieces: Any, labels: Any, smoothing: float) -> Any:
-        """The loss."""
-        count, size = len(labels), len(pieces)
-        towards_states, towards_pieces = torch.empty_like(states), torch.zeros_like(pieces)
-        loss = torch.zeros((), device=states.device)
-        for part in (slice(at, at + CHUNK) for at in range(0, count, CHUNK)):
-            state, label = states[part], labels[part, None]
-            logits = (state @ pieces.T).float()
-            highest = logits.amax(1, keepdim=True)
-            expected = (1 - smoothing) * logits.gather(1, label) + smoothing * logits.mean(1, keepdim=True)
-            powers = logits.sub_(highest).exp_()
-            total = powers.sum(1, keepdim=True)
-            loss += (total.log() + highest - expected).sum()
-            powers.div_(total).sub_(smoothing / size).scatter_add_(1, label, torch.full_like(total, smoothing - 1))
-            powers = powers.to(state.dtype)
-            towards_states[part] = powers @ pieces
-            towards_pieces += powers.T @ state
-        ctx.save_for_backward(towards_states / count, towards_pieces / count)
-        return loss / count
-
-    @staticmethod
-    def backward(ctx: Any, *towards: Any) -> Any:
-        """The gradients of `states` and `pieces`."""
-        states, pieces = ctx.saved_tensors
-        return towards[0] * states, towards[0] * pieces, None, None
-
-
 def loss_of(model: MarianMTModel, batch: Mapping[str, torch.Tensor], smoothing: float) -> torch.Tensor:
-    """The mean loss of a batch's targets."""
+    """Mean cross entropy of a batch's targets, with label smoothing; padding has no logits."""
     read = {name: value for name, value in batch.items() if name not in ("places", "labels")}
     states = model.model(**read, use_cache=False).last_hidden_state.flatten(0, 1)
-    pieces = model.get_output_embeddings().weight
-    loss: torch.Tensor = SmoothedLoss.apply(
-        states[batch["places"]].to(pieces.dtype), pieces, batch["labels"], smoothing
-    )
-    return loss
+    logits = model.lm_head(states[batch["places"]])
+    return torch.nn.functional.cross_entropy(logits.float(), batch["labels"], label_smoothing=smoothing)
 
 
 class Run:
@@ -304,7 +264,7 @@ class Run:
         self._rows, self._recipe, self._file = rows, recipe, folder / CHECKPOINT
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.01)
         self._average = WeightAverage(dict(model.named_parameters()), recipe.average)
-        self.state = {"step": 0, "epoch": 0, "batch": 0, "tokens": 0, "seconds": 0.0}
+        self.state: dict[str, Any] = {"step": 0, "epoch": 0, "batch": 0, "tokens": 0, "seconds": 0.0}
         if self._file.is_file():
             saved = torch.load(self._file, map_location=self._device, weights_only=True)
             model.load_state_dict(saved["model"])
