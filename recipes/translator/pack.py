@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from phrases import BOOK, filled, fixed, read_book
 
 LANGUAGES = ("fr", "de", "es")
+BOOK_SETS = ("phrases", "patterns")
 LONGEST = 128
 """Pieces of a text, its end included; longer rows are left out."""
 TRANSLATIONS = 4
@@ -163,6 +164,38 @@ def pack(sets: dict[str, list[Pair]], tokenizer: MarianTokenizer) -> dict[str, n
     return {"pieces": np.concatenate(pieces or [np.zeros(0, np.uint16)]), "rows": table, "sets": np.array([*sets])}
 
 
+def with_book(file: Path, book: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a packed file, its rows of the phrase book replaced."""
+    with np.load(file) as arrays:
+        pieces, rows, names = arrays["pieces"], arrays["rows"], [str(name) for name in arrays["sets"]]
+    stays = np.array([name not in BOOK_SETS for name in names])[rows[:, 3]]
+    pieces = pieces[np.repeat(stays, rows[:, :2].sum(1, dtype=np.int64))]
+    added = book["rows"] + np.array([0, 0, 0, len(names)], dtype=np.uint8)
+    return {
+        "pieces": np.concatenate((pieces, book["pieces"])),
+        "rows": np.concatenate((rows[stays], added)),
+        "sets": np.array([name if name not in BOOK_SETS else f"old {name}" for name in names] + [*book["sets"]]),
+    }
+
+
+def read_sets(folder: Path, measured: Path | None, limit: int | None) -> dict[str, list[Pair]]:
+    """The clean rows of every set, and some of each validation file."""
+    held_out = texts_held_out(measured) if measured else set()
+    seen: set[tuple[str, str]] = set()
+    sets: dict[str, list[Pair]] = {}
+    for file in files_of(folder, "train"):
+        why: Counter[str] = Counter()
+        pairs = [*rows_of(file)][:limit]
+        sets[file.parent.name] = [*clean(pairs, held_out, seen, why)]
+        print(f"{file.parent.name}: {len(sets[file.parent.name]):,} of {len(pairs):,} {dict(why)}", flush=True)
+    if not sets:
+        raise SystemExit(f"{folder}: expected folders with train.jsonl or train.jsonl.gz, found none.")
+    for file in files_of(measured, "validation") if measured else ():
+        rows = [*rows_of(file)]
+        sets[f"validation/{file.parent.name}"] = random.Random(13).sample(rows, min(VALIDATION, len(rows)))
+    return sets
+
+
 def main() -> None:
     """Read, clean, pack, say how much of each set is left."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -170,32 +203,25 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of a translator")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--held-out", type=Path, help="folder of folders with test and validation files")
-    parser.add_argument("--patterns", type=int, default=50_000, help="rows made from the phrases with places")
+    parser.add_argument("--patterns", type=int, default=60_000, help="rows made from the phrases with places")
+    parser.add_argument("--reuse", type=Path, help="a packed file whose rows stay, but for the phrase book's")
     parser.add_argument("--limit", type=int, help="rows of each set, for a trial")
     arguments = parser.parse_args()
     tokenizer = MarianTokenizer.from_pretrained(arguments.tokenizer)
     book = read_book(BOOK)
-    held_out = texts_held_out(arguments.held_out) if arguments.held_out else set()
-    seen: set[tuple[str, str]] = set()
-    sets: dict[str, list[Pair]] = {}
-    for file in files_of(arguments.data, "train"):
-        why: Counter[str] = Counter()
-        pairs = [*rows_of(file)][: arguments.limit]
-        sets[file.parent.name] = [*clean(pairs, held_out, seen, why)]
-        print(f"{file.parent.name}: {len(sets[file.parent.name]):,} of {len(pairs):,} {dict(why)}", flush=True)
-    if not sets:
-        raise SystemExit(f"{arguments.data}: expected folders with train.jsonl or train.jsonl.gz, found none.")
-    for name, made in (("phrases", fixed(book)), ("patterns", filled(book, arguments.patterns, random.Random(13)))):
-        sets[name] = [Pair(row["en"], row[language], language) for row, language in made]
-        print(f"{name}: {len(made):,} rows of the phrase book")
-    for file in files_of(arguments.held_out, "validation") if arguments.held_out else ():
-        rows = [*rows_of(file)]
-        sets[f"validation/{file.parent.name}"] = random.Random(13).sample(rows, min(VALIDATION, len(rows)))
-    arrays = pack(sets, tokenizer)
+    made = fixed(book), filled(book, arguments.patterns, random.Random(13))
+    sets = {
+        name: [Pair(row["en"], row[language], language) for row, language in rows]
+        for name, rows in zip(BOOK_SETS, made, strict=True)
+    }
+    print(f"phrase book: {len(made[0]):,} rows and {len(made[1]):,} of patterns", flush=True)
+    if arguments.reuse:
+        arrays = with_book(arguments.reuse, pack(sets, tokenizer))
+    else:
+        arrays = pack(sets | read_sets(arguments.data, arguments.held_out, arguments.limit), tokenizer)
     np.savez_compressed(arguments.out, **arrays)
-    print(
-        f"{len(arrays['rows']):,} rows, {len(arrays['pieces']):,} pieces, {arguments.out.stat().st_size / 1e6:.1f} MB"
-    )
+    size = arguments.out.stat().st_size / 1e6
+    print(f"{len(arrays['rows']):,} rows, {len(arrays['pieces']):,} pieces, {size:.1f} MB")
 
 
 if __name__ == "__main__":

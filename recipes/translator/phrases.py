@@ -3,7 +3,7 @@
     python recipes/translator/phrases.py [--model MODEL]
 
 checks which of its fixed phrases a translator gets right. `phrases.tsv` has a phrase a line: English, French, German,
-Spanish. `{name}` is a place that every language fills with the same entry of the list of that name.
+Spanish. `{name}` is a place that every language fills with the same entry of a list; `# name` begins a list.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from pathlib import Path
 
 BOOK = Path(__file__).with_name("phrases.tsv")
 COLUMNS = ("en", "fr", "de", "es")
+CLAUSES = "event"
+"""A list whose entries are no texts of their own: the German ones have the order of words behind `dass`."""
 _PLACE = re.compile(r"\{(\w+)\}")
+_NUMBERS = {"number": [(2, 20), (2, 100), (2, 999)], "year": [(1500, 2035)], "day": [(2, 31)], "hour": [(2, 12)]}
 
 Phrase = dict[str, str]
 """A phrase by language."""
@@ -42,31 +45,31 @@ def read_book(file: Path) -> Book:
 
 
 def fill(phrase: Phrase, lists: dict[str, list[Phrase]], chance: random.Random) -> Phrase:
-    """The phrase with an entry of the list in each place, the same one in all languages."""
-    chosen = {name: entry(name, lists, chance) for name in dict.fromkeys(_PLACE.findall(phrase["en"]))}
-    return {
-        language: _PLACE.sub(lambda place, language=language: chosen[place[1]][language], text)  # type: ignore[misc]
-        for language, text in phrase.items()
+    """The phrase with an entry of the list in each place, the same one in all languages; an entry may have places."""
+    while places := dict.fromkeys(_PLACE.findall(phrase["en"])):
+        for name in places:
+            chosen = entry(name, lists, chance)
+            phrase = {language: text.replace(f"{{{name}}}", chosen[language]) for language, text in phrase.items()}
+    return phrase | {
+        "fr": re.sub(r"\bde (?=[AEIOUÉ])", "d'", phrase["fr"]),
+        "es": re.sub(r"\by (?=I)", "e ", phrase["es"]),
     }
 
 
 def entry(name: str, lists: dict[str, list[Phrase]], chance: random.Random) -> Phrase:
-    """An entry of a list, or a number: `{number}`, `{year}`, `{day}`, `{hour}`."""
-    if name.startswith("number"):
-        return dict.fromkeys(COLUMNS, str(chance.randint(2, chance.choice((20, 100, 999)))))
-    if name == "year":
-        return dict.fromkeys(COLUMNS, str(chance.randint(1500, 2035)))
-    if name == "day":
-        return dict.fromkeys(COLUMNS, str(chance.randint(2, 31)))
-    if name == "hour":
-        return dict.fromkeys(COLUMNS, str(chance.randint(2, 12)))
-    return chance.choice(lists["man"] + lists["woman"] if name.startswith("name") else lists[name.rstrip("2")])
+    """An entry of a list, or a number: `{number}`, `{year}`, `{day}`, `{hour}`. `{Role}` is a capital `{role}`."""
+    if name in _NUMBERS:
+        return dict.fromkeys(COLUMNS, str(chance.randint(*chance.choice(_NUMBERS[name]))))
+    if name.startswith("name"):
+        return chance.choice(lists["man"] + lists["woman"])
+    chosen = chance.choice(lists[name.rstrip("2").lower()])
+    return {language: text[0].upper() + text[1:] for language, text in chosen.items()} if name[0].isupper() else chosen
 
 
 def fixed(book: Book) -> list[tuple[Phrase, str]]:
     """Every phrase without places and every entry of the lists, with each language it is for."""
     phrases, lists = book
-    entries = [entry for entries in lists.values() for entry in entries]
+    entries = [entry for name, entries in lists.items() if name != CLAUSES for entry in entries]
     whole = [phrase for phrase in phrases if not _PLACE.search(phrase["en"])]
     return [(phrase, language) for phrase in (*whole, *entries) for language in COLUMNS[1:]]
 

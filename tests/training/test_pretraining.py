@@ -135,7 +135,7 @@ def test_rows_that_are_measured_on_doubles_and_foreign_rows_are_left_out(recipe:
 def test_the_phrase_book_fills_the_same_places_in_every_language(recipe: tuple[ModuleType, ...]) -> None:
     phrases = recipe[1]
     book = phrases.read_book(phrases.BOOK)
-    for phrase in book[0]:
+    for phrase in (*book[0], *(one for entries in book[1].values() for one in entries)):
         places = [sorted(phrases._PLACE.findall(text)) for text in phrase.values()]
         assert places == [places[0]] * 4, phrase
         assert all(text.strip() == text and text for text in phrase.values())
@@ -143,6 +143,7 @@ def test_the_phrase_book_fills_the_same_places_in_every_language(recipe: tuple[M
     assert len(filled) > 250
     assert {language for _, language in filled} == {"fr", "de", "es"}
     assert not [phrase for phrase, _ in filled if any("{" in text for text in phrase.values())]
+    assert not [phrase for phrase, _ in phrases.fixed(book) if any("{" in text for text in phrase.values())]
     assert ("Good morning.", "Guten Morgen.") in [(p["en"], p["de"]) for p, _ in phrases.fixed(book)]
 
 
@@ -179,6 +180,31 @@ def test_batches_hold_what_the_tokenizer_reads(recipe: tuple[ModuleType, ...], p
             assert read[: len(whole)].tolist() == [tokenizer.pad_token_id, *whole[:-1].tolist()]
             actual.add((*source[mask > 0].tolist(), -1, *whole.tolist()))
     assert actual == expected
+
+
+def test_the_phrase_book_of_a_packed_file_is_replaced(
+    recipe: tuple[ModuleType, ...],
+    packed: Path,
+    parallel: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pack, _, pretrain = recipe
+    monkeypatch.setattr(pack, "read_book", lambda file: ([{"en": "Yes.", "fr": "Oui.", "de": "Ja.", "es": "Sí."}], {}))
+    out = tmp_path / "rows.npz"
+    run(pack, monkeypatch, parallel, "--tokenizer", TRANSLATOR, "--out", out, "--reuse", packed)
+    assert "phrase book: 3 rows and 0 of patterns" in capsys.readouterr().out
+    tokenizer = pretrain.MarianTokenizer.from_pretrained(TRANSLATOR)
+    rows = pretrain.Rows(out, tokenizer, pretrain.Recipe(tokens=600, weights={"old": 0}))
+    texts = {
+        tokenizer.decode(text, skip_special_tokens=True)
+        for entries in rows.epoch(0)
+        for text in rows.tensors(entries)["input_ids"]
+    }
+    assert {">>deu<< Yes.", ">>eng<< Ja."} <= texts
+    assert not any("Buenos" in text for text in texts)
+    assert sum(map(len, rows.epoch(0))) == 2 * 480 + 6
 
 
 def test_short_rows_are_joined(recipe: tuple[ModuleType, ...], packed: Path) -> None:
