@@ -253,6 +253,10 @@ def test_a_translator_is_trained_killed_gone_on_with_widened_and_served(
     assert [line["step"] for line in lines] == [20, 60]
     assert lines[1]["loss"] < lines[0]["loss"]
     assert lines[1]["validation"]["tatoeba_like"] < lines[0]["validation"]["tatoeba_like"] < math.log(10_005)
+    run(pretrain, monkeypatch, *once, "--minutes", 0.02, "--cooldown", 1)
+    last = json.loads([line for line in capsys.readouterr().out.splitlines() if line.startswith("{")][-1])
+    assert last["step"] > 60
+    assert last["rate"] < 0.8, "the rate falls from the beginning"
     sizes.write_text(SIZES.format(ffn=96), encoding="utf-8")
     wider = tmp_path / "second"
     run(pretrain, monkeypatch, packed, "--out", wider, "--recipe", sizes, "--start", out, "--minutes", 0)
