@@ -2,8 +2,9 @@
 
     python benchmarks/translation.py SETS [--model MODEL] [--adapter ADAPTER] [--pairs en-fr,fr-en] [--rows 1000]
 
-SETS is a folder of folders with `test*.jsonl[.gz]`, a row `{"en": ..., "fr": ...}` a line. A document is translated
-sentence by sentence as `nlptasks run translation` does it; the first `--rows` rows of each file are taken.
+SETS is a folder of folders with `test*.jsonl[.gz]` (`--split` names others), a row `{"en": ..., "fr": ...}` a line. A
+document is translated sentence by sentence as `nlptasks run translation` does it; the first `--rows` rows of each file
+are taken.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def rows_of(file: Path, source: str, target: str, most: int) -> list[tuple[str, 
     return [(row[source], row[target]) for row in rows if source in row and target in row][:most]
 
 
-def files(folder: Path, names: str) -> Iterator[Path]:
-    """The test files of the sets whose folders begin with one of the names."""
-    for file in sorted(folder.glob("*/test*.jsonl*")):
+def files(folder: Path, names: str, split: str = "test") -> Iterator[Path]:
+    """The files of a split of the sets whose folders begin with one of the names."""
+    for file in sorted(folder.glob(f"*/{split}*.jsonl*")):
         if file.parent.name.startswith(tuple(names.split(","))):
             yield file
 
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--adapter")
     parser.add_argument("--pairs", default=PAIRS)
     parser.add_argument("--only", default="", help="beginnings of the folders' names, separated by commas")
+    parser.add_argument("--split", default="test", help="beginning of the files' names; validation to choose by")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--beams", type=int)
     parser.add_argument("--max-new-tokens", type=int, help="of a sentence; the task's own limit when not given")
@@ -66,7 +68,7 @@ def main() -> None:
     with Engine(arguments.model or "translator", dtype=arguments.dtype) as engine:
         for pair in arguments.pairs.split(","):
             source, target = pair.split("-")
-            for file in files(arguments.sets, arguments.only):
+            for file in files(arguments.sets, arguments.only, arguments.split):
                 rows = rows_of(file, source, target, arguments.rows)
                 if not rows:
                     continue
