@@ -1,10 +1,10 @@
 """How long a million rows take on more machines, and what they cost: arithmetic on measured figures, no measurement.
 
-    python benchmarks/scaling.py --rate 168 --share 0.8 --driver 12000 --start 30 --price 0.10
+    python benchmarks/scaling.py --rate 168 --share 0.7 --driver 14000 --start 30 --price 0.10
 
-One machine answers `rate` rows a second. A machine of a cluster answers `share` of that. The driver reads rows and writes
-answers at `driver` rows a second at most, which no number of machines exceeds. Each machine takes `start` seconds
-before its first answer. `price` is that of a machine and hour. Prints a Markdown table.
+One machine answers `rate` rows a second. A machine of a cluster answers `share` of that. The driver reads rows and
+writes answers at `driver` rows a second at most, which no number of machines exceeds. Each machine takes `start`
+seconds before its first answer. `price` is that of a machine and hour. Prints a Markdown table.
 """
 
 from __future__ import annotations
