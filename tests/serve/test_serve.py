@@ -424,10 +424,10 @@ def test_a_stream_with_a_bad_input_has_a_status_and_methods_are_few(url: str) ->
     assert "prompt" in error_of(answer)
     many = httpx.post(f"{url}/v1/embeddings", json={"model": "minilm", "input": ["a"] * 51})
     assert (many.status_code, error_of(many)) == (422, "input: expected 1 to 50 texts, found 51.")
-    httpx.request("BREW", f"{url}/health")
+    httpx.request("PROPFIND", f"{url}/health")
     page = httpx.get(f"{url}/metrics").text
     assert 'method="other"' in page
-    assert "BREW" not in page
+    assert "PROPFIND" not in page
 
 
 def test_a_signal_lets_requests_finish_and_refuses_new_ones(engine: FakeEngine) -> None:
