@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field
@@ -25,6 +26,7 @@ from pydantic import Field
 from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutputError, UnsupportedModelError
 from nlptasks.families import bullets, windows
 from nlptasks.families.chunks import chunk, lead, units
+from nlptasks.families.facts import Facts
 from nlptasks.families.text_to_text import GenerationOptions, TextToText, prompt_text
 from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt
 from nlptasks.results import Summary, SummaryChunk
@@ -81,6 +83,9 @@ class SummarizationOptions(GenerationOptions):
         default=None, ge=0, description="No sequence of so many tokens comes twice; 0 for no such rule."
     )
     length_penalty: float | None = Field(default=None, description="Above 0 beam search favours longer summaries.")
+    check_facts: bool = Field(
+        default=True, description="Leave out sentences with a number or a name that the text does not have."
+    )
     on_overflow: str = Field(
         default="window",
         pattern="^(window|error)$",
@@ -112,7 +117,13 @@ class _Work(Generic[I]):
     truncated: bool = False
     read: int = 0
     unusable: int = 0
+    unsupported: int = 0
     result: Summary | None = None
+
+    @cached_property
+    def facts(self) -> Facts:
+        """The numbers and names of the whole text."""
+        return Facts(self.inputs.text)
 
     def parts(self) -> list[I]:
         """The chunks as inputs of their own."""
@@ -133,6 +144,9 @@ class _Work(Generic[I]):
         notes = [note] if note else []
         if "\ufffd" in self.inputs.text:
             notes.append(LOST)
+        if self.unsupported:
+            what = "1 sentence was" if self.unsupported == 1 else f"{self.unsupported} sentences were"
+            notes.append(f"{what} left out, with a number or a name that the text does not have")
         if self.unusable:
             notes.append(
                 f"for {self.unusable} of {self.read} parts the model wrote nothing usable: "
@@ -268,7 +282,7 @@ class Summarization(TextToText[I, O, Summary], Generic[I, O]):
     def _take(self, work: _Work[I], completions: Sequence[Completion], options: O) -> None:
         """Read what the model wrote for the chunks of one text."""
         parts = work.parts()
-        written = [self._read(part, each, options) for part, each in zip(parts, completions, strict=True)]
+        written = [self._read(work, part, each, options) for part, each in zip(parts, completions, strict=True)]
         work.truncated |= any(completion.truncated for completion in completions)
         if len(parts) == 1:
             work.finish(*_chosen(written[0], parts[0].text, options, whole=not work.chunks))
@@ -282,7 +296,7 @@ class Summarization(TextToText[I, O, Summary], Generic[I, O]):
         work.read += len(parts)
         work.take(texts)
 
-    def _read(self, part: I, completion: Completion, options: O) -> list[str]:
+    def _read(self, work: _Work[I], part: I, completion: Completion, options: O) -> list[str]:
         """The whole sentences and items that the model wrote, within the length of the options; none if it has none."""
         if completion.finish_reason == "cancelled":
             raise CancelledError("The request was cancelled before it was finished.")
@@ -292,6 +306,10 @@ class Summarization(TextToText[I, O, Summary], Generic[I, O]):
             return []
         # A small model that loops repeats one sentence again and again.
         items = list(dict.fromkeys(bullets.split(text, finished=completion.finish_reason == "stop")))
+        if options.check_facts:
+            supported = [item for item in items if not work.facts.missing(item)]
+            work.unsupported += len(items) - len(supported)
+            items = supported
         return bullets.within(items, options.words * 3 // 2)
 
 

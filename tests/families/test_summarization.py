@@ -85,7 +85,7 @@ def test_a_text_with_lost_characters_is_noted() -> None:
 
 
 def test_the_shipped_adapter_notes_texts_in_another_language() -> None:
-    text = "Das alte Museum hat seit Montag wieder geöffnet. Der Eintritt kostet nichts. Das Dach ist ganz neu."
+    text = "Das Museum in Marrow Point ist seit Montag wieder offen. Der Eintritt kostet nichts. Das Dach ist neu."
     note = "the text seems to be in German; the adapter was trained on English"
     shipped = writer(adapter="summarization")
     assert [result.note for result in run(shipped, text, ARTICLE)] == [note, None]
@@ -96,7 +96,7 @@ def test_the_shipped_adapter_notes_texts_in_another_language() -> None:
 
 
 def test_a_text_without_a_full_stop_is_summarized_all_the_same() -> None:
-    [result] = run(writer(), "words without an end " * 50)
+    [result] = run(writer(), "words without an end at Marrow Point " * 50)
     assert result.summary == TOLD
 
 
