@@ -24,9 +24,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import Field
 
 from nlptasks.errors import CancelledError, OverflowRefusedError, UnparsableOutputError, UnsupportedModelError
-from nlptasks.families import bullets, windows
-from nlptasks.families.chunks import chunk, lead, units
-from nlptasks.families.facts import Facts
+from nlptasks.families import windows
+from nlptasks.families.summaries import bullets
+from nlptasks.families.summaries.chunks import chunk, lead, units
+from nlptasks.families.summaries.facts import Facts
 from nlptasks.families.text_to_text import GenerationOptions, TextToText, prompt_text
 from nlptasks.model import Completion, Decoding, Model, ModelInfo, Prompt
 from nlptasks.results import Summary, SummaryChunk

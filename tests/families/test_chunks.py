@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlptasks.families.chunks import chunk, lead, units
+from nlptasks.families.summaries.chunks import chunk, lead, units
 from tests.examples import examples
 
 TEXTS = st.one_of(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlptasks.families.facts import Facts
+from nlptasks.families.summaries.facts import Facts
 from nlptasks_plugins.summarization import Summarization
 from tests.families.test_summarization import ARTICLE, run, writer
 

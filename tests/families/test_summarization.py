@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from nlptasks import CancelToken, Engine, Plugins, Settings, Stream, Summary, TextInput
 from nlptasks.cli import cli
 from nlptasks.errors import CancelledError, InvalidInputError, OverflowRefusedError
-from nlptasks.families import bullets, summarization
+from nlptasks.families import summarization
+from nlptasks.families.summaries import bullets
 from nlptasks.model import ModelKind
 from nlptasks.surfaces import render
 from nlptasks.testing import FakeModel, check_task, tiny_model

@@ -8,7 +8,8 @@ import pytest
 
 from nlptasks import AnswerOptions, TaggingOptions, bases
 from nlptasks.data import files, workbooks
-from nlptasks.families import bullets, summarization
+from nlptasks.families import summarization
+from nlptasks.families.summaries import bullets
 from nlptasks.remote.address import RemoteSettings
 from nlptasks.remote.openai import DEFAULT_WINDOW
 from nlptasks.remote.tasks import ROWS

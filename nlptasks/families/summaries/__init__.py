@@ -1,0 +1,1 @@
+"""The texts of summaries: cut into chunks, split into sentences, compared with their source."""
