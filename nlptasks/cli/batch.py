@@ -140,8 +140,12 @@ def stopping(watch: Watch | None) -> Iterator[None]:
     except (KeyboardInterrupt, CancelledError):
         if watch:
             watch.close()
-            begun = "goes on from there" if watch.saved else "begins anew"
-            click.echo(f"Stopped; {watch.saved} rows are saved. The same command {begun}.", err=True)
+            if watch.saved is None:
+                words = "Stopped before the first new row. The same command goes on from what is saved."
+            else:
+                begun = "goes on from there" if watch.saved else "begins anew"
+                words = f"Stopped; {watch.saved} rows are saved. The same command {begun}."
+            click.echo(words, err=True)
         raise
 
 
@@ -157,7 +161,7 @@ class Watch:
     """Shows the progress of a batch on stderr: as a bar, as lines of JSON, or not at all."""
 
     def __init__(self, kind: str | None, downloads: DownloadBar) -> None:
-        self.saved = 0
+        self.saved: int | None = None
         self._kind = kind or ("bar" if sys.stderr.isatty() else "none")
         self._downloads = downloads
         self._bar: Any = None

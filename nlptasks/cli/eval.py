@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlptasks import Engine
+from nlptasks import DataError, Engine
 from nlptasks.cli.common import adapter_option, model_option, option_values, placement_options, task_argument
 from nlptasks.cli.train import as_data_options, data_options
 from nlptasks.surfaces import DownloadBar
@@ -82,6 +82,7 @@ def eval_command(
         raise click.UsageError("--slice, --report, --predictions: expected none beside --perplexity.")
     if not as_text and (window or stride):
         raise click.UsageError("--window, --stride: expected --perplexity beside them, found none.")
+    _check_outputs([Path(name) for name in (page, predictions) if name], data)
     options = as_data_options(**columns)
     progress = sys.stderr.isatty()
     with DownloadBar() as bar, Engine(device=device, dtype=dtype, on_progress=bar) as engine:
@@ -104,6 +105,17 @@ def eval_command(
         click.echo(_json(report.as_dict()))
         return
     click.echo(text_of(report))
+
+
+def _check_outputs(outputs: list[Path], data: tuple[str, ...]) -> None:
+    """Refuse files that would replace the data or each other, or have no folder, before anything is measured."""
+    taken = {Path(name).expanduser().resolve() for name in data if not name.startswith("hub:")}
+    for output in outputs:
+        if output.resolve() in taken:
+            raise DataError(f"{output}: expected a file of its own to write to, found one that is named twice.")
+        if not output.absolute().parent.is_dir():
+            raise DataError(f"{output}: expected a folder that exists, found none: make {output.parent} first.")
+        taken.add(output.resolve())
 
 
 def _json(value: Any) -> str:

@@ -181,9 +181,10 @@ def _streams(task: Any) -> bool:
 
 
 def _echo_stream(pieces: Any, source: Any) -> None:
+    first = next(pieces := iter(pieces), "")  # an error comes before the prompt is printed
     if isinstance(source, str):
         click.echo(visible(source), nl=False)
-    for piece in pieces:
+    for piece in chain([first], pieces):
         click.echo(visible(piece), nl=False)
         sys.stdout.flush()
     click.echo()

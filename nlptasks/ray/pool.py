@@ -10,7 +10,7 @@ from typing import Any
 
 from nlptasks import CancelToken, NlptasksError, __version__
 from nlptasks.batches import Answers, PartRows, TaskRow, TaskWork
-from nlptasks.ray.cluster import Cluster, connected, use_share
+from nlptasks.ray.cluster import LOCAL, Cluster, connected, use_share
 
 DEATHS = 3
 """After so many actors that died on the same part, or while they started, a batch ends."""
@@ -69,7 +69,9 @@ class ActorPool:
         self._failed_starts = self._count = 0
         self._free: deque[int] = deque()
         self._identity: dict[str, Any] = {}
-        for _ in range(cluster.actors or self._room()):
+        if cluster.address == LOCAL and not self._room():
+            raise NlptasksError(f"Expected actors that fit the cluster of this machine, found none: {self._sizes()}.")
+        for _ in range(cluster.actors or max(1, self._room())):
             self._start()
 
     def identity(self) -> Mapping[str, Any]:
@@ -85,11 +87,7 @@ class ActorPool:
                 self._started(ref)
             if not noted and time.monotonic() - begin > _PATIENCE:
                 noted = True
-                has = {name: self._ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU")}
-                self._on_note(
-                    f"No actor has started yet. An actor takes {self._cluster.cpus:g} CPUs and {self._cluster.gpus:g} "
-                    f"GPUs, the whole cluster has {has['CPU']:g} and {has['GPU']:g}."
-                )
+                self._on_note(f"No actor has started yet: {self._sizes()}.")
         return self._identity
 
     def answer_parts(
@@ -153,7 +151,14 @@ class ActorPool:
         """How many actors the cluster has room for."""
         has = self._ray.cluster_resources()
         takes = {"CPU": self._cluster.cpus, "GPU": self._cluster.gpus}
-        return max(1, min((int(has.get(name, 0) // size) for name, size in takes.items() if size), default=1))
+        return min((int(has.get(name, 0) // size) for name, size in takes.items() if size), default=1)
+
+    def _sizes(self) -> str:
+        """What an actor takes, and what there is."""
+        has = {name: self._ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU")}
+        takes = {"CPU": self._cluster.cpus, "GPU": self._cluster.gpus}
+        amounts = [", ".join(f"{value:g} {name}" for name, value in each.items()) for each in (takes, has)]
+        return f"an actor takes {amounts[0]}, the whole cluster has {amounts[1]}"
 
     def _start(self) -> None:
         number = self._count

@@ -157,6 +157,15 @@ def test_stop(settings: Settings, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_actors_that_never_fit_are_refused(settings: Settings, tmp_path: Path) -> None:
+    with engine_of(settings, FakeModel) as engine, pytest.raises(NlptasksError) as refusal:
+        batch("sentiment", ["a"], tmp_path / "a.csv", engine=engine, ray=Cluster("local", cpus=50))
+    assert str(refusal.value) == (
+        "Expected actors that fit the cluster of this machine, found none: an actor takes 50 CPU, 0 GPU, "
+        "the whole cluster has 3 CPU, 0 GPU."
+    )
+
+
 def test_refusals(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of(settings, FakeModel)
     with pytest.raises(NlptasksError, match=r"^--ray: expected a file for the output, found -: rows are answered in"):

@@ -93,6 +93,11 @@ def test_a_file_of_accelerate_says_how_many_and_how(tmp_path: Path) -> None:
         (CONFIG.replace("machines: 1", "machines: 2"), TrainingError, "expected num_machines 1, found 2"),
         (CONFIG.replace("MULTI_GPU", "DEEPSPEED"), TrainingError, "found DeepSpeed: pip install deepspeed"),
         ("colour: red", DataError, "expected a file that `accelerate config` wrote, found an error: "),
+        ("a,b", DataError, "found an error: it has no settings"),
+        *(
+            (CONFIG.replace("processes: 2", f"processes: {value}"), DataError, f"num_processes is {shows}, ")
+            for value, shows in (("three", "'three'"), ("0", "0"), ("-2", "-2"), ("", "None"))
+        ),
     ):
         file.write_text(text)
         with pytest.raises(error, match=words):

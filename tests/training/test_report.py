@@ -202,6 +202,24 @@ def test_a_comparison_has_a_test_of_each_difference(engine: FakeEngine, data: st
     assert "approximate randomisation" in (tmp_path / "both.html").read_text("utf-8")
 
 
+def test_no_output_replaces_the_data_or_another(data: str, tmp_path: Path) -> None:
+    before = Path(data).read_text("utf-8")
+    page = str(tmp_path / "page.html")
+    for outputs, words in (
+        (("--report", data), "moods.csv: expected a file of its own to write to, found one that is named twice."),
+        (("--predictions", data), "moods.csv: expected a file of its own to write to"),
+        (("--report", page, "--predictions", page), "page.html: expected a file of its own to write to"),
+        (
+            ("--report", str(tmp_path / "nowhere" / "a.html")),
+            "a.html: expected a folder that exists, found none: ",
+        ),
+    ):
+        result = CliRunner().invoke(cli, ["eval", "sentiment", data, *outputs])
+        assert result.exit_code == 1
+        assert words in str(result.exception)
+    assert Path(data).read_text("utf-8") == before
+
+
 def test_perplexity_has_no_rows_to_slice() -> None:
     result = CliRunner().invoke(cli, ["eval", "generation", "a.txt", "--perplexity", "--slice", "domain"])
     assert result.exit_code == 2

@@ -112,6 +112,7 @@ def read_processes(count: int | None = None, file: str | Path | None = None) -> 
     """
     if file is None:
         return Processes(count or 1)
+    import yaml
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
@@ -120,6 +121,12 @@ def read_processes(count: int | None = None, file: str | Path | None = None) -> 
     number = ["--num_processes", str(count)] if count else []
     command = ["--config_file", str(file), *number, "--main_process_port", "0", "nlptasks"]
     try:
+        content = yaml.safe_load(Path(file).read_text("utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it has no settings")
+        number_of = content.get("num_processes", 1)
+        if not count and (type(number_of) is not int or number_of < 1):
+            raise ValueError(f"num_processes is {number_of!r}, which is no number above 0")
         wanted, settings, _ = _validate_launch_command(launch_command_parser().parse_args(command))
         machines, wanted.num_machines = int(wanted.num_machines or 1), 1
         if wanted.use_deepspeed:
