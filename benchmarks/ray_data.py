@@ -4,7 +4,8 @@
 
 All three take turns on this machine (A B C A B C ...). The first fifth of the rows is not counted: actors start and
 load their models there. Few rows need small parts, for what an actor has under way at that moment is counted. For each
-actor of the last batch: its memory, and how much of it no other process shares.
+actor of the first batch: its memory, and how much of it no other process shares; for the driver: the rows that it hands
+out and writes for each second of its own CPU.
 """
 
 from __future__ import annotations
@@ -49,14 +50,18 @@ def batch_rate(
     engine: Engine, task: str, texts: list[str], size: int, cluster: Cluster | None, sizes: list[str]
 ) -> float:
     steps: list[tuple[float, int]] = []
+    driver: list[tuple[float, int]] = []
 
     def note(progress: BatchProgress) -> None:
         steps.append((time.perf_counter(), progress.saved))
+        driver.append((time.process_time(), progress.saved))
         if cluster and progress.saved > len(texts) / 2 and not sizes:
             sizes.extend(memory())
 
     with tempfile.TemporaryDirectory() as folder:
         batch(task, texts, Path(folder) / "answers.csv", engine=engine, part_rows=size, ray=cluster, progress=note)
+    if cluster:
+        sizes.append(f"driver {rate(driver):,.0f} rows for each second of its CPU")
     return rate(steps)
 
 

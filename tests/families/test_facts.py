@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlptasks.families.summaries.facts import Facts
-from nlptasks_plugins.summarization import Summarization
 from tests.families.test_summarization import ARTICLE, run, writer
 
 TALK = (
@@ -79,4 +78,3 @@ def test_parts_are_checked_against_the_whole_text() -> None:
     assert result.windows > 1
     assert "Doe" not in result.summary
     assert "left out" in (result.note or "")
-    assert Summarization.name == "summarization"

@@ -58,8 +58,8 @@ class Facts:
         word = name.casefold()
         if word in self._words or (name.isupper() and word in self._initials):
             return True
-        stem = max(STEM, len(word) - 3)
-        return any(other[:stem] == word[:stem] for other in self._words if len(other) >= STEM) if word[STEM:] else False
+        stem = word[: max(STEM, len(word) - 3)]
+        return len(word) > STEM and any(other.startswith(stem) for other in self._words)
 
 
 def _numbers(text: str) -> Iterable[str]:
