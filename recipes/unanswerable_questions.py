@@ -106,8 +106,12 @@ class Exchange:
             for pattern in (_NAME, _NUMBER)
         }
 
-    def __call__(self, question: str, context: str, chance: random.Random) -> str | None:
-        """The question with a name or number of its context exchanged for a like one that the context does not hold."""
+    def __call__(self, question: str, context: str, chance: random.Random, apart: str | None = None) -> str | None:
+        """The question with a name or number of its context exchanged for a like one that the context does not hold.
+
+        `apart` is the text that must not hold it instead of the context: the sentences with the answer.
+        """
+        apart = context if apart is None else apart
         places = [
             (match, pattern) for pattern in self._pools for match in pattern.finditer(question) if match[0] in context
         ]
@@ -116,7 +120,7 @@ class Exchange:
             # A year is exchanged for a year; names of any length are alike.
             like = [text for text in self._pools[pattern] if pattern is _NAME or len(text) == len(match[0])]
             for other in chance.sample(like, min(MOST_COMPARED, len(like))):
-                if other not in context and other not in question:
+                if other not in apart and other not in question:
                     return with_word(question, match, other)
         return None
 
