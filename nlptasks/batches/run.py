@@ -89,6 +89,7 @@ def batch(
         source.refuse(Path(output))
     elif ray is not None:
         raise NlptasksError("--ray: expected a file for the output, found -: rows are answered in any order.")
+    source.check(reader)  # before a cluster starts or a model is loaded
     with _answering(work, ray, on_note) as answering:
         job = _TaskJob(answering, source, reader, settings)
         loop = PartLoop(job, rows, share, fail_fast, progress)

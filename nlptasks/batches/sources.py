@@ -54,6 +54,16 @@ class Source:
                 f"{output}: expected another file than the input, found the input: name another output."
             )
 
+    def check(self, reader: RowReader) -> None:
+        """Read the first row of each file, but of standard input.
+
+        Raises:
+            DataError: a file cannot be read, or its columns do not fit the task.
+        """
+        for name in self.files:
+            if name != STDIN:
+                next(reader.read(self._read(name), _title(name)), None)
+
     def rows(self, reader: RowReader) -> Iterator[TaskRow]:
         """The rows, as they are read."""
         for name in self.files:

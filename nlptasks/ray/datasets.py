@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nlptasks import AnyTask, default_engine
+from nlptasks import AnyTask, DataError, default_engine
 from nlptasks.batches import TableAnswers, TaskWork, default_rows, divide_fields
+from nlptasks.data import input_columns
 from nlptasks.ray.cluster import import_ray, use_share
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def map(
     Raises:
         MissingExtraError: Ray is not installed.
         InvalidInputError: an option that the task does not have.
-        NlptasksError: as `Engine.choose`. While the dataset is computed, Ray raises what would go wrong with every row,
-            such as columns that do not fit the task.
+        DataError: the dataset's columns do not fit the task, or lack one to keep. If they are known only when the
+            dataset is computed, Ray raises it then.
+        NlptasksError: as `Engine.choose`.
     """
     import_ray()
     from ray.data import ActorPoolStrategy
@@ -54,6 +56,11 @@ def map(
     shared, options = divide_fields(described, fields)
     engine.choose(described, adapter, model, described.validate_options(options))
     work = TaskWork(engine, described, {"adapter": adapter, "model": model, **options}, keep)
+    schema = dataset.schema(fetch_if_missing=False)
+    if schema is not None:
+        input_columns(described, "the dataset", schema.names, columns, shared)
+        for name in set(keep or ()) - set(schema.names):
+            raise DataError(f"keep: expected columns of the dataset ({', '.join(schema.names)}), found {name!r}.")
     least, most = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
     sizes = {} if concurrency is None else {"min_size": least, "max_size": most}
     return dataset.map_batches(

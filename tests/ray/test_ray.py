@@ -15,7 +15,16 @@ import pytest
 from click.testing import CliRunner
 
 import nlptasks.ray
-from nlptasks import CancelledError, CancelToken, Engine, MissingExtraError, NlptasksError, OverflowRefusedError, batch
+from nlptasks import (
+    CancelledError,
+    CancelToken,
+    DataError,
+    Engine,
+    MissingExtraError,
+    NlptasksError,
+    OverflowRefusedError,
+    batch,
+)
 from nlptasks.cli import cli
 from nlptasks.model import ModelInfo
 from nlptasks.ray import Cluster
@@ -110,14 +119,34 @@ def test_actors_of_a_dataset_use_their_share(settings: Settings) -> None:
     assert (int(pid) != os.getpid(), rest) == (True, "('2', '2') 0")
 
 
-@pytest.mark.full
 def test_what_concerns_every_row_of_a_dataset(settings: Settings) -> None:
     engine = engine_of(settings, FakeModel)
     dataset = ray.data.from_items([{"number": 1}])
     with pytest.raises(NlptasksError, match="Unknown adapter 'none-such'"):
         nlptasks.ray.map(dataset, "sentiment", engine=engine, adapter="none-such")
+    with pytest.raises(
+        DataError, match=r"^the dataset: expected a text column \(text, sentence, review, content, tweet, "
+    ):
+        nlptasks.ray.map(dataset, "sentiment", engine=engine)
+    with pytest.raises(DataError, match=r"^keep: expected columns of the dataset \(number\), found 'id'\.$"):
+        nlptasks.ray.map(dataset, "sentiment", engine=engine, columns={"text": "number"}, keep=["id"])
+
+
+@pytest.mark.full
+def test_columns_that_are_known_late(settings: Settings) -> None:
+    engine = engine_of(settings, FakeModel)
+    dataset = ray.data.from_items([{"number": 1}]).map(lambda row: row)
     with pytest.raises(Exception, match=r"expected a text column \(text, sentence, review, content, tweet, \.\.\.\)"):
         nlptasks.ray.map(dataset, "sentiment", engine=engine, concurrency=1).take_all()
+
+
+def test_columns_are_read_before_a_cluster_starts(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("number\n1\n")
+    with pytest.raises(DataError, match=r"^rows\.csv: expected a text column"):
+        batch(
+            "sentiment", [tmp_path / "rows.csv"], tmp_path / "a.csv", engine=engine_of(settings, FakeModel),
+            ray=Cluster("127.0.0.1:9"),
+        )  # fmt: skip
 
 
 def test_a_batch_has_the_bytes_of_one_without_ray(settings: Settings, tmp_path: Path) -> None:
