@@ -39,6 +39,38 @@ def test_what_a_text_does_not_have(sentence: str, missing: list[str]) -> None:
     assert Facts(TALK).missing(sentence) == missing
 
 
+EVERYDAY = {
+    "table": (
+        "| Line | Stops | Fare |\n|---|---|---|\n| 14 | Harbour, Market, Clinic | 2.40 EUR |\n| 27 | Harbour, Airport | 6.10 EUR |",
+        ["Line 14 stops at Harbour, Market and Clinic for 2.40 EUR.", "Line 27 goes to the Airport and costs 6.10."],
+        [("Line 14 costs 6.40 EUR.", "640"), ("Line 41 stops at the Clinic.", "41"), ("Both stop at Central.", "Central")],
+    ),
+    "chat": (
+        "[18:02] Noor: can you bring the keys to Elm Street?\n[18:05] Piet: sure, after 7pm\n[18:06] noor: perfect, flat 12b",
+        ["Piet brings Noor the keys to Elm Street after 7.", "Noor's flat is 12b."],
+        [("Piet brings the keys at 9.", "9"), ("The keys go to Oak Street.", "Oak"), ("He told Anna.", "Anna")],
+    ),
+    "ticket": (
+        "TICKET #48213\nReporter: Osei, Abena\nVersion: 3.2.1\nThe export to PDF fails with E-1042 since 04/11/2025.\nDECISION: roll back to 3.1.9.",
+        ["Since 04/11/2025 the export to PDF fails with E-1042 in 3.2.1.", "Ticket 48213: they roll back to 3.1.9."],
+        [("They roll back to 3.4.9.", "34"), ("Ticket 48231 is closed.", "48231"), ("It fails with Excel.", "Excel")],
+    ),
+    "list": (
+        "To buy:\n- 2 kg flour\n- 12 eggs (from Hanna's)\n1. Ring Tomasz before noon\n2. Pay the 85,50 for the hall",
+        ["Buy 2 kg of flour and 12 eggs from Hanna.", "Ring Tomasz and pay 85.50 for the hall."],
+        [("Buy 20 eggs.", "20"), ("Pay 58.50 for the hall.", "5850"), ("Ring Thomas.", "Thomas")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EVERYDAY)
+def test_facts_of_what_is_no_prose(kind: str) -> None:
+    text, right, wrong = EVERYDAY[kind]
+    facts = Facts(text)
+    assert [facts.missing(sentence) for sentence in right] == [[]] * len(right)
+    assert [facts.missing(sentence) for sentence, _ in wrong] == [[what] for _, what in wrong]
+
+
 def test_capitals_of_nouns_are_no_names() -> None:
     assert Facts(GERMAN).missing("Die Gemeinde bezahlt eine Schule für 5 Arbeiter.") == ["5"]
 
