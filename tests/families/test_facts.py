@@ -41,17 +41,20 @@ def test_what_a_text_does_not_have(sentence: str, missing: list[str]) -> None:
 
 EVERYDAY = {
     "table": (
-        "| Line | Stops | Fare |\n|---|---|---|\n| 14 | Harbour, Market, Clinic | 2.40 EUR |\n| 27 | Harbour, Airport | 6.10 EUR |",
+        "| Line | Stops | Fare |\n|---|---|---|\n| 14 | Harbour, Market, Clinic | 2.40 EUR |\n"
+        "| 27 | Harbour, Airport | 6.10 EUR |",
         ["Line 14 stops at Harbour, Market and Clinic for 2.40 EUR.", "Line 27 goes to the Airport and costs 6.10."],
-        [("Line 14 costs 6.40 EUR.", "640"), ("Line 41 stops at the Clinic.", "41"), ("Both stop at Central.", "Central")],
+        [("Line 14 costs 6.40.", "640"), ("Line 41 has no stop.", "41"), ("They meet at Central.", "Central")],
     ),
     "chat": (
-        "[18:02] Noor: can you bring the keys to Elm Street?\n[18:05] Piet: sure, after 7pm\n[18:06] noor: perfect, flat 12b",
+        "[18:02] Noor: can you bring the keys to Elm Street?\n[18:05] Piet: sure, after 7pm\n"
+        "[18:06] noor: perfect, flat 12b",
         ["Piet brings Noor the keys to Elm Street after 7.", "Noor's flat is 12b."],
         [("Piet brings the keys at 9.", "9"), ("The keys go to Oak Street.", "Oak"), ("He told Anna.", "Anna")],
     ),
     "ticket": (
-        "TICKET #48213\nReporter: Osei, Abena\nVersion: 3.2.1\nThe export to PDF fails with E-1042 since 04/11/2025.\nDECISION: roll back to 3.1.9.",
+        "TICKET #48213\nReporter: Osei, Abena\nVersion: 3.2.1\nThe export to PDF fails with E-1042 since 04/11/2025."
+        "\nDECISION: roll back to 3.1.9.",
         ["Since 04/11/2025 the export to PDF fails with E-1042 in 3.2.1.", "Ticket 48213: they roll back to 3.1.9."],
         [("They roll back to 3.4.9.", "34"), ("Ticket 48231 is closed.", "48231"), ("It fails with Excel.", "Excel")],
     ),
