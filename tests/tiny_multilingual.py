@@ -1,4 +1,4 @@
-"""A random XLM-R of a few kilobytes whose tokenizer is of the real kind: SentencePiece's Unigram with NFKC."""
+"""Random multilingual models of a few kilobytes with XLM-R's kind of tokenizer: SentencePiece's Unigram with NFKC."""
 
 from __future__ import annotations
 
@@ -67,8 +67,12 @@ def sentences() -> list[str]:
     return [*filled, *(text for pair in FEELS.values() for text in pair), "Ada lives in Oslo now. Where?", "0123456789"]
 
 
-def tiny_xlm_roberta(folder: Path, *, positions: int = 130, seed: int = 0, **changes: Any) -> Path:
-    """Write the model to `folder` and return it: two layers, 1 type of token, padding 1, `positions` less 2 tokens."""
+def tiny_multilingual(folder: Path, architecture: str = "xlm-roberta", *, tokens: int = 128, seed: int = 0) -> Path:
+    """Write the model to `folder` and return it: two layers for texts of at most `tokens`.
+
+    XLM-R itself has one type of token, padding 1, and two positions that it never uses. Multilingual MiniLM and E5 are
+    a "bert" with its tokenizer: their configuration says padding 0, their tokenizer 1.
+    """
     import sentencepiece
     import torch
     import transformers
@@ -92,23 +96,22 @@ def tiny_xlm_roberta(folder: Path, *, positions: int = 130, seed: int = 0, **cha
     tokenizer = transformers.XLMRobertaTokenizer(
         vocab=[*special, *pieces, ("<mask>", 0.0)],
         _spm_precompiled_charsmap=model.normalizer_spec.precompiled_charsmap,
-        model_max_length=positions - 2,
+        model_max_length=tokens,
     )
-    config = transformers.XLMRobertaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=positions,
-        type_vocab_size=1,
-        pad_token_id=1,
-        bos_token_id=0,
-        eos_token_id=2,
-        **changes,
-    )
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    kinds: dict[str, dict[str, Any]] = {
+        "xlm-roberta": {
+            "max_position_embeddings": tokens + 2,
+            "type_vocab_size": 1,
+            "pad_token_id": 1,
+            "bos_token_id": 0,
+            "eos_token_id": 2,
+        },
+        "bert": {"max_position_embeddings": tokens, "type_vocab_size": 2, "pad_token_id": 0},
+    }
+    config = transformers.AutoConfig.for_model(architecture, vocab_size=len(tokenizer), **sizes, **kinds[architecture])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        transformers.XLMRobertaForMaskedLM(config).save_pretrained(folder)
+        transformers.AutoModelForMaskedLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
