@@ -61,6 +61,7 @@ def _lora(model: Any, task_type: str) -> LoraConfig:
     targets = {
         "bert": BERT_LINEAR,
         "roberta": ["query", "value"],
+        "xlm-roberta": ["query", "value"],
         "distilbert": ["q_lin", "v_lin"],
         "llama": ["v_proj"],
     }

@@ -180,14 +180,16 @@ def _streams(task: Any) -> bool:
     return can_stream(task) and issubclass(task.result_type, GeneratedText)
 
 
-def _echo_stream(pieces: Any, source: Any) -> None:
-    first = next(pieces := iter(pieces), "")  # an error comes before the prompt is printed
+def _echo_stream(stream: Any, source: Any) -> None:
+    first = next(pieces := iter(stream), "")  # an error comes before the prompt is printed
     if isinstance(source, str):
         click.echo(visible(source), nl=False)
     for piece in chain([first], pieces):
         click.echo(visible(piece), nl=False)
         sys.stdout.flush()
     click.echo()
+    if note := stream.result().note:
+        click.echo(f"({note})", err=True)
 
 
 def _json_value(task: Any, number: int, outcome: Outcome, keep: bool) -> Any:

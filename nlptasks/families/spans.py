@@ -6,7 +6,7 @@ import html
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -229,6 +229,26 @@ def decode(tags: Sequence[Tag]) -> list[Group]:
             groups.append(Group(tag.type, i, i))
         opened = tag.place in {"begin", "inside"}
     return groups
+
+
+_OPENED: dict[str, Literal["begin", "inside"]] = {"single": "begin", "end": "inside"}
+_CONTINUED: dict[str, Literal["inside", "end"]] = {"begin": "inside", "single": "end"}
+
+
+def join_tokens(best: Sequence[Tag], tokens: Sequence[Hashable | None]) -> list[Tag]:
+    """The words' tags where one token is several words and has one tag for all: 北京 begins one entity, not two.
+
+    Args:
+        best: one tag a word.
+        tokens: which token each word has its tag from; None for a word that has none.
+    """
+    joined = list(best)
+    for i in range(1, len(joined)):
+        if tokens[i] is not None and tokens[i] == tokens[i - 1]:
+            before, tag = joined[i - 1], joined[i]
+            joined[i - 1] = Tag(_OPENED.get(before.place, before.place), before.type)
+            joined[i] = Tag(_CONTINUED.get(tag.place, tag.place), tag.type)
+    return joined
 
 
 def join_compounds(

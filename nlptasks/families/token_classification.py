@@ -162,7 +162,9 @@ def _entities(
     words = spans.words(text)
     rows = spans.merge(words, ((window, _word_rows(words, window, a, info, options)) for window, a in group))
     chosen = {word: tags[max(range(len(tags)), key=row.__getitem__)] for word, row in rows.items()}
-    best = [chosen.get(i, spans.OUTSIDE) for i in range(len(words))]
+    # Words of one token have the very same row.
+    tokens = [id(rows[i]) if i in rows else None for i in range(len(words))]
+    best = spans.join_tokens([chosen.get(i, spans.OUTSIDE) for i in range(len(words))], tokens)
     threshold = options.threshold if options.threshold is not None else info.threshold or 0.0
     entities = []
     for entity in spans.decode(spans.join_compounds(spans.compounds(text, words), best, rows, tags)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -43,9 +44,11 @@ def measure(model: Model, texts: Mapping[K, str]) -> dict[K, Spans]:
 def may_overflow(text: str, max_tokens: int) -> bool:
     """Whether a text could be longer than the limit; False only where it cannot be.
 
-    A token covers at least one byte of the text, so short texts need no counting.
+    A token covers at least one byte of the text as the tokenizer reads it, so short texts need no counting. Those of
+    multilingual models read it in the compatibility form (NFKC), in which one character may be 18: ﷺ.
     """
-    return len(text.encode("utf-8", "replace")) > max_tokens - MARGIN
+    read = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return len(read.encode("utf-8", "replace")) > max_tokens - MARGIN
 
 
 def cut(spans: Spans, length: int, size: int, overlap: int = 0) -> list[tuple[int, int]]:

@@ -153,17 +153,25 @@ def _word_scores(words: Sequence[Span], group: Sequence[tuple[Span, Any]], vecto
 
 
 def _window_scores(words: Sequence[Span], window: Span, answer: Any, vectors: Any) -> dict[int, Any]:
-    """Raw scores of one window's words: of the first token as start, the last as end, the mean of all as inside."""
+    """Raw scores of one window's words: of the first token as start, the last as end, the mean of all as inside.
+
+    Where one token is several words, an entity may start at the first of them only, and end at the last.
+    """
     import numpy as np
 
     if not len(answer.values):
         return {}
     raw = type_vectors.match(answer.values, vectors)
     tokens = [(start + window[0], end + window[0]) for start, end in answer.spans]
-    return {
+    tokens_of = spans.tokens_of_words(words, tokens)
+    scores = {
         word: np.stack([raw[indices[0], START], raw[indices[-1], END], raw[indices, INSIDE].mean(0)])
-        for word, indices in spans.tokens_of_words(words, tokens).items()
+        for word, indices in tokens_of.items()
     }
+    for word, indices in tokens_of.items():
+        if indices[0] in tokens_of.get(word - 1, ()):
+            scores[word][0] = scores[word - 1][1] = -np.inf
+    return scores
 
 
 def decode(scores: Any, threshold: float, *, flat: bool = True) -> list[Candidate]:

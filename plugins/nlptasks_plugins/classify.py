@@ -55,7 +55,7 @@ class Classify(ZeroShotClassification):
         check_latin(self.name, options.labels)
 
     def run(self, inputs: Sequence[TextInput], options: Any, model: Model) -> list[Classification]:
-        return noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
+        return noted(super().run(inputs, options, model), [item.text for item in inputs], model)
 
 
 @hookimpl

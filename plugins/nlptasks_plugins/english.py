@@ -1,4 +1,4 @@
-"""A note on results of the shipped English adapters for texts that are in another language."""
+"""A note on results for texts in a language that the base has not learnt: the embedded bases know English."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ sentiment) gets a note."""
 LETTERS = 12
 """Fewest letters of a text that is checked: names and single words look like any language."""
 
+ENGLISH = frozenset(
+    {
+        "minilm",
+        "smollm2",
+        "deepset/tinyroberta-squad2",
+        "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
+        "dslim/bert-base-NER",
+        "facebook/bart-large-cnn",
+        "HuggingFaceTB/SmolLM2-360M-Instruct",
+    }
+)
+"""The bases that tasks here name, all trained on English. Nothing is said of others: their languages are not known."""
+
 _COMMON = frozenset(
     re.findall(
         r"\w+",
@@ -29,16 +42,15 @@ _COMMON = frozenset(
 _WORD = re.compile(r"[^\W\d_]+")
 
 
-def noted(results: list[R], texts: Sequence[str], model: Model, adapter: str) -> list[R]:
-    """The results; those of the adapter named `adapter` have a note if the text is not in English."""
-    if model.info.adapter != adapter:
-        return results
-    return [_noted(result, text) for result, text in zip(results, texts, strict=True)]
+def noted(results: list[R], texts: Sequence[str], model: Model, what: str = "text") -> list[R]:
+    """The results; with an English base, whichever the adapter, one has a note if its text is in another language."""
+    base = model.info.name.partition("@")[0]
+    return [_noted(*pair, base, what) for pair in zip(results, texts, strict=True)] if base in ENGLISH else results
 
 
-def _noted(result: R, text: str) -> R:
+def _noted(result: R, text: str, base: str, what: str) -> R:
     language = other_language(text)
-    return result.noted(f"the text seems to be in {language}; the adapter was trained on English" if language else None)
+    return result.noted(f"the {what} seems to be in {language}; {base} was trained on English" if language else None)
 
 
 def other_language(text: str) -> str:
@@ -53,7 +65,8 @@ def other_language(text: str) -> str:
         return ""
     guess = detect(text[:1000])
     if guess.confidence >= SURE and guess.tag != UNDETERMINED:
-        return "" if guess.tag == "en" else name(guess.tag)
+        known = name(guess.tag)
+        return "" if guess.tag == "en" else known if known != guess.tag else f"another language ({guess.tag})"
     return "" if latin else "another language"
 
 

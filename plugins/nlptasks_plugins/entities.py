@@ -51,7 +51,7 @@ class AnyEntities(ZeroShotEntities):
             check_latin(self.name, options.labels)
 
     def run(self, inputs: Sequence[TextInput], options: Any, model: Model) -> list[Entities]:
-        return noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
+        return noted(super().run(inputs, options, model), [item.text for item in inputs], model)
 
 
 @hookimpl

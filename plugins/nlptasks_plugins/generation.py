@@ -22,6 +22,7 @@ from nlptasks import (
     hookimpl,
 )
 from nlptasks_plugins import conversations
+from nlptasks_plugins.english import noted
 
 
 class GenerationInput(SequenceInput):
@@ -87,12 +88,14 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
     )
 
     def run(self, inputs: Sequence[GenerationInput], options: GenerationOptions, model: Model) -> list[GeneratedText]:
-        return super().run([_as_chat(item, options) for item in inputs], options, model)
+        results = super().run([_as_chat(item, options) for item in inputs], options, model)
+        return noted(results, [_request(item) for item in inputs], model, "prompt")
 
     def stream(
         self, inputs: GenerationInput, options: GenerationOptions, model: Model
     ) -> Generator[str, None, GeneratedText]:
-        return super().stream(_as_chat(inputs, options), options, model)
+        text = yield from super().stream(_as_chat(inputs, options), options, model)
+        return noted([text], [_request(inputs)], model, "prompt")[0]
 
     def prompt(self, inputs: GenerationInput, options: GenerationOptions) -> Prompt:
         inputs = _as_chat(inputs, options)
@@ -158,6 +161,11 @@ def _as_chat(inputs: GenerationInput, options: GenerationOptions) -> GenerationI
     if not options.chat or inputs.prompt is None:
         return inputs
     return GenerationInput(messages=(Message(role="user", content=inputs.prompt),))
+
+
+def _request(inputs: GenerationInput) -> str:
+    """The prompt, or the last turn of a chat."""
+    return inputs.prompt or (inputs.messages[-1].content if inputs.messages else "")
 
 
 def _is_turn(value: Any) -> bool:

@@ -53,7 +53,7 @@ class NamedEntities(TokenClassification):
         if model.info.adapter == self.name:
             # Other adapters learnt the borders of their own data.
             results = [result.model_copy(update={"entities": _trimmed(result)}) for result in results]
-        return noted(results, [item.text for item in inputs], model, self.name)
+        return noted(results, [item.text for item in inputs], model)
 
 
 def _trimmed(result: Entities) -> tuple[Entity, ...]:

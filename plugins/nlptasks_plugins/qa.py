@@ -50,7 +50,8 @@ class Qa(QuestionAnswering):
     )
 
     def run(self, inputs: Sequence[QuestionInput], options: AnswerOptions, model: Model) -> list[Answer]:
-        return noted(super().run(inputs, options, model), [item.context for item in inputs], model, self.name)
+        results = noted(super().run(inputs, options, model), [item.context for item in inputs], model)
+        return noted(results, [item.question for item in inputs], model, "question")
 
 
 @hookimpl

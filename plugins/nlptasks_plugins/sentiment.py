@@ -65,7 +65,7 @@ class Sentiment(TextClassification):
         if neutral:
             # Without a threshold, only a text that was not read has no label.
             options = options.model_copy(update={"threshold": 0.0})
-        results = noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
+        results = noted(super().run(inputs, options, model), [item.text for item in inputs], model)
         return [_or_neutral(result, least) for result in results] if neutral else results
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nlptasks import Model, Recipe, Result, TaskInput, TextInput, TextVectors, VectorOptions, hookimpl
+from nlptasks_plugins.english import noted
 
 
 class Embedding(Result):
@@ -34,7 +35,8 @@ class TextEmbedding(TextVectors[TextInput, Embedding]):
 
     def run(self, inputs: Sequence[TextInput], options: VectorOptions, model: Model) -> list[Embedding]:
         vectors = self.vectors((item.text for item in inputs), options, model)
-        return [Embedding(vector=vectors[i.text].values, **self.reading([vectors[i.text]])) for i in inputs]
+        results = [Embedding(vector=vectors[i.text].values, **self.reading([vectors[i.text]])) for i in inputs]
+        return noted(results, [item.text for item in inputs], model)
 
 
 Visible = Annotated[str, Field(min_length=1, pattern=r"\S")]
@@ -107,7 +109,7 @@ class Similarity(TextVectors[SimilarityInput, Similarities]):
             nearest = ScoredText(index=best, score=scores[best], text=item.candidates[best])
             read = self.reading(vectors[text] for text in (item.text, *item.candidates))
             results.append(Similarities(scores=scores, best=nearest, **read))
-        return results
+        return noted(results, [item.text for item in inputs], model)
 
 
 class RerankInput(TaskInput):
@@ -159,7 +161,7 @@ class Rerank(TextVectors[RerankInput, Ranking]):
             order = sorted(scored, key=lambda one: (-one.score, one.index))[: options.top_k]
             read = self.reading(vectors[text] for text in (item.query, *item.documents))
             results.append(Ranking(ranking=tuple(order), **read))
-        return results
+        return noted(results, [item.query for item in inputs], model, "query")
 
 
 @hookimpl

@@ -62,11 +62,11 @@ class Summarization(nlptasks.Summarization[TextInput, SummarizationOptions]):
     )
 
     def run(self, inputs: Sequence[TextInput], options: SummarizationOptions, model: Model) -> list[Summary]:
-        return noted(super().run(inputs, options, model), [item.text for item in inputs], model, self.name)
+        return noted(super().run(inputs, options, model), [item.text for item in inputs], model)
 
     def stream(self, inputs: TextInput, options: SummarizationOptions, model: Model) -> Generator[str, None, Summary]:
         summary = yield from super().stream(inputs, options, model)
-        return noted([summary], [inputs.text], model, self.name)[0]
+        return noted([summary], [inputs.text], model)[0]
 
     def prompt(self, inputs: TextInput, options: SummarizationOptions) -> Prompt:
         # A small model that reads the request first continues a dialogue; one that reads it last summarizes it.

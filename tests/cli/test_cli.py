@@ -95,6 +95,22 @@ def test_text_for_people_shows_each_source(home: dict[str, str]) -> None:
 
 
 @pytest.mark.long
+def test_a_note_on_a_text_that_is_written_goes_to_stderr(
+    tiny_causal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from nlptasks.cli import cli
+    from nlptasks_plugins import english
+
+    monkeypatch.setattr(english, "ENGLISH", frozenset({str(tiny_causal)}))
+    monkeypatch.setenv("NLPTASKS_DATA", str(tmp_path))
+    text = "Guten Morgen, wie geht es Ihnen heute?"
+    done = CliRunner().invoke(cli, ["run", "generation", text, "-m", str(tiny_causal), "-o", "max_new_tokens", "2"])
+    assert done.stdout.startswith(text)
+    assert done.stderr == f"(the prompt seems to be in German; {tiny_causal} was trained on English)\n"
+
+
 def test_generation_prints_as_it_writes(home: dict[str, str]) -> None:
     done = nlptasks(home, "run", "generation", "Once", "-m", home["TINY_CAUSAL"], "-o", "max_new_tokens", "5")
     assert done.returncode == 0, done.stderr

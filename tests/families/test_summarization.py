@@ -85,10 +85,10 @@ def test_a_text_with_lost_characters_is_noted() -> None:
     assert short.note == f"{summarization.SHORT_TEXT}; {summarization.LOST}"
 
 
-def test_the_shipped_adapter_notes_texts_in_another_language() -> None:
+def test_an_english_base_notes_texts_in_another_language() -> None:
     text = "Das Museum in Marrow Point ist seit Montag wieder offen. Der Eintritt kostet nichts. Das Dach ist neu."
-    note = "the text seems to be in German; the adapter was trained on English"
-    shipped = writer(adapter="summarization")
+    note = "the text seems to be in German; smollm2 was trained on English"
+    shipped = writer(name="smollm2")
     assert [result.note for result in run(shipped, text, ARTICLE)] == [note, None]
     assert run(writer(), text)[0].note is None
     stream = Stream(TASK.stream(TextInput(text=text), TASK.validate_options({}), shipped))

@@ -1,4 +1,4 @@
-"""The programs around the shipped summarization adapter: its training rows, and what its benchmark counts."""
+"""The programs around the shipped summarization adapter: its training rows, and what its benchmarks count."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from nlptasks import Engine, Settings
+from nlptasks.families.summaries.facts import Facts
+from nlptasks.testing import FakeBackend
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = "The harbour town voted on Tuesday to close its last pier after a long and bitter debate. " * 3
@@ -48,3 +52,61 @@ def test_the_benchmark_finds_faulty_summaries() -> None:
     assert program["lead"](text) == "One came. Two left. Three stayed."
     summaries = ["One came.", "", "Three stayed and", f"{text} All said.", 'He said "go."']
     assert program["faults"]([text] * 5, summaries) == {"empty": 1, "cut": 2, "longer": 1}
+
+
+@pytest.fixture(scope="module")
+def everyday() -> dict[str, Any]:
+    pytest.importorskip("rouge_score")
+    return runpy.run_path(str(ROOT / "benchmarks" / "everyday_summaries.py"))
+
+
+def test_everyday_references_keep_their_facts_and_invent_none(everyday: dict[str, Any]) -> None:
+    rows = everyday["read"]()
+    assert len(rows) == 40
+    for row in rows:
+        assert 80 <= len(row["text"].split()) <= 300, row["text"]
+        for fact in row["keep"]:
+            assert everyday["keeps"](row["text"], fact), (fact, row["text"])
+            assert everyday["keeps"](row["summary"], fact), (fact, row["summary"])
+        assert Facts(row["text"]).missing(row["summary"]) == [], row["summary"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fact", "kept"),
+    [
+        ("It costs 18600 euros.", "18,600", True),
+        ("It starts on May 12-14.", "12 to 14 May", True),
+        ("It starts on March 8th, at 16:15.", "8 March", True),
+        ("It ends at 8:30.", "30", False),
+        ("It costs 1,225 euros.", "25", False),
+        ("It was postponed.", "postpone", True),
+        ("The overwater pipe", "water", False),
+    ],
+)
+def test_facts_are_kept_in_any_usual_spelling(everyday: dict[str, Any], text: str, fact: str, kept: bool) -> None:
+    assert everyday["keeps"](text, [fact]) is kept
+
+
+def test_everyday_summaries_print_base_and_adapter_side_by_side(
+    everyday: dict[str, Any], settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Ada called on Monday. The pump broke on 3 May. A new one costs 40 euros. Bo pays for it."
+    rows = [{"kind": "notice", "text": text, "summary": "A new pump costs 40 euros.", "keep": [["pump"], ["40"]]}]
+    wrote = {None: "Zoe paid 50 euros for a pump. Zoe paid 50 euros for it.", "summarization": "A pump costs 40 euros."}
+
+    class Backend(FakeBackend):
+        def bind(self, base: Any, adapter: Any, **arguments: Any) -> Any:
+            self._make.keywords["completions"] = lambda _: wrote[adapter and adapter.name]
+            return super().bind(base, adapter, **arguments)
+
+    with Engine(settings=settings, backend=Backend(kind="causal", max_tokens=2000)) as engine:
+        written = everyday["measure"](engine, rows, [None], {"check_facts": "false"})
+    assert written["bare"] == [wrote[None]]
+    assert written["summarization"] == [wrote["summarization"]]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    header, lead, bare, adapter = lines[1:5]
+    assert header[2:6] == ["kept", "invented", "repeated", "copied"]
+    # The name and the number of the base's first sentence are not in the text; its second sentence says it again.
+    assert (lead[0], lead[3:7]) == ("lead-3", ["100.0", "0.0", "0.0", "100.0"])
+    assert (bare[0], bare[3:7]) == ("bare", ["50.0", "100.0", "50.0", "0.0"])
+    assert (adapter[0], adapter[3:7]) == ("summarization", ["100.0", "0.0", "0.0", "0.0"])

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from nlptasks import Engine, Logits, SpanLogits, TokenLogits
+from nlptasks import Engine, Logits, SpanLogits, TokenLogits, can_stream, default_plugins
 from nlptasks.families import windows
 from nlptasks.families.text_classification import readable
+from nlptasks.model import Stream
 from nlptasks.settings import Settings
 from nlptasks.surfaces import render
 from nlptasks.testing import FakeModel
 from nlptasks_plugins import Sentiment
-from nlptasks_plugins.english import other_language
+from nlptasks_plugins.english import ENGLISH, other_language
 
 UNREAD = "the model's vocabulary has no token of this text: it was not read"
 
@@ -54,17 +56,74 @@ def test_a_reading_says_what_was_unknown(kind: type) -> None:
         ("Не понравилось совсем.", "another language"),
         ("とても良い映画でした。", "Japanese"),
         ("Une histoire touchante, servie par des acteurs formidables.", "French"),
+        ("Lorem ipsum dolor sit amet consectetur", "another language (la)"),
     ],
 )
 def test_other_languages_are_named(text: str, language: str) -> None:
     assert other_language(text) == language
 
 
+GERMAN = "Der Akku hält zwei Tage, aber das Glas zerkratzt schnell. Der Preis ist hoch. Ich mag ihn."
+TAGS = ("O", "B-product", "I-product")
+NOTED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "sentiment": (GERMAN, {}),
+    "ner": (GERMAN, {}),
+    "qa": (("Wie lange hält der Akku von diesem Telefon ohne Strom?", "The battery lasts for two days."), {}),
+    "classify": (GERMAN, {"labels": ("price", "battery")}),
+    "entities": (GERMAN, {}),
+    "summarization": (GERMAN, {}),
+    "generation": ([{"role": "user", "content": GERMAN}], {}),
+    "embedding": (GERMAN, {}),
+    "similarity": ({"text": GERMAN, "candidates": ["The price"]}, {}),
+    "rerank": ({"query": GERMAN, "documents": ["The price"]}, {}),
+}
+
+
+@pytest.mark.parametrize("name", NOTED)
+@pytest.mark.parametrize("adapter", [None, "mine"])
+def test_every_task_that_reads_notes_what_its_base_has_not_learnt(name: str, adapter: str | None) -> None:
+    """By the base, whichever the adapter; nothing is said where the base's languages are not known."""
+    task: Any = default_plugins().task(name)
+    value, options = NOTED[name]
+    notes = {}
+    for base in ("minilm", "smollm2", "dslim/bert-base-NER@main", "FacebookAI/xlm-roberta-base", "a-folder"):
+        model = FakeModel(
+            labels=None if "labels" in options else TAGS if name == "entities" else getattr(task, "labels", None),
+            kind="encoder" if task.head or name in ("embedding", "similarity", "rerank") else "causal",
+            answers=(lambda *_: (0, 3)) if name == "qa" else None,
+            completions=lambda _: "It is dear.",
+            head=task.head,
+            name=base,
+            adapter=adapter,
+        )
+        inputs, chosen = task.validate([value]), task.validate_options(options)
+        [result] = task.run(inputs, chosen, model)
+        notes[base] = result.note
+        if can_stream(task):
+            stream = Stream(task.stream(inputs[0], chosen, model))
+            list(stream)
+            assert stream.result().note == result.note
+    what = {"qa": "question", "generation": "prompt", "rerank": "query"}.get(name, "text")
+    note = f"the {what} seems to be in German; {{}} was trained on English"
+    assert notes == {
+        "minilm": note.format("minilm"),
+        "smollm2": note.format("smollm2"),
+        "dslim/bert-base-NER@main": note.format("dslim/bert-base-NER"),
+        "FacebookAI/xlm-roberta-base": None,
+        "a-folder": None,
+    }
+
+
+def test_the_bases_of_the_tasks_are_known_to_be_english() -> None:
+    tasks = default_plugins().tasks.values()
+    assert {task.hub_base for task in tasks if task.hub_base} | {"minilm", "smollm2"} == ENGLISH
+
+
 class Reader(FakeModel):
     """Is 0.6 sure of every text, and knows no token that holds a rune."""
 
     def __init__(self) -> None:
-        super().__init__(labels=Sentiment.labels, scores=lambda _: (0.0, 0.405), adapter="sentiment")
+        super().__init__(labels=Sentiment.labels, scores=lambda _: (0.0, 0.405), name="minilm")
 
     def classify(self, texts):  # type: ignore[no-untyped-def]
         unknown = [sum("ᚠ" in word for word in text.split()) for text in texts]
@@ -127,7 +186,7 @@ def test_unknown_tokens_and_other_languages_are_noted(engine: Engine) -> None:
     result = engine.run(Sentiment, "Lov\ufffdly caf\ufffd.")
     assert (result.unknown, result.note) == (2, "2 tokens are not in the model's vocabulary and not read")
     result = engine.run(Sentiment, "Der Akku hält zwei Tage, aber das Glas zerkratzt schnell.")
-    assert result.note == "the text seems to be in German; the adapter was trained on English"
+    assert result.note == "the text seems to be in German; minilm was trained on English"
 
 
 @pytest.mark.embedded

@@ -76,6 +76,11 @@ def test_words_of_a_named_type_are_reported_with_their_place() -> None:
     assert all(entity.score > 0.99 for entity in result.entities)
 
 
+def test_one_token_of_several_words_is_one_entity() -> None:
+    """A tokenizer reads 北京 as one token; by itself each character is a word."""
+    assert shown(run("Fly to 北京 today", labels=["北京"])) == [("北京", "北京")]
+
+
 def test_without_names_the_types_of_the_task_are_reported() -> None:
     class Baking(ZeroShotEntities):
         """What a baker needs."""

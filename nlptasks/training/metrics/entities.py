@@ -45,7 +45,7 @@ class Tagging:
         for values, text in zip(logits, texts, strict=True):
             rows = [None if first is None else values[first] for first in text.firsts]
             decided = [spans.OUTSIDE if row is None else text.tags[int(row.argmax())] for row in rows]
-            predicted = spans.decode(decided)
+            predicted = spans.decode(spans.join_tokens(decided, text.firsts))
             expected = spans.decode([text.tags[index] for index in text.references])
             self._predictions.append(iob2_of_groups(predicted, len(rows)))
             self._references.append(iob2_of_groups(expected, len(rows)))
