@@ -305,8 +305,7 @@ class Summarization(TextToText[I, O, Summary], Generic[I, O]):
             text = self.parse(part, completion.text).summary
         except UnparsableOutputError:
             return []
-        # A small model that loops repeats one sentence again and again.
-        items = list(dict.fromkeys(bullets.split(text, finished=completion.finish_reason == "stop")))
+        items = bullets.distinct(bullets.split(text, finished=completion.finish_reason == "stop"))
         if options.check_facts:
             supported = [item for item in items if not work.facts.missing(item)]
             work.unsupported += len(items) - len(supported)

@@ -190,6 +190,20 @@ def test_a_sentence_is_said_once() -> None:
     assert result.summary == "It rains."
 
 
+@pytest.mark.parametrize(
+    ("items", "left"),
+    [
+        (["The client wanted a new floor.", "The client wanted a new, red floor.", "So it was."], [0, 2]),
+        (["The pier closes on Monday at 9.", "The pier closes on Friday at 9."], [0, 1]),
+        (["Line 14 stops at the harbour.", "Line 27 stops at the harbour."], [0, 1]),
+        (["Ring Tomasz.", "Ring Hanna.", "Ring Tomasz!"], [0, 1]),
+        (["港口关闭了。", "渡轮使用它。", "港口关闭了。"], [0, 1]),
+    ],
+)
+def test_what_repeats_an_earlier_sentence(items: list[str], left: list[int]) -> None:
+    assert bullets.distinct(items) == [items[place] for place in left]
+
+
 def test_nothing_written_is_never_an_empty_summary() -> None:
     for nothing in ("", "   ", "...", "and then the"):
         [result] = run(writer(lambda _, n=nothing: n), ARTICLE, max_new_tokens=2, length="short")  # type: ignore[misc]

@@ -7,10 +7,15 @@ from bisect import bisect_right
 from itertools import accumulate
 
 from nlptasks.families.sentences import sentences, stops
+from nlptasks.families.summaries.facts import Facts
 
 _MARK = re.compile(r"\s*(?:[-*•–]\s+|\d{1,3}[.)]\s+)")
 _LEAD_IN = re.compile(r"\s*(?:here(?: is|'s|’s)[^\n:]{0,80}:|\**(?:summary|tl;dr)\**\s*:\**)\s*", re.IGNORECASE)
 _QUOTES = {'"': '"', "“": "”", "«": "»", "「": "」"}
+_WORD = re.compile(r"\w+")
+REPEATED = 0.8
+"""Share of an item's words from which on it repeats one that has them: a small model that loops changes one word."""
+
 LONGEST = 100
 """Words of a sentence; more of them are a text without full stops."""
 
@@ -44,6 +49,20 @@ def split(text: str, *, finished: bool = True) -> list[str]:
         ends = [stop.end() for stop in stops(f"{last} ")]
         items += [last[: ends[-1]]] if ends else []
     return items
+
+
+def distinct(items: list[str]) -> list[str]:
+    """The items without those that repeat an earlier one: nearly all of their words, all their numbers and names."""
+    first: dict[str, set[str]] = {}
+    for item in items:
+        words = set(_WORD.findall(item.casefold()))
+        repeats = (
+            len(words & earlier) >= REPEATED * len(words) and not Facts(other).missing(item)
+            for other, earlier in first.items()
+        )
+        if not any(repeats):
+            first[item] = words
+    return list(first)
 
 
 def within(items: list[str], words: int) -> list[str]:
