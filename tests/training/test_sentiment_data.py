@@ -1,0 +1,79 @@
+"""The program that makes the training rows of the sentiment adapter's second round."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+import runpy
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(__file__).parents[2] / "recipes" / "sentiment_data.py"
+NAMES = runpy.run_path(str(PROGRAM))
+
+
+def test_every_template_becomes_a_sentence() -> None:
+    writer = NAMES["Writer"](random.Random(1))
+    templates = [text for kind in writer._kinds.values() for texts in kind.values() for text in texts]
+    assert len(templates) == len(set(templates))
+    for template in templates:
+        sentence = writer.sentence(template)
+        assert not re.search(r"[{}]|  | [.,!?]|\ba [aeiou]", sentence), sentence
+        assert sentence[0].isupper() and sentence[-1] in ".!?", sentence
+    used = set(re.findall(r"{(\w+)}", " ".join([*templates, *sum(writer._words.values(), [])])))
+    assert {slot.lower() for slot in used} - {"thing", "other", "kind"} <= writer._words.keys()
+    assert sum(writer._shares.values()) == 100
+
+
+def test_the_rows_of_a_seed_are_different_and_the_same_again() -> None:
+    first, again = (list(NAMES["Writer"](random.Random(3)).rows(300)) for _ in range(2))
+    assert first == again
+    assert len({text for text, _ in first}) == 300
+    assert {label for _, label in first} == {"negative", "neutral", "positive"}
+
+
+def test_a_comment_has_a_label_if_its_emotions_agree() -> None:
+    def label(*emotions: str) -> Any:
+        return NAMES["comment"]({"text": "[NAME] sings.", "label_texts": list(emotions)}, random.Random(1))
+
+    assert [label(*each) for each in (("joy", "curiosity"), ("joy", "anger"), ("surprise",))] == [None, None, None]
+    assert [label(*each)[1] for each in (("joy", "love"), ("anger",), ("neutral",))] == [
+        "positive", "negative", "neutral",
+    ]  # fmt: skip
+    assert label("joy")[0].split()[0] in NAMES["NAMES"]
+
+
+def test_a_neutral_text_is_there_once_with_either_label(tmp_path: Path) -> None:
+    review = [{"text": "A warm film.", "label_text": "positive"}, {"text": "A cold film.", "label_text": "negative"}]
+    comments = [{"text": "So [NAME] went home.", "label_texts": ["neutral"]}, {"text": "Hm.", "label_texts": ["fear"]}]
+    facts = [{"text": "The mill has four floors."}, {"text": "Two words."}]
+    rows = {
+        "goemotions": comments,
+        "few_nerd_inter": [{"tokens": "Kern lies on the lake .".split()}],
+        "dolly": [{"instruction": "Name three lakes of Kern."}],
+        "snips_intents": facts,
+        "restaurants8k": facts,
+    }
+    for name in NAMES["MOST"]:
+        folder = tmp_path / "sets" / name
+        folder.mkdir(parents=True)
+        lines = "".join(json.dumps(row) + "\n" for row in rows.get(name, review))
+        (folder / "train.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+        (folder / "validation.jsonl").write_text(lines, encoding="utf-8")
+    out = tmp_path / "out"
+    program = [sys.executable, str(PROGRAM), str(tmp_path / "sets"), str(out), "--written", "40"]
+    subprocess.run(program, check=True, timeout=60)
+    labels = defaultdict(list)
+    for row in map(json.loads, (out / "train.jsonl").read_text(encoding="utf-8").splitlines()):
+        labels[row["text"]].append(row["label"])
+    for text in ("The mill has four floors.", "Kern lies on the lake .", "Name three lakes of Kern."):
+        assert set(labels[text]) == {"negative", "positive"}, text
+    assert set(labels["A warm film."]) == {"positive"}
+    assert "Hm." not in labels and "Two words." not in labels
+    held_out = [json.loads(line) for line in (out / "held_out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["label"] for row in held_out} == {"negative", "neutral", "positive"}
