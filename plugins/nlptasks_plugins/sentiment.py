@@ -37,7 +37,7 @@ class SentimentOptions(ClassificationOptions):
         default=False,
         description="Also answer `neutral`, for texts without a judgement and for those that praise and blame alike; "
         "`scores` then has three labels. With a threshold, `neutral` is the answer where no other label reaches it. "
-        "No effect with an adapter of other labels.",
+        "Adapters with other labels than negative and positive ignore it.",
     )
 
 
@@ -95,9 +95,7 @@ def _with_neutral(result: Classification, least: float) -> Classification:
     if not result.labels:
         return result.model_copy(update={"score": scores[0].score, "scores": scores})
     label = order[0] if chances[order[0]] >= least else "neutral"
-    return result.model_copy(
-        update={"label": label, "labels": (label,), "score": chances[label], "scores": scores}
-    )
+    return result.model_copy(update={"label": label, "labels": (label,), "score": chances[label], "scores": scores})
 
 
 def probabilities(odds: float) -> dict[str, float]:

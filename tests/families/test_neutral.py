@@ -56,7 +56,9 @@ def test_a_threshold_is_the_least_score_of_the_other_labels() -> None:
         assert after.score == next(each.score for each in after.scores if each.label == "neutral")
 
 
-@pytest.mark.parametrize("labels", [("negative", "positive", "neutral"), ("1 star", "2 stars"), ("bad", "fair", "good")])
+@pytest.mark.parametrize(
+    "labels", [("negative", "positive", "neutral"), ("1 star", "2 stars"), ("bad", "fair", "good")]
+)
 def test_an_adapter_with_other_labels_answers_as_without_the_option(labels: tuple[str, ...]) -> None:
     assert answers(labels, neutral=True, threshold=0.9) == answers(labels, threshold=0.9)
 

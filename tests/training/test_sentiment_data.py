@@ -1,4 +1,4 @@
-"""The program that makes the training rows of the sentiment adapter's second round."""
+"""The programs of the sentiment adapter's second round: its rows, its average, the borders of `neutral`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
 
 PROGRAM = Path(__file__).parents[2] / "recipes" / "sentiment_data.py"
 NAMES = runpy.run_path(str(PROGRAM))
@@ -77,3 +81,39 @@ def test_a_neutral_text_is_there_once_with_either_label(tmp_path: Path) -> None:
     assert "Hm." not in labels and "Two words." not in labels
     held_out = [json.loads(line) for line in (out / "held_out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["label"] for row in held_out} == {"negative", "neutral", "positive"}
+
+
+def test_the_borders_of_neutral_are_those_that_made_the_labels() -> None:
+    program = runpy.run_path(str(PROGRAM.with_name("sentiment_borders.py")))
+    draw = np.random.default_rng(5)
+    odds = draw.uniform(-6, 6, 6000)
+    rows = program["chances"](odds, 0.8, -0.9, 1.4)
+    labels = [draw.choice(program["LABELS"], p=row) for row in rows]
+    # Each label weighs the same, so that the borders move towards those of rows with as many of each.
+    least = min(labels.count(label) for label in program["LABELS"])
+    places = [
+        place for label in program["LABELS"] for place in [i for i, one in enumerate(labels) if one == label][:least]
+    ]
+    fitted = program["fit"](odds[places].tolist(), [labels[place] for place in places])
+    again = program["fit"](odds.tolist(), labels)
+    assert fitted == pytest.approx(again, abs=0.15)
+    assert again[0] == pytest.approx(0.8, abs=0.1)
+    assert again[1] < again[2]
+
+
+def test_weights_are_averaged(tmp_path: Path) -> None:
+    for name, value in (("first", 1.0), ("second", 3.0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        save_file({"layer": np.full((2, 2), value, np.float32)}, folder / "adapter_model.safetensors")
+        (folder / "nlptasks.json").write_text(json.dumps({"name": name, "temperature": 1.0}), encoding="utf-8")
+        (folder / "ranges.safetensors").write_bytes(b"of these weights only")
+    average = runpy.run_path(str(PROGRAM.with_name("averaged.py")))["average"]
+    average(tmp_path / "first", tmp_path / "second", tmp_path / "out", 0.25, 1.5)
+    out = tmp_path / "out"
+    assert load_file(out / "adapter_model.safetensors")["layer"].tolist() == [[1.5, 1.5], [1.5, 1.5]]
+    assert json.loads((out / "nlptasks.json").read_text(encoding="utf-8")) == {"name": "second", "temperature": 1.5}
+    assert not (out / "ranges.safetensors").exists()
+    save_file({"layer": np.zeros(3, np.float32)}, tmp_path / "first" / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match="expected the same tensors in .*first and .*second, found others"):
+        average(tmp_path / "first", tmp_path / "second", tmp_path / "other", 0.25, None)
