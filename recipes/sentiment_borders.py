@@ -2,8 +2,8 @@
 
 python recipes/sentiment_borders.py ADAPTER held_out.jsonl
 
-ADAPTER is a name or a folder; the rows have the three labels negative, neutral and positive. It prints SLOPE, LOWEST and
-HIGHEST of `nlptasks_plugins.sentiment`, with the most likelihood when the three labels together weigh the same.
+ADAPTER is a name or a folder; the rows have the labels negative, neutral and positive. It prints SLOPE, LOWEST and
+HIGHEST of `nlptasks_plugins.sentiment` by maximum likelihood, in which each label's rows weigh the same.
 """
 
 from __future__ import annotations

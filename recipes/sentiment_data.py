@@ -88,7 +88,7 @@ def records(folder: Path, split: str) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
-def review(row: Mapping[str, Any], draw: random.Random) -> Pair:
+def review(row: Mapping[str, Any], _: random.Random) -> Pair:
     """A labelled text as it is."""
     return row["text"], row["label_text"]
 
@@ -101,7 +101,7 @@ def comment(row: Mapping[str, Any], draw: random.Random) -> Pair | None:
     return None
 
 
-def fact(row: Mapping[str, Any], draw: random.Random) -> Pair | None:
+def fact(row: Mapping[str, Any], _: random.Random) -> Pair | None:
     """A sentence of an encyclopedia, a request or a question, which judges nothing."""
     text = " ".join(row["tokens"]) if "tokens" in row else row.get("text") or row["instruction"]
     return (text, "neutral") if 3 <= len(text.split()) <= 40 else None

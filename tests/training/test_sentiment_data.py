@@ -28,8 +28,9 @@ def test_every_template_becomes_a_sentence() -> None:
     for template in templates:
         sentence = writer.sentence(template)
         assert not re.search(r"[{}]|  | [.,!?]|\ba [aeiou]", sentence), sentence
-        assert sentence[0].isupper() and sentence[-1] in ".!?", sentence
-    used = set(re.findall(r"{(\w+)}", " ".join([*templates, *sum(writer._words.values(), [])])))
+        assert re.fullmatch(r"[A-Z].*[.!?]", sentence), sentence
+    texts = [*templates, *(word for words in writer._words.values() for word in words)]
+    used = set(re.findall(r"{(\w+)}", " ".join(texts)))
     assert {slot.lower() for slot in used} - {"thing", "other", "kind"} <= writer._words.keys()
     assert sum(writer._shares.values()) == 100
 
@@ -58,7 +59,7 @@ def test_a_neutral_text_is_there_once_with_either_label(tmp_path: Path) -> None:
     facts = [{"text": "The mill has four floors."}, {"text": "Two words."}]
     rows = {
         "goemotions": comments,
-        "few_nerd_inter": [{"tokens": "Kern lies on the lake .".split()}],
+        "few_nerd_inter": [{"tokens": ["Kern", "lies", "on", "the", "lake", "."]}],
         "dolly": [{"instruction": "Name three lakes of Kern."}],
         "snips_intents": facts,
         "restaurants8k": facts,
@@ -78,7 +79,7 @@ def test_a_neutral_text_is_there_once_with_either_label(tmp_path: Path) -> None:
     for text in ("The mill has four floors.", "Kern lies on the lake .", "Name three lakes of Kern."):
         assert set(labels[text]) == {"negative", "positive"}, text
     assert set(labels["A warm film."]) == {"positive"}
-    assert "Hm." not in labels and "Two words." not in labels
+    assert labels.keys().isdisjoint(("Hm.", "Two words."))
     held_out = [json.loads(line) for line in (out / "held_out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["label"] for row in held_out} == {"negative", "neutral", "positive"}
 
@@ -86,19 +87,17 @@ def test_a_neutral_text_is_there_once_with_either_label(tmp_path: Path) -> None:
 def test_the_borders_of_neutral_are_those_that_made_the_labels() -> None:
     program = runpy.run_path(str(PROGRAM.with_name("sentiment_borders.py")))
     draw = np.random.default_rng(5)
-    odds = draw.uniform(-6, 6, 6000)
-    rows = program["chances"](odds, 0.8, -0.9, 1.4)
-    labels = [draw.choice(program["LABELS"], p=row) for row in rows]
-    # Each label weighs the same, so that the borders move towards those of rows with as many of each.
-    least = min(labels.count(label) for label in program["LABELS"])
-    places = [
-        place for label in program["LABELS"] for place in [i for i, one in enumerate(labels) if one == label][:least]
-    ]
-    fitted = program["fit"](odds[places].tolist(), [labels[place] for place in places])
-    again = program["fit"](odds.tolist(), labels)
-    assert fitted == pytest.approx(again, abs=0.15)
-    assert again[0] == pytest.approx(0.8, abs=0.1)
-    assert again[1] < again[2]
+    odds = draw.uniform(-6, 6, 3000)
+    rows = program["chances"](odds, 0.8, -1.2, 1.2)
+    labels = [str(draw.choice(program["LABELS"], p=row)) for row in rows]
+    slope, lowest, highest = program["fit"](odds.tolist(), labels)
+    assert slope == pytest.approx(0.8, abs=0.15)
+    assert lowest == pytest.approx(-highest, abs=0.2)
+    neutral = [(one, label) for one, label in zip(odds.tolist(), labels, strict=True) if label == "neutral"]
+    more = program["fit"]([*odds.tolist(), *(one for one, _ in neutral)], [*labels, *(label for _, label in neutral)])
+    assert more == pytest.approx((slope, lowest, highest), abs=0.01), (
+        "a label weighs the same, however many rows it has"
+    )
 
 
 def test_weights_are_averaged(tmp_path: Path) -> None:
@@ -115,5 +114,5 @@ def test_weights_are_averaged(tmp_path: Path) -> None:
     assert json.loads((out / "nlptasks.json").read_text(encoding="utf-8")) == {"name": "second", "temperature": 1.5}
     assert not (out / "ranges.safetensors").exists()
     save_file({"layer": np.zeros(3, np.float32)}, tmp_path / "first" / "adapter_model.safetensors")
-    with pytest.raises(ValueError, match="expected the same tensors in .*first and .*second, found others"):
+    with pytest.raises(ValueError, match=r"expected the same tensors in .*first and .*second, found others"):
         average(tmp_path / "first", tmp_path / "second", tmp_path / "other", 0.25, None)
