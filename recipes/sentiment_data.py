@@ -107,23 +107,25 @@ def fact(row: Mapping[str, Any], _: random.Random) -> Pair | None:
     return (text, "neutral") if 3 <= len(text.split()) <= 40 else None
 
 
-MOST: dict[str, tuple[Callable[..., Pair | None], int]] = {
-    "sst2": (review, 10_000),
-    "rotten_tomatoes": (review, 8_000),
-    "customer_reviews": (review, 4_000),
-    "goemotions": (comment, 12_000),
-    "few_nerd_inter": (fact, 2_000),
-    "dolly": (fact, 800),
-    "snips_intents": (fact, 500),
-    "restaurants8k": (fact, 500),
+MOST: dict[str, tuple[Callable[..., Pair | None], int, int]] = {
+    "sst2": (review, 10_000, 10_000),
+    "rotten_tomatoes": (review, 8_000, 5_000),
+    "customer_reviews": (review, 4_000, 1_500),
+    "goemotions": (comment, 12_000, 2_000),
+    "few_nerd_inter": (fact, 2_000, 300),
+    "dolly": (fact, 800, 200),
+    "snips_intents": (fact, 500, 150),
+    "restaurants8k": (fact, 500, 150),
 }
-"""How the rows of each set are read, and most of them."""
+"""How the rows of each set are read, and most of them in the two mixes: `wide`, then `reviews`."""
 
 HELD_OUT = {"goemotions": 3_000, "sst2": 872, "rotten_tomatoes": 1_066, "snips_intents": 150}
 """Most rows of each set's `validation.jsonl`, none of which is trained on."""
 
-WRITTEN = 14_000
-"""Sentences from the templates."""
+WRITTEN = (14_000, 4_000)
+"""Sentences from the templates in each mix."""
+
+MIXES = ("wide", "reviews")
 
 
 def main() -> None:
@@ -131,20 +133,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sets", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--written", type=int, default=WRITTEN, help="sentences from the templates")
+    parser.add_argument("--mix", choices=MIXES, default="wide")
+    parser.add_argument("--written", type=int, help="sentences from the templates")
     parser.add_argument("--seed", type=int, default=13)
     arguments = parser.parse_args()
     draw = random.Random(arguments.seed)
+    mix = MIXES.index(arguments.mix)
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     def sample(name: str, split: str, most: int) -> list[Pair]:
-        read, _ = MOST[name]
+        read = MOST[name][0]
         usable = [pair for row in records(arguments.sets / name, split) if (pair := read(row, draw))]
         print(f"{name}, {split}: {min(most, len(usable))} of {len(usable)} usable rows")
         return draw.sample(usable, min(most, len(usable)))
 
-    pairs = [pair for name, (_, most) in MOST.items() for pair in sample(name, "train", most)]
-    pairs += Writer(draw).rows(arguments.written)
+    pairs = [pair for name, (_, *most) in MOST.items() for pair in sample(name, "train", most[mix])]
+    pairs += Writer(draw).rows(arguments.written or WRITTEN[mix])
     both = ("negative", "positive")
     rows = [(text, one) for text, label in pairs for one in (both if label == "neutral" else (label,))]
     draw.shuffle(rows)
