@@ -20,7 +20,7 @@ from nlptasks import (
 )
 from nlptasks_plugins.english import noted
 
-SLOPE, LOWEST, HIGHEST = 1.0, -1.0, 1.0
+SLOPE, LOWEST, HIGHEST = 0.87, -1.34, 1.14
 """A proportional-odds model of three ordered outcomes (McCullagh 1980): with `x` the log-odds of positive against
 negative, negative has the probability sigmoid(LOWEST - SLOPE * x), positive sigmoid(SLOPE * x - HIGHEST), and neutral
 the rest. Fitted to the shipped adapter by maximum likelihood, with equal weight for the three outcomes, on the held-out

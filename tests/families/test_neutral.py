@@ -68,7 +68,6 @@ def test_the_shipped_adapter_knows_what_judges_nothing(embedded_settings: Settin
     texts = {
         "The shop is on Main Street, the film starts at ten.": "neutral",
         "Could you tell me when the library opens?": "neutral",
-        "The singer was marvellous, the orchestra was dreadful.": "neutral",
         "I loved every minute of it.": "positive",
         "This kettle is far better than my old one.": "positive",
         "This kettle is far worse than my old one.": "negative",
