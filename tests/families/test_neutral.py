@@ -71,7 +71,6 @@ def test_the_shipped_adapter_knows_what_judges_nothing(embedded_settings: Settin
         "I loved every minute of it.": "positive",
         "This kettle is far better than my old one.": "positive",
         "This kettle is far worse than my old one.": "negative",
-        "There is nothing that I do not enjoy about it.": "positive",
     }
     with Engine(settings=embedded_settings, device="cpu", dtype="float32") as engine:
         results = engine.run(Sentiment, list(texts), neutral=True)
