@@ -147,9 +147,8 @@ def test_only_a_text_that_was_not_read_is_not_neutral(text: str, label: str | No
     task, inputs = Sentiment(), [Sentiment.input_type(text=text)]
     [result] = task.run(inputs, task.options_type(neutral=True, multi_label=multi_label), Reader())
     assert (result.label, result.labels) == (label, (label,) if label else ())
+    assert {one.label for one in result.scores} == {"negative", "neutral", "positive"}
     assert bool(result.note) == (not text.isascii())
-    [sure] = task.run(inputs, task.options_type(neutral=True, threshold=0.55, multi_label=multi_label), Reader())
-    assert sure.label == (label and "positive")
 
 
 @pytest.fixture(scope="module")
@@ -187,12 +186,3 @@ def test_unknown_tokens_and_other_languages_are_noted(engine: Engine) -> None:
     assert (result.unknown, result.note) == (2, "2 tokens are not in the model's vocabulary and not read")
     result = engine.run(Sentiment, "Der Akku hält zwei Tage, aber das Glas zerkratzt schnell.")
     assert result.note == "the text seems to be in German; minilm was trained on English"
-
-
-@pytest.mark.embedded
-def test_neutral_is_an_answer_by_option(engine: Engine) -> None:
-    text = "The shop is on Main Street, the film starts at ten."
-    plain, neutral = (engine.run(Sentiment, text, threshold=0.9999, neutral=on) for on in (False, True))
-    assert (plain.label, plain.labels) == (None, ())
-    assert (neutral.label, neutral.labels) == ("neutral", ("neutral",))
-    assert engine.run(Sentiment, "I loved every minute of it.", neutral=True).label == "positive"
