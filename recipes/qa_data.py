@@ -6,7 +6,8 @@ SETS is a folder with one folder for each set of `MOST`, for `boolq` and `dolly`
 `train.jsonl.gz`, and for `selqa_rerank`, which has `validation.jsonl`. Half of the questions have no answer in their
 context: those that people wrote to mislead (SQuAD 2.0), those about another part of an article (SelQA), those of yes
 or no (BoolQ, Dolly), and those that are made of answered ones. The held-out rows choose the checkpoint, the
-temperature and the null threshold, so they are of the same kinds, on other contexts.
+temperature and the null threshold, so they are of the same kinds, on other contexts. The rows that a first round of
+training leaves are written to `train_second.jsonl`.
 """
 
 from __future__ import annotations
@@ -262,20 +263,30 @@ def numbers(sets: Path, chance: random.Random) -> list[Row]:
     return list(asked.values())[:COUNTED]
 
 
-def thinned(rows: Sequence[Row]) -> list[Row]:
-    """The rows that are trained on."""
+def rounds(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows of the first round of training, and the others."""
     taken: Counter[str] = Counter()
-    left = []
+    first: list[Row] = []
+    second: list[Row] = []
     for row in rows:
         kind = row["set"] if row["kind"] == "answered" else row["kind"]
         if len(row["context"]) <= TRAINED_LONGEST and taken[kind] < TRAINED.get(kind, len(rows)):
             taken[kind] += 1
-            left.append(row)
-    return left
+            first.append(row)
+        else:
+            second.append(row)
+    return first, second
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """Write a file, and say what is in it."""
+    with path.open("w", encoding="utf-8") as out:
+        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    print(f"{path}: {len(rows)} rows, {dict(Counter(row['kind'] for row in rows))}")
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sets", type=Path)
     parser.add_argument("train", type=Path)
@@ -305,10 +316,12 @@ def main() -> None:
         times = 1 if wanted else WRITTEN
         table = [*side[0], *side[1] * times, *side[2], *new]
         chance.shuffle(table)
-        table = table if wanted else thinned(table)
-        with path.open("w", encoding="utf-8") as out:
-            out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in table)
-        print(f"{path}: {len(table)} rows, {dict(Counter(row['kind'] for row in table))}")
+        if wanted:
+            write(path, table)
+        else:
+            first, second = rounds(table)
+            write(path, first)
+            write(path.with_stem(f"{path.stem}_second"), second)
 
 
 if __name__ == "__main__":

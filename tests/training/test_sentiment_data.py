@@ -108,11 +108,11 @@ def test_weights_are_averaged(tmp_path: Path) -> None:
         (folder / "nlptasks.json").write_text(json.dumps({"name": name, "temperature": 1.0}), encoding="utf-8")
         (folder / "ranges.safetensors").write_bytes(b"of these weights only")
     average = runpy.run_path(str(PROGRAM.with_name("averaged.py")))["average"]
-    average(tmp_path / "first", tmp_path / "second", tmp_path / "out", 0.25, 1.5)
+    average(tmp_path / "first", tmp_path / "second", tmp_path / "out", 0.25, temperature=1.5, threshold=None)
     out = tmp_path / "out"
     assert load_file(out / "adapter_model.safetensors")["layer"].tolist() == [[1.5, 1.5], [1.5, 1.5]]
     assert json.loads((out / "nlptasks.json").read_text(encoding="utf-8")) == {"name": "second", "temperature": 1.5}
     assert not (out / "ranges.safetensors").exists()
     save_file({"layer": np.zeros(3, np.float32)}, tmp_path / "first" / "adapter_model.safetensors")
     with pytest.raises(ValueError, match=r"expected the same tensors in .*first and .*second, found others"):
-        average(tmp_path / "first", tmp_path / "second", tmp_path / "other", 0.25, None)
+        average(tmp_path / "first", tmp_path / "second", tmp_path / "other", 0.25)
