@@ -3,9 +3,10 @@
 python recipes/ner_data.py SETS train.jsonl validation.jsonl
 
 SETS is a folder with a folder for each set: the mixture that the adapter's card describes (`MIXTURE`), with `train` and
-`test`, the Broad Twitter Corpus, with `validation`, and the sets of `TYPES`, with `train`. All are mapped to people,
-organisations and places. Copies of some training rows have other persons' names, in forms that the sets seldom have:
-with a title, with initials, with a hyphen. The base reads lower case, so that case needs no copies.
+`test`, the Broad Twitter Corpus, with `validation` and `test`, and the sets of `TYPES`, with `train`. All are mapped to
+people, organisations and places. Copies with other names, some of persons in forms that the sets seldom have (with a
+title, initials or a hyphen), stand in place of rows that the adapter was trained on before. The base reads lower case,
+so that case needs no copies.
 """
 
 from __future__ import annotations
