@@ -189,7 +189,8 @@ def _answer(
 
     As in BERT's script for SQuAD 2.0 (`run_squad.py`): the score of no answer is the lowest of any window, and it
     wins when it exceeds the best span's by more than `null_score_diff_threshold`. Windows meet before the one
-    softmax; normalised alone, a window without the answer would be as sure of its best span as the right one.
+    softmax; normalised alone, a window without the answer would be as sure of its best span as the right one. There no
+    answer counts from the adapter's threshold on: at the border it is as likely as the best span.
     """
     null = min(part.null for part in group)
     order = candidates.merge(
@@ -199,13 +200,14 @@ def _answer(
     if not order:
         return _no_answer(1.0, NOTHING_READ, ())
     raw = [candidate.score for candidate in order]
-    chances = softmax([*raw, null] if options.allow_no_answer else raw, info.temperature)
+    fitted = info.threshold or 0.0
+    chances = softmax([*raw, null - fitted] if options.allow_no_answer else raw, info.temperature)
     spans = [
         AnswerSpan(text=context[span.start : span.end], start=span.start, end=span.end, score=chance)
         for span, chance in zip(order, chances, strict=False)
     ]
     alternatives = tuple(spans[i] for i in candidates.without_overlaps(order, options.top_k))
-    threshold = options.null_threshold if options.null_threshold is not None else info.threshold or 0.0
+    threshold = fitted if options.null_threshold is None else options.null_threshold
     if options.allow_no_answer and null - raw[0] > threshold:
         return _no_answer(chances[-1], null - raw[0], alternatives)
     return Answer(**dict(spans[0]), answerable=True, null_score=null - raw[0], alternatives=alternatives)

@@ -80,7 +80,8 @@ def test_scores_are_those_of_serving() -> None:
     row = Answered("ship", (2.0, 1.0), 0.0, ("ship",))
     total = 2.718281828**2 + 2.718281828 + 1
     assert Answers([row]).scores(0.0, 1.0) == pytest.approx([2.718281828**2 / total])
-    assert Answers([row]).scores(-3.0, 1.0) == pytest.approx([1 / total])
+    shifted = 2.718281828**2 + 2.718281828 + 2.718281828**3
+    assert Answers([row]).scores(-3.0, 1.0) == pytest.approx([2.718281828**3 / shifted])
 
 
 def test_nothing_that_could_answer_is_no_answer() -> None:

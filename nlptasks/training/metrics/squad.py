@@ -123,8 +123,11 @@ class Answers:
         return np.where(self._margins <= threshold, self._exact, self._null).astype(bool)
 
     def scores(self, threshold: float, temperature: float) -> list[float]:
-        """Each answer's score as in serving: its share of a softmax over the best spans and no answer."""
-        chances = [softmax([*row.raw, row.null], temperature) for row in self.rows]
+        """Each answer's score as in serving: its share of a softmax over the best spans and no answer.
+
+        No answer counts from the threshold on, so that the two outcomes are equally likely where one becomes the other.
+        """
+        chances = [softmax([*row.raw, row.null - threshold], temperature) for row in self.rows]
         return [row[0 if margin <= threshold else -1] for row, margin in zip(chances, self._margins, strict=True)]
 
     def answer_loss(self, threshold: float, temperature: float) -> float:
