@@ -256,11 +256,11 @@ def yes_or_no(sets: Path, chance: random.Random) -> list[Row]:
 def numbers(sets: Path, chance: random.Random) -> list[Row]:
     """Questions after a number or a time that the context does not state, at most one of a context."""
     rows = [row for name in MOST for row in read(sets / name) if has_answer(row)]
-    asked = {}
+    chosen = {}
     for row in chance.sample(rows, len(rows)):
-        if row["context"] not in asked and (question := counted(row)):
-            asked[row["context"]] = unanswered(row, "counted", question=question)
-    return list(asked.values())[:COUNTED]
+        if row["context"] not in chosen and (question := counted(row)):
+            chosen[row["context"]] = unanswered(row, "counted", question=question)
+    return list(chosen.values())[:COUNTED]
 
 
 def rounds(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
