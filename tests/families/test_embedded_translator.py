@@ -37,7 +37,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 @pytest.mark.parametrize(
     ("target", "pairs"),
     [
-        ("fr", {"He is my friend.": "C'est mon ami.", "My father is a doctor.": "Mon père est médecin."}),
+        ("fr", {"He is my friend.": "Il est mon ami.", "My father is a doctor.": "Mon père est médecin."}),
         ("de", {"I am tired.": "Ich bin müde.", "He is my friend.": "Er ist mein Freund."}),
         ("es", {"I am tired.": "Estoy cansado.", "She is my sister.": "Ella es mi hermana."}),
     ],
@@ -54,6 +54,19 @@ def test_everyday_sentences_into_english_from_a_language_that_is_detected(engine
     assert result.translation == "She is my sister.\n\n- My father is a doctor.\n"
     assert (result.source_language, result.target_language) == ("fr", "en")
     assert all(part.doubt is None and part.score > 0.5 for part in result.segments)
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "translation"),
+    [
+        ("de", "Guten Morgen.", "Good morning."),
+        ("de", "Wie viel kostet das?", "How much does this cost?"),
+        ("fr", "Je voudrais une table pour deux personnes.", "I would like a table for two people."),
+    ],
+)
+def test_what_a_traveller_says(engine: Engine, source: str, text: str, translation: str) -> None:
+    result = engine.run("translation", text, source_language=source, target_language="en")
+    assert result.translation == translation
 
 
 def test_a_sentence_beyond_it_is_flagged(engine: Engine) -> None:
