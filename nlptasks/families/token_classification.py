@@ -162,9 +162,9 @@ def _entities(
     words = spans.words(text)
     rows = spans.merge(words, ((window, _word_rows(words, window, a, info, options)) for window, a in group))
     chosen = {word: tags[max(range(len(tags)), key=row.__getitem__)] for word, row in rows.items()}
-    # Words of one token have the very same row.
-    tokens = [id(rows[i]) if i in rows else None for i in range(len(words))]
-    best = spans.join_tokens([chosen.get(i, spans.OUTSIDE) for i in range(len(words))], tokens)
+    tokens = _single_tokens(words, group)
+    best = [chosen.get(i, spans.OUTSIDE) for i in range(len(words))]
+    best = spans.join_tokens(best, [tokens.get(i) for i in range(len(words))])
     threshold = options.threshold if options.threshold is not None else info.threshold or 0.0
     entities = []
     for entity in spans.decode(spans.join_compounds(spans.compounds(text, words), best, rows, tags)):
@@ -181,6 +181,16 @@ def placed(entity: Entity, text: str, places: Sequence[int]) -> Entity:
     """An entity of the unescaped text as one of the text itself."""
     start, end = places[entity.start], places[entity.end]
     return entity.model_copy(update={"start": start, "end": end, "text": text[start:end]})
+
+
+def _single_tokens(words: Sequence[Span], group: Sequence[tuple[Span, TokenLogits]]) -> dict[int, Span]:
+    """The place of each word's token, of words that have a single one; it may be that of other words too."""
+    places: dict[int, Span] = {}
+    for window, answer in group:
+        tokens = [(start + window[0], end + window[0]) for start, end in answer.spans]
+        single = {word: at[0] for word, at in spans.tokens_of_words(words, tokens).items() if len(at) == 1}
+        places |= {word: tokens[index] for word, index in single.items()}
+    return places
 
 
 def _word_rows(

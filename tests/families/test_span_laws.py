@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, cast
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from nlptasks.families.question_answering import AnswerOptions, QuestionInput
@@ -212,6 +212,7 @@ def test_entities_keep_the_laws(
 
 @examples(1000)
 @given(LONG_TEXTS, SEEDS, LIMITS, st.integers(8, 64), AGGREGATIONS)
+@example("Ada[SEP]Ada.Byron👩\u200d💻" * 4, 0, 32, 8, "first")
 def test_windows_give_the_entities_of_one_window(
     tokenizer: Any, text: str, seed: int, limit: int, stride: int, aggregation: str
 ) -> None:

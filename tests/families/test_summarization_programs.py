@@ -92,7 +92,10 @@ def test_everyday_summaries_print_base_and_adapter_side_by_side(
 ) -> None:
     text = "Ada called on Monday. The pump broke on 3 May. A new one costs 40 euros. Bo pays for it."
     rows = [{"kind": "notice", "text": text, "summary": "A new pump costs 40 euros.", "keep": [["pump"], ["40"]]}]
-    wrote = {None: "Zoe paid 50 euros for a pump. Zoe paid 50 euros for it.", "summarization": "A pump costs 40 euros."}
+    wrote = {
+        None: "Zoe paid 50 euros for a pump. Zoe paid 60 euros for a pump.",
+        "summarization": "A pump costs 40 euros.",
+    }
 
     class Backend(FakeBackend):
         def bind(self, base: Any, adapter: Any, **arguments: Any) -> Any:
@@ -106,7 +109,7 @@ def test_everyday_summaries_print_base_and_adapter_side_by_side(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     header, lead, bare, adapter = lines[1:5]
     assert header[2:6] == ["kept", "invented", "repeated", "copied"]
-    # The name and the number of the base's first sentence are not in the text; its second sentence says it again.
+    # The base's numbers are not in the text; its second sentence has nearly the words of the first.
     assert (lead[0], lead[3:7]) == ("lead-3", ["100.0", "0.0", "0.0", "100.0"])
     assert (bare[0], bare[3:7]) == ("bare", ["50.0", "100.0", "50.0", "0.0"])
     assert (adapter[0], adapter[3:7]) == ("summarization", ["100.0", "0.0", "0.0", "0.0"])
