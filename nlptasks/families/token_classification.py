@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
@@ -160,11 +160,20 @@ def _entities(
 ) -> tuple[Entity, ...]:
     """The entities of one text from the tags of its windows; words are put together before tags are decoded."""
     words = spans.words(text)
-    rows = spans.merge(words, ((window, _word_rows(words, window, a, info, options)) for window, a in group))
+    places = [[(start + window[0], end + window[0]) for start, end in answer.spans] for window, answer in group]
+    tokens_of = [spans.tokens_of_words(words, tokens) for tokens in places]
+    read = zip(group, tokens_of, strict=True)
+    rows = spans.merge(words, ((window, _word_rows(of, answer, info, options)) for (window, answer), of in read))
     chosen = {word: tags[max(range(len(tags)), key=row.__getitem__)] for word, row in rows.items()}
-    tokens = _single_tokens(words, group)
+    # The token of each word that has a single one, by its place in the text: windows that overlap share tokens.
+    single = {
+        word: tokens[indices[0]]
+        for tokens, of in zip(places, tokens_of, strict=True)
+        for word, indices in of.items()
+        if len(indices) == 1
+    }
     best = [chosen.get(i, spans.OUTSIDE) for i in range(len(words))]
-    best = spans.join_tokens(best, [tokens.get(i) for i in range(len(words))])
+    best = spans.join_tokens(best, [single.get(i) for i in range(len(words))])
     threshold = options.threshold if options.threshold is not None else info.threshold or 0.0
     entities = []
     for entity in spans.decode(spans.join_compounds(spans.compounds(text, words), best, rows, tags)):
@@ -183,23 +192,11 @@ def placed(entity: Entity, text: str, places: Sequence[int]) -> Entity:
     return entity.model_copy(update={"start": start, "end": end, "text": text[start:end]})
 
 
-def _single_tokens(words: Sequence[Span], group: Sequence[tuple[Span, TokenLogits]]) -> dict[int, Span]:
-    """The place of each word's token, of words that have a single one; it may be that of other words too."""
-    places: dict[int, Span] = {}
-    for window, answer in group:
-        tokens = [(start + window[0], end + window[0]) for start, end in answer.spans]
-        single = {word: at[0] for word, at in spans.tokens_of_words(words, tokens).items() if len(at) == 1}
-        places |= {word: tokens[index] for word, index in single.items()}
-    return places
-
-
 def _word_rows(
-    words: Sequence[Span], window: Span, answer: TokenLogits, info: ModelInfo, options: TaggingOptions
+    tokens_of: Mapping[int, Sequence[int]], answer: TokenLogits, info: ModelInfo, options: TaggingOptions
 ) -> dict[int, Row]:
     """Calibrated scores of the words that one window read."""
-    tokens = [(start + window[0], end + window[0]) for start, end in answer.spans]
     scaled = [[value / info.temperature for value in row] for row in answer.values]
-    tokens_of = spans.tokens_of_words(words, tokens)
     return {
         word: spans.aggregate([scaled[t] for t in indices], options.aggregation) for word, indices in tokens_of.items()
     }
