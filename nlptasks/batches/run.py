@@ -56,10 +56,10 @@ def batch(
     Memory does not grow with the rows. They are answered in parts of `part_rows`, which are kept in a folder beside the
     output until all are there: killed at any moment and called again alike, a batch goes on after its last part, and
     its output is the same as without the stop. `restart` computes everything anew. `shard`, as in "3/8", computes each
-    eighth part, from the third; `join_shards` makes the output of all. `fail_fast` raises the first row's error. `ray`
-    is the address of a Ray cluster, or a `nlptasks.ray.Cluster`: its actors answer the parts, not this process.
-    `progress` is called a few times a second at most, `on_note` with remarks on the columns. All other keywords are
-    those of `Engine.run`.
+    eighth part, from the third; `join_shards` makes the output of all. `fail_fast` raises the error of the first row
+    that fails. `ray` is the address of a Ray cluster, or a `nlptasks.ray.Cluster`: its actors answer the parts, in any
+    order, not this process. `progress` is called a few times a second at most, `on_note` with remarks on the columns.
+    All other keywords are those of `Engine.run`.
 
     Raises:
         InvalidInputError: an option that the task does not have.

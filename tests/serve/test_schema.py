@@ -62,10 +62,10 @@ assert isinstance(wrong, ErrorBody) and wrong.error.message, wrong
     assert ran.returncode == 0, ran.stderr
 
 
-def test_schemathesis_finds_no_fault(tools: Path, url: str) -> None:
+def test_schemathesis_finds_no_fault(tools: Path, url: str, tmp_path: Path) -> None:
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     ran = subprocess.run(
         [tools / "schemathesis", "run", f"{url}/openapi.json", "--checks", checks, "--max-examples", "100"],
-        capture_output=True, text=True, check=False,
+        cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-5000:]

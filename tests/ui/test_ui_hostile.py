@@ -205,6 +205,12 @@ def test_the_chat_shows_messages_as_text_and_answers_without_html(page: Page, ur
         page.wait_for_function(f"document.querySelectorAll('#chat-turns .bot').length === {number}", timeout=60_000)
         page.wait_for_function("document.querySelector('#chat-stop').disabled", timeout=60_000)
         page.wait_for_function("!document.querySelector('#chat-turns .nlp-status')", timeout=60_000)
+        # The turns are drawn once more when the last event of an answer comes; then they are saved.
+        page.wait_for_function(
+            """(number) => Object.values(localStorage).some((text) => text.includes('"turns"') &&
+                JSON.parse(text).turns.filter((turn) => turn.finished).length === number)""",
+            arg=number, timeout=60_000,
+        )  # fmt: skip
     assert "![i](http://127.0.0.1:" in page.locator("#chat-turns .user").first.inner_text()
     assert "<script>window.ran" in page.locator("#chat-turns .bot").nth(1).inner_text()
     page.click("#chat-turns .user button[aria-label='Edit'] >> nth=0")
