@@ -61,11 +61,12 @@ class Readers:
         self.stored = self._compiled = None
 
     def base(self) -> LoadedBase:
-        """The base, as far as reading needs it: what was kept of it for compiled graphs, or else loaded."""
+        """The base without its weights, where what was kept of it is enough, or else loaded."""
         model = self._model
         if model.loaded is None and self.stored is None and self._graphs and not model.trust_remote_code:
             placement = choose_placement(model.device, model.dtype)
-            if self._compiles(placement):
+            # A language model is written with by an engine even where torch would read.
+            if self._compiles(placement) or placement.writing_engine("openvino-genai", self._graphs)[0] != "torch":
                 from nlptasks.runtime.compiled.bases import kept_base
 
                 self.stored = kept_base(self._graphs, model.folder.path, placement, model.base)

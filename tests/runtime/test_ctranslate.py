@@ -243,8 +243,10 @@ def test_other_numbers_are_torchs(dtype: str, checkpoint: Path, graphs: Path) ->
 
 
 def test_weights_that_8_bits_would_change_much_are_torchs(
-    checkpoint: Path, graphs: Path, caplog: pytest.LogCaptureFixture
+    checkpoint: Path, graphs: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # How much they change a tiny model's answers depends on the CPU.
+    monkeypatch.setitem(ctranslate.TOLERANCES, "int8", 1e-6)
     for first_time in (True, False):
         caplog.clear()
         model = resident(checkpoint, graphs, "auto")

@@ -81,7 +81,7 @@ def test_the_process_ends_with_the_call(how: str, error: type[BaseException], tm
     if how != "timeout":
         threading.Thread(target=end, daemon=True).start()
     with pytest.raises(error):
-        call(sleeping, {"file": str(file)}, cancel=cancel, timeout=10 if how == "timeout" else 60)
+        call(sleeping, {"file": str(file)}, cancel=cancel, timeout=4 if how == "timeout" else 60)
     assert not alive(int(file.read_text()))
 
 

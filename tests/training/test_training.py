@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nlptasks import CLASSIFY, Head, Recipe
+from nlptasks import CLASSIFY, Recipe
 from nlptasks.errors import DataError, GateError, OfflineError, TrainingError, UnsupportedModelError
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.settings import Settings
@@ -26,7 +23,6 @@ from nlptasks.training import DataOptions, Event, TrainReport, finetune
 from nlptasks.training.loop import trainer as loop
 from nlptasks.training.loop.checkpoints import AVERAGE, WEIGHTS, RunFolder
 from nlptasks.training.publishing import gate, publish
-from tests import warm_processes
 from tests.training_rows import QUICK, Feeling, bases, rows, train, write_csv  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parents[2]
@@ -51,50 +47,6 @@ def test_the_gate_is_a_process_of_its_own(settings: Settings, tmp_path: Path, ba
     report = finetune(Feeling(), data, name="five", recipe=recipe, settings=settings, device="cpu")
     assert report.steps == 5
     assert report.gate <= 1e-4
-
-
-@pytest.mark.long
-def test_a_fresh_process_serves_what_was_trained_on_every_architecture(
-    train: Callable[..., TrainReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained: list[tuple[Any, Any]] = []
-    serve, compare = gate.serve_again, gate.compare
-
-    def recording(base: BaseFolder, adapter: Path, head: Head, texts: list[str], **options: Any) -> Any:
-        trained.append((base, texts))
-        return serve(base, adapter, head, texts, **options)
-
-    def compared(expected: Any, served: Any, tolerance: float) -> float:
-        trained[-1] += (expected,)  # type: ignore[assignment]
-        return compare(expected, served, tolerance)
-
-    monkeypatch.setattr(gate, "serve_again", recording)
-    monkeypatch.setattr(gate, "compare", compared)
-    data = write_csv(tmp_path / "few.csv", rows(22))
-    recipe = QUICK.replace(num_train_epochs=1, per_device_train_batch_size=4)
-    reports = [
-        train(name, recipe, name, data=data)
-        for name in ("bert", "distilbert", "roberta", "gpt2", "llama", "modernbert")
-    ]
-    # One fresh process for all of them: its start takes longer than its work.
-    words = []
-    for report, (base, texts, _) in zip(reports, trained, strict=True):
-        request = {
-            "base": {"id": base.id, "revision": None, "path": str(base.path), "source": "test"},
-            **{"adapter": str(report.path), "requests": texts, "device": "cpu"},
-            **{"head": dataclasses.asdict(CLASSIFY), "backend": "torch", "trust_remote_code": False},
-        }
-        words += [str(tmp_path / f"{report.name}.json"), str(tmp_path / f"{report.name}.answer")]
-        Path(words[-2]).write_text(json.dumps(request))
-    code = "import sys; from nlptasks.training import subprocesses; w = sys.argv[1:]; "
-    code += "f = 'nlptasks.training.publishing.gate:serve_folder'; "
-    code += "sys.exit(sum(subprocesses.main([f, *w[i : i + 2]]) for i in range(0, len(w), 2)))"
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    warm_processes.run([sys.executable, "-c", code, *words], env=env).check_returncode()
-    for report, (_, texts, expected) in zip(reports, trained, strict=True):
-        assert report.steps == 5
-        assert len(texts) >= 8
-        assert compare(expected, json.loads((tmp_path / f"{report.name}.answer").read_text())) <= 1e-4
 
 
 @pytest.mark.long
