@@ -18,7 +18,7 @@ from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, placem
 from nlptasks.cli.completion import TASK, complete_option
 from nlptasks.cli.inputs import Inputs, fields_and_options, reading_options
 from nlptasks.data import DataOptions
-from nlptasks.surfaces import DownloadBar, in_colour, render, visible
+from nlptasks.surfaces import DownloadBar, in_colour, notes, render, visible
 
 if TYPE_CHECKING:
     from nlptasks.batches import Outcome, TaskRow
@@ -188,8 +188,8 @@ def _echo_stream(stream: Any, source: Any) -> None:
         click.echo(visible(piece), nl=False)
         sys.stdout.flush()
     click.echo()
-    if note := stream.result().note:
-        click.echo(f"({note})", err=True)
+    if remarks := notes(stream.result()):
+        click.echo(f"({', '.join(remarks)})", err=True)
 
 
 def _json_value(task: Any, number: int, outcome: Outcome, keep: bool) -> Any:

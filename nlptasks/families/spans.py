@@ -94,6 +94,24 @@ def compounds(text: str, words: Sequence[Span]) -> list[range]:
     return runs
 
 
+def abbreviations(text: str, words: Sequence[Span]) -> list[range]:
+    """Indices of neighbouring words that are letters with a period behind each: U, ., K, .; the last may lack its own."""
+    runs: list[range] = []
+    first = 0
+    while first < len(words):
+        end = first
+        while end < len(words) and (end == first or words[end - 1][1] == words[end][0]):
+            start, stop = words[end]
+            fits = text[start] == "." if (end - first) % 2 else stop - start == 1 and text[start].isalpha()
+            if not fits:
+                break
+            end += 1
+        if end - first > 2:
+            runs.append(range(first, end))
+        first = max(end, first + 1)
+    return runs
+
+
 def unescape(text: str) -> tuple[str, Sequence[int]]:
     """A text with the characters that HTML's references stand for (&amp;), and where each begins in the original.
 
@@ -252,21 +270,27 @@ def join_tokens(best: Sequence[Tag], tokens: Sequence[Hashable | None]) -> list[
 
 
 def join_compounds(
-    compounds: Iterable[range], best: Sequence[Tag], rows: Mapping[int, Row], tags: Sequence[Tag]
+    compounds: Iterable[range],
+    best: Sequence[Tag],
+    rows: Mapping[int, Row],
+    tags: Sequence[Tag],
+    *,
+    only_letters: bool = False,
 ) -> list[Tag]:
     """The words' tags with one entity for each compound that is in entities from end to end, its hyphens too.
 
     Its type is the likeliest one over all its words. "Israel-Hamas" keeps two entities if its hyphen is in none.
 
     Args:
-        compounds: from the function of this name.
+        compounds: from the function of this name, or `abbreviations`.
         best: one tag a word.
         rows: the words' scores; one a tag.
         tags: the model's.
+        only_letters: whether each second word, an abbreviation's period, may be in no entity.
     """
     joined = list(best)
     for run in compounds:
-        if all(best[i].type for i in run):
+        if all(best[i].type for i in run[:: 1 + only_letters]) and all(i in rows for i in run):
             chances = {tag.type: sum(type_probability(rows[i], tags, tag.type) for i in run) for tag in tags}
             likeliest = max(filter(None, chances), key=chances.__getitem__)
             opens = best[run.start].place in {"begin", "single"}

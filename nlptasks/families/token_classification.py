@@ -175,9 +175,13 @@ def _entities(
     best = [chosen.get(i, spans.OUTSIDE) for i in range(len(words))]
     best = spans.join_tokens(best, [single.get(i) for i in range(len(words))])
     threshold = options.threshold if options.threshold is not None else info.threshold or 0.0
+    best = spans.join_compounds(spans.abbreviations(text, words), best, rows, tags, only_letters=True)
     entities = []
     for entity in spans.decode(spans.join_compounds(spans.compounds(text, words), best, rows, tags)):
-        chances = [spans.type_probability(rows[i], tags, entity.type) for i in range(entity.first, entity.last + 1)]
+        places_of = range(entity.first, entity.last + 1)
+        # An abbreviation's periods may be in no entity by themselves.
+        counted = [i for i in places_of if text[words[i][0]] != "."] or places_of
+        chances = [spans.type_probability(rows[i], tags, entity.type) for i in counted]
         # A chance may be too small for a number; one of them makes the mean zero.
         score = min(1.0, statistics.geometric_mean(chances)) if all(chances) else 0.0
         if score >= threshold and (options.labels is None or entity.type in options.labels):

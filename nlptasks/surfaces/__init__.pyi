@@ -26,6 +26,7 @@ from nlptasks.surfaces.openai import chat_usage as chat_usage
 from nlptasks.surfaces.openai import truncation as truncation
 from nlptasks.surfaces.openai import embedding_body as embedding_body
 from nlptasks.surfaces.openai import error_body as error_body
+from nlptasks.surfaces.text import notes as notes
 from nlptasks.surfaces.text import one_line as one_line
 from nlptasks.surfaces.text import render as render
 from nlptasks.surfaces.text import words as words

@@ -56,10 +56,10 @@ def _explanations(explanations: Sequence[Explanation], source: Any, colour: bool
 
 def _plain(result: Result) -> str:
     """A result without spans to mark, and its notes."""
-    notes = _notes(result)
+    remarks = notes(result)
     if result.main_field:
         text = _value(getattr(result, result.main_field))
-        return visible(f"{text}\n  ({', '.join(notes)})" if notes else text)
+        return visible(f"{text}\n  ({', '.join(remarks)})" if remarks else text)
     if isinstance(result, Classification):
         text = _classification(result)
     elif isinstance(result, GeneratedText):
@@ -68,7 +68,7 @@ def _plain(result: Result) -> str:
         values = result.model_dump(mode="json", exclude=set(Result.model_fields))
         lines = [f"{name}: {_value(value)}" for name, value in values.items()]
         text = "\n".join(lines) if len(values) > 1 else "".join(map(_value, values.values()))
-    return visible(f"{text}  [{', '.join(notes)}]" if notes else text)
+    return visible(f"{text}  [{', '.join(remarks)}]" if remarks else text)
 
 
 def _value(value: Any) -> str:
@@ -99,8 +99,8 @@ def _entities(result: Entities, source: Any, several: bool, colour: bool) -> str
         body = visible("\n".join(f"{e.label} {e.text} {e.score:.2f}" for e in result.entities))
     else:
         body = mark(text.rstrip(), [Mark(e.start, e.end, _tag(e), e.label) for e in result.entities], colour=colour)
-    notes = _notes(result) if result.entities else ["no entity found", *_notes(result)]
-    lines = [line for line in (body, f"  ({', '.join(notes)})" if notes else "") if line]
+    remarks = notes(result) if result.entities else ["no entity found", *notes(result)]
+    lines = [line for line in (body, f"  ({', '.join(remarks)})" if remarks else "") if line]
     # A page needs a gap to the next one; lines do not.
     return "\n".join(lines) + ("\n" if several and "\n" in body else "")
 
@@ -112,7 +112,7 @@ def _tag(entity: Entity) -> str:
 def _answer(result: Answer, source: Any, colour: bool) -> str:
     """The answer, the sentence that it is in, and the other spans if more than the best were requested."""
     text = " ".join(result.text.split()) if result.answerable else "no answer in the text"
-    lines = [visible(f"{text} ({', '.join([f'{result.score:.2f}', *_notes(result)])})")]
+    lines = [visible(f"{text} ({', '.join([f'{result.score:.2f}', *notes(result)])})")]
     context = _text(source, "context", [result])
     if result.answerable and context is not None:
         quoted, start, end = _excerpt(context, result.start, result.end)
@@ -133,14 +133,14 @@ def _text(source: Any, field: str, spans: Sequence[Entity | Answer]) -> str | No
     return None if any(right.start < left.end for left, right in pairwise(spans)) else text
 
 
-def _notes(result: Result) -> list[str]:
-    """Remarks: a cut, several windows."""
-    notes = []
+def notes(result: Result) -> list[str]:
+    """What a reader has to know of a result: a cut, several windows, its note."""
+    remarks = []
     if result.truncated:
-        notes.append("part of the input was cut")
+        remarks.append("part of the input was cut")
     if result.windows > 1:
-        notes.append(f"{result.windows} windows" + (" of characters" if result.windowed_by == "characters" else ""))
-    return [*notes, *filter(None, [result.note])]
+        remarks.append(f"{result.windows} windows" + (" of characters" if result.windowed_by == "characters" else ""))
+    return [*remarks, *filter(None, [result.note])]
 
 
 def _excerpt(text: str, start: int, end: int) -> tuple[str, int, int]:

@@ -25,6 +25,9 @@ from nlptasks_plugins import conversations
 from nlptasks_plugins.english import noted
 
 
+_EMPTY = "nothing was written: a plain prompt is continued, and an instruction seems complete; the option chat answers it"
+
+
 class GenerationInput(SequenceInput):
     """Plain text to continue, or a chat to answer."""
 
@@ -130,7 +133,9 @@ class Generation(TextToText[GenerationInput, GenerationOptions, GeneratedText]):
         ]
 
     def finish(self, inputs: GenerationInput, completion: Completion) -> GeneratedText:
-        return self.parse(inputs, completion.text).model_copy(
+        empty = inputs.messages is None and completion.finish_reason == "stop" and not completion.text.strip()
+        result = self.parse(inputs, completion.text).noted(_EMPTY if empty else None)
+        return result.model_copy(
             update={
                 "finish_reason": completion.finish_reason,
                 "num_tokens": completion.num_prompt_tokens,

@@ -57,15 +57,15 @@ class NamedEntities(TokenClassification):
 
 
 def _trimmed(result: Entities) -> tuple[Entity, ...]:
-    """The entities without titles ("Ms") and stray punctuation at their ends; those with nothing else are left out.
+    """The entities without titles ("Ms") and stray punctuation at their ends; those without a letter or digit are left out.
 
     On 1,000 sentences of UNER's PUD the F1 rises by 0.007, on 338 of WikiGold by 0.002.
     """
     trimmed = []
     for entity in result.entities:
         start, end = _borders(entity)
-        if start < end:
-            text = entity.text[start:end]
+        text = entity.text[start:end]
+        if any(map(str.isalnum, text)):
             places = {"start": entity.start + start, "end": entity.start + end}
             trimmed.append(entity.model_copy(update={"text": text, **places}))
     return tuple(trimmed)

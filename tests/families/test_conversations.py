@@ -11,8 +11,10 @@ import nlptasks
 from nlptasks import Message
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.plugins import default_plugins
+from nlptasks.testing import FakeModel
 from nlptasks.training.families.base import family_trainer
 from nlptasks_plugins.conversations import training_pairs
+from nlptasks_plugins.generation import Generation
 
 USER, SAID = Message(role="user", content="Name a river."), Message(role="assistant", content="The Rhine.")
 
@@ -77,3 +79,12 @@ def test_rows_of_plain_text_are_told_apart(tmp_path: Path) -> None:
     family = family_trainer(default_plugins().task("generation"))
     read = family.read([str(data)], DataOptions())
     assert [family.row_text(row) for row in read.rows] == ["It rains.", "It snows.", "Sky:"]
+
+
+def test_a_prompt_that_nothing_follows_has_a_note() -> None:
+    task, model = Generation(), FakeModel(kind="causal", completions=lambda prompt: "")
+    plain = task.run(task.validate(["Write a story."]), task.validate_options({}), model)[0]
+    assert plain.note == (
+        "nothing was written: a plain prompt is continued, and an instruction seems complete; the option chat answers it"
+    )
+    assert task.run(task.validate(["Write a story."]), task.validate_options({"chat": True}), model)[0].note is None

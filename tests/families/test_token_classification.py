@@ -379,6 +379,11 @@ def test_threshold_and_labels_choose() -> None:
         ("Oslo - Acme", "B-PER I-PER B-ORG", [("PER", "Oslo -"), ("ORG", "Acme")]),
         ("Oslo--Acme", "B-PER I-PER I-PER B-ORG", [("PER", "Oslo--"), ("ORG", "Acme")]),
         ("Ada Acme-Oslo", "B-PER B-ORG I-ORG I-PER", [("PER", "Ada"), ("ORG", "Acme-Oslo")]),
+        ("in the U.K.", "O O B-PER B-ORG I-ORG O", [("ORG", "U.K.")]),
+        ("U.K and U.S. x", "B-ORG O B-ORG O B-PER O B-PER O O", [("ORG", "U.K"), ("PER", "U.S.")]),
+        ("Ada J.K. Acme.", "B-PER I-PER O I-PER O I-PER O", [("PER", "Ada J.K. Acme")]),
+        ("e.g. Oslo a.b c", "O B-ORG O O B-PER O O O O", [("ORG", "."), ("PER", "Oslo")]),
+        ("Plan B. C is A.D", "O B-ORG O B-ORG O O O O", [("ORG", "B"), ("ORG", "C")]),
     ],
 )
 def test_a_compound_is_one_entity(text: str, tags: str, entities: list[tuple[str, str]]) -> None:
