@@ -45,6 +45,10 @@ class Result(BaseModel):
         """The result with one more remark."""
         return self.model_copy(update={"note": "; ".join(filter(None, (self.note, note)))}) if note else self
 
+    def remarks(self) -> list[str]:
+        """Remarks on parts of the answer, one a line; the command line prints them below it."""
+        return []
+
     def to_hf(self) -> Any:
         """The answer in the shape of transformers' v4 pipeline for this task."""
         return self.model_dump()

@@ -285,7 +285,8 @@ class Task(ABC, Generic[I, O, R]):
         try:
             return cast(O, self.options_type.model_validate(dict(options)))
         except ValidationError as error:
-            problems = describe_validation(error, self.options_type, "option")
+            # Callers name fields of the input beside the options, and write the first of them without its name.
+            problems = describe_validation(error, self.options_type, "option", list(self.input_type.model_fields)[1:])
             raise InvalidInputError(f"{self.name} does not take these options", problems) from None
 
     def check_options(self, options: O, adapter: str | None, labels: tuple[str, ...] | None) -> None:
@@ -319,11 +320,17 @@ SequenceTask = Task[S, Any, Any] | type[Task[S, Any, Any]]
 """The same for a task that may read a list as one input."""
 
 
-def describe_validation(error: ValidationError, model: type[BaseModel], place: str) -> list[str]:
-    """One line per fault: where, what was expected, what was found, and the near miss of a misspelled field."""
+def describe_validation(
+    error: ValidationError, model: type[BaseModel], place: str, others: Sequence[str] = ()
+) -> list[str]:
+    """One line per fault: where, what was expected, what was found, and the near miss of a misspelled field.
+
+    `others` are further names that the caller may have meant.
+    """
     import difflib
 
     lines = []
+    known = [*dict.fromkeys([*model.model_fields, *others])]
     faults = error.errors()
     for fault in faults:
         depth = len(fault["loc"])
@@ -332,9 +339,10 @@ def describe_validation(error: ValidationError, model: type[BaseModel], place: s
             continue
         where = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(where, model.model_fields, n=1)
-            near = near or [name for name in model.model_fields if where in name]
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(model.model_fields) or 'none'}."
+            # Two letters are in, or like, many names by chance: "to" and "stop".
+            near = difflib.get_close_matches(where, known, n=1) if len(where) > 2 else []
+            near = near or [name for name in known if where in (name if len(where) > 2 else name.split("_"))]
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}."
             lines.append(f"{place} {where!r} is not known; {hint}")
             continue
         if fault["type"] in {"string_too_short", "string_pattern_mismatch"}:

@@ -24,19 +24,20 @@ def check_base(adapter: AdapterFolder, base_id: str, base_path: Path) -> None:
         if trained.fingerprint != loaded:
             raise AdapterMismatchError(
                 f"Adapter {adapter.name!r} was trained on {trained.id} ({trained.fingerprint}), "
-                f"the loaded base is {base_id} ({loaded}). Use --model {trained.id}, or train an adapter on {base_id}."
+                f"the loaded base is {base_id} ({loaded}). Name {trained.id} as "
+                f"model, or train an adapter on {base_id}."
             )
         return
     unfit = _unfit_shapes(read_header(adapter.path / PEFT_WEIGHTS), read_headers(base_path))
     if unfit and adapter.base_id == base_id:
         raise AdapterMismatchError(
-            f"Adapter {adapter.name!r} does not fit {base_id}, which it names as its base: {unfit}. Use "
-            "--model with the base that it was trained on."
+            f"Adapter {adapter.name!r} does not fit {base_id}, which it names as its base: {unfit}. Name "
+            "the base that it was trained on as model."
         )
     if unfit:
         raise AdapterMismatchError(
             f"Adapter {adapter.name!r} was trained on {adapter.base_id or 'an unnamed base'}, "
-            f"the loaded base is {base_id}: {unfit}. Use --model {adapter.base_id or 'with its own base'}."
+            f"the loaded base is {base_id}: {unfit}. Name {adapter.base_id or 'its own base'} as model."
         )
 
 

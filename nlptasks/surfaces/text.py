@@ -33,6 +33,7 @@ def render(result: Result, source: Any = None, *, several: bool = False, colour:
     if isinstance(result, Entities):
         return _entities(result, source, several, colour) + why
     body = (_answer(result, source, colour) if isinstance(result, Answer) else _plain(result)) + why
+    body += "".join(f"\n  {visible(remark)}" for remark in result.remarks())
     if not several:
         return body
     if isinstance(result, Answer) and result.answerable and isinstance(source, Mapping):

@@ -17,7 +17,8 @@ _HOMES = {
     "generation": ("Generation", "GenerationInput", "GenerationOptions"),
     "summarization": ("Summarization",),
     "similarity": ("Embedding", "Ranking", "Rerank", "ScoredText", "Similarities", "Similarity", "TextEmbedding"),
-    "translation.task": ("TranslationInput", "TranslationOptions", "TranslationTask"),
+    "translation.inputs": ("TranslationInput", "TranslationOptions"),
+    "translation.task": ("TranslationTask",),
     "translation.results": ("TranslatedSegment", "Translation"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

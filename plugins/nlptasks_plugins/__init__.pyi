@@ -20,9 +20,9 @@ from nlptasks_plugins.similarity import (
     TextEmbedding as TextEmbedding,
 )
 from nlptasks_plugins.summarization import Summarization as Summarization
-from nlptasks_plugins.translation.results import TranslatedSegment as TranslatedSegment, Translation as Translation
-from nlptasks_plugins.translation.task import (
+from nlptasks_plugins.translation.inputs import (
     TranslationInput as TranslationInput,
     TranslationOptions as TranslationOptions,
-    TranslationTask as TranslationTask,
 )
+from nlptasks_plugins.translation.results import TranslatedSegment as TranslatedSegment, Translation as Translation
+from nlptasks_plugins.translation.task import TranslationTask as TranslationTask

@@ -18,6 +18,9 @@ Spanish (about 6 words each) 957 came above it, all with the right language."""
 SURE_AMONG_KNOWN = 0.9
 """The same for a language among those that a model knows."""
 
+LIKELY = 0.5
+"""Probability above which a language among those that a model knows is likelier than all others together."""
+
 NAMES = {
     "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
     "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian",
@@ -44,10 +47,14 @@ class Detected:
 
 
 def detect(text: str, known: tuple[str, ...] = ()) -> Detected:
-    """The language of a text: from its script where that is enough, else from py3langid's n-grams.
+    """The language of a text, `und` if it is not certain. With `known` languages it is one of them."""
+    best = likeliest(text, known)
+    sure = best.confidence >= (SURE_AMONG_KNOWN if known else SURE)
+    return best if sure else Detected(UNDETERMINED, best.confidence)
 
-    With `known` languages it is one of them.
-    """
+
+def likeliest(text: str, known: tuple[str, ...] = ()) -> Detected:
+    """The best guess at a text's language: from its script where that is enough, else from py3langid's n-grams."""
     letters = [character for character in text if unicodedata.category(character).startswith("L")]
     if not letters:
         return Detected(UNDETERMINED, 0.0)
@@ -57,8 +64,7 @@ def detect(text: str, known: tuple[str, ...] = ()) -> Detected:
     if kana or (script in _BY_SCRIPT and 2 * count > len(letters)):
         return Detected("ja" if kana else _BY_SCRIPT[script], 1.0)
     tag, confidence = _identifier(known).classify(text)
-    sure = confidence >= (SURE_AMONG_KNOWN if known else SURE)
-    return Detected(str(tag) if sure else UNDETERMINED, round(float(confidence), 4))
+    return Detected(str(tag), round(float(confidence), 4))
 
 
 @functools.cache

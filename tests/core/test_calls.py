@@ -139,6 +139,36 @@ def test_a_task_that_cannot_be_made_or_used_says_why(engine: Engine) -> None:
     )
 
 
+class Letter(TaskInput):
+    """A text and its languages."""
+
+    text: str
+    target_language: str = "en"
+    source_language: str | None = None
+
+
+class Translate(Shout):
+    """A task whose input has more than a text."""
+
+    input_type = Letter
+    options_type = nlptasks.GenerationOptions
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("target", "did you mean 'target_language'?"),
+        ("language", "did you mean 'target_language'?"),
+        ("source", "did you mean 'source_language'?"),
+        ("to", f"known: {', '.join(nlptasks.GenerationOptions.model_fields)}, target_language, source_language."),
+    ],
+)
+def test_an_unknown_option_may_be_meant_for_a_field_of_the_input(engine: Engine, option: str, hint: str) -> None:
+    with pytest.raises(nlptasks.InvalidInputError) as caught:
+        engine.run(Translate, "rain", **{option: "fr"})
+    assert caught.value.problems == (f"option {option!r} is not known; {hint}",)
+
+
 def test_errors_of_a_class_call_name_the_task(engine: Engine) -> None:
     with pytest.raises(nlptasks.InvalidInputError, match=r"shout cannot run this:\n  option 'size' is not known"):
         engine.run(Shout, "rain", size=3)

@@ -18,10 +18,6 @@ from nlptasks_plugins.translation.task import EMBEDDED, Translation, Translation
 
 pytestmark = pytest.mark.embedded
 
-SMALL = (
-    "translator is a small model for everyday sentences: for others name Helsinki-NLP/opus-mt-en-fr and the like, "
-    "or facebook/nllb-200-distilled-600M with --model"
-)
 FOLDER = TranslationTask.bases[EMBEDDED]
 
 
@@ -45,7 +41,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 def test_everyday_sentences_out_of_english(engine: Engine, target: str, pairs: dict[str, str]) -> None:
     results = engine.run("translation", list(pairs), source_language="en", target_language=target)
     assert [result.translation for result in results] == list(pairs.values())
-    assert {(result.model, result.target_language, result.note) for result in results} == {(EMBEDDED, target, SMALL)}
+    assert {(result.model, result.target_language, result.note) for result in results} == {(EMBEDDED, target, None)}
 
 
 def test_everyday_sentences_into_english_from_a_language_that_is_detected(engine: Engine) -> None:
@@ -117,9 +113,7 @@ def test_of_200_documents_every_segment_is_there_and_all_that_stands_between(eng
 
 
 def test_languages_it_does_not_know_are_refused_by_name(engine: Engine) -> None:
-    message = (
-        r"translator knows de, en, es, fr, found target_language 'it' \(Italian\): name Helsinki-NLP/opus-mt-en-fr"
-    )
+    message = r"translator knows de, en, es, fr, found target_language 'it' \(Italian\): name another as model"
     with pytest.raises(InvalidInputError, match=message):
         engine.run("translation", "Good day.", source_language="en", target_language="it")
     with pytest.raises(InvalidInputError, match=r"found source_language 'it' \(Italian\)"):
@@ -131,7 +125,7 @@ def test_languages_it_does_not_know_are_refused_by_name(engine: Engine) -> None:
 def test_other_pairs_go_through_english_and_say_so(engine: Engine) -> None:
     result = engine.run("translation", "Je suis fatigué. Mon père est médecin.", target_language="de")
     assert result.translation == "Ich bin müde. Mein Vater ist Arzt."
-    assert result.note == f"translated through English; {SMALL}"
+    assert result.note == "translated through English"
 
 
 def test_capitals_are_translated_and_stay(engine: Engine) -> None:
@@ -145,7 +139,14 @@ def test_a_short_text_that_is_already_in_the_language_is_kept(engine: Engine) ->
     assert str(result.note).startswith(
         "the text was kept: its language is not certain, and its translation is nearly the "
     )
-    assert engine.run("translation", "Guten Morgen.", target_language="de").note == f"the text is already de; {SMALL}"
+    assert engine.run("translation", "Guten Morgen.", target_language="de").note == "the text is already de"
+
+
+@pytest.mark.parametrize(
+    "text", ["My name is Olivia Bennett.", "The bill is $1,249.50.", "Call me at +44 20 7946 0958.", "Hello!"]
+)
+def test_a_short_text_with_a_name_or_a_number_is_translated(engine: Engine, text: str) -> None:
+    assert engine.run("translation", text, target_language="fr").translation != text
 
 
 KEPT = (

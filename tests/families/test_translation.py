@@ -19,7 +19,7 @@ from nlptasks.testing import FakeModel, check_task, tiny_model
 from nlptasks.training import finetune
 from nlptasks_plugins import languages
 from nlptasks_plugins.translation.parallel import pairs
-from nlptasks_plugins.translation.task import Translation, TranslationInput, TranslationTask
+from nlptasks_plugins.translation.task import EMBEDDED, Translation, TranslationInput, TranslationTask
 from tests.training_rows import serve_here
 
 TASK = TranslationTask()
@@ -127,7 +127,7 @@ def test_what_each_kind_of_checkpoint_is_given() -> None:
 
 
 def test_a_language_model_must_have_been_trained_to_translate() -> None:
-    with pytest.raises(UnsupportedModelError, match="smollm2 has not learnt to translate: leave --model out"):
+    with pytest.raises(UnsupportedModelError, match="smollm2 has not learnt to translate: leave model out"):
         translate("Hello.", Upper(name="smollm2", kind="causal"))
     assert translate("Hello.", Upper(name="smollm2", kind="causal", adapter="mine")).translation == "HELLO."
 
@@ -135,7 +135,14 @@ def test_a_language_model_must_have_been_trained_to_translate() -> None:
 def test_the_command_line_shows_the_text_and_what_to_know_of_it() -> None:
     assert render(translate("Good day. Bye.", Upper())) == "GOOD DAY. BYE."
     doubtful = translate("Good day. Bye.", Second(Completion("", "stop", 3, 1), again=False))
-    assert render(doubtful) == "Good day. Bye.\n  (2 of 2 sentences are doubtful)"
+    assert render(doubtful).splitlines() == [
+        "Good day. Bye.",
+        "  (2 of 2 sentences are doubtful)",
+        "  “Good day.”: nothing was written",
+        "  “Bye.”: nothing was written",
+    ]
+    long = render(translate(" ".join(["Good day."] * 9), Second(Completion("", "stop", 3, 1), again=False)))
+    assert long.splitlines()[-2:] == ["  “Good day.”: nothing was written", "  and 5 more"]
 
 
 class Second(Upper):
@@ -219,6 +226,60 @@ def test_languages_are_told_or_said_to_be_unknown(text: str, tag: str) -> None:
     detected = languages.detect(text)
     assert detected.tag == tag
     assert (detected.confidence >= languages.SURE) == (tag != "und")
+
+
+class Marian(Upper):
+    """Knows a few languages, which texts are not marked with, and writes one phrase in place of another."""
+
+    def __init__(self, phrase: str, other: str, **info: Any) -> None:
+        info = {"languages": ("de", "en", "es", "fr"), "model_type": "marian", **info}
+        FakeModel.__init__(self, kind="seq2seq", completions=lambda prompt: prompt.replace(phrase, other), **info)
+
+
+@pytest.mark.parametrize("info", [{}, {"languages": (), "direction": ("en", "fr")}], ids=["four", "one"])
+@pytest.mark.parametrize(
+    ("text", "phrase", "other"),
+    [
+        ("My name is Olivia Bennett.", "My name is", "Mon nom est"),
+        ("The bill is $1,249.50.", "The bill is", "La note est"),
+        ("Call me at +44 20 7946 0958.", "Call me at", "Appelle-moi au"),
+        ("hello world", "world", "monde"),
+    ],
+)
+def test_a_likely_language_is_translated_with_a_note(text: str, phrase: str, other: str, info: Any) -> None:
+    assert languages.detect(text, ("de", "en", "es", "fr")).tag == languages.UNDETERMINED
+    result = translate(text, Marian(phrase, other, **info), source=None)
+    assert (result.translation, result.source_language) == (text.replace(phrase, other), "en")
+    assert result.confidence < languages.SURE_AMONG_KNOWN
+    assert result.note == "its language was guessed to be English: if it is another, give source_language"
+
+
+def test_a_text_of_no_certain_language_is_kept_if_it_is_copied() -> None:
+    copied = translate("hello world", Marian("hello world", "Hello world!"), source=None)
+    assert (copied.translation, copied.source_language) == ("hello world", "und")
+    assert str(copied.note).startswith("the text was kept: its language is not certain")
+    # No language is likelier than all others, or the one to write is.
+    for text, phrase, other in (("Hello.", "Hello", "Hillo"), ("hello world", "world", "word")):
+        near = translate(text, Marian(phrase, other), target="en", source=None)
+        assert (near.translation, near.source_language) == (text, "und")
+    # Nothing says which languages it knows.
+    near = translate("Olivia Bennett, London", Marian("London", "Londres", languages=()), source=None)
+    assert (near.translation, near.source_language) == ("Olivia Bennett, Londres", "und")
+
+
+def test_the_embedded_translator_names_a_larger_one_where_it_may_help() -> None:
+    sure = Marian("Good day", "Guten Tag", name=EMBEDDED)
+    assert translate("Good day.", sure, target="de").note is None
+    note = str(translate("Good day.", Marian("Good day.", "", name=EMBEDDED), target="de").note)
+    assert note == (
+        "1 of 1 sentences are doubtful; translator is a small model: Helsinki-NLP/opus-mt-en-de as model may do better"
+    )
+    with pytest.raises(InvalidInputError) as caught:
+        translate("Good day.", sure, target="he")
+    assert caught.value.problems == (
+        "input: translator knows de, en, es, fr, found target_language 'he' (Hebrew): name another as model, such as "
+        "facebook/m2m100_418M (100 languages).",
+    )
 
 
 def test_rows_teach_what_their_columns_say() -> None:

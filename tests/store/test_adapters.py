@@ -198,7 +198,8 @@ def test_a_foreign_adapter_of_another_width_is_refused(tmp_path: Path, tiny_enco
     config = json.loads((folder / PEFT_CONFIG).read_text())
     (folder / PEFT_CONFIG).write_text(json.dumps({**config, "base_model_name_or_path": str(wide)}))
     with pytest.raises(
-        AdapterMismatchError, match=r"does not fit .*wide, which it names as its base: .* Use --model with"
+        AdapterMismatchError,
+        match=r"does not fit .*wide, which it names as its base: .* Name the base that it was trained on as model",
     ):
         ResidentModel(base_folder(wide)).bind(open_adapter(folder))
 

@@ -47,7 +47,7 @@ def generate(
     if base.kind == "encoder" or base.native_verb:
         raise UnsupportedModelError(
             f"{base.config.model_type} is loaded without a language-model output and cannot write: "
-            "use a causal or seq2seq model, for example --model smollm2."
+            "use a causal or seq2seq model, for example smollm2."
         )
     languages.check(base.tokenizer, decoding.source_language, decoding.target_language)
     prompts = [encode_prompt(base, prompt, decoding) for prompt in request.items]
@@ -221,7 +221,7 @@ def choose(base: LoadedBase, batcher: Batcher, request: BatchRequest, choices: S
     if base.kind != "causal" or base.native_verb:
         raise UnsupportedModelError(
             f"Choosing between answers needs a causal language model, found {base.config.model_type}: "
-            "use --model smollm2."
+            "name one as model, such as smollm2."
         )
     tails = [list(base.tokenizer(choice, add_special_tokens=False)["input_ids"]) for choice in choices]
     room = base.max_tokens - max(map(len, tails))

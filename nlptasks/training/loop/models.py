@@ -204,7 +204,7 @@ def _task_class(folder: BaseFolder, head: Head, trust_remote_code: bool) -> str:
     kind = model_kind(load_config(folder, trust_remote_code))
     if kind == "encoder":
         raise UnsupportedModelError(
-            f"{folder.id} reads and cannot write: use a causal or seq2seq base, for example --model smollm2."
+            f"{folder.id} reads and cannot write: use a causal or seq2seq base, for example smollm2."
         )
     return BODY_CLASSES[kind]
 

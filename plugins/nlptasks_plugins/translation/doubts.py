@@ -70,7 +70,13 @@ def fault_of(source: str, completion: Completion, *, western: bool = True) -> st
 
 
 def is_copy(source: str, translation: str) -> bool:
-    """Whether the translation of a short text is nearly its source, letter by letter."""
+    """Whether a translation has the words of its source, whatever their case and what stands between them."""
+    one, other = (re.findall(r"\w+", text.casefold()) for text in (source, translation))
+    return one == other
+
+
+def is_near_copy(source: str, translation: str) -> bool:
+    """Whether the translation of a short text has most of its letters; names and numbers make many so."""
     return (
         len(source) < 100
         and SequenceMatcher(None, source.casefold(), translation.casefold(), autojunk=False).ratio() > 0.6

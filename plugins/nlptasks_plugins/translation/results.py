@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nlptasks import Result
 
+MAX_DOUBTS = 4
+"""The most doubtful sentences that are remarked on."""
+
 
 class TranslatedSegment(BaseModel):
     """One sentence: `source == text[start:end]`, `text == translation[target_start:target_end]`, in code points."""
@@ -37,6 +40,17 @@ class Translation(Result):
     target_language: str = Field(description="BCP 47 tag.")
     confidence: float = Field(default=1.0, ge=0, le=1, description="Of the detected language; 1 where it was given.")
 
+    def remarks(self) -> list[str]:
+        """The first doubtful sentences, each with its reason, and how many more there are."""
+        doubtful = [one for one in self.segments if one.doubt]
+        lines = [f"“{_clipped(one.text)}”: {one.doubt}" for one in doubtful[:MAX_DOUBTS]]
+        return [*lines, f"and {len(doubtful) - MAX_DOUBTS} more"] if len(doubtful) > MAX_DOUBTS else lines
+
     def to_hf(self) -> list[dict[str, Any]]:
         """v4's `[{"translation_text": ...}]`."""
         return [{"translation_text": self.translation}]
+
+
+def _clipped(text: str, width: int = 100) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"

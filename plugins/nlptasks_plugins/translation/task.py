@@ -2,125 +2,42 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from nlptasks import (
     Decoding,
-    GenerationOptions,
     InvalidInputError,
     Message,
     Model,
     ModelInfo,
     Prompt,
     Recipe,
-    TaskInput,
     TextToText,
     TrainingExample,
     UnsupportedModelError,
     hookimpl,
 )
 from nlptasks_plugins import languages
-from nlptasks_plugins.translation import markup, parallel, side_by_side
+from nlptasks_plugins.translation import parallel, side_by_side
 from nlptasks_plugins.translation.attempts import Attempt, Sentence, Write, chained, settle
-from nlptasks_plugins.translation.doubts import is_copy, likelihood
+from nlptasks_plugins.translation.doubts import likelihood
+from nlptasks_plugins.translation.inputs import TranslationInput, TranslationOptions
+from nlptasks_plugins.translation.jobs import EMBEDDED, Job, job_of, opus, refusal
 from nlptasks_plugins.translation.results import TranslatedSegment, Translation
 from nlptasks_plugins.translation.segments import joined
-from nlptasks_plugins.translation.spans import WESTERN
-
-EMBEDDED = "translator"
-"""The base that ships with this plugin: a Marian model for English with French, German and Spanish."""
 
 ADAPTER_ONLY = frozenset({"smollm2"})
 """Bases that translate with an adapter only."""
 
-OTHERS = "Helsinki-NLP/opus-mt-en-fr and the like, or facebook/nllb-200-distilled-600M"
-"""Checkpoints to name in place of the embedded translator."""
-
 COPIED = "the text was kept: its language is not certain, and its translation is nearly the same: give source_language"
 """Note on a text that may be in the target language."""
 
-OPUS = "Helsinki-NLP/opus-mt-{source}-{target}"
-"""Checkpoints for one pair of languages (Tiedemann and Thottingal 2020, OPUS-MT)."""
-
-
-class TranslationInput(TaskInput):
-    """A text and the language to translate it to."""
-
-    text: str = Field(min_length=1, pattern=r"\S", description="The text to translate.")
-    target_language: str = Field(
-        default="en", description="Language to write, as a BCP 47 tag: en, fr, pt-BR.", examples=[*languages.NAMES]
-    )
-    source_language: str | None = Field(
-        default=None, description="Language of the text; detected when not given.", examples=[*languages.NAMES]
-    )
-
-    @field_validator("target_language", "source_language")
-    @classmethod
-    def _tag(cls, value: str | None) -> str | None:
-        return None if value is None else languages.standard(value)
-
-    @field_validator("source_language", mode="before")
-    @classmethod
-    def _detected(cls, value: Any) -> Any:
-        return None if value == "auto" else value
-
-    @functools.cached_property
-    def language(self) -> languages.Detected:
-        """The text's language, given or detected: who chooses a model and who translates need it."""
-        return languages.Detected(self.source_language, 1.0) if self.source_language else languages.detect(self.text)
-
-
-class TranslationOptions(GenerationOptions):
-    """How to translate. What is unset is left to the checkpoint's settings."""
-
-    max_new_tokens: int = Field(default=256, ge=1, le=32768, description="Most tokens to write for a sentence.")
-    num_beams: int | None = Field(default=None, ge=1, le=16, description="Beams of beam search; 1 for none.")  # type: ignore[assignment]
-    repetition_penalty: float | None = Field(default=None, ge=0.01, le=5, description="Above 1 discourages repetition.")  # type: ignore[assignment]
-    format: markup.Format = Field(
-        default="text", description="What the text is written in: the structure of html and markdown stays."
-    )
-    alternatives: int = Field(default=0, ge=0, le=8, description="Alternative translations of each sentence.")
-
-
-@dataclass(frozen=True)
-class _Job:
-    """An input with its language, its sentences, and the language that is between its own and the one to write."""
-
-    inputs: TranslationInput
-    source: languages.Detected
-    format: markup.Format
-    places: list[tuple[int, int]]
-    through: str | None
-    western: bool
-
-    @property
-    def text(self) -> str:
-        return self.inputs.text
-
-    @functools.cached_property
-    def lifted(self) -> list[tuple[str, list[str]]]:
-        """Each sentence without its marks, and the marks."""
-        return [markup.lifted(self.text[start:end], self.format) for start, end in self.places]
-
-    @functools.cached_property
-    def sentences(self) -> list[Sentence]:
-        """What is to be translated: nothing if the text is in the target language already."""
-        target, source = self.inputs.target_language, self.source.tag
-        if languages.same(source, target):
-            return []
-        known = None if source == languages.UNDETERMINED else source
-        return [Sentence(text, known, target, self.western) for text, _ in self.lifted]
-
-    def lowered(self, number: int, text: str) -> str:
-        """A sentence's translation with its marks; the sentence itself where nothing was written: nothing is lost."""
-        return markup.lowered(text.strip() or self.lifted[number][0], self.lifted[number][1], self.format)
+GUESSED = "its language was guessed to be {language}: if it is another, give source_language"
+"""Note on a text whose language is likely, but not certain."""
 
 
 class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translation]):
@@ -157,12 +74,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
     )
 
     def hub_model(self, inputs: TranslationInput) -> str | None:
-        pair = [languages.primary(tag) for tag in (inputs.language.tag, inputs.target_language)]
-        return (
-            None
-            if languages.UNDETERMINED in pair or pair[0] == pair[1]
-            else OPUS.format(source=pair[0], target=pair[1])
-        )
+        return opus(inputs.language.tag, inputs.target_language)
 
     def prompt(self, inputs: TranslationInput, options: TranslationOptions) -> Prompt:
         source, target = languages.name(inputs.source_language or "und"), languages.name(inputs.target_language)
@@ -215,7 +127,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         ]
 
     def run(self, inputs: Sequence[TranslationInput], options: TranslationOptions, model: Model) -> list[Translation]:
-        jobs = [_job(item, options, model.info) for item in inputs]
+        jobs = [job_of(item, options, model.info) for item in inputs]
         self._check(jobs, model.info)
         attempts = iter(self._settle([(job, s) for job in jobs for s in job.sentences], options, model))
         return [_result(job, [next(attempts) for _ in job.sentences], model.info) for job in jobs]
@@ -224,9 +136,9 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         self, inputs: TranslationInput, options: TranslationOptions, model: Model
     ) -> Generator[str, None, Translation]:
         """The text sentence by sentence, each with what stands before it."""
-        job = _job(inputs, options, model.info)
+        job = job_of(inputs, options, model.info)
         self._check([job], model.info)
-        if job.source.tag == languages.UNDETERMINED:
+        if not job.certain:
             # Only the whole decides whether it is kept.
             [result] = self.run([inputs], options, model)
             yield result.translation
@@ -242,7 +154,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         return _result(job, attempts, model.info)
 
     def _settle(
-        self, sentences: Sequence[tuple[_Job, Sentence]], options: TranslationOptions, model: Model
+        self, sentences: Sequence[tuple[Job, Sentence]], options: TranslationOptions, model: Model
     ) -> list[Attempt]:
         """A translation of each sentence of a job, through a third language where the job needs one."""
         # What failed greedily often succeeds with five beams.
@@ -267,7 +179,7 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
             )
         ]
 
-    def _check(self, jobs: Sequence[_Job], info: ModelInfo) -> None:
+    def _check(self, jobs: Sequence[Job], info: ModelInfo) -> None:
         """Whether the model translates at all, and these languages.
 
         Raises:
@@ -276,13 +188,13 @@ class TranslationTask(TextToText[TranslationInput, TranslationOptions, Translati
         """
         if info.name in ADAPTER_ONLY and not info.adapter:
             raise UnsupportedModelError(
-                f"{info.name} has not learnt to translate: leave --model out, name a translation checkpoint "
+                f"{info.name} has not learnt to translate: leave model out, name a translation checkpoint "
                 "(Helsinki-NLP/opus-mt-en-fr, facebook/m2m100_418M, ...), or an adapter that was trained on it."
             )
         problems = []
         for number, job in enumerate(jobs):
             place = f"input {number}" if len(jobs) > 1 else "input"
-            if problem := _beyond(job, info):
+            if problem := refusal(job, info):
                 problems.append(f"{place}: {problem}")
         if problems:
             raise InvalidInputError("translation cannot run this", problems)
@@ -300,60 +212,27 @@ def _input(sentence: Sentence) -> TranslationInput:
     )
 
 
-def _job(inputs: TranslationInput, options: TranslationOptions, info: ModelInfo) -> _Job:
-    source = inputs.language
-    if source.tag == languages.UNDETERMINED and info.languages:
-        source = languages.detect(inputs.text, info.languages)
-    pair = [languages.primary(tag) for tag in (source.tag, inputs.target_language)]
-    through = info.name == EMBEDDED and not {"en", languages.UNDETERMINED} & set(pair) and pair[0] != pair[1]
-    places = markup.places(inputs.text, options.format)
-    # The embedded translator reads nothing else, whatever the text is in.
-    western = info.name == EMBEDDED or set(pair) <= WESTERN
-    return _Job(inputs, source, options.format, places, "en" if through else None, western)
-
-
-def _beyond(job: _Job, info: ModelInfo) -> str | None:
-    """Why the model cannot translate this, or None."""
-    target = job.inputs.target_language
-    named = job.inputs.source_language
-    unknown = job.source.tag == languages.UNDETERMINED
-    if info.languages and info.model_type != "marian" and unknown:
-        return "its language could not be told: give source_language."
-    if info.name == EMBEDDED:
-        for what, tag in (("source_language", job.source.tag), ("target_language", target)):
-            if languages.primary(tag) not in (*info.languages, languages.UNDETERMINED):
-                known = ", ".join(info.languages)
-                return f"{EMBEDDED} knows {known}, found {what} {languages.described(tag)}: name {OTHERS} with --model."
-        if unknown and job.sentences and not languages.has_latin(job.text):
-            return "its language could not be told: give source_language."
-    elif info.direction and not info.languages:
-        reads, writes = info.direction
-        if not languages.same(writes, target):
-            return f"{info.name} writes {writes}, found target_language {target!r}."
-        # Codes of families (ROMANCE, mul) are no single language.
-        if named and reads in languages.NAMES and not languages.same(reads, named):
-            return f"{info.name} reads {reads}, found source_language {named!r}."
-    return None
-
-
-def _result(job: _Job, attempts: Sequence[Attempt], info: ModelInfo) -> Translation:
+def _result(job: Job, attempts: Sequence[Attempt], info: ModelInfo) -> Translation:
     common: dict[str, Any] = {
-        "source_language": job.source.tag,
+        "source_language": job.source.tag if job.certain or job.known else languages.UNDETERMINED,
         "target_language": job.inputs.target_language,
         "confidence": job.source.confidence,
     }
-    small = [f"{EMBEDDED} is a small model for everyday sentences: for others name {OTHERS} with --model"]
-    notes = small if info.name == EMBEDDED else []
     if not attempts:
         why = f"the text is already {job.inputs.target_language}" if job.places else "there is no word to translate"
-        return Translation(translation=job.text, note="; ".join([why, *notes]), **common)
+        return Translation(translation=job.text, note=why, **common)
     texts = [job.lowered(number, attempt.completion.text) for number, attempt in enumerate(attempts)]
     whole, starts = joined(job.text, job.places, texts.__getitem__)
-    if job.source.tag == languages.UNDETERMINED and is_copy(job.text, whole):
-        return Translation(translation=job.text, note="; ".join([COPIED, *notes]), **common)
+    if job.is_kept(whole, info.languages):
+        unknown = {**common, "source_language": languages.UNDETERMINED}
+        return Translation(translation=job.text, note=COPIED, **unknown)
     doubtful = sum(attempt.doubt is not None for attempt in attempts)
     remarks = [f"{doubtful} of {len(attempts)} sentences are doubtful"] if doubtful else []
+    if job.known and not job.certain:
+        remarks.append(GUESSED.format(language=languages.name(job.known)))
     remarks += [f"translated through {languages.name(job.through)}"] if job.through else []
+    if doubtful and info.name == EMBEDDED and job.known and (larger := opus(job.known, job.inputs.target_language)):
+        remarks.append(f"{EMBEDDED} is a small model: {larger} as model may do better")
     return Translation(
         translation=whole,
         segments=tuple(
@@ -374,7 +253,7 @@ def _result(job: _Job, attempts: Sequence[Attempt], info: ModelInfo) -> Translat
         ),
         num_tokens=sum(attempt.completion.num_prompt_tokens for attempt in attempts),
         truncated=any(attempt.completion.truncated for attempt in attempts),
-        note="; ".join([*remarks, *notes]) or None,
+        note="; ".join(remarks) or None,
         **common,
     )
 
