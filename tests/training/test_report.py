@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ from nlptasks.data.rows import Row, Table
 from nlptasks.testing import FakeModel
 from nlptasks.training import compare, evaluate
 from nlptasks.training.metrics import rowwise
-from nlptasks.training.metrics.labels import calibration_error, reliability
+from nlptasks.training.metrics.labels import calibration_error, multi_label, reliability
 from nlptasks.training.report import columns_of, slices
 from tests.fake_engine import FakeEngine
 
@@ -193,6 +194,20 @@ def test_a_page_shows_all_of_it_as_text(engine: FakeEngine, data: str, tmp_path:
         assert words in page
     with pytest.raises(DataError, match="expected a file that can be written"):
         write_page(tmp_path / "nowhere" / "report.html", evaluate("mood", data, engine=engine))
+
+
+def test_one_row_of_one_label_is_measured_without_a_warning(engine: FakeEngine, tmp_path: Path) -> None:
+    file = tmp_path / "one.csv"
+    file.write_text("text,label\ngood,glad\n", encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = evaluate("mood", str(file), engine=engine)
+        several = multi_label(np.asarray([[0.9, 0.8]]), np.asarray([[1.0, 1.0]]))
+    assert (report.metrics["accuracy"], report.metrics["mcc"], several["mcc"]) == (1.0, 0.0, 0.0)
+    assert as_text(report).startswith("mood: fake on 1 row\n")
+    assert "one.csv: 1 row, text in 'text'" in report.notes[0]
+    write_page(tmp_path / "one.html", report)
+    assert "<title>mood on 1 row</title>" in (tmp_path / "one.html").read_text("utf-8")
 
 
 def test_a_comparison_has_a_test_of_each_difference(engine: FakeEngine, data: str, tmp_path: Path) -> None:
