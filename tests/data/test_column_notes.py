@@ -166,7 +166,7 @@ def test_what_a_hint_says_can_be_typed_and_works(tmp_path: Path) -> None:
     assert report.counts == {"False": 1, "True": 1}
     renames = {"False": "negative", "True": "positive"}
     assert check("sentiment", tmp_path / "x.jsonl", rows, rename=renames).counts == {"negative": 1, "positive": 1}
-    with pytest.raises(DataError, match="--labels 'quite good,rather bad'; --rename 'quite good=negative' makes"):
+    with pytest.raises(DataError, match="'quite good,rather bad' reads all of them; --rename 'quite good=negative'"):
         check("sentiment", tmp_path / "x.csv", "text,label\nA mill,quite good\nA mast,rather bad\n")
     # A list is no name, so that no flag helps.
     with pytest.raises(DataError, match=r"label: expected a label, found \['negative'\] \(list\)") as caught:

@@ -118,6 +118,16 @@ def test_text_metrics_are_those_of_their_packages() -> None:
     assert actual["rouge1"] == pytest.approx(50 * sum(one))
 
 
+def test_bleu_of_short_texts_is_explained() -> None:
+    short = text_metrics.measure(("bleu", "chrf"), ["Guten Tag"], ["Guten Tag"])
+    assert [round(counts.of()) for counts in short.values()] == [0, 100]
+    note = "BLEU is 0 because no answer has four words: it counts sequences of one to four"
+    assert text_metrics.notes(short) == [note]
+    longer = text_metrics.measure(("bleu",), ["Guten Tag", "Es ist ein Tag"], ["Guten Tag", "Es war ein Tag"])
+    assert text_metrics.notes(longer) == []
+    assert text_metrics.notes(text_metrics.measure(("exact_match",), ["a"], ["a"])) == []
+
+
 def test_eval_prints_what_texts_are_measured_by(tiny_causal: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"prompt": "Once upon", "completion": " a time."}), encoding="utf-8")

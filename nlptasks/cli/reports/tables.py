@@ -79,7 +79,12 @@ def slices(report: EvalReport) -> Grid | None:
     if not report.slices:
         return None
     rows = [
-        (f"{one.by}: {one_line(one.name, 60)}", f"{one.value:.4f}", _range(one.low, one.high), str(one.rows))
+        (
+            f"{one.by}: {'(none)' if one.name is None else one_line(one.name, 60)}",
+            f"{one.value:.4f}",
+            _range(one.low, one.high),
+            str(one.rows),
+        )
         for one in report.slices
     ]
     return Grid(("", metric_name(report.metric), "95% interval", "rows"), rows)
