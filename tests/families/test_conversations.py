@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import nlptasks
-from nlptasks import Message
+from nlptasks import InvalidInputError, Message
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.plugins import default_plugins
+from nlptasks.requests import read_request
 from nlptasks.training.families.base import family_trainer
 from nlptasks_plugins.conversations import training_pairs
 
@@ -77,3 +78,27 @@ def test_rows_of_plain_text_are_told_apart(tmp_path: Path) -> None:
     family = family_trainer(default_plugins().task("generation"))
     read = family.read([str(data)], DataOptions())
     assert [family.row_text(row) for row in read.rows] == ["It rains.", "It snows.", "Sky:"]
+
+
+@pytest.mark.parametrize(
+    ("turns", "faults"),
+    [
+        ([{"role": "user"}], ["input 'messages.0.content': expected a text, found none."]),
+        ([USER, {"content": "Hi"}], ["input 'messages.1.role': expected a value, found none."]),
+        (
+            [{"role": "user", "content": "Hi", "name": "Ana"}],
+            ["input 'messages.0.name' is not known; known: role, content."],
+        ),
+        (
+            [{"role": "user", "contents": "Hi"}],
+            [
+                "input 'messages.0.content': expected a text, found none.",
+                "input 'messages.0.contents' is not known; did you mean 'content'?",
+            ],
+        ),
+    ],
+)
+def test_a_faulty_turn_is_a_turn(turns: list[Any], faults: list[str]) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_request(default_plugins().task("generation"), turns, {})
+    assert list(caught.value.problems) == faults
