@@ -232,7 +232,10 @@ class Answer(Result):
     end: int = Field(ge=0, description="Code point after the last character; 0 when there is no answer.")
     score: float = Field(ge=0, le=1, description="Probability of this answer, or of there being none.")
     answerable: bool = Field(description="False when no answer is more likely than the threshold allows.")
-    null_score: float = Field(description="Raw score of no answer minus that of the best span.")
+    null_score: float = Field(
+        description="Raw score of no answer minus that of the best span. There is no answer where it is above the "
+        "threshold, which may be negative."
+    )
     alternatives: tuple[AnswerSpan, ...] = Field(
         default=(), description="The `top_k` best spans that do not overlap, best first."
     )

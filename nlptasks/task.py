@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from nlptasks.errors import InvalidInputError, clip
@@ -330,7 +331,6 @@ def describe_validation(
     import difflib
 
     lines = []
-    known = [*dict.fromkeys([*model.model_fields, *others])]
     faults = error.errors()
     for fault in faults:
         depth = len(fault["loc"])
@@ -338,10 +338,17 @@ def describe_validation(
         if fault["type"] == "too_short" and any(f["loc"][:depth] == fault["loc"] != f["loc"] for f in faults):
             continue
         where = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
+        if fault["type"] in {"extra_forbidden", "missing"}:
+            fields, name = _fields_at(model, fault["loc"][:-1]), str(fault["loc"][-1])
+            if fault["type"] == "missing":
+                what = "text" if name in fields and fields[name].annotation is str else "value"
+                # Pydantic's input is all that stands around the missing value.
+                lines.append(f"{place} {where!r}: expected a {what}, found none.")
+                continue
+            known = [*dict.fromkeys([*fields, *(others if depth == 1 else ())])]
             # Two letters are in, or like, many names by chance: "to" and "stop".
-            near = difflib.get_close_matches(where, known, n=1) if len(where) > 2 else []
-            near = near or [name for name in known if where in (name if len(where) > 2 else name.split("_"))]
+            near = difflib.get_close_matches(name, known, n=1) if len(name) > 2 else []
+            near = near or [one for one in known if name in (one if len(name) > 2 else one.split("_"))]
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}."
             lines.append(f"{place} {where!r} is not known; {hint}")
             continue
@@ -357,6 +364,24 @@ def describe_validation(
         value = f", found {clip(repr(fault['input']))}" if where else ""
         lines.append(f"{at}: {message}{value}.")
     return lines
+
+
+def _fields_at(model: type[BaseModel], loc: Sequence[int | str]) -> Mapping[str, FieldInfo]:
+    """The fields of the model at a place within another: of a message in an input's list of them."""
+    fields = model.model_fields
+    for part in loc:
+        inner = next(_models(fields[part].annotation), None) if isinstance(part, str) and part in fields else None
+        fields = inner.model_fields if inner else fields
+    return fields
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in a type."""
+    parts = get_args(annotation)
+    for part in parts:
+        yield from _models(part)
+    if not parts and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
 
 
 _LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})

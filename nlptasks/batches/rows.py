@@ -60,7 +60,10 @@ class RowReader:
             if row.fault:
                 yield TaskRow(None, row.place, fields, row.fault)
             elif row.bare and not row.fields["text"].strip():
-                yield TaskRow(None, row.place, fields, "" if self._by_line else "expected a text, found none.")
+                # Where fields are named, it is not plain which one a text is.
+                field = f"{self._first}: " if self._fields else ""
+                error = "" if self._by_line else f"{field}expected a text, found none."
+                yield TaskRow(None, row.place, fields, error)
             elif row.bare and not named:
                 text = row.fields["text"]
                 yield TaskRow(self.value_of(text), row.place, text=text)

@@ -16,7 +16,7 @@ from nlptasks import CancelledError, Engine
 from nlptasks.cli.common import ROW_ERRORS, adapter_option, model_option, placement_options
 from nlptasks.cli.completion import complete_option, complete_task
 from nlptasks.cli.inputs import fields_and_options, reading_options
-from nlptasks.data import DataOptions
+from nlptasks.data import DataOptions, plural
 from nlptasks.surfaces import DownloadBar
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def stopping(watch: Watch | None) -> Iterator[None]:
 def conclude(rows: int, errors: int, output: Path | None) -> None:
     """Print how many rows were written, and end with exit code 3 if some have no answer."""
     place = f": {output}" if output else ""
-    click.echo(f"{rows} rows, {errors} without an answer{place}", err=True)
+    click.echo(f"{plural(rows, 'row')}, {errors} without an answer{place}", err=True)
     if errors:
         click.get_current_context().exit(ROW_ERRORS)
 

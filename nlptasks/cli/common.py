@@ -41,29 +41,34 @@ def placement_options(function: Any) -> Any:
 
 
 def option_values(pairs: tuple[tuple[str, str], ...], *types: type[BaseModel]) -> dict[str, Any]:
-    """The values of `-o KEY VALUE`, as the fields of `types` take them; of unknown names JSON, else text."""
+    """The values of `-o KEY VALUE`, as the fields of `types` take them; of unknown names JSON, else text.
+
+    A field that takes a list and reads no text itself takes names between commas as well.
+    """
     values: dict[str, Any] = {}
     for key, text in pairs:
         name = key.replace("-", "_")
-        field = next((kind.model_fields[name] for kind in types if name in kind.model_fields), None)
+        kind = next((kind for kind in types if name in kind.model_fields), None)
         try:
             value = json.loads(text)
         except ValueError:
             value = text
         # "1984" may be a question, and quotes may belong to it.
-        candidates = (text, value) if value is None or isinstance(value, str) else (value, text)
-        values[name] = next((item for item in candidates if field and _fits(field.annotation, item)), value)
+        candidates = [text, value] if value is None or isinstance(value, str) else [value, text]
+        names = [part.strip() for part in text.split(",") if part.strip()]
+        candidates += [names] if names else []
+        values[name] = next((item for item in candidates if kind and _fits(kind, name, item)), value)
     return values
 
 
-def _fits(annotation: Any, value: Any) -> bool:
-    from pydantic import TypeAdapter, ValidationError
-    from pydantic.errors import PydanticUserError
+def _fits(kind: type[BaseModel], name: str, value: Any) -> bool:
+    """Whether a field takes a value, whatever the others are."""
+    from pydantic import ValidationError
 
     try:
-        TypeAdapter(annotation).validate_python(value)
-    except (ValidationError, PydanticUserError):
-        return False
+        kind.model_validate({name: value})
+    except ValidationError as error:
+        return all(fault["loc"][:1] != (name,) for fault in error.errors())
     return True
 
 
@@ -72,15 +77,19 @@ def write_fields(task: Any, formatter: click.HelpFormatter) -> None:
     from nlptasks.surfaces import field_texts
 
     for title, model in (("Input", task.input_type), ("Task options (-o)", task.options_type)):
-        rows = [(one.name, " ".join(_facts(one))) for one in field_texts(model)]
+        rows = [(one.name, " ".join(_facts(one, model))) for one in field_texts(model)]
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)
 
 
-def _facts(field: FieldText) -> list[str]:
+def _facts(field: FieldText, model: type[BaseModel]) -> list[str]:
     default = field.default if field.default == "required" else f"default: {field.default}"
-    return [*([field.description] if field.description else []), f"[{field.type}; {default}]"]
+    form = ""
+    if field.type == "list of text":
+        names = option_values(((field.name, "a,b"),), model)[field.name] == ["a", "b"]
+        form = f", as {'a,b' if names else 'one text'} or JSON"
+    return [*([field.description] if field.description else []), f"[{field.type}{form}; {default}]"]
 
 
 def print_json(value: Any) -> None:

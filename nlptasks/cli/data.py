@@ -10,6 +10,7 @@ import click
 from nlptasks import Settings, default_plugins
 from nlptasks.cli.common import json_option, print_json
 from nlptasks.cli.train import as_data_options, data_options
+from nlptasks.data import plural
 
 
 @click.group("data")
@@ -45,4 +46,4 @@ def check_command(data: tuple[str, ...], task: str, as_json: bool, multi_label: 
     for name, count in report.counts.items():
         click.echo(f"  {name:<{width}}  {count:>8}  {count / max(1, sum(report.counts.values())):6.1%}")
     lengths = ", ".join(f"{name} {value:.0f}" for name, value in report.characters.items())
-    click.echo(f"{report.rows} rows, all valid; characters per text: {lengths}")
+    click.echo(f"{plural(report.rows, 'row')}, all valid; characters per text: {lengths}")

@@ -82,6 +82,8 @@ def eval_command(
         raise click.UsageError("--slice, --report, --predictions: expected none beside --perplexity.")
     if not as_text and (window or stride):
         raise click.UsageError("--window, --stride: expected --perplexity beside them, found none.")
+    if page and Path(page).suffix.lower() not in {".html", ".htm"}:
+        raise click.UsageError(f"--report: expected a name that ends in .html, found {page!r}.")
     _check_outputs([Path(name) for name in (page, predictions) if name], data)
     options = as_data_options(**columns)
     progress = sys.stderr.isatty()

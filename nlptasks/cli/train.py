@@ -12,7 +12,7 @@ import click
 from nlptasks import CancelledError, Settings, default_plugins
 from nlptasks.cli.common import option_values, task_argument
 from nlptasks.cli.inputs import file_options, pair_of, reading
-from nlptasks.data import DataOptions
+from nlptasks.data import DataOptions, plural
 from nlptasks.surfaces import DownloadBar
 
 if TYPE_CHECKING:
@@ -239,11 +239,12 @@ def _summary(task: Any, report: TrainReport) -> str:
         f"{len(report.history)} evaluations"
     ] if report.history else []  # fmt: skip
     warnings = [warning if warning.startswith("Not ready") else f"  Warning: {warning}" for warning in report.warnings]
+    rows = plural(report.train_rows, "row")
     return "\n".join(
         (
             *_epochs(report),
             f"{report.name}: {metrics} on {report.held_out_rows} {'held-out rows' if report.history else 'rows'}",
-            f"  {report.steps} steps on {report.train_rows} rows of {report.base} in {report.seconds:.0f} s{early}",
+            f"  {report.steps} steps on {rows} of {report.base} in {report.seconds:.0f} s{early}",
             *best,
             *spread,
             f"  saved in {report.path}",

@@ -14,7 +14,7 @@ from typing import Any
 
 from nlptasks.data.columns import match_columns
 from nlptasks.data.rows import DataOptions as DataOptions
-from nlptasks.data.rows import Row, RowFault, Source, Table, is_missing, show
+from nlptasks.data.rows import Row, RowFault, Source, Table, is_missing, plural, show
 from nlptasks.data.splits import conflicts
 from nlptasks.data.tables import Findings, read_tables
 from nlptasks.errors import DataError
@@ -160,7 +160,7 @@ def _other_labels(
         return f" The data calls them {', '.join(others)}: give {flags}."
     used = names if len(others) < len(in_data) else ()
     every, one = quote(",".join([*used, *others])), quote(f"{others[0]}={names[0]}")
-    flag = "" if all(map(_INTEGER.fullmatch, others)) else f"To train on all give --labels {every}; "
+    flag = "" if all(map(_INTEGER.fullmatch, others)) else f"--labels {every} reads all of them; "
     return (
         f" The data also has {', '.join(others)}. {flag}--rename {one} makes one label another; else leave these rows "
         "out."
@@ -271,7 +271,7 @@ def _notes(tables: Sequence[Table], columns: dict[str, Columns], names: tuple[st
         text, label = columns[table.source]["text"], columns[table.source]["label"]
         left = [name for name in table.columns if name not in {text, label, *table.known}]
         ignored = f"; not read: {', '.join(left)}" if left else ""
-        notes.append(f"{table.source}: {len(table.rows)} rows, text in {text!r}, label in {label!r}{ignored}")
+        notes.append(f"{table.source}: {plural(len(table.rows), 'row')}, text in {text!r}, label in {label!r}{ignored}")
         first = str(table.rows[0].fields.get(label)).strip() if table.rows else ""
         if _INTEGER.fullmatch(first) and first not in names and label not in table.class_names:
             meaning = ", ".join(f"{index} = {name}" for index, name in enumerate(names))
@@ -285,7 +285,7 @@ def _warnings(rows: list[Example], names: tuple[str, ...]) -> list[str]:
     if unequal:
         pairs = "; ".join(f"{one.place} and {other.place}" for one, other in unequal[:3])
         more = f" and {len(unequal) - 3} more" if len(unequal) > 3 else ""
-        warnings.append(f"{len(unequal)} rows repeat a text with another label: {pairs}{more}")
+        warnings.append(f"{plural(len(unequal), 'row')} with the text of another and another label: {pairs}{more}")
     return [*warnings, *scarce_labels(count_labels(rows, names))]
 
 

@@ -282,7 +282,9 @@ def _checked(model: type[M], content: dict[str, Any], file: Path) -> M:
     except ValidationError as error:
         fault = error.errors()[0]
         unknown = fault["type"] == "extra_forbidden"
-        message = "this setting is not known" if unknown else f"{fault['msg']}, found {clip(repr(fault['input']))}"
+        # Pydantic's input is all that stands around a missing value.
+        value = "none" if fault["type"] == "missing" else clip(repr(fault["input"]))
+        message = "this setting is not known" if unknown else f"{fault['msg']}, found {value}"
         raise AdapterError(
             f"{file}: {'.'.join(map(str, fault['loc']))}: {message}; train or export it again."
         ) from None

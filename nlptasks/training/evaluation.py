@@ -116,7 +116,7 @@ def _report(
     dataset: Dataset,
     results: Sequence[Any],
     assessment: Assessment,
-    columns: Mapping[str, Sequence[str]],
+    columns: Mapping[str, Sequence[str | None]],
     seconds: float,
     serving: Mapping[str, Any],
 ) -> EvalReport:
@@ -142,7 +142,7 @@ def _report(
         windowed=sum(result.windows > 1 for result in results),
         serving=dict(serving),
         data=tuple(dataset.sources),
-        notes=tuple(dataset.notes),
+        notes=(*dataset.notes, *assessment.notes),
     )
 
 

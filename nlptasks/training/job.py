@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.backends import BackendOptions, Backends
+from nlptasks.data.rows import plural
 from nlptasks.errors import CancelledError, NlptasksError
 from nlptasks.model import CancelToken
 from nlptasks.plugins import Plugins
@@ -205,7 +206,7 @@ class Job:
                 measured.append(loop.best["metrics"])
                 self.run.write_folds(count, measured)
             value = f"{self.family.headline} {measured[number - 1][self.family.headline]:.4f}"
-            self.events("note", text=f"fold {number} of {count}: {value} on {len(rows[1])} rows")
+            self.events("note", text=f"fold {number} of {count}: {value} on {plural(len(rows[1]), 'row')}")
         return measured
 
     def _loop(

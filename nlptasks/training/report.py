@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nlptasks.data.rows import Table
+from nlptasks.data.rows import Table, is_missing
 from nlptasks.errors import DataError, clip
 from nlptasks.training.families.base import Assessment, Dataset, FamilyTrainer
 from nlptasks.training.metrics.rowwise import Difference, RowCounts, difference
@@ -28,10 +28,13 @@ _CLIP = 400
 
 @dataclass(frozen=True)
 class Slice:
-    """The first of the row-wise metrics on some of the rows: those of a length, a file, or a value of a column."""
+    """The first of the row-wise metrics on some of the rows: those of a length, a file, or a value of a column.
+
+    `name` is None for the rows without a value.
+    """
 
     by: str
-    name: str
+    name: str | None
     rows: int
     value: float
     low: float
@@ -106,13 +109,13 @@ def differences(new: Assessment, old: Assessment) -> dict[str, Difference]:
 
 
 def slices(
-    dataset: Dataset, texts: Sequence[str], columns: Mapping[str, Sequence[str]], counts: RowCounts
+    dataset: Dataset, texts: Sequence[str], columns: Mapping[str, Sequence[str | None]], counts: RowCounts
 ) -> tuple[Slice, ...]:
     """A metric by length, by file if there are several, and by the values of columns, one for each row."""
-    groups = [("length", name, rows) for name, rows in _by_length(texts)]
+    groups: list[tuple[str, str | None, list[int]]] = [("length", name, rows) for name, rows in _by_length(texts)]
     files = [row.place.rpartition(":")[0] for row in dataset.rows]
     for by, values in {"file": files, **columns}.items():
-        names = sorted(set(values))
+        names = sorted(set(values), key=lambda name: (name is None, name or ""))
         if by != "file" or len(names) > 1:
             groups += [(by, name, [i for i, value in enumerate(values) if value == name]) for name in names]
     return tuple(
@@ -134,8 +137,8 @@ def _by_length(texts: Sequence[str]) -> list[tuple[str, list[int]]]:
     return [(f"{name} characters", np.flatnonzero(place == number).tolist()) for number, name in enumerate(names)]
 
 
-def columns_of(tables: Sequence[Table], names: Sequence[str], rows: Sequence[Any]) -> dict[str, list[str]]:
-    """The values of columns of the data, one for each row.
+def columns_of(tables: Sequence[Table], names: Sequence[str], rows: Sequence[Any]) -> dict[str, list[str | None]]:
+    """The values of columns of the data, one for each row, None where there is none.
 
     Raises:
         DataError: a table without such a column, or one with too many values.
@@ -150,7 +153,8 @@ def columns_of(tables: Sequence[Table], names: Sequence[str], rows: Sequence[Any
             )
     fields = {row.place: row.fields for table in tables for row in table.rows}
     # A row of a record has the record's place, and behind it which part it is.
-    values = {name: [str(fields[_record(row.place, fields)].get(name)) for row in rows] for name in names}
+    cells = {name: [fields[_record(row.place, fields)].get(name) for row in rows] for name in names}
+    values = {name: [None if is_missing(cell) else str(cell) for cell in column] for name, column in cells.items()}
     for name, column in values.items():
         if len(set(column)) > MOST_SLICES:
             raise DataError(

@@ -24,6 +24,8 @@ from nlptasks import (
 from nlptasks_plugins import conversations
 from nlptasks_plugins.english import noted
 
+_TURN = Message.model_fields.keys()
+
 
 _EMPTY = "nothing was written: a plain prompt is continued, and an instruction seems complete; the option chat answers it"
 
@@ -174,7 +176,8 @@ def _request(inputs: GenerationInput) -> str:
 
 
 def _is_turn(value: Any) -> bool:
-    return isinstance(value, Message) or (isinstance(value, Mapping) and set(value) == {"role", "content"})
+    # One that lacks a field or has another is a turn with a fault: no input has either of these fields.
+    return isinstance(value, Message) or (isinstance(value, Mapping) and not value.keys().isdisjoint(_TURN))
 
 
 @hookimpl

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from nlptasks import Model, Result, Task, TaskInput, TaskOptions
 from nlptasks.cli.common import option_values
 from nlptasks.cli.inputs import fields_and_options
+from nlptasks.plugins import default_plugins
 from nlptasks_ui import snippets
 
 
@@ -92,10 +93,35 @@ def test_an_input_field_takes_json_unless_it_is_a_text(field: str, text: str, va
         ("size", "three", "three"),
         ("mode", "1", "1"),
         ("stop", '["a"]', ["a"]),
+        ("stop", "5", ["5"]),
+        ("stop", "a, b", ["a", "b"]),
+        ("stop", "", ""),
     ],
 )
 def test_an_option_that_is_a_text_is_not_read_as_json(option: str, text: str, value: Any) -> None:
     assert read((option, text)) == ({}, {option: value})
+
+
+@pytest.mark.parametrize(
+    ("task", "option", "text", "value"),
+    [
+        ("ner", "labels", "per", ["per"]),
+        ("ner", "labels", "PER, LOC", ["PER", "LOC"]),
+        ("ner", "labels", "null", None),
+        ("classify", "labels", "billing,bug", "billing,bug"),
+        ("classify", "labels", '["billing", "bug"]', ["billing", "bug"]),
+        # A comma may belong to what ends a text, and to a text to compare with.
+        ("generation", "stop", "5", "5"),
+        ("generation", "stop", "Yes, sir", "Yes, sir"),
+        ("generation", "stop", '["a", "b"]', ["a", "b"]),
+        ("similarity", "candidates", "Hello, world", "Hello, world"),
+        ("similarity", "candidates", '["a", "b"]', ["a", "b"]),
+        ("sentiment", "threshold", "7", 7),
+    ],
+)
+def test_lists_of_every_task_read_plain_words(task: str, option: str, text: str, value: Any) -> None:
+    known = default_plugins().task(task)
+    assert option_values(((option, text),), known.options_type, known.input_type) == {option: value}
 
 
 def test_a_name_that_no_type_knows_is_json_or_text() -> None:

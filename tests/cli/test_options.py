@@ -54,6 +54,14 @@ def test_the_help_of_a_task_has_its_fields_and_options(arguments: tuple[str, ...
     assert "[whole number (at least 1, at most 20); default: 1]" in shown
 
 
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [("ner", "[list of text, as a,b or JSON; default: unset]"), ("generation", "[list of text, as one text or JSON; ")],
+)
+def test_the_help_shows_how_a_list_is_written(task: str, words: str) -> None:
+    assert words in " ".join(CliRunner().invoke(cli, ["run", task, "--help"]).output.split())
+
+
 def test_the_help_of_an_unknown_task_is_the_general_one() -> None:
     shown = CliRunner().invoke(cli, ["run", "nothing", "--help"])
     assert shown.exit_code == 0

@@ -46,6 +46,11 @@ def answers(done: Result) -> list[Any]:
     return [json.loads(line) for line in done.stdout.split("\n")[:-1]]
 
 
+def test_an_empty_input_beside_fields_is_named_by_its_field() -> None:
+    done = CliRunner().invoke(cli, ["run", "qa", "-o", "context", "The ferry was built in 1931."], input="")
+    assert refusal(done) == "standard input: question: expected a text, found none."
+
+
 def refusal(done: Result) -> str:
     assert done.exit_code == 1
     return str(done.exception) if done.exception and not isinstance(done.exception, SystemExit) else done.stderr

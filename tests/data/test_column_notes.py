@@ -127,7 +127,7 @@ def test_whole_numbers_with_a_point_are_labels(tmp_path: Path) -> None:
 
 def test_more_labels_than_the_task_has_point_to_labels(tmp_path: Path) -> None:
     content = "text,label\nGood food,positive\nBad food,negative\nIt was there,neutral\nIt is open,neutral\n"
-    expected = "The data also has neutral. To train on all give --labels negative,positive,neutral;"
+    expected = "The data also has neutral. --labels negative,positive,neutral reads all of them;"
     with pytest.raises(DataError, match=expected):
         check("sentiment", tmp_path / "x.csv", content)
     report = check("sentiment", tmp_path / "x.csv", content, labels=("negative", "positive", "neutral"))
@@ -137,7 +137,7 @@ def test_more_labels_than_the_task_has_point_to_labels(tmp_path: Path) -> None:
 def test_labels_that_a_file_lacks_stay_in_the_hint(tmp_path: Path) -> None:
     """What is named for a validation file must fit the training file too."""
     content = "text,label\nGood food,positive\nIt was there,neutral\n"
-    with pytest.raises(DataError, match="To train on all give --labels negative,positive,neutral;"):
+    with pytest.raises(DataError, match="--labels negative,positive,neutral reads all of them;"):
         check("sentiment", tmp_path / "x.csv", content)
 
 
@@ -160,13 +160,13 @@ def test_short_names_of_labels_point_to_rename(tmp_path: Path) -> None:
 
 def test_what_a_hint_says_can_be_typed_and_works(tmp_path: Path) -> None:
     rows = '{"text":"Good food","label":true}\n{"text":"Bad food","label":false}\n'
-    with pytest.raises(DataError, match=r"--labels False,True; --rename False=negative makes one label another"):
+    with pytest.raises(DataError, match=r"--labels False,True reads all of them; --rename False=negative makes one"):
         check("sentiment", tmp_path / "x.jsonl", rows)
     report = check("sentiment", tmp_path / "x.jsonl", rows, labels=("False", "True"))
     assert report.counts == {"False": 1, "True": 1}
     renames = {"False": "negative", "True": "positive"}
     assert check("sentiment", tmp_path / "x.jsonl", rows, rename=renames).counts == {"negative": 1, "positive": 1}
-    with pytest.raises(DataError, match="--labels 'quite good,rather bad'; --rename 'quite good=negative' makes"):
+    with pytest.raises(DataError, match="'quite good,rather bad' reads all of them; --rename 'quite good=negative'"):
         check("sentiment", tmp_path / "x.csv", "text,label\nA mill,quite good\nA mast,rather bad\n")
     # A list is no name, so that no flag helps.
     with pytest.raises(DataError, match=r"label: expected a label, found \['negative'\] \(list\)") as caught:

@@ -199,7 +199,7 @@ def test_several_labels_in_a_row(tmp_path: Path) -> None:
 def test_conflicting_duplicates_and_unused_labels_are_warned_of(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.csv", "text,label\nGood film!,1\ngood  film,0\ngood film,1\n")
     warnings = read(file, labels=("negative", "positive", "mixed")).warnings
-    assert warnings[0].startswith("1 rows repeat a text with another label: ")
+    assert warnings[0].startswith("1 row with the text of another and another label: ")
     assert "rows.csv:2 and " in warnings[0]
     assert "rows.csv:3" in warnings[0]
     assert warnings[1] == "no row has the label mixed"

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import nlptasks
-from nlptasks import Message
+from nlptasks import InvalidInputError, Message
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.plugins import default_plugins
+from nlptasks.requests import read_request
 from nlptasks.testing import FakeModel
 from nlptasks.training.families.base import family_trainer
 from nlptasks_plugins.conversations import training_pairs
@@ -88,3 +89,27 @@ def test_a_prompt_that_nothing_follows_has_a_note() -> None:
         "nothing was written: a plain prompt is continued, and an instruction seems complete; the option chat answers it"
     )
     assert task.run(task.validate(["Write a story."]), task.validate_options({"chat": True}), model)[0].note is None
+
+
+@pytest.mark.parametrize(
+    ("turns", "faults"),
+    [
+        ([{"role": "user"}], ["input 'messages.0.content': expected a text, found none."]),
+        ([USER, {"content": "Hi"}], ["input 'messages.1.role': expected a value, found none."]),
+        (
+            [{"role": "user", "content": "Hi", "name": "Ana"}],
+            ["input 'messages.0.name' is not known; known: role, content."],
+        ),
+        (
+            [{"role": "user", "contents": "Hi"}],
+            [
+                "input 'messages.0.content': expected a text, found none.",
+                "input 'messages.0.contents' is not known; did you mean 'content'?",
+            ],
+        ),
+    ],
+)
+def test_a_faulty_turn_is_a_turn(turns: list[Any], faults: list[str]) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_request(default_plugins().task("generation"), turns, {})
+    assert list(caught.value.problems) == faults

@@ -142,6 +142,7 @@ MANIFESTS: dict[str, tuple[Change, str]] = {
     "cold": (change_json(MANIFEST, temperature=1e-320), "temperature: Input should be greater than or equal to 0.001"),
     "hot": (change_json(MANIFEST, temperature=math.inf), "temperature: Input should be .*, found inf"),
     "short": (change_json(MANIFEST, max_length=2), "max_length: Input should be greater than or equal to 16, found 2"),
+    "empty": (text(MANIFEST, "{}"), "Field required, found none; train or export it again"),
     "digits": (text(MANIFEST, f'{{"max_length": {"9" * 5000}}}'), "expected JSON, found something else"),
     "deep": (text(MANIFEST, DEEP), "expected JSON, found something else"),
     "surrogate": (text(MANIFEST, '{"name": "\\ud800"}'), "expected JSON, found something else"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ from nlptasks.data.rows import Row, Table
 from nlptasks.testing import FakeModel
 from nlptasks.training import compare, evaluate
 from nlptasks.training.metrics import rowwise
-from nlptasks.training.metrics.labels import calibration_error, reliability
+from nlptasks.training.metrics.labels import calibration_error, multi_label, reliability
 from nlptasks.training.report import columns_of, slices
 from tests.fake_engine import FakeEngine
 
@@ -170,6 +171,22 @@ def test_a_report_has_parts_and_the_worst_answers_first(engine: FakeEngine, data
     assert "moods.csv:4: sad (0.00, score 1.00); right: glad; text: <b>odd</b>" in text
 
 
+def test_rows_without_a_value_are_a_slice(engine: FakeEngine, tmp_path: Path) -> None:
+    file = tmp_path / "moods.jsonl"
+    file.write_text(
+        "".join(
+            json.dumps({"text": text, "label": "glad", **more}) + "\n"
+            for text, more in (("good", {"domain": "film"}), ("bad", {"domain": ""}), ("dull", {"domain": None}))
+        ),
+        encoding="utf-8",
+    )
+    report = evaluate("mood", str(file), engine=engine, slices=["domain"])
+    assert [(one.name, one.rows) for one in report.slices] == [("film", 1), (None, 2)]
+    assert "domain: (none)    0.0000" in as_text(report)
+    write_page(tmp_path / "report.html", report)
+    assert "domain: (none)" in (tmp_path / "report.html").read_text("utf-8")
+
+
 def test_a_column_that_is_none_to_slice_by_is_refused(engine: FakeEngine, data: str) -> None:
     with pytest.raises(
         DataError, match=r"moods.csv: expected a column 'genre' to slice by, found text, label, domain\.$"
@@ -191,8 +208,24 @@ def test_a_page_shows_all_of_it_as_text(engine: FakeEngine, data: str, tmp_path:
     assert "http" not in page
     for words in ("domain: shop", "Calibration", "Worst answers", "0.0000 to 1.0000", "<svg"):
         assert words in page
+    # The bar of a bin with no right answer is a line.
+    assert re.search(r'y="298\.?0?" width="26[^"]*" height="2"><title>Scores of 0\.7 to 0\.8: 0% of 1 answers', page)
     with pytest.raises(DataError, match="expected a file that can be written"):
         write_page(tmp_path / "nowhere" / "report.html", evaluate("mood", data, engine=engine))
+
+
+def test_one_row_of_one_label_is_measured_without_a_warning(engine: FakeEngine, tmp_path: Path) -> None:
+    file = tmp_path / "one.csv"
+    file.write_text("text,label\ngood,glad\n", encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = evaluate("mood", str(file), engine=engine)
+        several = multi_label(np.asarray([[0.9, 0.8]]), np.asarray([[1.0, 1.0]]))
+    assert (report.metrics["accuracy"], report.metrics["mcc"], several["mcc"]) == (1.0, 0.0, 0.0)
+    assert as_text(report).startswith("mood: fake on 1 row\n")
+    assert "one.csv: 1 row, text in 'text'" in report.notes[0]
+    write_page(tmp_path / "one.html", report)
+    assert "<title>mood on 1 row</title>" in (tmp_path / "one.html").read_text("utf-8")
 
 
 def test_a_comparison_has_a_test_of_each_difference(engine: FakeEngine, data: str, tmp_path: Path) -> None:
@@ -204,12 +237,18 @@ def test_a_comparison_has_a_test_of_each_difference(engine: FakeEngine, data: st
     assert "approximate randomisation" in (tmp_path / "both.html").read_text("utf-8")
 
 
+def test_a_report_is_a_page(data: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["eval", "sentiment", data, "--report", str(tmp_path / "r.txt")])
+    assert result.exit_code == 2
+    assert "--report: expected a name that ends in .html, found" in result.output
+    assert not list(tmp_path.glob("r.*"))
+
+
 def test_no_output_replaces_the_data_or_another(data: str, tmp_path: Path) -> None:
     before = Path(data).read_text("utf-8")
     page = str(tmp_path / "page.html")
     for outputs, words in (
-        (("--report", data), "moods.csv: expected a file of its own to write to, found one that is named twice."),
-        (("--predictions", data), "moods.csv: expected a file of its own to write to"),
+        (("--predictions", data), "moods.csv: expected a file of its own to write to, found one that is named twice."),
         (("--report", page, "--predictions", page), "page.html: expected a file of its own to write to"),
         (
             ("--report", str(tmp_path / "nowhere" / "a.html")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from nlptasks.runtime.verbs.prompts import prompt_ids
 from nlptasks.training.families import writing
 from nlptasks.training.families.base import family_trainer
 from nlptasks.training.metrics import texts as text_metrics
+from nlptasks_plugins.translation.task import Translation, TranslationTask
 from tests.sample_tasks import Title
 
 CHAT = [{"role": "user", "content": "Name a river."}]
@@ -116,6 +118,20 @@ def test_text_metrics_are_those_of_their_packages() -> None:
     scorer = RougeScorer(["rouge1"], use_stemmer=True)
     one = [scorer.score(b, a)["rouge1"].fmeasure for a, b in zip(written, right, strict=True)]
     assert actual["rouge1"] == pytest.approx(50 * sum(one))
+
+
+def test_bleu_of_short_texts_is_explained() -> None:
+    short = text_metrics.measure(("bleu", "chrf"), ["Guten Tag"], ["Guten Tag"])
+    assert [round(counts.of()) for counts in short.values()] == [0, 100]
+    note = "BLEU is 0 because no answer has four words: it counts sequences of one to four"
+    assert text_metrics.notes(short) == [note]
+    family = family_trainer(TranslationTask())
+    read: Any = SimpleNamespace(rows=[SimpleNamespace(example=SimpleNamespace(target="Guten Tag"))])
+    result = Translation(translation="Guten Tag", source_language="en", target_language="de")
+    assert family.assess(read, [result]).notes == [note]
+    longer = text_metrics.measure(("bleu",), ["Guten Tag", "Es ist ein Tag"], ["Guten Tag", "Es war ein Tag"])
+    assert text_metrics.notes(longer) == []
+    assert text_metrics.notes(text_metrics.measure(("exact_match",), ["a"], ["a"])) == []
 
 
 def test_eval_prints_what_texts_are_measured_by(tiny_causal: Path, tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_an_error_is_a_sentence_on_the_page(page: Any, url: str) -> None:
     page.click("#run-sentiment")
     alert = page.locator("#view-sentiment").get_by_role("alert")
     alert.wait_for()
-    assert alert.inner_text() == "Input 'text': field required, found {}."
+    assert alert.inner_text() == "Input 'text': expected a text, found none."
 
 
 def test_the_start_page_leads_everywhere_by_keyboard(page: Any, url: str) -> None:

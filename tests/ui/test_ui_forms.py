@@ -211,8 +211,15 @@ def test_an_answer_stands_in_its_context_and_is_scrolled_to() -> None:
     shown = views.show(result, {"question": "What?", "context": "The red is deep"})
     assert '<mark class="nlp-span" data-scroll>red</mark>' in shown
     assert "Other candidates" in shown
-    none = Answer(text="", start=0, end=0, score=0.9, answerable=False, null_score=3)
-    assert "No answer in the text" in views.show(none, {"question": "What?", "context": "The red is deep"})
+    spans = tuple(
+        AnswerSpan(text=t, start=s, end=e, score=p) for t, s, e, p in (("red", 4, 7, 0.006), ("is", 8, 10, 0.004))
+    )
+    none = Answer(text="", start=0, end=0, score=0.99, answerable=False, null_score=3, alternatives=spans)
+    shown = views.show(none, {"question": "What?", "context": "The red is deep"})
+    assert "No answer in the text" in shown
+    # A candidate of 0 % is listed and not marked.
+    assert re.findall(r"<mark[^>]*>([^<]*)", shown) == ["red"]
+    assert "<li>is <span>0 %</span></li>" in shown
 
 
 def test_chunks_of_a_summary_are_paired_with_their_text() -> None:

@@ -25,8 +25,9 @@ def write_page(file: Path, report: EvalReport | Comparison) -> None:
 
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_TEMPLATE.read_text("utf-8"))
     reports = [report.new, report.old] if isinstance(report, Comparison) else [report]
+    rows = reports[0].rows
     text = template.render(
-        title=f"{reports[0].task} on {reports[0].rows:,} rows",
+        title=f"{reports[0].task} on {rows:,} {'row' if rows == 1 else 'rows'}",
         differences=tables.differences(report) if isinstance(report, Comparison) else None,
         reports=list(map(_content, reports)),
     )

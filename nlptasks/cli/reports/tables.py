@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nlptasks.data import plural
 from nlptasks.surfaces import one_line, visible
 from nlptasks.training import Comparison, EvalReport, PerplexityReport
 
@@ -78,7 +79,12 @@ def slices(report: EvalReport) -> Grid | None:
     if not report.slices:
         return None
     rows = [
-        (f"{one.by}: {one_line(one.name, 60)}", f"{one.value:.4f}", _range(one.low, one.high), str(one.rows))
+        (
+            f"{one.by}: {'(none)' if one.name is None else one_line(one.name, 60)}",
+            f"{one.value:.4f}",
+            _range(one.low, one.high),
+            str(one.rows),
+        )
         for one in report.slices
     ]
     return Grid(("", metric_name(report.metric), "95% interval", "rows"), rows)
@@ -118,9 +124,9 @@ def notes(report: EvalReport) -> list[str]:
     """How the rows were read."""
     lines = list(report.notes)
     if report.windowed:
-        lines.append(f"{report.windowed} texts were read in several windows")
+        lines.append(f"{plural(report.windowed, 'text')} read in several windows")
     if report.truncated:
-        lines.append(f"{report.truncated} texts were cut")
+        lines.append(f"{plural(report.truncated, 'text')} cut")
     return lines
 
 
@@ -129,9 +135,9 @@ def as_text(report: EvalReport | Comparison | PerplexityReport) -> str:
     if isinstance(report, PerplexityReport):
         return _predicted(report)
     if isinstance(report, Comparison):
-        head, grids, shows = f"{report.new.task} on {report.new.rows} rows", [differences(report)], report.new
+        head, grids, shows = f"{report.new.task} on {plural(report.new.rows, 'row')}", [differences(report)], report.new
     else:
-        head, shows = f"{report.task}: {who(report)} on {report.rows} rows", report
+        head, shows = f"{report.task}: {who(report)} on {plural(report.rows, 'row')}", report
         grids = [metrics(report)]
     lines = [head, "", *_table(grids[0]), *(f"  {note}" for note in notes(shows))]
     if isinstance(report, EvalReport):
@@ -149,8 +155,8 @@ def _bad(place: str, text: str, right: str, answer: str, score: str, quality: st
 
 def _predicted(report: PerplexityReport) -> str:
     rows: list[tuple[str, ...]] = [
-        ("perplexity by token", f"{report.token_perplexity:.2f}", f"{report.tokens} tokens"),
-        ("perplexity by word", f"{report.word_perplexity:.2f}", f"{report.words} words"),
+        ("perplexity by token", f"{report.token_perplexity:.2f}", plural(report.tokens, "token")),
+        ("perplexity by word", f"{report.word_perplexity:.2f}", plural(report.words, "word")),
         ("negative log-likelihood", f"{report.loss:.4f}", "nats a token"),
     ]
     where = f"windows of {report.window} tokens, stride {report.stride}"

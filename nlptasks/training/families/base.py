@@ -9,7 +9,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 
 from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.data.rows import Source, Table
@@ -88,7 +88,7 @@ class Assessment:
     `table` has an entry for each label or kind, with its `label`, metrics and number of `rows`.
     `confusion[right][answered]` counts rows in the order of `labels`; it is empty where a row has no single label.
     `rowwise` are the metrics that are functions of sums over rows, the one that judges a row alone first.
-    `scores` are those of the answers, and `right` whether each answer is right.
+    `scores` are those of the answers, and `right` whether each answer is right. `notes` explain metrics.
     """
 
     metrics: dict[str, float]
@@ -98,6 +98,7 @@ class Assessment:
     rowwise: Mapping[str, RowCounts] = field(default_factory=dict)
     scores: Sequence[float] = ()
     right: Sequence[float] = ()
+    notes: Sequence[str] = ()
 
 
 class FamilyTrainer(ABC):
@@ -200,8 +201,7 @@ class FamilyTrainer(ABC):
 
     def stratum(self, row: Any) -> Hashable:
         """The group of a row; a split keeps the share of each group."""
-        label: Hashable = row.label
-        return label
+        return cast(Hashable, row.label)
 
     def reference_text(self, dataset: Dataset, row: Any) -> str:
         """The right answer to a row, to display."""

@@ -134,4 +134,5 @@ class TextToTextTrainer(FamilyTrainer):
         rowwise = text_metrics.measure(task.text_metrics, written, references)
         # The later kinds tell more of a single text than the earlier: chrF more than BLEU, ROUGE than exact match.
         first = dict(reversed(rowwise.items()))
-        return Assessment({name: counts.of() for name, counts in rowwise.items()}, rowwise=first)
+        values = {name: counts.of() for name, counts in rowwise.items()}
+        return Assessment(values, rowwise=first, notes=text_metrics.notes(rowwise))

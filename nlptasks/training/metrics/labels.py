@@ -59,7 +59,7 @@ def single_label(probabilities: Array, references: Sequence[int]) -> dict[str, f
     return {
         "accuracy": float(metrics.accuracy_score(right, predictions)),
         "macro_f1": float(metrics.f1_score(right, predictions, labels=present, average="macro", zero_division=0)),
-        "mcc": float(metrics.matthews_corrcoef(right, predictions)),
+        "mcc": _correlation(right, predictions),
         "ece": calibration_error(probabilities.max(axis=1), predictions == right),
         "loss": label_loss(probabilities, references),
     }
@@ -82,7 +82,7 @@ def multi_label(
     return {
         "accuracy": float(metrics.accuracy_score(references, predictions)),
         "macro_f1": float(metrics.f1_score(references, predictions, average="macro", zero_division=0)),
-        "mcc": float(metrics.matthews_corrcoef(references.ravel(), predictions.ravel())),
+        "mcc": _correlation(references.ravel(), predictions.ravel()),
         "ece": calibration_error(np.maximum(probabilities, 1 - probabilities).ravel(), correct),
         "loss": binary_loss(probabilities, references),
     }
@@ -144,6 +144,12 @@ def confusion(references: Sequence[int], predictions: Sequence[int], size: int) 
     """Row counts: `matrix[right][answered]`."""
     matrix: list[list[int]] = _sklearn().confusion_matrix(references, predictions, labels=range(size)).tolist()
     return matrix
+
+
+def _correlation(references: Array, predictions: Array) -> float:
+    """Matthews correlation; 0 where there is one label in all, about which scikit-learn warns."""
+    one = len(np.union1d(references, predictions)) < 2
+    return 0.0 if one else float(_sklearn().matthews_corrcoef(references, predictions))
 
 
 def _sklearn() -> Any:

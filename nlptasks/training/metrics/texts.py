@@ -52,6 +52,14 @@ def measure(kinds: Sequence[str], written: Sequence[str], references: Sequence[s
     return {name: counts for kind in kinds for name, counts in METRICS[kind](written, references).items()}
 
 
+def notes(measured: Mapping[str, RowCounts]) -> list[str]:
+    """What explains metrics of `measure`."""
+    # sacreBLEU's last count is that of the sequences of four that were written.
+    if "bleu" not in measured or measured["bleu"].counts[:, -1].any():
+        return []
+    return ["BLEU is 0 because no answer has four words: it counts sequences of one to four"]
+
+
 def _sacrebleu() -> Any:
     try:
         from sacrebleu import metrics

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nlptasks.data.labelled_texts import DataOptions
-from nlptasks.data.rows import Source, source_name
+from nlptasks.data.rows import Source, plural, source_name
 from nlptasks.store.adapters import Manifest
 from nlptasks.task import AnyTask, Recipe
 
@@ -74,7 +74,7 @@ def _data_lines(data: Mapping[str, Any]) -> list[str]:
     for role in ("train", "validation", "exclude"):
         for source in data.get(role, ()):
             digest = f", SHA-256 `{source['sha256']}`" if "sha256" in source else ""
-            rows = f", {source['rows']} rows" if "rows" in source else ""
+            rows = f", {plural(source['rows'], 'row')}" if "rows" in source else ""
             lines.append(f"- {role}: `{source['name']}`{rows}{digest}")
     if start := data.get("start"):
         lines.append(f"- training started from the adapter `{start['name']}`, SHA-256 `{start['sha256']}`")
