@@ -9,6 +9,7 @@ import atexit
 import concurrent.futures.thread  # noqa: F401
 import logging  # noqa: F401
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -63,8 +64,20 @@ Whoever imports it beside another thread may get the module that it replaces at 
 changes the default dtype, the initializers and the log of the whole process for a while.
 """
 
+
+def _renew_torch_threads() -> None:
+    """Let torch make its pool of threads anew while a forked process has one thread.
+
+    At its first use in the child it drops the inherited pool, and of two threads that begin at once one finds none
+    and raises RuntimeError ("Invalid thread pool!", c10's pthreadpool.cc).
+    """
+    if set_num_threads := getattr(sys.modules.get("torch"), "set_num_threads", None):
+        set_num_threads(sys.modules["torch"].get_num_threads())
+
+
 hold_over_forks(LOADING)
 at_fork(after_in_child=_open.clear)
+at_fork(after_in_child=_renew_torch_threads)
 
 
 def refuse_inherited(pid: int) -> None:

@@ -170,6 +170,8 @@ def serve(connection: socket.socket) -> dict[str, Any]:
         os.write(answers, f"{code}\n".encode())
         os._exit(0)
     os.close(answers)
+    # As nlptasks.process does, which this process has not imported yet.
+    torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)

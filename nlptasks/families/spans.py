@@ -95,7 +95,7 @@ def compounds(text: str, words: Sequence[Span]) -> list[range]:
 
 
 def abbreviations(text: str, words: Sequence[Span]) -> list[range]:
-    """Indices of neighbouring words that are letters with a period behind each: U, ., K, .; the last may lack its own."""
+    """Indices of neighbouring words that are letters with a period behind each: U, ., K, .; the last may lack it."""
     runs: list[range] = []
     first = 0
     while first < len(words):

@@ -25,9 +25,7 @@ from nlptasks_plugins import conversations
 from nlptasks_plugins.english import noted
 
 _TURN = Message.model_fields.keys()
-
-
-_EMPTY = "nothing was written: a plain prompt is continued, and an instruction seems complete; the option chat answers it"
+_EMPTY = "nothing was written: a plain prompt is continued, and this one seems complete; the option chat answers it"
 
 
 class GenerationInput(SequenceInput):

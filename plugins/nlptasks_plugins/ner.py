@@ -57,7 +57,7 @@ class NamedEntities(TokenClassification):
 
 
 def _trimmed(result: Entities) -> tuple[Entity, ...]:
-    """The entities without titles ("Ms") and stray punctuation at their ends; those without a letter or digit are left out.
+    """The entities without titles ("Ms") and stray punctuation at their ends; none is without letters.
 
     On 1,000 sentences of UNER's PUD the F1 rises by 0.007, on 338 of WikiGold by 0.002.
     """

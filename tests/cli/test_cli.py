@@ -109,7 +109,9 @@ def test_a_note_on_a_text_that_is_written_goes_to_stderr(
     done = CliRunner().invoke(cli, ["run", "generation", text, "-m", str(tiny_causal), "-o", "max_new_tokens", "2"])
     assert done.stdout.startswith(text)
     assert done.stderr == f"(the prompt seems to be in German; {tiny_causal} was trained on English)\n"
-    long = CliRunner().invoke(cli, ["run", "generation", "a " * 3000, "-m", str(tiny_causal), "-o", "max_new_tokens", "2"])
+    long = CliRunner().invoke(
+        cli, ["run", "generation", "a " * 3000, "-m", str(tiny_causal), "-o", "max_new_tokens", "2"]
+    )
     assert long.stderr == "(part of the input was cut)\n"
 
 

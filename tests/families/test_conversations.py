@@ -86,7 +86,7 @@ def test_a_prompt_that_nothing_follows_has_a_note() -> None:
     task, model = Generation(), FakeModel(kind="causal", completions=lambda prompt: "")
     plain = task.run(task.validate(["Write a story."]), task.validate_options({}), model)[0]
     assert plain.note == (
-        "nothing was written: a plain prompt is continued, and an instruction seems complete; the option chat answers it"
+        "nothing was written: a plain prompt is continued, and this one seems complete; the option chat answers it"
     )
     assert task.run(task.validate(["Write a story."]), task.validate_options({"chat": True}), model)[0].note is None
 
