@@ -33,7 +33,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 @pytest.mark.parametrize(
     ("target", "pairs"),
     [
-        ("fr", {"He is my friend.": "Il est mon ami.", "My father is a doctor.": "Mon père est médecin."}),
+        ("fr", {"He is my friend.": "C'est mon ami.", "My father is a doctor.": "Mon père est médecin."}),
         ("de", {"I am tired.": "Ich bin müde.", "He is my friend.": "Er ist mein Freund."}),
         ("es", {"I am tired.": "Estoy cansado.", "She is my sister.": "Ella es mi hermana."}),
     ],
