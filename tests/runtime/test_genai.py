@@ -183,10 +183,11 @@ def test_a_text_ends_at_a_stop_string_at_its_length_and_at_its_end(quick: Reside
     assert cut.text == whole.text[: whole.text.index(stop)]
     assert cut.finish_reason == "stop"
     assert cut.num_generated_tokens < 24
-    chat = "<|im_start|>user\nSay yes.<|im_end|>\n"
-    for decoding in (Decoding(max_new_tokens=200), Decoding(max_new_tokens=200, repetition_penalty=1.3)):
+    # An answer that is sure to end: where it is not, rounding decides when.
+    chat = [Message(role="user", content="What is the capital of France?")]
+    for decoding in (Decoding(max_new_tokens=60), Decoding(max_new_tokens=60, repetition_penalty=1.3)):
         found, expected = (model.bind().generate([chat], decoding)[0] for model in (quick, plain))
-        assert found.finish_reason == expected.finish_reason
+        assert (found.text, found.finish_reason) == (expected.text, "stop")
     longer = quick.bind().generate([PROMPTS[2]], Decoding(max_new_tokens=30, min_new_tokens=30))[0]
     assert longer.num_generated_tokens == 30
 
