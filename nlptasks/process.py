@@ -71,8 +71,10 @@ def _renew_torch_threads() -> None:
     At its first use in the child it drops the inherited pool, and of two threads that begin at once one finds none
     and raises RuntimeError ("Invalid thread pool!", c10's pthreadpool.cc).
     """
-    if set_num_threads := getattr(sys.modules.get("torch"), "set_num_threads", None):
-        set_num_threads(sys.modules["torch"].get_num_threads())
+    torch: Any = sys.modules.get("torch")
+    # The child may have half of it: no thread goes on with an import here.
+    if hasattr(torch, "set_num_threads") and hasattr(torch, "get_num_threads"):
+        torch.set_num_threads(torch.get_num_threads())
 
 
 hold_over_forks(LOADING)

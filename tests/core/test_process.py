@@ -91,6 +91,20 @@ def assert_cold_starts(bases: dict[str, str], times: int) -> None:
         assert ended.returncode == 0, f"start {number}: {ended.stderr[-2000:]}"
 
 
+def test_the_number_of_threads_is_known_while_another_thread_imports_torch() -> None:
+    code = """
+        import sys, threading
+        from nlptasks.runtime.cpu.threads import num_threads
+        thread = threading.Thread(target=__import__, args=("torch",))
+        thread.start()
+        while "torch" not in sys.modules: pass
+        assert num_threads() >= 1
+        thread.join()
+    """
+    ended = child(textwrap.dedent(code))
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.long
 def test_the_first_requests_of_a_process_may_load_three_bases_at_once(bases: dict[str, str]) -> None:
     assert_cold_starts(bases, 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import sys
 from gc import collect, freeze, unfreeze
 from typing import Any
+
+from nlptasks.runtime.cpu.threads import imported_torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_BLOCK = 32 * 1024 * 1024
@@ -32,8 +33,8 @@ def free_memory() -> None:
     unfreeze()
     settle()
     trim_memory()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    torch = imported_torch()
+    if torch and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

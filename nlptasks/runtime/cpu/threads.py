@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from nlptasks.process import LOADING
 
@@ -103,10 +103,18 @@ def batch_threads() -> BatchThreads | None:
     return BatchThreads(count) if count > 1 else None
 
 
+def imported_torch() -> Any:
+    """torch if it is imported, whole, or None; waits for a thread that is importing it."""
+    if "torch" not in sys.modules:
+        return None
+    import torch
+
+    return torch
+
+
 def num_threads() -> int:
     """Threads for computing: torch's number, at most MAX_THREADS; does not import torch."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
+    if torch := imported_torch():
         return min(MAX_THREADS, int(torch.get_num_threads()))
     # What torch would take: OpenMP's variable, or the CPUs that the process may use.
     wanted = os.environ.get("OMP_NUM_THREADS", "")
