@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,7 +151,7 @@ def test_a_plugin_that_takes_long_to_import_is_named(site: Site) -> None:
     ]
     assert record["seconds"] >= 0.4
     shown = nlptasks_command(site, "plugins").stdout
-    assert "  slow      Loading it took 0." in shown
+    assert re.search(r"^  slow      Loading it took \d\.\d", shown, re.MULTILINE)
     assert SENTENCE in shown
 
 
@@ -159,7 +160,7 @@ def test_a_plugin_that_takes_long_to_import_is_named(site: Site) -> None:
 def test_doctor_shows_what_loading_took(site: Site) -> None:
     site.add("slow", SLOW)
     report = json.loads(nlptasks_command(site, "doctor", "--no-network", "--json").stdout)
-    assert report["plugins"]["slow"].startswith("slow, loaded in 0.")
+    assert re.match(r"slow, loaded in \d\.\d", report["plugins"]["slow"])
     assert report["plugins"]["slow"].endswith(SENTENCE)
 
 

@@ -394,7 +394,10 @@ def test_too_many_are_refused(engine: FakeEngine) -> None:
             threads = [threading.Thread(target=post) for _ in range(4)]
             for thread in threads:
                 thread.start()
-                time.sleep(0.2)
+            end = time.monotonic() + 10
+            while len(statuses) < 2:
+                assert time.monotonic() < end
+                time.sleep(0.01)
             engine.gate.set()
             for thread in threads:
                 thread.join()
