@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,11 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from nlptasks import NlptasksError
+from nlptasks.store import write_whole
 
 MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _PART = re.compile(r"part-(\d{8})-(\d+)-([0-9a-f]{16})\.jsonl")
-_OURS = re.compile(r"part-.*\.jsonl|\.part-.*\.tmp|\.?manifest\.json(\.tmp)?|joined\.tmp|\.lock")
+_OURS = re.compile(r"part-.*\.jsonl|\.writing-.*|manifest\.json|joined\.tmp|\.lock")
 """The files that a batch writes: nothing else in the folder is removed."""
 
 _SHARD = re.compile(r"(\d+)/(\d+)")
@@ -175,7 +175,7 @@ class PartFolder:
     def write(self, number: int, digest: str, lines: Iterable[bytes], errors: int) -> None:
         """Add a part; `errors` of its rows have no answer."""
         path = self.path / f"part-{number:08d}-{errors}-{digest}.jsonl"
-        write_whole(path, lines)
+        self._write(path, lines)
         self._parts[number] = Part(path, errors, digest)
 
     @property
@@ -212,7 +212,11 @@ class PartFolder:
     def _write_manifest(self) -> None:
         size = self.size._asdict() if self.size else None
         content = {"identity": self.identity, "size": size, "joined": self.joined}
-        write_whole(self.path / MANIFEST, [json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"])
+        self._write(self.path / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def _write(self, file: Path, content: str | Iterable[bytes]) -> None:
+        with writing(file):
+            write_whole(file, content, durable=True)
 
 
 @contextmanager
@@ -226,21 +230,6 @@ def writing(path: Path) -> Iterator[None]:
         raise NlptasksError(
             f"{path}: {error.strerror or error}. {mend} and repeat the command: the rows that were answered are kept."
         ) from error
-
-
-def write_whole(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a file that is whole or not there, whatever happens; raises NlptasksError as `writing` does."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
-        try:
-            with temporary.open("wb") as stream:
-                stream.writelines(blocks)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
 
 def digest_of(blocks: Iterable[bytes]) -> str:

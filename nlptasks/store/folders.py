@@ -58,11 +58,16 @@ def sync(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Replace a file in one step: readers see either the old or the new content."""
+def write_whole(path: Path, content: str | bytes | Iterable[bytes], *, durable: bool = False) -> None:
+    """Replace a file in one step: readers see either the old or the new content, if `durable` after a power cut too."""
     part = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    whole = content.encode() if isinstance(content, str) else content
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        with part.open("wb") as file:
+            file.writelines([whole] if isinstance(whole, bytes) else whole)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

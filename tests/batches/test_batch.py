@@ -256,7 +256,7 @@ def test_a_full_disk_costs_nothing(
         if len(written) == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(parts.os, "fsync", fsync)
+    monkeypatch.setattr("nlptasks.store.folders.os.fsync", fsync)
     with pytest.raises(NlptasksError) as refused:
         batch("sentiment", str(reviews), output, engine=engine, part_rows=5)
     assert str(refused.value).endswith(
