@@ -76,7 +76,10 @@ def test_the_sentences_of_all_inputs_share_one_call_a_direction() -> None:
 def test_a_text_that_is_already_in_the_language_comes_back_with_a_note() -> None:
     model = Upper()
     result = translate("Good day.", model, target="en-GB")
-    assert (result.translation, result.note) == ("Good day.", "the text is already en-GB")
+    assert (result.translation, result.note) == (
+        "Good day.",
+        "the text is already in English: choose another target_language",
+    )
     result = translate("12 🎉", model)
     assert (result.translation, result.note) == ("12 🎉", "there is no word to translate")
     assert model.calls == []

@@ -43,4 +43,4 @@ def _remarks(result: Translation) -> Iterator[str]:
 
 
 def _language(tag: str) -> str:
-    return escape("Language not told" if tag == languages.UNDETERMINED else languages.name(tag))
+    return escape("Unknown language" if tag == languages.UNDETERMINED else languages.name(tag))

@@ -219,8 +219,9 @@ def _result(job: Job, attempts: Sequence[Attempt], info: ModelInfo) -> Translati
         "confidence": job.source.confidence,
     }
     if not attempts:
-        why = f"the text is already {job.inputs.target_language}" if job.places else "there is no word to translate"
-        return Translation(translation=job.text, note=why, **common)
+        same = f"the text is already in {languages.name(job.inputs.target_language)}: choose another target_language"
+        note = same if job.places else "there is no word to translate"
+        return Translation(translation=job.text, note=note, **common)
     texts = [job.lowered(number, attempt.completion.text) for number, attempt in enumerate(attempts)]
     whole, starts = joined(job.text, job.places, texts.__getitem__)
     if job.is_kept(whole, info.languages):
