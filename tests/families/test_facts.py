@@ -39,6 +39,21 @@ def test_what_a_text_does_not_have(sentence: str, missing: list[str]) -> None:
     assert Facts(TALK).missing(sentence) == missing
 
 
+@pytest.mark.parametrize(
+    ("text", "right", "wrong"),
+    [
+        ("The pier closed after ninety-one years, for eleven million.", ["91", "11", "11,000,000"], ["92", "12"]),
+        ("Two of the forty ships were lost.", ["2", "40"], ["42"]),
+        ("Le port a fermé après quatre-vingt-onze ans.", ["91"], ["81"]),
+        ("Nach einundneunzig Jahren schloss der Hafen.", ["91"], ["19"]),
+        ("El muelle cerró después de noventa y un años.", ["91"], ["19"]),
+    ],
+)
+def test_a_number_may_stand_in_words_in_the_text(text: str, right: list[str], wrong: list[str]) -> None:
+    facts = Facts(text)
+    assert [number for number in right + wrong if facts.missing(f"It is {number}.")] == wrong
+
+
 EVERYDAY = {
     "table": (
         "| Line | Stops | Fare |\n|---|---|---|\n| 14 | Harbour, Market, Clinic | 2.40 EUR |\n"

@@ -156,14 +156,14 @@ def test_type_checkers_see_the_types_of_an_editable_install(source: Path, tmp_pa
     program.write_text(PROGRAM, encoding="utf-8")
     mypy = editable.python("-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(program)).stdout
     assert 'Revealed type is "nlptasks.results.Classification"' in mypy
-    assert 'Revealed type is "list[nlptasks.results.Answer]"' in mypy
+    assert 'Revealed type is "nlptasks.results.Results[nlptasks.results.Answer]"' in mypy
     assert mypy.splitlines()[-1] == "Found 1 error in 1 file (checked 1 source file)", mypy
     python = str(editable.bin / "python")
     told = editable.python("-m", "pyright", "--outputjson", "--pythonpath", python, str(program)).stdout
     messages = [message["message"].split("\n")[0] for message in json.loads(told)["generalDiagnostics"]]
     assert messages == [
         'Type of "nlptasks.run(Sentiment, "Lovely.")" is "Classification"',
-        'Type of "engine.run(Qa, ["Who?"], context="Ada.")" is "list[Answer]"',
+        'Type of "engine.run(Qa, ["Who?"], context="Ada.")" is "Results[Answer]"',
         'Cannot access attribute "lable" for class "Classification"',
     ]
 

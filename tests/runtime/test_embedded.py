@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from nlptasks import Engine
-from nlptasks.runtime.loading.devices import native_bf16_flag
 from nlptasks.settings import Settings
 
 pytestmark = pytest.mark.embedded
@@ -139,10 +139,9 @@ def test_embeddings_put_like_beside_like(engine: Engine) -> None:
 
 @pytest.mark.full
 def test_six_tasks_fit_in_one_process() -> None:
-    """Under 1.2 GB (1.03 were measured); a CPU without bfloat16 needs more (1.46)."""
+    """Under 1.6 GB: 1.51 were measured, with readers in bfloat16; two of the six write, each with its own graph."""
     program = Path(__file__).parents[2] / "benchmarks" / "six_tasks.py"
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True, timeout=300)
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert [line[0] for line in lines] == ["sentiment", "ner", "qa", "translation", "summarization", "generation"]
-    assert {line[3] for line in lines} == {"minilm", "smollm2", "translator"}
-    assert max(int(line[1]) for line in lines) < (1200 if native_bf16_flag() else 1700)
+    peaks = json.loads(done.stdout)["peak_mb"]
+    assert list(peaks) == ["sentiment", "ner", "qa", "translation", "summarization", "generation"]
+    assert max(peaks.values()) < 1600

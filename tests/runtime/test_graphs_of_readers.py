@@ -77,7 +77,7 @@ from nlptasks.runtime.resident import ResidentModel
 from nlptasks.store.adapters import open_adapter
 from nlptasks.store.download import BaseFolder
 folder = BaseFolder({str(tiny_encoder)!r}, None, Path({str(tiny_encoder)!r}), "test")
-resident = ResidentModel(folder, graphs=Path({str(adapters / "graphs")!r}))
+resident = ResidentModel(folder, "cpu", "float32", graphs=Path({str(adapters / "graphs")!r}))
 print(resident.bind(open_adapter(Path({str(adapters / "tag")!r}))).tag(["Ada met Bob"])[0].num_tokens > 2)
 resident.close()
 print([name for name in ("torch", "transformers", "peft") if name in sys.modules])

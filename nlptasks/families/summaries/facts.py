@@ -20,6 +20,9 @@ NOUNS = 0.2
 LEAST_WORDS = 20
 """Fewer words inside sentences are too few to tell."""
 
+LANGUAGES = ("en", "fr", "de", "es", "it", "pt", "nl")
+"""Languages whose numbers in words are read. All are tried: a word of two of them ("once", "cent") counts too."""
+
 STEM = 4
 """Letters of a name that are enough when the rest is an ending: "Canadian" for "Canada"."""
 
@@ -33,6 +36,16 @@ class Facts:
     @cached_property
     def _numbers(self) -> frozenset[str]:
         return frozenset(_numbers(self._text))
+
+    @cached_property
+    def _spelled(self) -> frozenset[str]:
+        """The numbers that the text has in words: "ninety-one" is 91, "eleven million" 11000000, 11 and 1000000."""
+        from text_to_num import alpha2digit
+
+        texts = (self._text, " ; ".join(self._text.split()))
+        return frozenset(
+            number for language in LANGUAGES for text in texts for number in _numbers(alpha2digit(text, language, 0))
+        )
 
     @cached_property
     def _words(self) -> frozenset[str]:
@@ -51,7 +64,7 @@ class Facts:
 
     def missing(self, sentence: str) -> list[str]:
         """The numbers and names of a sentence that the text does not have, in their order."""
-        numbers = [number for number in _numbers(sentence) if number not in self._numbers]
+        numbers = [n for n in _numbers(sentence) if n not in self._numbers and n not in self._spelled]
         return numbers + ([name for name in _names(sentence) if not self._has(name)] if self._names_are_marked else [])
 
     def _has(self, name: str) -> bool:
