@@ -17,10 +17,11 @@ pytest.importorskip("gradio", reason="the web app needs pip install 'nlptasks[ui
 
 from nlptasks import DataError, Engine, InvalidInputError, Settings, TrainingError
 from nlptasks.testing import tiny_model
+from nlptasks.training import family_trainer
 from nlptasks.training.loop.events import Event
 from nlptasks_ui.context import Context
 from nlptasks_ui.training import check, estimate, plots, show
-from nlptasks_ui.training.compare import compare
+from nlptasks_ui.training.compare import before_arguments, compare
 from nlptasks_ui.training.history import Histories, History
 from nlptasks_ui.training.jobs import Job, JobError, Trainings
 from nlptasks_ui.training.plan import Plan
@@ -259,6 +260,20 @@ def test_long_curves_are_thinned_by_averages() -> None:
 
 def side(title: str, **more: Any) -> dict[str, Any]:
     return {"title": title, "metrics": {}, "table": [], "labels": [], "confusion": [], "problem": "", **more}
+
+
+def test_before_a_training_the_labels_of_the_data_are_named_where_the_caller_names_them() -> None:
+    tasks = installed_plugins().tasks
+    arguments = [
+        before_arguments(family_trainer(tasks[name]), labels)
+        for name, labels in (
+            ("classify", ["bug", "praise"]),
+            ("entities", ["O", "B-PART", "I-PART"]),
+            ("sentiment", ["negative", "positive"]),
+            ("summarization", []),
+        )
+    ]
+    assert arguments == [{"labels": ["bug", "praise"]}, {"labels": ["PART"]}, {}, {}]
 
 
 def test_before_and_after_are_told_with_what_is_better() -> None:

@@ -89,11 +89,11 @@ def test_two_hundred_rows_become_an_adapter_that_is_tried(
         assert page.locator("#run-result .nlp-matrix").count() == 2
         assert "accuracy" in page.locator("#run-result").inner_text()
 
-        page.locator("#trial-form-sentiment textarea").fill("The soup was a mess.")
-        page.click("#trial-sentiment")
+        page.locator("#trial-form-classify textarea").first.fill("The soup was a mess.")
+        page.click("#trial-classify")
         page.wait_for_selector("#trial-after .nlp-headline >> text=negative")
         assert "adapter reviews" in page.locator("#trial-after").inner_text()
-        assert "adapter sentiment" in page.locator("#trial-before").inner_text()
+        assert "adapter classify" in page.locator("#trial-before").inner_text()
 
         page.get_by_role("tab", name="Adapters").click()
         page.wait_for_selector("#library-card >> text=An adapter for the task")
@@ -111,7 +111,7 @@ def test_two_hundred_rows_become_an_adapter_that_is_tried(
         page.set_input_files("#library-file input[type=file]", str(tmp_path / "got.zip"))
         page.wait_for_selector("#library-file >> text=got.zip")
         page.click("#library-take")
-        page.wait_for_selector("#library-said >> text=Imported reviews for sentiment.")
+        page.wait_for_selector("#library-said >> text=Imported reviews for classify.")
     with zipfile.ZipFile(tmp_path / "got.zip") as archive:
         [manifest] = [name for name in archive.namelist() if name.endswith("nlptasks.json")]
         assert json.loads(archive.read(manifest))["metrics"]["accuracy"] > 0.9

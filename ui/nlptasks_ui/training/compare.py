@@ -71,7 +71,8 @@ def compare(engine: Engine, plan: Plan, report: dict[str, Any]) -> Comparison:
     family = family_trainer(task, serving)
     read, held_out = held_out_rows(family, plan, engine.settings)
     trained = after_arguments(plan, report)
-    before, answers_before = _side(engine, task, family, read, "Before", serving)
+    untrained = {**serving, **before_arguments(family, read.labels)}
+    before, answers_before = _side(engine, task, family, read, "Before", untrained)
     after, answers_after = _side(engine, task, family, read, plan.name, {**serving, **trained})
     rows = [
         Row(words(family.task_input(row)), family.reference_text(read, row), *answers)
@@ -79,6 +80,12 @@ def compare(engine: Engine, plan: Plan, report: dict[str, Any]) -> Comparison:
     ]
     rows.sort(key=lambda row: row.before == row.after)
     return Comparison(before, after, tuple(rows), held_out)
+
+
+def before_arguments(family: FamilyTrainer, labels: Sequence[str]) -> dict[str, Any]:
+    """What `Engine.run` needs to answer without an adapter: the labels, for a task whose caller names them."""
+    names = family.label_names(labels)
+    return {"labels": list(names)} if names and family.task.open_labels else {}
 
 
 def after_arguments(plan: Plan, report: dict[str, Any]) -> dict[str, Any]:

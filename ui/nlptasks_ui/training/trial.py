@@ -12,7 +12,7 @@ from nlptasks.surfaces import Step, answer, sentence
 from nlptasks_ui import forms, html, views
 from nlptasks_ui.context import MODEL_QUEUE, Context
 from nlptasks_ui.events import of_request, tell_refusal, user_of
-from nlptasks_ui.training.compare import after_arguments
+from nlptasks_ui.training.compare import after_arguments, before_arguments
 from nlptasks_ui.training.jobs import Job
 
 Updates = dict[Any, Any]
@@ -94,12 +94,19 @@ class Trial:
     async def _answers(
         self, find: Callable[[], Job], form: forms.Form, values: tuple[Any, ...]
     ) -> AsyncGenerator[tuple[str, str], None]:
+        from nlptasks.training import family_trainer
+
         answers = {"Before": "", "": ""}
         try:
             job = find()
             answers = {"Before": "", job.plan.name: ""}
             fields = form.fields(values)
-            sides = {"Before": {}, job.plan.name: after_arguments(job.plan, job.outcome["report"])}
+            report = job.outcome["report"]
+            family = family_trainer(self._context.engine.plugins.task(job.plan.task))
+            sides = {
+                "Before": before_arguments(family, report["labels"]),
+                job.plan.name: after_arguments(job.plan, report),
+            }
             for title, arguments in sides.items():
                 steps = answer(self._context.engine, job.plan.task, dict(fields), **arguments)
                 async with aclosing(steps):
