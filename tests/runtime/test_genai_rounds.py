@@ -13,6 +13,7 @@ import torch
 
 from nlptasks.errors import CancelledError
 from nlptasks.model import CancelToken, Completion, Decoding
+from nlptasks.runtime.fast.genai import CACHE_TOKENS
 from nlptasks.runtime.resident import ResidentModel
 from nlptasks.runtime.verbs.prompts import encode_prompt
 from nlptasks.settings import Settings
@@ -38,6 +39,15 @@ TIE = 0.05
 
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def fill_cache(model: ResidentModel, adapter: AdapterFolder | None) -> None:
+    """Read prompts until the keys and values that are kept take all the memory that they may."""
+    chance, num_tokens = random.Random(4), 0
+    while num_tokens < CACHE_TOKENS:
+        prompt = " ".join(str(chance.randrange(10**6)) for _ in range(300))
+        [completion] = model.bind(adapter).generate([prompt], Decoding(max_new_tokens=1))
+        num_tokens += completion.num_prompt_tokens
 
 
 class Lone:
@@ -100,6 +110,8 @@ def test_streams_lists_adapters_and_cancels_together() -> None:
                 parted.append((prompt, adapter, [expected, text]))
 
     for adapter in (None, summarizer):
+        # Each sequence takes blocks that none had before, until all were taken once: 200 rounds would only get there.
+        fill_cache(model, adapter)
         for start in STARTS:
             lone.of(start, adapter)
     before = 0
