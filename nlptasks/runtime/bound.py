@@ -24,7 +24,7 @@ from nlptasks.model import (
     TokenLogits,
     Vector,
 )
-from nlptasks.process import refuse_inherited
+from nlptasks.process import import_alone, refuse_inherited
 from nlptasks.runtime.verbs import encoding, spans
 from nlptasks.runtime.worker import BatchRequest, Job
 from nlptasks.store.adapters import AdapterFolder
@@ -156,8 +156,7 @@ class BoundModel:
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         def handle(request: BatchRequest) -> None:
-            from nlptasks.runtime.verbs import generation
-
+            generation = import_alone("nlptasks.runtime.verbs.generation")
             base, _ = self._resident.activate(self._adapter)
             generation.choose(base, self._resident.writers.batcher, request, choices)
 
@@ -166,8 +165,7 @@ class BoundModel:
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
         def handle(request: BatchRequest) -> None:
-            import torch
-
+            torch = import_alone("torch")
             base, _ = self._resident.activate(self._adapter)
             with torch.inference_mode():
                 request.answer(0, work(base.model, base.tokenizer))

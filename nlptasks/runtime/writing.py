@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nlptasks.model import CancelToken, Completion, Decoding, Prompt
+from nlptasks.process import import_alone
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.reading import TorchModel
 from nlptasks.runtime.verbs.batching import Batcher
@@ -108,8 +109,7 @@ class Writers:
         on_piece: Callable[[str], None] | None = None,
     ) -> None:
         """Answer prompts as `generation.generate` does."""
-        from nlptasks.runtime.verbs import generation
-
+        generation = import_alone("nlptasks.runtime.verbs.generation")
         base, translator = self._model.base(), None if adapter else self.translator
         if translator and translator.serves(base, decoding):
             batches = translator.batches(base, decoding)
@@ -129,9 +129,8 @@ class Writers:
         # Weights in 8 bits are for those who leave the choice to us.
         numbers = {"auto": "int8", "float32": "float32"}.get(self._model.dtype)
         if self._graphs and numbers and writes and base.placement.device == "cpu":
-            from nlptasks.runtime.fast.ctranslate import open_translator
-
-            self._translator = open_translator(base, self._model.folder, self._graphs, numbers)
+            ctranslate = import_alone("nlptasks.runtime.fast.ctranslate")
+            self._translator = ctranslate.open_translator(base, self._model.folder, self._graphs, numbers)
         return self._translator
 
 

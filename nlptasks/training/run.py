@@ -12,6 +12,7 @@ from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import CancelledError, MissingExtraError, TrainingError
 from nlptasks.model import CancelToken
 from nlptasks.plugins import Plugins, default_plugins
+from nlptasks.process import LOADING, import_alone
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe, current_settings
 from nlptasks.training import recipes
@@ -129,10 +130,9 @@ def finetune(
             command, target, run, checkpoint, events, cancel or CancelToken(), finish or CancelToken(), report_to,
             processes,
         )  # fmt: skip
-        from accelerate.utils import patch_environment
-
+        accelerate = import_alone("accelerate.utils")
         try:
-            with patch_environment(**processes.variables):
+            with accelerate.patch_environment(**processes.variables):
                 report = job.train()
         except CancelledError:
             raise
@@ -190,10 +190,11 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
 
 
 def _check_logger(name: str, recipe: Recipe) -> None:
-    from transformers.integrations.integration_utils import (
-        INTEGRATION_TO_CALLBACK,
-        get_available_reporting_integrations,
-    )
+    with LOADING:
+        from transformers.integrations.integration_utils import (
+            INTEGRATION_TO_CALLBACK,
+            get_available_reporting_integrations,
+        )
 
     installed: list[str] = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
     if name not in installed:
