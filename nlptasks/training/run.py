@@ -111,6 +111,8 @@ def finetune(
     if recipe.load_in_4bit:
         quantizing.check(recipe, family.verb, device)
     target = _target(settings, task, name, recipe, replace=replace)
+    run = RunFolder(settings, task.name, name)
+    recipe = run.as_begun(recipe, fixed) if resume else recipe
     sources, validation, exclude = map(data_sources, (data, validation, exclude))
     prepared = prepare(
         family, sources, validation, exclude, options or DataOptions(), recipe, settings, fixed=fixed, folds=folds
@@ -120,7 +122,6 @@ def finetune(
     base = find_base(recipe.base, settings, on_progress=on_download, shipped={**plugins.bases, **task.bases})
     start = find_start(task, family, base, recipe, prepared.labels, settings)
     recipe = recipe.replace(init_from=start.name if start else None)
-    run = RunFolder(settings, task.name, name)
     command = command_line(task, name, recipe, sources, validation, exclude, options)
     with run.locked():
         checkpoint = run.start(run_plan(base, prepared, recipe, start), resume=resume, replace=replace)
