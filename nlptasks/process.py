@@ -68,14 +68,14 @@ changes the default dtype, the initializers and the log of the whole process for
 
 
 @functools.cache
-def import_alone(module: str) -> Any:
-    """A module that imports torch or transformers, imported while no other thread imports them or loads.
+def import_alone(module: str) -> None:
+    """Import a module that needs torch or transformers, while no other thread imports them or loads.
 
     Of two threads that import modules which import each other, Python lets one go on with half a module rather than
     wait forever, and transformers then says that it has no such name. Only the first import waits for the lock.
     """
     with LOADING:
-        return importlib.import_module(module)
+        importlib.import_module(module)
 
 
 def _renew_torch_threads() -> None:

@@ -93,9 +93,6 @@ REMOVED_SETTINGS = MappingProxyType(
 )
 """Recipe settings of version 0.1 that are gone, and what to do instead."""
 
-ADDED_SETTINGS = MappingProxyType({"min_steps": 0, "few_shot": False, "contrastive_epochs": 0.0})
-"""Recipe settings that version 0.1 did not have, and the values that train as it did."""
-
 
 def current_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Recipe settings under the names of this version, and a sentence for each old name."""

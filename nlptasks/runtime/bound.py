@@ -156,7 +156,9 @@ class BoundModel:
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         def handle(request: BatchRequest) -> None:
-            generation = import_alone("nlptasks.runtime.verbs.generation")
+            import_alone("nlptasks.runtime.verbs.generation")
+            from nlptasks.runtime.verbs import generation
+
             base, _ = self._resident.activate(self._adapter)
             generation.choose(base, self._resident.writers.batcher, request, choices)
 
@@ -165,7 +167,9 @@ class BoundModel:
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
         def handle(request: BatchRequest) -> None:
-            torch = import_alone("torch")
+            import_alone("torch")
+            import torch
+
             base, _ = self._resident.activate(self._adapter)
             with torch.inference_mode():
                 request.answer(0, work(base.model, base.tokenizer))

@@ -88,16 +88,22 @@ class Readers:
                 if compiled.streams > 1 and not self._batcher.threads:
                     self._batcher.threads = BatchThreads(compiled.streams, with_torch=False)
                 return base, compiled, self._batcher
+        import_alone("nlptasks.runtime.verbs.readers")
+        from nlptasks.runtime.verbs.readers import TorchReader
+
         head = self._head(verb, adapter)
-        return base, _torch_readers().TorchReader(head, base.placement.device), self._model.reading
+        return base, TorchReader(head, base.placement.device), self._model.reading
 
     def _compiles(self, placement: Placement) -> bool:
         return placement.reading_engine(self._graphs)[0] != "torch"
 
     def _head(self, verb: str, adapter: AdapterFolder | None) -> Any:
         """The task model in torch that answers a verb, an adapter's weights in force."""
+        import_alone("nlptasks.runtime.verbs.readers")
+        from nlptasks.runtime.verbs.readers import MeanPooling
+
         base, head = self._model.activate(adapter)
-        return _torch_readers().MeanPooling(base.backbone) if verb == "embed" else head
+        return MeanPooling(base.backbone) if verb == "embed" else head
 
     def _translate(self, verb: str, adapter: AdapterFolder | None, dtype: str) -> Graph:
         """The graph of a task model. Weights that torch loads for it alone leave the memory again."""
@@ -117,7 +123,3 @@ class Readers:
         finally:
             if not was_loaded:
                 self._model.unload_torch()
-
-
-def _torch_readers() -> Any:
-    return import_alone("nlptasks.runtime.verbs.readers")

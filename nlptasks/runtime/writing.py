@@ -109,7 +109,9 @@ class Writers:
         on_piece: Callable[[str], None] | None = None,
     ) -> None:
         """Answer prompts as `generation.generate` does."""
-        generation = import_alone("nlptasks.runtime.verbs.generation")
+        import_alone("nlptasks.runtime.verbs.generation")
+        from nlptasks.runtime.verbs import generation
+
         base, translator = self._model.base(), None if adapter else self.translator
         if translator and translator.serves(base, decoding):
             batches = translator.batches(base, decoding)
@@ -129,8 +131,10 @@ class Writers:
         # Weights in 8 bits are for those who leave the choice to us.
         numbers = {"auto": "int8", "float32": "float32"}.get(self._model.dtype)
         if self._graphs and numbers and writes and base.placement.device == "cpu":
-            ctranslate = import_alone("nlptasks.runtime.fast.ctranslate")
-            self._translator = ctranslate.open_translator(base, self._model.folder, self._graphs, numbers)
+            import_alone("nlptasks.runtime.fast.ctranslate")
+            from nlptasks.runtime.fast.ctranslate import open_translator
+
+            self._translator = open_translator(base, self._model.folder, self._graphs, numbers)
         return self._translator
 
 

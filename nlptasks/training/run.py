@@ -131,9 +131,11 @@ def finetune(
             command, target, run, checkpoint, events, cancel or CancelToken(), finish or CancelToken(), report_to,
             processes,
         )  # fmt: skip
-        accelerate = import_alone("accelerate.utils")
+        import_alone("accelerate.utils")
+        from accelerate.utils import patch_environment
+
         try:
-            with accelerate.patch_environment(**processes.variables):
+            with patch_environment(**processes.variables):
                 report = job.train()
         except CancelledError:
             raise

@@ -14,9 +14,10 @@ from nlptasks import Engine, Recipe, default_plugins
 from nlptasks.errors import TrainingError
 from nlptasks.settings import Settings
 from nlptasks.store import AdapterStore
-from nlptasks.task import ADDED_SETTINGS, RENAMED_SETTINGS, current_settings
+from nlptasks.task import RENAMED_SETTINGS, current_settings
 from nlptasks.testing import tiny_model
 from nlptasks.training import RunFolder, finetune, load_recipe, override, read_events
+from nlptasks.training.loop.checkpoints import ADDED_SETTINGS
 from tests.training_rows import Feeling
 
 pytestmark = pytest.mark.long

@@ -158,8 +158,10 @@ def lora_file(adapter: AdapterFolder) -> bytes | None:
 
     Weights that are no finite numbers are left to torch as well, which names them.
     """
-    folding = import_alone("nlptasks.runtime.loading.folding")
+    import_alone("nlptasks.runtime.loading.folding")
     from safetensors.torch import load_file, save
+
+    from nlptasks.runtime.loading.folding import scaling_of
 
     factors = {}
     for name, tensor in load_file(adapter.path / PEFT_WEIGHTS).items():
@@ -167,6 +169,6 @@ def lora_file(adapter: AdapterFolder) -> bytes | None:
         if not match or not tensor.isfinite().all():
             return None
         # PEFT applies `scaling * B A`; what GenAI makes of a file's own scaling it does not say.
-        scaling = folding.scaling_of(adapter.peft, f"{match[1]}.weight", tensor.shape[1]) if match[2] == "B" else 1.0
+        scaling = scaling_of(adapter.peft, f"{match[1]}.weight", tensor.shape[1]) if match[2] == "B" else 1.0
         factors[name] = tensor.float() * scaling
     return save(factors) if factors else None

@@ -127,7 +127,9 @@ def _choose_device(device: str) -> tuple[str, str]:
     if device == "auto" and "torch" not in sys.modules and not may_have_gpu():
         # torch takes seconds to import, and would find none.
         return "cpu", NO_GPU
-    torch = import_alone("torch")
+    import_alone("torch")
+    import torch
+
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if device == "auto":
         if cuda:

@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nlptasks.errors import TrainingError, clip
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import check_name
 from nlptasks.store.folders import write_whole
-from nlptasks.task import ADDED_SETTINGS, Recipe, current_settings
+from nlptasks.task import Recipe, current_settings
 
 MARKER = "whole.json"
 WEIGHTS = "trained.safetensors"
@@ -22,6 +23,8 @@ AVERAGE = "average.safetensors"
 FOLDS = "folds.json"
 RECIPE = "recipe."
 """Begins the names of the recipe's settings in a plan."""
+ADDED_SETTINGS = MappingProxyType({"min_steps": 0, "few_shot": False, "contrastive_epochs": 0.0})
+"""Recipe settings that version 0.1 did not have, and the values that train as it did."""
 
 
 class RunFolder:
