@@ -7,6 +7,8 @@ import atexit
 # Both hold a lock over forks, and threads that load need it. What is registered later is acquired earlier, so that they
 # must be imported before this module registers its locks.
 import concurrent.futures.thread  # noqa: F401
+import functools
+import importlib
 import logging  # noqa: F401
 import os
 import sys
@@ -63,6 +65,17 @@ LOADING = threading.RLock()
 Whoever imports it beside another thread may get the module that it replaces at the end of its import. Its loader
 changes the default dtype, the initializers and the log of the whole process for a while.
 """
+
+
+@functools.cache
+def import_alone(module: str) -> None:
+    """Import a module that needs torch or transformers, while no other thread imports them or loads.
+
+    Of two threads that import modules which import each other, Python lets one go on with half a module rather than
+    wait forever, and transformers then says that it has no such name. Only the first import waits for the lock.
+    """
+    with LOADING:
+        importlib.import_module(module)
 
 
 def _renew_torch_threads() -> None:

@@ -24,7 +24,7 @@ from nlptasks.model import (
     TokenLogits,
     Vector,
 )
-from nlptasks.process import refuse_inherited
+from nlptasks.process import import_alone, refuse_inherited
 from nlptasks.runtime.verbs import encoding, spans
 from nlptasks.runtime.worker import BatchRequest, Job
 from nlptasks.store.adapters import AdapterFolder
@@ -156,6 +156,7 @@ class BoundModel:
 
     def choose(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[tuple[float, ...]]:
         def handle(request: BatchRequest) -> None:
+            import_alone("nlptasks.runtime.verbs.generation")
             from nlptasks.runtime.verbs import generation
 
             base, _ = self._resident.activate(self._adapter)
@@ -166,6 +167,7 @@ class BoundModel:
 
     def submit(self, work: Callable[[Any, Any], Any]) -> Any:
         def handle(request: BatchRequest) -> None:
+            import_alone("torch")
             import torch
 
             base, _ = self._resident.activate(self._adapter)

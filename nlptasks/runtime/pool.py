@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from collections import OrderedDict
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from nlptasks.backends import BackendOptions, Resident
 from nlptasks.errors import NlptasksError
 from nlptasks.model import CancelToken
-from nlptasks.process import LOADING
+from nlptasks.process import import_alone
 from nlptasks.store.adapters import AdapterFolder
 from nlptasks.store.download import BaseFolder
 
@@ -77,10 +76,8 @@ class TorchBackend:
     def _acquire(self, folder: BaseFolder) -> ResidentModel:
         key = str(folder.path)
         options = self._options
-        if key not in self._models:
-            # After the base was found: torch takes seconds to import, which an error should not wait for.
-            with LOADING:
-                importlib.import_module("nlptasks.runtime.resident")
+        # After the base was found: torch takes seconds to import, which an error should not wait for.
+        import_alone("nlptasks.runtime.resident")
         with self._lock:
             if self._closed.is_set():
                 raise NlptasksError("This engine is closed: make a new Engine.")

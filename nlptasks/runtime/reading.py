@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nlptasks.process import import_alone
 from nlptasks.runtime.cpu.threads import BatchThreads, num_threads
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.loading.devices import Placement, choose_placement
@@ -87,6 +88,7 @@ class Readers:
                 if compiled.streams > 1 and not self._batcher.threads:
                     self._batcher.threads = BatchThreads(compiled.streams, with_torch=False)
                 return base, compiled, self._batcher
+        import_alone("nlptasks.runtime.verbs.readers")
         from nlptasks.runtime.verbs.readers import TorchReader
 
         head = self._head(verb, adapter)
@@ -97,6 +99,7 @@ class Readers:
 
     def _head(self, verb: str, adapter: AdapterFolder | None) -> Any:
         """The task model in torch that answers a verb, an adapter's weights in force."""
+        import_alone("nlptasks.runtime.verbs.readers")
         from nlptasks.runtime.verbs.readers import MeanPooling
 
         base, head = self._model.activate(adapter)

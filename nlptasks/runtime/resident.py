@@ -158,9 +158,9 @@ class ResidentModel:
         """The base with an adapter's weights in force, and the adapter's head or the checkpoint's own."""
         base = self.base()
         if self._adapters is None:
-            from nlptasks.runtime.loading.folding import Adapters
-
             with LOADING:
+                from nlptasks.runtime.loading.folding import Adapters
+
                 self._adapters = Adapters(base, head=self.head)
             settle()
         head = self._adapters.activate(adapter)

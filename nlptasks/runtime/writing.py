@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nlptasks.model import CancelToken, Completion, Decoding, Prompt
+from nlptasks.process import import_alone
 from nlptasks.runtime.loading.base import LoadedBase
 from nlptasks.runtime.reading import TorchModel
 from nlptasks.runtime.verbs.batching import Batcher
@@ -108,6 +109,7 @@ class Writers:
         on_piece: Callable[[str], None] | None = None,
     ) -> None:
         """Answer prompts as `generation.generate` does."""
+        import_alone("nlptasks.runtime.verbs.generation")
         from nlptasks.runtime.verbs import generation
 
         base, translator = self._model.base(), None if adapter else self.translator
@@ -129,6 +131,7 @@ class Writers:
         # Weights in 8 bits are for those who leave the choice to us.
         numbers = {"auto": "int8", "float32": "float32"}.get(self._model.dtype)
         if self._graphs and numbers and writes and base.placement.device == "cpu":
+            import_alone("nlptasks.runtime.fast.ctranslate")
             from nlptasks.runtime.fast.ctranslate import open_translator
 
             self._translator = open_translator(base, self._model.folder, self._graphs, numbers)

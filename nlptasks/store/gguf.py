@@ -26,9 +26,9 @@ def convert_gguf(gguf: Path, target: Path, label: str, report: ProgressCallback)
         import torch
         import transformers
 
-    # Packed weights would be unpacked again for each product on a CPU: transformers has kernels for some GPUs only. The
-    # first releases of transformers 5 have no GgufConfig and always dequantise.
-    config = getattr(transformers, "GgufConfig", None)
+        # Packed weights would be unpacked again for each product on a CPU: transformers has kernels for some GPUs only.
+        # The first releases of transformers 5 have no GgufConfig and always dequantise.
+        config = getattr(transformers, "GgufConfig", None)
     options: dict[str, Any] = {} if config is None else {"quantization_config": config(dequantize=True)}
     with quiet_transformers(), _reported(step, report):
         try:

@@ -16,6 +16,7 @@ from nlptasks.data.rows import plural
 from nlptasks.errors import CancelledError, NlptasksError
 from nlptasks.model import CancelToken
 from nlptasks.plugins import Plugins
+from nlptasks.process import import_alone
 from nlptasks.settings import Settings
 from nlptasks.store.adapters import AdapterFolder, open_adapter
 from nlptasks.task import AnyTask, Recipe
@@ -123,6 +124,7 @@ class Job:
         from nlptasks.runtime.loading.devices import choose_placement
 
         started = time.monotonic()
+        import_alone("nlptasks.training.loop.trainer")
         for note in self.data.notes:
             self.events("note", text=note)
         for warning in self.data.warnings:

@@ -21,6 +21,7 @@ from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import TrainingError
 from nlptasks.model import CancelToken
 from nlptasks.plugins import default_plugins
+from nlptasks.process import import_alone
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe
 from nlptasks.training import subprocesses
@@ -130,6 +131,7 @@ def probe(
     recipe = rows.recipe
     base = find_base(recipe.base, settings, shipped={**default_plugins().bases, **task.bases})
     # Imported after the checks of the data, which do not need them: torch takes seconds.
+    import_alone("nlptasks.training.loop.trainer")
     from nlptasks.runtime.loading.base import quiet_transformers
     from nlptasks.runtime.loading.devices import choose_placement
     from nlptasks.training.loop.events import Event, Events

@@ -12,6 +12,7 @@ from nlptasks.data.labelled_texts import DataOptions
 from nlptasks.errors import CancelledError, MissingExtraError, TrainingError
 from nlptasks.model import CancelToken
 from nlptasks.plugins import Plugins, default_plugins
+from nlptasks.process import LOADING, import_alone
 from nlptasks.settings import Settings
 from nlptasks.task import AnyTask, Recipe, current_settings
 from nlptasks.training import recipes
@@ -110,6 +111,8 @@ def finetune(
     if recipe.load_in_4bit:
         quantizing.check(recipe, family.verb, device)
     target = _target(settings, task, name, recipe, replace=replace)
+    run = RunFolder(settings, task.name, name)
+    recipe = run.as_begun(recipe, fixed) if resume else recipe
     sources, validation, exclude = map(data_sources, (data, validation, exclude))
     prepared = prepare(
         family, sources, validation, exclude, options or DataOptions(), recipe, settings, fixed=fixed, folds=folds
@@ -119,7 +122,6 @@ def finetune(
     base = find_base(recipe.base, settings, on_progress=on_download, shipped={**plugins.bases, **task.bases})
     start = find_start(task, family, base, recipe, prepared.labels, settings)
     recipe = recipe.replace(init_from=start.name if start else None)
-    run = RunFolder(settings, task.name, name)
     command = command_line(task, name, recipe, sources, validation, exclude, options)
     with run.locked():
         checkpoint = run.start(run_plan(base, prepared, recipe, start), resume=resume, replace=replace)
@@ -129,6 +131,7 @@ def finetune(
             command, target, run, checkpoint, events, cancel or CancelToken(), finish or CancelToken(), report_to,
             processes,
         )  # fmt: skip
+        import_alone("accelerate.utils")
         from accelerate.utils import patch_environment
 
         try:
@@ -190,10 +193,11 @@ def _target(settings: Settings, task: AnyTask, name: str, recipe: Recipe, *, rep
 
 
 def _check_logger(name: str, recipe: Recipe) -> None:
-    from transformers.integrations.integration_utils import (
-        INTEGRATION_TO_CALLBACK,
-        get_available_reporting_integrations,
-    )
+    with LOADING:
+        from transformers.integrations.integration_utils import (
+            INTEGRATION_TO_CALLBACK,
+            get_available_reporting_integrations,
+        )
 
     installed: list[str] = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
     if name not in installed:

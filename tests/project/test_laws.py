@@ -92,10 +92,12 @@ BELOW: dict[str, set[str]] = {
         "runtime/worker.py",
     },
     "runtime/description.py": {"model.py", "runtime/loading", "runtime/verbs", "store"},
-    "runtime/reading.py": {"runtime/compiled", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"},
+    "runtime/reading.py": {
+        *("process.py", "runtime/compiled", "runtime/cpu", "runtime/loading", "runtime/verbs", "store"),
+    },
     "runtime/writing.py": {
         *("model.py", "runtime/fast", "runtime/loading", "runtime/reading.py", "runtime/verbs", "runtime/worker.py"),
-        "store",
+        *("process.py", "store"),
     },
     "runtime/bound.py": {"errors.py", "model.py", "process.py", "runtime/verbs", "runtime/worker.py", "store"},
     "runtime/resident.py": {
@@ -127,13 +129,13 @@ BELOW: dict[str, set[str]] = {
     },
     "training/loop": {
         *("errors.py", "model.py", "runtime/cpu", "runtime/description.py", "runtime/loading", "settings.py", "store"),
-        *("task.py", "training/families", "training/recipes.py"),
+        *("process.py", "task.py", "training/families", "training/recipes.py"),
     },
     "training/subprocesses.py": {"errors.py", "model.py"},
     "training/publishing": {
         "training/subprocesses.py",
         *("backends.py", "data", "errors.py", "model.py", "plugins.py", "runtime/compiled", "runtime/loading"),
-        *("runtime/resident.py", "settings.py", "store", "task.py"),
+        *("process.py", "runtime/resident.py", "settings.py", "store", "task.py"),
         *("training/families", "training/loop", "training/recipes.py"),
     },
     "training": {
@@ -146,6 +148,7 @@ BELOW: dict[str, set[str]] = {
             "families",
             "model.py",
             "plugins.py",
+            "process.py",
             "progress.py",
             "requests.py",
             "settings.py",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nlptasks import Engine, Recipe, default_plugins
+from nlptasks.errors import TrainingError
 from nlptasks.settings import Settings
 from nlptasks.store import AdapterStore
-from nlptasks.task import RENAMED_SETTINGS
+from nlptasks.task import RENAMED_SETTINGS, current_settings
 from nlptasks.testing import tiny_model
 from nlptasks.training import RunFolder, finetune, load_recipe, override, read_events
+from nlptasks.training.loop.checkpoints import ADDED_SETTINGS
 from tests.training_rows import Feeling
 
 pytestmark = pytest.mark.long
@@ -71,6 +75,33 @@ def test_its_recipes_are_read_with_a_warning_for_each_old_name(
     assert override(Recipe(), manifest.recipe) == recipe
     assert len(caplog.messages) == len(RENAMED_SETTINGS) + 1
     assert caplog.messages[0].startswith("The recipe setting probe_lr was removed and is ignored")
+
+
+def test_each_setting_that_it_did_not_have_is_listed() -> None:
+    plan = json.loads((WRITTEN / "runs" / "feeling" / "half" / "run.json").read_text(encoding="utf-8"))
+    settings = {name.removeprefix("recipe."): value for name, value in plan.items() if name.startswith("recipe.")}
+    assert {*Recipe.model_fields} - {*current_settings(settings)[0]} == {*ADDED_SETTINGS}
+
+
+def test_its_run_goes_on_with_its_own_epochs_and_batches(old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlptasks.training.run.Job.train", lambda job: job)
+
+    def resume(**changes: Any) -> Any:
+        return finetune(
+            Feeling(), str(old.data / "notes.csv"), name="half", recipe=load_recipe(old.data / "feeling.toml"),
+            settings=old, device="cpu", resume=True, plugins=default_plugins(), **changes,
+        )  # fmt: skip
+
+    for changes, differing in (
+        ({"min_steps": 100}, "Different: recipe.min_steps was 0, now 100; recipe.num_train_epochs was 3.0, now 12.0."),
+        ({"few_shot": True}, "; recipe.few_shot was false, now true."),
+    ):
+        with pytest.raises(TrainingError, match=re.escape(f"{differing} Give the same again, or start over")):
+            resume(**changes)
+    job = resume()
+    assert job.checkpoint.name == "checkpoint-9"
+    recipe = job.recipe
+    assert (recipe.min_steps, recipe.num_train_epochs, recipe.per_device_train_batch_size) == (0, 3.0, 16)
 
 
 @pytest.mark.full

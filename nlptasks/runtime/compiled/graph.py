@@ -173,12 +173,12 @@ def _translate(head: Any, example: dict[str, Any], dtype: str) -> Any:
     from nlptasks.runtime.loading.base import quiet_transformers
 
     openvino = import_openvino()
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
     try:
         with torch.inference_mode(False), torch.no_grad(), quiet_transformers(), warnings.catch_warnings():
             # Tracing warns of every Python condition; rows and tokens are the only sizes that vary.
             warnings.simplefilter("ignore")
+            from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
             # torch would trace twice more to compare, which takes most of the time; `_compare` sees more.
             traced = TorchScriptPythonDecoder(head, example_input=example, trace_kwargs={"check_trace": False})
             return openvino.convert_model(traced, example_input=example, verbose=False)

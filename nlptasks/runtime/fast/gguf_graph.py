@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsupportedModelError
+from nlptasks.process import import_alone
 from nlptasks.runtime.compiled.graph import import_openvino
 from nlptasks.store.adapters import PEFT_WEIGHTS
 
@@ -157,6 +158,7 @@ def lora_file(adapter: AdapterFolder) -> bytes | None:
 
     Weights that are no finite numbers are left to torch as well, which names them.
     """
+    import_alone("nlptasks.runtime.loading.folding")
     from safetensors.torch import load_file, save
 
     from nlptasks.runtime.loading.folding import scaling_of

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import UnsafeWeightsError, UnsupportedModelError
 from nlptasks.model import HEADS, ModelKind
+from nlptasks.process import LOADING
 from nlptasks.runtime.loading.devices import Placement, choose_placement
 from nlptasks.store.adapters import Manifest, read_manifest
 from nlptasks.store.folders import check_folder
@@ -162,14 +163,14 @@ def load_base(
 
 
 def _load_weights(folder: BaseFolder, config: Any, placement: Placement, verb: str, trust_remote_code: bool) -> Weights:
-    import transformers
-
-    from nlptasks.runtime.cpu import attention
-    from nlptasks.runtime.cpu.first_token import for_first_token
-
-    kind = model_kind(config)
-    auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))
     with quiet_transformers():
+        import transformers
+
+        from nlptasks.runtime.cpu import attention
+        from nlptasks.runtime.cpu.first_token import for_first_token
+
+        kind = model_kind(config)
+        auto = getattr(transformers, HEAD_CLASSES.get(verb, BODY_CLASSES[kind]))
         loaded = auto.from_pretrained(
             folder.path,
             config=config,
@@ -203,11 +204,12 @@ def _generation_config(path: Path, config: Any) -> Any:
 
 def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> Any:
     """The fast tokenizer of a folder, with a padding token (the end token where there is none)."""
-    from transformers import AutoTokenizer
-
     # Marian's tokenizer recommends it; it changes quotation marks and spaces, which must stay as they are.
     warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
+    with LOADING:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
     # A text that spells out a control token, such as </s> or <|im_start|>, is text. Set here and not in the call above,
@@ -223,11 +225,12 @@ def load_config(folder: BaseFolder, trust_remote_code: bool) -> Any:
         UnsafeWeightsError: code of its own without `trust_remote_code`, or only pickled weights.
         UnsupportedModelError: an architecture that transformers does not know.
     """
-    from transformers import AutoConfig
-
     check_folder(folder.path)
     try:
-        config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=trust_remote_code)
+        with LOADING:
+            from transformers import AutoConfig
+
+            config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=trust_remote_code)
     except ValueError as error:
         if "trust_remote_code" in str(error):
             raise UnsafeWeightsError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nlptasks.errors import NlptasksError
+from nlptasks.process import import_alone
 
 if TYPE_CHECKING:
     import torch
@@ -126,6 +127,7 @@ def _choose_device(device: str) -> tuple[str, str]:
     if device == "auto" and "torch" not in sys.modules and not may_have_gpu():
         # torch takes seconds to import, and would find none.
         return "cpu", NO_GPU
+    import_alone("torch")
     import torch
 
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
@@ -208,6 +210,7 @@ def bf16_gain() -> float:
     The best of several short alternating runs, on one thread and in its own CPU time, so that other work on the
     machine has no influence; 0.1 s.
     """
+    import_alone("torch")
     import torch
 
     from nlptasks.runtime.cpu.threads import BatchThreads

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nlptasks.errors import TrainingError, clip
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import check_name
 from nlptasks.store.folders import write_whole
-from nlptasks.task import current_settings
+from nlptasks.task import Recipe, current_settings
 
 MARKER = "whole.json"
 WEIGHTS = "trained.safetensors"
@@ -22,6 +23,8 @@ AVERAGE = "average.safetensors"
 FOLDS = "folds.json"
 RECIPE = "recipe."
 """Begins the names of the recipe's settings in a plan."""
+ADDED_SETTINGS = MappingProxyType({"min_steps": 0, "few_shot": False, "contrastive_epochs": 0.0})
+"""Recipe settings that version 0.1 did not have, and the values that train as it did."""
 
 
 class RunFolder:
@@ -93,6 +96,13 @@ class RunFolder:
         (self.path / "run.json").write_text(json.dumps(plan, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return None
 
+    def as_begun(self, recipe: Recipe, fixed: Collection[str]) -> Recipe:
+        """The recipe that continues the run, which the last version may have begun without the settings that are new
+        since: they train as it did. `fixed` are the settings that the caller chose."""
+        before = self._read_plan()
+        added = {n: value for n, value in ADDED_SETTINGS.items() if f"{RECIPE}{n}" not in before and n not in fixed}
+        return recipe.replace(**added)
+
     def read_folds(self, count: int) -> list[dict[str, float]]:
         """The metrics of those folds of `count` that were finished before a stop."""
         try:
@@ -111,12 +121,16 @@ class RunFolder:
         for path in self.path.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _check_plan(self, plan: Mapping[str, Any]) -> None:
+    def _read_plan(self) -> dict[str, Any]:
+        """The plan of the run as it was begun; empty if it cannot be read."""
         try:
-            before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            plan: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            before = {}
-        before = _with_current_names(before)
+            return {}
+        return plan
+
+    def _check_plan(self, plan: Mapping[str, Any]) -> None:
+        before = _with_current_settings(self._read_plan())
         now = json.loads(json.dumps(plan))
         differing = [
             f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}"
@@ -130,10 +144,10 @@ class RunFolder:
             )
 
 
-def _with_current_names(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan of a run, which the last version may have started, with recipe settings as this version calls them."""
+def _with_current_settings(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of a run, which the last version may have started, with the recipe settings that this version has."""
     recipe = {name.removeprefix(RECIPE): value for name, value in plan.items() if name.startswith(RECIPE)}
-    settings, _ = current_settings(recipe)
+    settings = {**ADDED_SETTINGS, **current_settings(recipe)[0]} if recipe else {}
     others = {name: value for name, value in plan.items() if not name.startswith(RECIPE)}
     return {**others, **{f"{RECIPE}{name}": value for name, value in settings.items()}}
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nlptasks.errors import CancelledError, DataError, TrainingError
+from nlptasks.process import LOADING
 from nlptasks.training.loop.events import Events
 
 if TYPE_CHECKING:
@@ -113,8 +114,10 @@ def read_processes(count: int | None = None, file: str | Path | None = None) -> 
     if file is None:
         return Processes(count or 1)
     import yaml
-    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-    from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+
+    with LOADING:
+        from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+        from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
     if not Path(file).is_file():
         raise DataError(f"{file}: expected a file that `accelerate config` wrote, found none.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlptasks.errors import AdapterError, GateError, UnsupportedModelError
+from nlptasks.process import LOADING
 from nlptasks.settings import Settings
 from nlptasks.store.adapter_store import writing
 from nlptasks.store.adapters import MANIFEST, AdapterFolder, Manifest
@@ -146,12 +147,12 @@ def _write(
     dtype: str, folder: Path,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Save the merged model; the logits of base and adapter, and those of the saved model."""
-    import peft
-    import torch
-
     from nlptasks.runtime.loading.base import load_tokenizer, quiet_transformers
     from nlptasks.store.download import BaseFolder
 
+    with LOADING:
+        import peft
+        import torch
     tokenizer = load_tokenizer(base.path)
     with quiet_transformers():
         wrapped: Any = peft.PeftModel.from_pretrained(_load(base, family, manifest), str(adapter.path)).eval()
