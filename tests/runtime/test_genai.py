@@ -185,7 +185,7 @@ def test_a_text_ends_at_a_stop_string_at_its_length_and_at_its_end(quick: Reside
     assert cut.num_generated_tokens < 24
     # An answer that is sure to end: where it is not, rounding decides when.
     chat = [Message(role="user", content="What is the capital of France?")]
-    for decoding in (Decoding(max_new_tokens=60), Decoding(max_new_tokens=60, repetition_penalty=1.3)):
+    for decoding in (Decoding(max_new_tokens=60), Decoding(max_new_tokens=60, repetition_penalty=1.2)):
         found, expected = (model.bind().generate([chat], decoding)[0] for model in (quick, plain))
         assert (found.text, found.finish_reason) == (expected.text, "stop")
     longer = quick.bind().generate([PROMPTS[2]], Decoding(max_new_tokens=30, min_new_tokens=30))[0]

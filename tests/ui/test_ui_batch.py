@@ -300,7 +300,7 @@ def test_status_shows_a_broken_plugin_and_the_machine(browser: Browser, url: str
         assert "weather" in alert.inner_text()
         assert "which does not exist" in alert.inner_text()
         page.locator("#status-plugins summary").click()
-        assert page.locator("#status-plugins pre").is_visible()
+        page.wait_for_selector("#status-plugins pre")
         page.wait_for_selector("#status-live >> text=No base model is in memory.")
         page.wait_for_selector("#status-machine >> text=/cpu, because|cuda, because|mps, because/", timeout=60_000)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

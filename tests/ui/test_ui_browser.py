@@ -62,10 +62,13 @@ def test_sentiment_shows_bars_facts_and_the_other_ways_in(page: Any, url: str) -
     assert "adapter fake" in page.locator("#facts-sentiment").inner_text()
     assert '"label": "positive"' in page.locator("#json-sentiment").inner_text()
     page.get_by_role("tab", name="As Python").click()
+    page.wait_for_selector("#as-python-sentiment .cm-line")
     assert "result = nlptasks.run('sentiment', 'I love it.')" in page.locator("#as-python-sentiment").inner_text()
     page.get_by_role("tab", name="As curl").click()
+    page.wait_for_selector("#as-curl-sentiment .cm-line")
     assert f"{url}/gradio_api/call/v2/sentiment" in page.locator("#as-curl-sentiment").inner_text()
     page.get_by_role("tab", name="As CLI").click()
+    page.wait_for_selector("#as-cli-sentiment .cm-line")
     assert "nlptasks run sentiment 'I love it.' --json" in page.locator("#as-cli-sentiment").inner_text()
 
 

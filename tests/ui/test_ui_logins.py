@@ -134,8 +134,8 @@ def test_data_files_are_their_users_and_can_be_deleted(browser: Browser, url: st
         ada.click("#train-delete")
         ada.click("#train-really")
         ada.wait_for_selector("#train-found >> text=Deleted adas-rows.csv.")
-        assert ada.locator("#train-start").is_disabled()
-        assert ada.locator("#train-delete").is_hidden()
+        ada.wait_for_selector("#train-start:disabled")
+        ada.wait_for_selector("#train-delete", state="hidden")
         assert earlier(ada, url) == ["others-rows.csv"]
         assert earlier(bob, url) == ["others-rows.csv"]
 
