@@ -256,7 +256,7 @@ def _load(folder: Path, adapter: bytes | None) -> Any:
     scheduler.max_num_batched_tokens = STEP_TOKENS
     scheduler.num_kv_blocks = CACHE_TOKENS // BLOCK
     scheduler.enable_prefix_caching = True
-    # In float32 a text is the same alone and beside others, so that a seed keeps its promise. In 8 bits, GenAI's
+    # In float32 a text is nearly always the same alone and beside others, with a seed too. In 8 bits, GenAI's
     # default, log-probabilities differed by 0.03 nats, and nothing was quicker. A CPU with bfloat16 would compute in
     # it, and refuse this cache. One with products of bytes would round what it multiplies with to 8 bits: 0.11 nats at
     # most from torch instead of 0.03, 0.95 of the time for 16 texts at once and 1.07 for a lone one.
